@@ -1,0 +1,200 @@
+use std::collections::HashMap;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::shape::{BlockId, BlockSpec};
+
+/// The secret that keys every block hash of one trace file. Never written, wiped on drop.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct ChainKey([u8; 16]);
+
+impl ChainKey {
+    /// A fresh random key.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// A fixed key, for tests and for reproducible fixtures.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// The keyed hashes of one prompt's full blocks, each over its block and the hash before it (SipHash-2-4). Opaque: it can
+/// only be traded for [`BlockId`]s at the gate.
+#[derive(Default)]
+pub struct Chain(Vec<u64>);
+
+/// Cuts a byte stream into blocks of [`BlockSpec::LIVE`] and hashes them as they fill; holds at most one block of text.
+pub(super) struct ChainBuilder {
+    key: ChainKey,
+    block: [u8; BLOCK],
+    filled: usize,
+    previous: u64,
+    links: Vec<u64>,
+}
+
+const BLOCK: usize = BlockSpec::LIVE.size as usize;
+
+impl ChainBuilder {
+    pub(super) fn new(key: &ChainKey) -> Self {
+        Self {
+            key: key.clone(),
+            block: [0; BLOCK],
+            filled: 0,
+            previous: 0,
+            links: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let take = bytes.len().min(BLOCK - self.filled);
+            let (head, rest) = bytes.split_at(take);
+            if let Some(free) = self.block.get_mut(self.filled..self.filled + take) {
+                free.copy_from_slice(head);
+            }
+            self.filled += take;
+            bytes = rest;
+            if self.filled == BLOCK {
+                let mut hasher = SipHasher24::new_with_key(&self.key.0);
+                hasher.write_u64(self.previous);
+                hasher.write(&self.block);
+                self.previous = hasher.finish();
+                self.links.push(self.previous);
+                self.filled = 0;
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Chain {
+        Chain(std::mem::take(&mut self.links))
+    }
+
+    /// A keyed digest of something that stands in the prompt by reference (an image), so that its bytes need not.
+    pub(super) fn digest(&self, bytes: &[u8]) -> [u8; 8] {
+        let mut hasher = SipHasher24::new_with_key(&self.key.0);
+        hasher.write(bytes);
+        hasher.finish().to_le_bytes()
+    }
+}
+
+impl Drop for ChainBuilder {
+    fn drop(&mut self) {
+        self.block.zeroize();
+    }
+}
+
+/// Numbers blocks in order of first appearance. Bounded: two generations of at most `capacity / 2` hashes each; a block not
+/// seen for a whole generation is forgotten and would get a new number (sharing across that distance is lost, nothing else).
+pub(super) struct BlockTable {
+    young: HashMap<u64, BlockId>,
+    old: HashMap<u64, BlockId>,
+    half: usize,
+    next: u32,
+}
+
+impl BlockTable {
+    /// About 64 MiB when full: an entry is 16 bytes, and a hash table doubles.
+    const DEFAULT_CAPACITY: usize = 2 << 20;
+
+    pub(super) fn new() -> Self {
+        Self::with_capacity(Self::DEFAULT_CAPACITY)
+    }
+
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            half: (capacity / 2).max(1),
+            next: 0,
+        }
+    }
+
+    /// The chain as block numbers. Past 2^32 blocks in one file the rest of a chain is cut: rotation comes long before.
+    pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {
+        let mut ids = Vec::with_capacity(chain.0.len());
+        for &hash in &chain.0 {
+            let id = match self.young.get(&hash) {
+                Some(&id) => id,
+                None => match self.old.get(&hash) {
+                    Some(&id) => self.keep(hash, id),
+                    None => {
+                        let Some(next) = self.next.checked_add(1) else {
+                            break;
+                        };
+                        let id = BlockId(self.next);
+                        self.next = next;
+                        self.keep(hash, id)
+                    }
+                },
+            };
+            ids.push(id);
+        }
+        ids
+    }
+
+    fn keep(&mut self, hash: u64, id: BlockId) -> BlockId {
+        if self.young.len() >= self.half {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, id);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(key: u8, text: &[u8]) -> Chain {
+        let mut builder = ChainBuilder::new(&ChainKey::from_bytes([key; 16]));
+        builder.push(text);
+        builder.finish()
+    }
+
+    #[test]
+    fn prompts_share_as_many_ids_as_leading_blocks() {
+        let mut table = BlockTable::new();
+        let mut text = vec![b'a'; 64 * 5 + 10];
+        let first = table.number(&chain(1, &text));
+        assert_eq!(first, [0, 1, 2, 3, 4].map(BlockId));
+        text[64 * 3] = b'b';
+        assert_eq!(table.number(&chain(1, &text)), [0, 1, 2, 5, 6].map(BlockId));
+    }
+
+    #[test]
+    fn numbers_do_not_depend_on_the_key_or_on_how_the_text_arrives() {
+        let text: Vec<u8> = (0..1000_u32).map(|i| (i % 251) as u8).collect();
+        let whole = BlockTable::new().number(&chain(1, &text));
+        assert_eq!(BlockTable::new().number(&chain(9, &text)), whole);
+        let mut builder = ChainBuilder::new(&ChainKey::from_bytes([1; 16]));
+        for byte in &text {
+            builder.push(std::slice::from_ref(byte));
+        }
+        assert_eq!(builder.finish().0, chain(1, &text).0);
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_oldest_and_keeps_the_busy() {
+        let mut table = BlockTable::with_capacity(8);
+        let busy = table.number(&chain(1, &[b's'; 64]));
+        for i in 0..100_u8 {
+            table.number(&chain(1, &[i; 64]));
+            assert_eq!(table.number(&chain(1, &[b's'; 64])), busy);
+            assert!(table.young.len() + table.old.len() <= 8);
+        }
+        assert_ne!(
+            table.number(&chain(1, &[0; 64]))[0],
+            BlockId(1),
+            "forgotten long ago, so a new number"
+        );
+    }
+}

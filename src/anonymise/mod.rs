@@ -1,0 +1,18 @@
+//! The gate between what was seen and what may be kept.
+//!
+//! A dialect reads a body and feeds its text to a [`PromptRender`], which keeps lengths and keyed hashes and lets the text
+//! go. What it saw travels on as a [`Sighting`]; [`Anonymiser::admit`] turns hashes into small integers in order of first
+//! appearance, names into pseudonyms, and hands out a [`Recordable`]. The trace writer takes nothing else, so nothing
+//! reaches a disk but through this room.
+//!
+//! Keys live in memory only, are fresh for every trace file and are wiped when dropped; a hash never leaves the process.
+
+mod admit;
+mod chain;
+mod names;
+mod render;
+
+pub use admit::{Anonymiser, Recordable, Sighting};
+pub use chain::{Chain, ChainKey};
+pub use names::{KeptName, Policy, Private};
+pub use render::{MARKER_BYTES, MEDIA_BYTES, PromptRender, RenderedPrompt};

@@ -1,0 +1,186 @@
+use super::chain::{Chain, ChainBuilder, ChainKey};
+use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
+
+/// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
+/// and the block chain. The text itself is hashed as it is fed and never stored.
+///
+/// The rendered stream, which a trace's byte blocks cut and which a replay rebuilds with other words:
+/// * each tool: one marker byte, then its definition as sent;
+/// * each message: one marker byte for its role, then its text parts one after another, then for each media part one
+///   marker byte and an 8-byte keyed digest.
+pub struct PromptRender {
+    chain: ChainBuilder,
+    tools: ToolsShape,
+    messages: Vec<MessageShape>,
+    media: Vec<MediaPart>,
+    /// Digests of the open message's media, rendered when it closes.
+    pending: Vec<[u8; 8]>,
+}
+
+/// What is left of a prompt after rendering.
+#[derive(Default)]
+pub struct RenderedPrompt {
+    /// Keyed hashes of the full blocks.
+    pub chain: Chain,
+    /// Tools offered.
+    pub tools: ToolsShape,
+    /// Messages in order.
+    pub messages: Vec<MessageShape>,
+    /// Media parts in order.
+    pub media: Vec<MediaPart>,
+}
+
+/// Bytes that a tool or message marker takes in the rendered stream.
+pub const MARKER_BYTES: u64 = 1;
+/// Bytes that a media part takes in the rendered stream.
+pub const MEDIA_BYTES: u64 = 9;
+
+impl PromptRender {
+    /// An empty prompt, hashed with `key`.
+    pub fn new(key: &ChainKey) -> Self {
+        Self {
+            chain: ChainBuilder::new(key),
+            tools: ToolsShape::default(),
+            messages: Vec::new(),
+            media: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Adds a tool's definition. Tools come before messages.
+    pub fn tool(&mut self, definition: &[u8]) {
+        self.chain.push(&[TOOL_MARKER]);
+        self.chain.push(definition);
+        self.tools.count = self.tools.count.saturating_add(1);
+        self.tools.bytes = self.tools.bytes.saturating_add(clamp(definition.len()));
+    }
+
+    /// Opens the next message.
+    pub fn message(&mut self, role: Role) {
+        self.close_message();
+        self.chain.push(&[role_marker(role)]);
+        self.messages.push(MessageShape {
+            role,
+            bytes: 0,
+            tokens: None,
+        });
+    }
+
+    /// Adds text to the open message (opens a user message where none is).
+    pub fn text(&mut self, text: &[u8]) {
+        if self.messages.is_empty() {
+            self.message(Role::User);
+        }
+        self.chain.push(text);
+        if let Some(message) = self.messages.last_mut() {
+            message.bytes = message.bytes.saturating_add(clamp(text.len()));
+        }
+    }
+
+    /// Adds a media part to the open message. `data` is what identifies it (its bytes, its base64, its URL); `bytes` is its
+    /// decoded size, 0 where it is only referred to.
+    pub fn media(&mut self, kind: MediaKind, data: &[u8], bytes: u64, pixels: Option<(u32, u32)>) {
+        if self.messages.is_empty() {
+            self.message(Role::User);
+        }
+        self.pending.push(self.chain.digest(data));
+        let message = u16::try_from(self.messages.len() - 1).unwrap_or(u16::MAX);
+        self.media.push(MediaPart {
+            message,
+            kind,
+            bytes,
+            pixels,
+        });
+    }
+
+    /// Closes the prompt.
+    pub fn finish(mut self) -> RenderedPrompt {
+        self.close_message();
+        RenderedPrompt {
+            chain: self.chain.finish(),
+            tools: self.tools,
+            messages: self.messages,
+            media: self.media,
+        }
+    }
+
+    fn close_message(&mut self) {
+        for digest in std::mem::take(&mut self.pending) {
+            self.chain.push(&[MEDIA_MARKER]);
+            self.chain.push(&digest);
+        }
+    }
+}
+
+fn clamp(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Control bytes that JSON text can only hold escaped, so a marker is never confused with what a prompt usually says.
+const TOOL_MARKER: u8 = 0x01;
+const MEDIA_MARKER: u8 = 0x07;
+
+const fn role_marker(role: Role) -> u8 {
+    match role {
+        Role::System => 0x02,
+        Role::User => 0x03,
+        Role::Assistant => 0x04,
+        Role::Tool => 0x05,
+        Role::Other => 0x06,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(feed: impl FnOnce(&mut PromptRender)) -> RenderedPrompt {
+        let mut render = PromptRender::new(&ChainKey::from_bytes([7; 16]));
+        feed(&mut render);
+        render.finish()
+    }
+
+    #[test]
+    fn lengths_are_kept_and_parts_add_up() {
+        let prompt = render(|r| {
+            r.tool(b"{\"name\":\"t\"}");
+            r.message(Role::System);
+            r.text(b"be brief");
+            r.message(Role::User);
+            r.text(b"one ");
+            r.media(MediaKind::Image, b"data", 4, Some((2, 3)));
+            r.text(b"two");
+        });
+        assert_eq!(
+            prompt.tools,
+            ToolsShape {
+                count: 1,
+                bytes: 12
+            }
+        );
+        assert_eq!(
+            prompt.messages.iter().map(|m| m.bytes).collect::<Vec<_>>(),
+            [8, 7]
+        );
+        assert_eq!(prompt.media[0].message, 1);
+    }
+
+    #[test]
+    fn a_different_role_or_image_is_a_different_chain() {
+        use crate::anonymise::{Anonymiser, Policy};
+        let mut gate = Anonymiser::with_key(Policy::default(), ChainKey::from_bytes([7; 16]));
+        let mut ids = |role: Role, image: &[u8]| {
+            let prompt = render(|r| {
+                r.message(role);
+                r.media(MediaKind::Image, image, 0, None);
+                r.message(Role::User);
+                r.text(&[b'x'; 200]);
+            });
+            gate.number(&prompt.chain)
+        };
+        let base = ids(Role::System, b"a");
+        assert_eq!(ids(Role::System, b"a"), base);
+        assert_ne!(ids(Role::User, b"a")[0], base[0]);
+        assert_ne!(ids(Role::System, b"b")[0], base[0]);
+    }
+}

@@ -1,0 +1,70 @@
+//! Parsers of option values: durations, sizes, rates. Each error says what would have been right.
+
+use std::time::Duration;
+
+/// A duration: `250ms`, `1.5s`, `10m`, `1h30m`; a bare `0` is zero.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    text.parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|signed| Duration::try_from(signed).ok())
+        .ok_or_else(|| "not a duration; write 250ms, 1.5s, 10m or 2h".to_owned())
+}
+
+/// A size in bytes: `64MiB`, `10MB`, `4096`.
+pub fn size(text: &str) -> Result<u64, String> {
+    text.parse::<bytesize::ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "not a size; write 64MiB, 10MB or 4096".to_owned())
+}
+
+/// A share from 0 to 1: `5%` or `0.05`.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let parsed = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|value| value / 100.0),
+        None => text.trim().parse::<f64>(),
+    };
+    match parsed {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("not a share; write 5% or 0.05".to_owned()),
+    }
+}
+
+/// A factor above 0: `2`, `0.5`, `20x`.
+pub fn factor(text: &str) -> Result<f64, String> {
+    match text.trim().trim_end_matches(['x', 'X', '×']).parse::<f64>() {
+        Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
+        _ => Err("not a factor above 0; write 2, 0.5 or 20x".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_sizes_rates_and_factors_read_as_documented() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(rate("5%"), Ok(0.05));
+        assert_eq!(rate("0.05"), Ok(0.05));
+        assert_eq!(factor("20x"), Ok(20.0));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_an_example() {
+        assert!(duration("-5s").unwrap_err().contains("250ms"));
+        assert!(duration("soon").is_err());
+        assert!(size("big").unwrap_err().contains("64MiB"));
+        assert!(rate("150%").unwrap_err().contains("5%"));
+        for bad in ["0", "-1", "nan", "inf", "fast"] {
+            assert!(factor(bad).is_err(), "{bad}");
+        }
+    }
+}

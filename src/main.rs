@@ -1,0 +1,3 @@
+//! The `reenact` binary.
+
+fn main() {}

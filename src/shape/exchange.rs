@@ -1,0 +1,71 @@
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ClientId, Endpoint, Method, ModelId, Outcome, RequestShape, ResponseShape, SessionId, TraceTime,
+};
+
+/// One request and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    /// Arrival: the request's head was complete at the recorder.
+    #[serde(rename = "at_us")]
+    pub at: TraceTime,
+    /// What was asked of the server.
+    pub endpoint: Endpoint,
+    /// The request method.
+    pub method: Method,
+    /// Pseudonym of the model asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model: Option<ModelId>,
+    /// Pseudonym of the conversation, where one was recognised.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub session: Option<SessionId>,
+    /// Pseudonym of the client, where kept.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<ClientId>,
+    /// Exchanges already open at the recorder when this one arrived (this one not counted).
+    pub in_flight: u32,
+    /// How much of the shape could be read.
+    pub shape: ShapeStatus,
+    /// What was sent.
+    pub request: RequestShape,
+    /// What came back, and when.
+    pub response: ResponseShape,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How much of an exchange's shape is known. Times, sizes, status and outcome are always true; this says whether the
+/// fields that come from reading bodies are.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ShapeStatus {
+    /// Bodies were read by their dialect (or there was nothing to read).
+    #[default]
+    Known,
+    /// The endpoint has no dialect: sizes and times only.
+    Generic,
+    /// A body did not parse as its dialect says.
+    Unparsable,
+    /// A body was larger than the recorder keeps.
+    TooLarge,
+    /// The recorder was over its memory bound and let the bodies go.
+    Shed,
+    /// Reading it failed inside the recorder (a bug there, never the traffic's fault).
+    Failed,
+}
+
+impl ShapeStatus {
+    /// Every status, in the order of their codes in the trace file.
+    pub const ALL: [Self; 6] = [
+        Self::Known,
+        Self::Generic,
+        Self::Unparsable,
+        Self::TooLarge,
+        Self::Shed,
+        Self::Failed,
+    ];
+}

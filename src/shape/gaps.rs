@@ -1,0 +1,159 @@
+use serde::{Deserialize, Serialize};
+
+/// Gaps between successive token events of one answer, as counts in log-linear buckets: 32 to the octave, so a value read
+/// back is within 1.6 % of the true one. Every single gap in order would be a fingerprint of the text (see docs/privacy.md);
+/// counts are not.
+///
+/// Bucket `b` below 32 holds the gap of exactly `b` µs. From there on, bucket `32 * (e - 4) + m` holds gaps of `e + 1`
+/// significant bits whose five bits after the leading one are `m`. Integer arithmetic only, so every machine agrees.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GapSketch {
+    /// (bucket, count), by rising bucket, counts above 0.
+    buckets: Vec<(u16, u32)>,
+    /// The longest gap, exact.
+    longest_us: u64,
+}
+
+/// A list of buckets that no sketch can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "gap buckets must rise, be below {} and have counts above 0",
+    GapSketch::BUCKETS
+)]
+pub struct GapSketchError;
+
+impl GapSketch {
+    /// Buckets there can be: gaps of up to 64 bits.
+    pub const BUCKETS: u16 = 32 + 32 * 59;
+
+    /// Counts one gap.
+    pub fn record(&mut self, gap_us: u64) {
+        self.longest_us = self.longest_us.max(gap_us);
+        let bucket = bucket_of(gap_us);
+        match self.buckets.binary_search_by_key(&bucket, |&(b, _)| b) {
+            Ok(i) => {
+                if let Some((_, count)) = self.buckets.get_mut(i) {
+                    *count = count.saturating_add(1);
+                }
+            }
+            Err(i) => self.buckets.insert(i, (bucket, 1)),
+        }
+    }
+
+    /// Rebuilds a sketch from its parts.
+    ///
+    /// # Errors
+    /// When the buckets do not rise, are out of range, or hold a zero count.
+    pub fn from_parts(buckets: Vec<(u16, u32)>, longest_us: u64) -> Result<Self, GapSketchError> {
+        let rising = buckets
+            .windows(2)
+            .all(|w| matches!(w, [(a, _), (b, _)] if a < b));
+        let sane = buckets
+            .iter()
+            .all(|&(b, count)| b < Self::BUCKETS && count > 0);
+        if rising && sane {
+            Ok(Self {
+                buckets,
+                longest_us,
+            })
+        } else {
+            Err(GapSketchError)
+        }
+    }
+
+    /// (bucket, count) pairs by rising bucket.
+    pub fn buckets(&self) -> &[(u16, u32)] {
+        &self.buckets
+    }
+
+    /// The longest gap in microseconds, exact; 0 where there was none.
+    pub fn longest_us(&self) -> u64 {
+        self.longest_us
+    }
+
+    /// How many gaps.
+    pub fn count(&self) -> u64 {
+        self.buckets
+            .iter()
+            .map(|&(_, count)| u64::from(count))
+            .sum()
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// (gap in microseconds, count) pairs by rising gap; each gap is its bucket's middle.
+    pub fn values(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
+        self.buckets
+            .iter()
+            .map(|&(bucket, count)| (middle_of(bucket), count))
+    }
+}
+
+fn bucket_of(us: u64) -> u16 {
+    if us < 32 {
+        return u16::try_from(us).unwrap_or(u16::MAX);
+    }
+    let exponent = 63 - us.leading_zeros(); // at least 5
+    let mantissa = (us >> (exponent - 5)) & 31;
+    u16::try_from(u64::from(32 * (exponent - 4)) + mantissa).unwrap_or(u16::MAX)
+}
+
+fn middle_of(bucket: u16) -> u64 {
+    if bucket < 32 {
+        return u64::from(bucket);
+    }
+    let exponent = u32::from(bucket / 32) + 4;
+    let mantissa = u64::from(bucket % 32);
+    let low = (1_u64 << exponent) + (mantissa << (exponent - 5));
+    low + ((1_u64 << (exponent - 5)) >> 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_gap_reads_back_within_1_6_percent(us in any::<u64>()) {
+            let mut sketch = GapSketch::default();
+            sketch.record(us);
+            let (value, count) = sketch.values().next().unwrap();
+            prop_assert_eq!(count, 1);
+            prop_assert!(value.abs_diff(us) as f64 <= us as f64 * 0.016, "{} read back as {}", us, value);
+            prop_assert_eq!(sketch.longest_us(), us);
+        }
+
+        #[test]
+        fn buckets_rise_with_gaps(a in any::<u64>(), b in any::<u64>()) {
+            prop_assert!(bucket_of(a.min(b)) <= bucket_of(a.max(b)));
+            prop_assert!(bucket_of(a) < GapSketch::BUCKETS);
+        }
+
+        #[test]
+        fn parts_rebuild_the_sketch(gaps in prop::collection::vec(any::<u64>(), 0..200)) {
+            let mut sketch = GapSketch::default();
+            for &gap in &gaps {
+                sketch.record(gap);
+            }
+            prop_assert_eq!(sketch.count(), gaps.len() as u64);
+            let again = GapSketch::from_parts(sketch.buckets().to_vec(), sketch.longest_us()).unwrap();
+            prop_assert_eq!(again, sketch);
+        }
+    }
+
+    #[test]
+    fn impossible_parts_are_refused() {
+        for parts in [
+            vec![(3, 1), (3, 1)],
+            vec![(5, 1), (2, 1)],
+            vec![(GapSketch::BUCKETS, 1)],
+            vec![(1, 0)],
+        ] {
+            assert_eq!(GapSketch::from_parts(parts, 0), Err(GapSketchError));
+        }
+    }
+}
