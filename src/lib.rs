@@ -6,4 +6,10 @@ pub mod shape;
 
 pub mod anonymise;
 
+pub mod dialect;
+
+pub mod trace;
+
+pub mod replay;
+
 pub mod cli;

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand, each of which turns arguments into a call into the rooms and the answer
 //! into an exit code.
 
+/// Exit codes, and errors with hints.
 pub mod failure;
 pub mod values;
