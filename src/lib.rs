@@ -12,4 +12,8 @@ pub mod trace;
 
 pub mod replay;
 
+pub mod measure;
+
+pub mod verdict;
+
 pub mod cli;
