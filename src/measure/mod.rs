@@ -6,6 +6,7 @@
 
 mod comparison;
 mod fidelity;
+mod gpu;
 mod growth;
 mod interval;
 mod latency;
@@ -15,6 +16,7 @@ mod windows;
 
 pub use comparison::{Comparison, ComparisonVerdict, MetricComparison, PairedSample, compare};
 pub use fidelity::{Fidelity, FidelityBar, GeneratorEvidence, Lateness};
+pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
 pub use latency::{Distribution, Latencies, LatencySummary};

@@ -138,6 +138,11 @@ impl TargetMeasure {
         &self.latencies
     }
 
+    /// How late sends were so far.
+    pub fn lateness(&self) -> &Distribution {
+        &self.fidelity.lateness
+    }
+
     /// Values kept for comparing this target with another, request by request.
     pub fn sample(&self) -> &PairedSample {
         &self.sample

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::objective::{Bound, Metric, Objective, Operator, Statistic, Unit, unit};
+use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use crate::measure::{Comparison, LatencySummary, PerRequestBounds, TargetSummary};
 
 /// How a run ended.
