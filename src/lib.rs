@@ -2,6 +2,11 @@
 //!
 //! The rooms stand in the order in which data passes through them; a room imports only rooms above it.
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "test values are small")
+)]
+
 pub mod shape;
 
 pub mod anonymise;
@@ -11,5 +16,13 @@ pub mod dialect;
 pub mod trace;
 
 pub mod replay;
+
+pub mod telemetry;
+
+pub mod measure;
+
+pub mod verdict;
+
+pub mod report;
 
 pub mod cli;

@@ -1,6 +1,12 @@
 //! Promise 3: random strings in every text field of requests and answers, in headers, path and query, occur nowhere in what
 //! the recorder leaves behind: raw, reversed, in hex or in base64.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
 
 mod support;
 
@@ -321,7 +327,7 @@ fn the_search_finds_a_canary_in_every_disguise() {
         base64(format!("{canary}..").as_bytes()),
     ] {
         let found = std::panic::catch_unwind(|| {
-            canaries.assert_absent(format!("x{disguised}x").as_bytes(), "here")
+            canaries.assert_absent(format!("x{disguised}x").as_bytes(), "here");
         });
         assert!(found.is_err(), "{disguised} went unseen");
     }

@@ -1,5 +1,11 @@
 //! The closed loop: traffic is recorded, and its trace replayed through a second recorder; the second trace must match the first.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
 
 mod support;
 

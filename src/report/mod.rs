@@ -1,0 +1,16 @@
+//! The result of a run and how it is shown: JSON for machines, a terminal summary, a self-contained HTML page, Markdown,
+//! JUnit, one line for each request. No statistic is computed here.
+
+mod directory;
+mod document;
+mod figures;
+mod html;
+mod junit;
+mod markdown;
+mod requests;
+mod terminal;
+
+pub use directory::{ReportError, ResultDirectory};
+pub use document::{Charts, PlanAccount, ResultDocument, TargetCharts, Tool, TraceAccount};
+pub use requests::RequestLog;
+pub use terminal::summary;
