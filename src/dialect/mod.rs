@@ -106,6 +106,11 @@ impl ResponseObserver {
     /// Takes the next piece of the body, which arrived at `at_us`.
     pub fn data(&mut self, _at_us: u64, _bytes: &[u8]) {}
 
+    /// Stream events with at least one token so far.
+    pub fn token_events(&self) -> u32 {
+        0
+    }
+
     /// What was seen.
     pub fn finish(self) -> ResponseSight {
         ResponseSight::default()
