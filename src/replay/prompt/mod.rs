@@ -18,7 +18,7 @@ mod write;
 pub use costs::TokenCosts;
 pub use dice::{Cache, Salt};
 pub(super) use tokens::plain_words;
-pub(super) use write::{Prompt, Prompter};
+pub(super) use write::Prompter;
 
 #[cfg(test)]
 mod tests {
