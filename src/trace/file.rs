@@ -19,6 +19,8 @@ use super::varint::Malformed;
 #[derive(Debug)]
 pub(super) struct TraceFile {
     pub(super) path: PathBuf,
+    /// The file's length when it was opened.
+    pub(super) bytes: u64,
     pub(super) header: Header,
     pub(super) blocks: Vec<BlockEntry>,
     pub(super) totals: Totals,
@@ -35,6 +37,7 @@ impl TraceFile {
         if let Some(footer) = read_footer(&file, start, len).map_err(io())? {
             return Ok(Self {
                 path: path.to_owned(),
+                bytes: len,
                 header,
                 blocks: footer.blocks,
                 totals: footer.totals,
@@ -51,6 +54,7 @@ impl TraceFile {
         } = scan(&file, start, len).map_err(io())?;
         Ok(Self {
             path: path.to_owned(),
+            bytes: len,
             header,
             totals: last_totals(&file, &blocks).map_err(io())?,
             blocks,

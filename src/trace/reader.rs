@@ -157,6 +157,11 @@ impl Trace {
         paths.collect()
     }
 
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|placed| placed.file.bytes).sum()
+    }
+
     /// The first file's header.
     pub fn header(&self) -> &Header {
         // `open` never makes a trace without a file.

@@ -169,10 +169,7 @@ fn text_bytes(request: &RequestShape) -> u64 {
 fn expected_blocks(request: &RequestShape, spec: Option<BlockSpec>) -> u64 {
     let Some(spec) = spec else { return 0 };
     let units = match spec.unit {
-        BlockUnit::Bytes => text_bytes(request)
-            .wrapping_add(u64::from(request.tools.count))
-            .wrapping_add(request.messages.len() as u64)
-            .wrapping_add(9 * request.media.len() as u64),
+        BlockUnit::Bytes => request.rendered_bytes(),
         BlockUnit::Tokens => request
             .prompt_tokens
             .map_or(0, |tokens| tokens.count.into()),

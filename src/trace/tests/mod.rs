@@ -1,4 +1,5 @@
 mod any;
+mod cost;
 mod damage;
 mod many;
 mod round_trip;
