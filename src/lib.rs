@@ -10,6 +10,12 @@ pub mod dialect;
 
 pub mod trace;
 
+pub mod interop;
+
 pub mod replay;
+
+pub mod measure;
+
+pub mod report;
 
 pub mod cli;

@@ -3,4 +3,11 @@
 
 /// Exit codes, and errors with hints.
 pub mod failure;
+
+/// `reenact export`
+pub mod export;
+/// `reenact import`
+pub mod import;
+/// `reenact inspect`
+pub mod inspect;
 pub mod values;

@@ -1,0 +1,4 @@
+//! The renderings of results.
+
+/// A trace, for a terminal.
+pub mod inspect;
