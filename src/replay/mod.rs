@@ -17,6 +17,8 @@ mod worker;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,

@@ -131,7 +131,8 @@ impl Follow<'_> {
             }
         };
         let stamps = Arc::clone(&connection.stamps);
-        self.outcome.headers_us = Some(stamps.last_read_us());
+        self.watch.heard_us = stamps.last_read_us();
+        self.outcome.headers_us = Some(self.watch.heard_us);
         let (head, mut body) = response.into_parts();
         let status = head.status.as_u16();
         self.outcome.status = Some(status);
