@@ -15,6 +15,8 @@ pub mod dialect;
 
 pub mod trace;
 
+pub mod interop;
+
 pub mod replay;
 
 pub mod telemetry;

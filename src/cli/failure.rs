@@ -55,6 +55,15 @@ impl Failure {
         self
     }
 
+    /// Whether the reader of our output went away, which is no failure (`| head`).
+    pub fn is_broken_pipe(&self) -> bool {
+        self.error.chain().any(|cause| {
+            cause
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+        })
+    }
+
     /// The exit code it ends in.
     pub fn exit(&self) -> Exit {
         self.exit
@@ -76,7 +85,15 @@ impl fmt::Display for Failure {
         let hint = anstyle::Style::new()
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Cyan.into()));
-        write!(f, "{error}error:{error:#} {:#}", self.error)?;
+        write!(f, "{error}error:{error:#} {}", self.error)?;
+        // Some errors already quote their cause.
+        let mut said = self.error.to_string();
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            if !said.contains(&cause) {
+                write!(f, ": {cause}")?;
+                said = cause;
+            }
+        }
         if let Some(mend) = &self.hint {
             write!(f, "\n{hint}hint:{hint:#} {mend}")?;
         }

@@ -14,6 +14,9 @@ use logging::LogFormat;
 
 /// Exit codes, and errors with hints.
 pub mod failure;
+mod export;
+mod import;
+mod inspect;
 mod layers;
 mod logging;
 pub mod values;

@@ -81,6 +81,11 @@ impl ResponseObserver {
         }
     }
 
+    /// Stream events with at least one token so far.
+    pub fn token_events(&self) -> u32 {
+        self.tally.sight.token_events
+    }
+
     /// What was seen.
     pub fn finish(self) -> ResponseSight {
         let Self {

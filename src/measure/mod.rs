@@ -12,6 +12,7 @@ mod interval;
 mod latency;
 mod summary;
 mod target;
+pub mod traffic;
 mod windows;
 
 pub use comparison::{Comparison, ComparisonVerdict, MetricComparison, PairedSample, compare};

@@ -5,6 +5,7 @@ mod directory;
 mod document;
 mod figures;
 mod html;
+pub mod inspect;
 mod junit;
 mod markdown;
 mod requests;

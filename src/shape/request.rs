@@ -26,6 +26,19 @@ pub struct RequestShape {
     pub media: Vec<MediaPart>,
 }
 
+impl RequestShape {
+    /// Bytes of the prompt as it is rendered for its chain: a marker and the definition for each tool, a marker and the
+    /// text for each message, a marker and a digest for each media part.
+    pub fn rendered_bytes(&self) -> u64 {
+        let tools = u64::from(self.tools.count) + u64::from(self.tools.bytes);
+        let messages = self
+            .messages
+            .iter()
+            .map(|message| 1 + u64::from(message.bytes));
+        tools + messages.sum::<u64>() + 9 * self.media.len() as u64
+    }
+}
+
 /// One message of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MessageShape {

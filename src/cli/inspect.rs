@@ -1,0 +1,96 @@
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use super::failure::{Exit, Failure};
+use crate::measure::traffic::TrafficMeter;
+use crate::report::inspect::Inspection;
+use crate::trace::{Source, Trace, TraceError};
+
+/// Shows what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// Trace files, or directories of them; several are read as one trace
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+
+    /// Print one JSON document (schema reenact.inspect/1) instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// Print every exchange as a line of JSON, in order of arrival, instead of the statistics
+    #[arg(long, conflicts_with = "json")]
+    exchanges: bool,
+}
+
+/// Runs `reenact inspect`.
+///
+/// # Errors
+/// When a trace cannot be read.
+pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+    let mut trace = Trace::open(&args.traces).map_err(failure)?;
+    let out = BufWriter::new(io::stdout().lock());
+    if args.exchanges {
+        quiet(exchanges(&mut trace, out))?;
+    } else {
+        quiet(statistics(&mut trace, args.json, out))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn exchanges(trace: &mut Trace, mut out: impl Write) -> Result<(), Failure> {
+    for exchange in trace.exchanges() {
+        serde_json::to_writer(&mut out, &exchange.map_err(failure)?).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    warn_of_damage(trace);
+    Ok(())
+}
+
+fn statistics(trace: &mut Trace, json: bool, mut out: impl Write) -> Result<(), Failure> {
+    let header = trace.header();
+    let mut meter = TrafficMeter::new(header.block, header.source == Source::Recorded);
+    for exchange in trace.exchanges() {
+        meter.add(&exchange.map_err(failure)?);
+    }
+    let inspection = Inspection::new(trace, meter.finish());
+    if json {
+        serde_json::to_writer_pretty(&mut out, &inspection).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{inspection}")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+#[allow(clippy::print_stderr, reason = "a note beside machine-clean output")]
+fn warn_of_damage(trace: &Trace) {
+    let damage = trace.damage();
+    if damage.is_loss() {
+        anstream::eprintln!(
+            "warning: {} blocks and {} bytes could not be read; {} exchanges are known to be lost",
+            damage.bad_blocks,
+            damage.bad_bytes,
+            damage.lost_exchanges
+        );
+    }
+}
+
+/// The reader of our output may leave when it has seen enough (`| head`).
+fn quiet(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(failure) if failure.is_broken_pipe() => Ok(()),
+        other => other,
+    }
+}
+
+/// A trace's error with its hint.
+pub(super) fn failure(error: TraceError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::could_not_run(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

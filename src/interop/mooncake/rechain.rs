@@ -1,0 +1,168 @@
+use std::collections::HashMap;
+
+use crate::shape::{BlockId, BlockSpec, BlockUnit, RequestShape};
+
+/// Cuts a trace's own prompt chains into Mooncake's blocks of 512 tokens, such that prompts which shared blocks still do.
+///
+/// Blocks of bytes have no exact place among tokens. The first prompt that comes along a chain spreads its tokens evenly
+/// over its bytes and so fixes which of the chain's blocks each Mooncake block ends with; every prompt that shares that
+/// much of the chain takes the same blocks. A prompt's last, part-filled block is shared by prompts of the same chain and
+/// length only. Without chains nothing is known to be shared, and every block is new.
+pub(super) struct Rechain {
+    spec: Option<BlockSpec>,
+    /// The Mooncake block that ends with a block of the chain.
+    ends: HashMap<BlockId, u64>,
+    /// Part-filled last blocks, by the chain's last block and the prompt's tokens.
+    tails: HashMap<(Option<BlockId>, u32), u64>,
+    next: u64,
+}
+
+const SIZE: u64 = 512;
+
+impl Rechain {
+    pub(super) fn new(spec: Option<BlockSpec>) -> Self {
+        Self {
+            spec,
+            ends: HashMap::new(),
+            tails: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// The prompt's `hash_ids`.
+    pub(super) fn blocks(&mut self, request: &RequestShape, prompt_tokens: u32) -> Vec<u64> {
+        match self.spec {
+            Some(BlockSpec::MOONCAKE) => request.blocks.iter().map(|id| id.0.into()).collect(),
+            Some(spec) if !request.blocks.is_empty() => self.cut(request, prompt_tokens, spec),
+            _ => (0..u64::from(prompt_tokens).div_ceil(SIZE))
+                .map(|_| self.new_block())
+                .collect(),
+        }
+    }
+
+    fn cut(&mut self, request: &RequestShape, prompt_tokens: u32, spec: BlockSpec) -> Vec<u64> {
+        let tokens = u64::from(prompt_tokens);
+        let wanted = usize::try_from(tokens.div_ceil(SIZE)).unwrap_or(usize::MAX);
+        let full = usize::try_from(tokens / SIZE).unwrap_or(usize::MAX);
+        let mut out = Vec::new();
+        // What earlier prompts fixed.
+        let mut place = 0;
+        for (at, id) in request.blocks.iter().enumerate() {
+            if out.len() == full {
+                break;
+            }
+            if let Some(&block) = self.ends.get(id) {
+                out.push(block);
+                place = at + 1;
+            }
+        }
+        // The rest, evenly.
+        let left_tokens = tokens.saturating_sub(out.len() as u64 * SIZE).max(1);
+        let size = u64::from(spec.size);
+        let left_units = units(request, prompt_tokens, spec).saturating_sub(place as u64 * size);
+        let from = place as u64;
+        let known = out.len();
+        while out.len() < full {
+            let tokens_in = (out.len() - known + 1) as u64 * SIZE;
+            let units_in = left_units.saturating_mul(tokens_in) / left_tokens;
+            let end = from + units_in.div_ceil(size.max(1));
+            let end = usize::try_from(end).unwrap_or(usize::MAX);
+            let block = self.new_block();
+            let last = end.checked_sub(1).and_then(|last| request.blocks.get(last));
+            if let Some(&last) = last {
+                self.ends.entry(last).or_insert(block);
+            }
+            out.push(block);
+        }
+        if out.len() < wanted {
+            let key = (request.blocks.last().copied(), prompt_tokens);
+            let block = match self.tails.get(&key) {
+                Some(&block) => block,
+                None => {
+                    let block = self.new_block();
+                    self.tails.insert(key, block);
+                    block
+                }
+            };
+            out.push(block);
+        }
+        out
+    }
+
+    fn new_block(&mut self) -> u64 {
+        let block = self.next;
+        self.next += 1;
+        block
+    }
+}
+
+/// The prompt's length in what its chain counts.
+fn units(request: &RequestShape, prompt_tokens: u32, spec: BlockSpec) -> u64 {
+    match spec.unit {
+        BlockUnit::Tokens => prompt_tokens.into(),
+        BlockUnit::Bytes => {
+            let rendered = request.rendered_bytes();
+            // A shape without sizes still has its chain.
+            rendered.max(request.blocks.len() as u64 * u64::from(spec.size))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{MessageShape, Role};
+
+    /// A prompt of `blocks` live blocks and a little more, at about `tokens_per_block`.
+    fn prompt(blocks: &[u32], tokens: u32) -> (RequestShape, u32) {
+        let request = RequestShape {
+            messages: vec![MessageShape {
+                role: Role::User,
+                bytes: u32::try_from(blocks.len()).unwrap() * 64 + 10,
+                tokens: None,
+            }],
+            blocks: blocks.iter().copied().map(BlockId).collect(),
+            ..RequestShape::default()
+        };
+        (request, tokens)
+    }
+
+    #[test]
+    fn a_longer_turn_shares_the_full_blocks_of_the_one_before() {
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        let chain: Vec<u32> = (0..400).collect();
+        let mut blocks = |len: usize, tokens: u32| {
+            let (request, tokens) = prompt(&chain[..len], tokens);
+            rechain.blocks(&request, tokens)
+        };
+        let first = blocks(100, 1600);
+        assert_eq!(first, [0, 1, 2, 3]);
+        // The next turn has other words, so a little more tokens to the byte.
+        assert_eq!(blocks(200, 3300), [0, 1, 2, 4, 5, 6, 7]);
+        assert_eq!(blocks(100, 1600), first, "the same prompt again");
+    }
+
+    #[test]
+    fn prompts_of_other_chains_share_nothing() {
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        let (a, tokens) = prompt(&(0..100).collect::<Vec<_>>(), 1600);
+        let (b, _) = prompt(&(100..200).collect::<Vec<_>>(), 1600);
+        let (a, b) = (rechain.blocks(&a, tokens), rechain.blocks(&b, tokens));
+        assert!(a.iter().all(|id| !b.contains(id)));
+        assert_eq!((a.len(), b.len()), (4, 4));
+    }
+
+    #[test]
+    fn every_prompt_has_as_many_blocks_as_its_tokens_fill() {
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        for tokens in [0, 1, 511, 512, 513, 5000, 100_000] {
+            for len in [1, 7, 300] {
+                let (request, tokens) = prompt(&(0..len).collect::<Vec<_>>(), tokens);
+                let blocks = rechain.blocks(&request, tokens);
+                assert_eq!(blocks.len(), tokens.div_ceil(512) as usize);
+            }
+        }
+        let (request, _) = prompt(&[], 0);
+        assert_eq!(Rechain::new(None).blocks(&request, 513).len(), 2);
+    }
+}
