@@ -12,13 +12,14 @@ use tracing_subscriber::filter::LevelFilter;
 use failure::{Exit, Failure};
 use logging::LogFormat;
 
+mod export;
 /// Exit codes, and errors with hints.
 pub mod failure;
-mod export;
 mod import;
 mod inspect;
 mod layers;
 mod logging;
+mod replay;
 pub mod values;
 
 /// Record the shape of real inference traffic, and re-enact it against candidates
@@ -48,7 +49,12 @@ struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Replay(Box<replay::ReplayArgs>),
+    Inspect(inspect::InspectArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
+}
 
 const AFTER_HELP: &str = "\
 Every option of a command can also come from the environment (--trace-dir as REENACT_TRACE_DIR; several values \
@@ -80,7 +86,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(command: &Command) -> Result<Exit, Failure> {
-    match *command {}
+    match command {
+        Command::Replay(args) => replay::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "this is where errors reach the user")]

@@ -43,7 +43,7 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 /// Writes a draft as a request: system messages go to `system`, tool results to user messages.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let mut altered = Vec::new();
-    let lengths = Lengths::of(draft, &mut altered);
+    let lengths = Lengths::of(draft);
     let params = &draft.params;
     for (carried, what) in [
         (params.n <= 1, "n"),

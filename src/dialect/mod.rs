@@ -153,7 +153,7 @@ pub struct WireRequest {
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: Vec<u8>,
-    /// What differs from the recorded request's parameters, by field.
+    /// What differs from the draft's parameters beyond the answer's length, by field.
     pub altered: Vec<&'static str>,
 }
 

@@ -365,10 +365,10 @@ pub(super) struct Lengths {
 }
 
 impl Lengths {
-    /// What a draft asks for, in the fields that its target takes; what differs from the recorded request is listed.
-    pub(super) fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Self {
+    /// What a draft asks for, in the fields that its target takes.
+    pub(super) fn of(draft: &Draft<'_>) -> Self {
         let params = &draft.params;
-        let lengths = match draft.output {
+        match draft.output {
             OutputLength::Exact(tokens) if draft.engine_extras => Self {
                 max_tokens: Some(tokens),
                 min_tokens: Some(tokens),
@@ -384,17 +384,7 @@ impl Lengths {
                 min_tokens: params.min_tokens.filter(|_| draft.engine_extras),
                 ignore_eos: (params.ignore_eos && draft.engine_extras).then_some(true),
             },
-        };
-        if lengths.max_tokens != params.max_tokens {
-            altered.push("max_tokens");
         }
-        if lengths.min_tokens != params.min_tokens {
-            altered.push("min_tokens");
-        }
-        if lengths.ignore_eos.unwrap_or(false) != params.ignore_eos {
-            altered.push("ignore_eos");
-        }
-        lengths
     }
 }
 

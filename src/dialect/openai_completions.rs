@@ -43,7 +43,7 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 /// Writes a draft as a request: every message is a prompt of its own.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let mut altered = Vec::new();
-    let lengths = Lengths::of(draft, &mut altered);
+    let lengths = Lengths::of(draft);
     let params = &draft.params;
     if params.stream && !params.include_usage {
         altered.push("stream_options.include_usage");

@@ -64,6 +64,8 @@ pub struct GeneratorEvidence {
     pub prefix_share_recorded: Option<f64>,
     /// What was sent otherwise than recorded, one sentence each.
     pub alterations: Vec<String>,
+    /// What makes the run invalid beyond the bars, one sentence each.
+    pub faults: Vec<String>,
     /// What else a reader should know (trace damage, dropped recordings), one sentence each.
     pub remarks: Vec<String>,
 }
@@ -170,7 +172,7 @@ impl FidelityMeter {
         let prefix_share_sent = share(self.shared_tokens);
         let prompt_tokens_error = self.prompt.mean();
 
-        let mut faults = Vec::new();
+        let mut faults = evidence.faults;
         let allowed_ms = (bar.lateness.as_secs_f64() * 1000.0)
             .max(bar.lateness_of_ttft * ttft_p50_ms.unwrap_or(0.0));
         if lateness_ms.p99 > allowed_ms {

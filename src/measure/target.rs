@@ -143,9 +143,9 @@ impl TargetMeasure {
         &self.fidelity.lateness
     }
 
-    /// Values kept for comparing this target with another, request by request.
-    pub fn sample(&self) -> &PairedSample {
-        &self.sample
+    /// Takes out the values kept for comparing this target with another, request by request.
+    pub fn take_sample(&mut self) -> PairedSample {
+        std::mem::take(&mut self.sample)
     }
 
     /// The figures. `vram(start_us, end_us)` is the most memory in use in a window of the run.

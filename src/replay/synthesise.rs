@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -47,12 +48,15 @@ pub enum Alteration {
     ShapeUnknown,
     /// The prompt was larger than a replay writes, and was cut.
     PromptCut,
+    /// A field of the request that the target's dialect cannot carry, or that a replay does not.
+    Field(&'static str),
 }
 
 impl Alteration {
     /// For reports.
-    pub const fn describe(self) -> &'static str {
-        match self {
+    pub fn describe(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Field(field) => return format!("{field} was not sent as recorded").into(),
             Self::UsageAsked => "stream_options.include_usage was set to learn token counts",
             Self::MediaLeftOut => "images, audio or documents were left out",
             Self::TokenIdsAsWords => "a prompt of token ids was sent as words",
@@ -64,7 +68,7 @@ impl Alteration {
                 "the recorded body was not readable; a prompt of its size was sent"
             }
             Self::PromptCut => "the recorded prompt is larger than a replay writes; it was cut",
-        }
+        })
     }
 }
 
@@ -86,7 +90,7 @@ pub(super) struct Prepared {
     pub(super) index: u64,
     pub(super) intended_us: u64,
     pub(super) endpoint: Endpoint,
-    pub(super) params: RequestParams,
+    pub(super) stream: bool,
     pub(super) request: Request<Bytes>,
     pub(super) cancel: Option<Cancel>,
     pub(super) recorded_prompt_tokens: Option<u32>,
@@ -153,11 +157,14 @@ impl<'a> Synthesiser<'a> {
             output,
             engine_extras: self.calibration.of(exchange.endpoint).exact_length,
         });
+        for &field in &wire.altered {
+            self.note(Alteration::Field(field), true);
+        }
         Prepared {
             index,
             intended_us,
             endpoint: exchange.endpoint,
-            params,
+            stream: params.stream,
             request: self.envelope.post(exchange.endpoint, wire),
             cancel,
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),

@@ -51,6 +51,23 @@ impl GpuSeries {
 }
 
 impl GpuTimeline {
+    /// The same timeline with its moments counted from `lead_us` later; what was sampled before that is left out but for the
+    /// last sample, which becomes moment 0.
+    #[must_use]
+    pub fn since(mut self, lead_us: u64) -> Self {
+        for gpu in &mut self.gpus {
+            let first = gpu
+                .samples
+                .partition_point(|sample| sample.at_us <= lead_us)
+                .saturating_sub(1);
+            gpu.samples.drain(..first);
+            for sample in &mut gpu.samples {
+                sample.at_us = sample.at_us.saturating_sub(lead_us);
+            }
+        }
+        self
+    }
+
     /// The most memory in use over all GPUs between two instants, in bytes; `None` where nothing was sampled.
     pub fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
         let most = |gpu: &GpuSeries| {
@@ -89,5 +106,8 @@ mod tests {
         assert_eq!(timeline.used_between(0, 100_000), Some(18_000));
         assert_eq!(timeline.used_between(0, 30_000), Some(2_000));
         assert_eq!(timeline.used_between(200_000, 300_000), None);
+        let later = timeline.since(50_000);
+        assert_eq!(later.gpus[0].samples[0].at_us, 0);
+        assert_eq!(later.used_between(0, 50_000), Some(2_000));
     }
 }

@@ -455,11 +455,11 @@ mod tests {
 
     #[test]
     fn relative_latencies_are_judged_by_their_interval() {
-        let (a, a_measure) = run("a", 100_000, 0);
-        let (b, b_measure) = run("b", 130_000, 0);
+        let (a, mut a_measure) = run("a", 100_000, 0);
+        let (b, mut b_measure) = run("b", 130_000, 0);
         let compared = compare(
-            ("a", a_measure.sample()),
-            ("b", b_measure.sample()),
+            ("a", &a_measure.take_sample()),
+            ("b", &b_measure.take_sample()),
             0.05,
             1,
         );

@@ -94,9 +94,16 @@ mod tests {
             sample.add(value);
         }
         let quantiles = sample.finish(1000.0).unwrap();
-        assert_eq!((quantiles.min, quantiles.max, quantiles.count), (0.001, 100.0, 100_000));
+        assert_eq!(
+            (quantiles.min, quantiles.max, quantiles.count),
+            (0.001, 100.0, 100_000)
+        );
         assert!((quantiles.mean - 50.0005).abs() < 1e-9);
-        for (found, true_value) in [(quantiles.p50, 50.0), (quantiles.p90, 90.0), (quantiles.p99, 99.0)] {
+        for (found, true_value) in [
+            (quantiles.p50, 50.0),
+            (quantiles.p90, 90.0),
+            (quantiles.p99, 99.0),
+        ] {
             assert!((found - true_value).abs() < true_value * 0.001, "{found}");
         }
         assert_eq!(Sample::new().finish(1.0), None);

@@ -153,7 +153,7 @@ impl<'a> Prober<'a> {
                 index: u64::from(self.sent),
                 intended_us: self.lane.clock.now_us(),
                 endpoint: question.endpoint,
-                params,
+                stream: params.stream,
                 request,
                 cancel: None,
                 recorded_prompt_tokens: None,

@@ -115,7 +115,6 @@ impl Follow<'_> {
         let Prepared {
             request,
             endpoint,
-            params,
             cancel,
             ..
         } = prepared;
@@ -346,7 +345,7 @@ fn blank(prepared: &Prepared) -> RequestOutcome {
         first_answer_us: None,
         last_token_us: None,
         end_us: 0,
-        stream: prepared.params.stream,
+        stream: prepared.stream,
         result: SendResult::Ok,
         status: None,
         recorded_prompt_tokens: prepared.recorded_prompt_tokens,

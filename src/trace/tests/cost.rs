@@ -102,7 +102,11 @@ fn live(count: usize) -> Vec<Exchange> {
         .map(|(mut exchange, (conversation, blocks))| {
             let ids = (0..blocks).map(|block| {
                 let system = (u64::MAX, conversation % 4 * 100 + block);
-                let key = if block < 6 { system } else { (conversation, block) };
+                let key = if block < 6 {
+                    system
+                } else {
+                    (conversation, block)
+                };
                 let next = numbers.len() as u32;
                 crate::shape::BlockId(*numbers.entry(key).or_insert(next))
             });
