@@ -10,6 +10,8 @@ pub mod dialect;
 
 pub mod trace;
 
+pub mod record;
+
 pub mod replay;
 
 pub mod cli;

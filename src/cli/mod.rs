@@ -16,6 +16,7 @@ use logging::LogFormat;
 pub mod failure;
 mod layers;
 mod logging;
+mod record;
 pub mod values;
 
 /// Record the shape of real inference traffic, and re-enact it against candidates
@@ -45,7 +46,9 @@ struct Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Record(record::RecordArgs),
+}
 
 const AFTER_HELP: &str = "\
 Every option of a command can also come from the environment (--trace-dir as REENACT_TRACE_DIR; several values \
@@ -77,7 +80,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(command: &Command) -> Result<Exit, Failure> {
-    match *command {}
+    match command {
+        Command::Record(args) => record::run(args),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
