@@ -90,6 +90,11 @@ impl GapSketch {
             .iter()
             .map(|&(bucket, count)| (middle_of(bucket), count))
     }
+
+    /// The gap in microseconds that stands for a bucket: its middle.
+    pub fn middle_us(bucket: u16) -> u64 {
+        middle_of(bucket.min(Self::BUCKETS - 1))
+    }
 }
 
 fn bucket_of(us: u64) -> u16 {

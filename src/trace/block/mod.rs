@@ -1,0 +1,372 @@
+//! One block: exchanges to a payload of columns and back. Everything here works on bytes in memory.
+//!
+//! A block needs no other to be read. Predictions that reach back over earlier blocks were tried: with blocks of 1,024
+//! exchanges they saved 3.5 % of the Mooncake slice, with 4,096 less, which is too little for what it costs: damage that
+//! spreads, seeks that decode what they skip, and no decoding side by side.
+
+mod chains;
+mod codes;
+mod columns;
+mod flags;
+mod request;
+mod response;
+
+use serde::{Deserialize, Serialize};
+
+use self::chains::{ChainReader, ChainWriter, Predictor};
+use self::codes::Coded;
+use self::columns::{ColumnNumbers, Columns};
+use self::flags::flags_of;
+use super::frame::{CODEC_ZSTD, Frame, IdLimits, KIND_EXCHANGES, MAX_BLOCK_BYTES};
+use super::totals::Totals;
+use super::varint::{Malformed, put, put_residual};
+use crate::shape::{
+    BlockSpec, ClientId, Endpoint, Exchange, Method, ModelId, SessionId, ShapeStatus, TraceTime,
+};
+
+/// List elements (messages, blocks, media parts, gap buckets) that a block may hold, so that a few bytes cannot ask for
+/// much memory.
+const MAX_ELEMENTS: usize = 1 << 22;
+
+/// The longest list that an exchange is written with; the rest of a longer one is cut off. A chain of that length is 64 MiB
+/// of prompt.
+const MAX_LIST: usize = 1 << 20;
+
+/// A writer starts the next block beyond this many list elements.
+pub(super) const FULL_ELEMENTS: usize = 1 << 18;
+
+/// A block's payload, once unpacked.
+#[derive(Serialize)]
+struct Document<'a> {
+    columns: &'a Columns,
+    base: IdLimits,
+    totals: &'a Totals,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    models: &'a [(u32, String)],
+}
+
+#[derive(Deserialize)]
+struct DocumentRead<'a> {
+    #[serde(borrow)]
+    columns: ColumnNumbers<'a>,
+    #[serde(default)]
+    base: IdLimits,
+    #[serde(default)]
+    models: Vec<(u32, String)>,
+}
+
+/// The parts of a document that need no decoding of exchanges.
+#[derive(Deserialize)]
+struct Accounts {
+    #[serde(default)]
+    totals: Totals,
+}
+
+/// Turns exchanges into blocks.
+pub(super) struct BlockEncoder {
+    spec: Option<BlockSpec>,
+    predictor: Predictor,
+    columns: Columns,
+    compressor: zstd::bulk::Compressor<'static>,
+    ids: IdLimits,
+}
+
+/// Turns blocks back into exchanges.
+pub(super) struct BlockDecoder {
+    predictor: Predictor,
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+/// What a block held.
+pub(super) struct Decoded {
+    pub(super) exchanges: Vec<Exchange>,
+    /// Names kept of models that first appear in this block.
+    pub(super) models: Vec<(ModelId, String)>,
+}
+
+impl BlockEncoder {
+    pub(super) fn new(spec: Option<BlockSpec>) -> std::io::Result<Self> {
+        Ok(Self {
+            spec,
+            predictor: Predictor::new(),
+            columns: Columns::default(),
+            compressor: zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?,
+            ids: IdLimits::default(),
+        })
+    }
+
+    /// One more than the highest ids written so far.
+    pub(super) fn ids(&self) -> IdLimits {
+        self.ids
+    }
+
+    /// Appends frame and payload of a block to `out`. Sorts the exchanges by arrival.
+    pub(super) fn encode(
+        &mut self,
+        exchanges: &mut [Exchange],
+        totals: &Totals,
+        models: &[(u32, String)],
+        out: &mut Vec<u8>,
+    ) -> std::io::Result<Frame> {
+        exchanges.sort_by_key(|exchange| exchange.at);
+        let first_at_us = exchanges.first().map_or(0, |exchange| exchange.at.us());
+        let last_at_us = exchanges.last().map_or(0, |exchange| exchange.at.us());
+        let base = self.ids;
+        self.predictor.restart(base.blocks);
+        self.columns.clear();
+        let mut before = Before::new(first_at_us, base);
+        for exchange in exchanges.iter_mut() {
+            exchange.request.messages.truncate(MAX_LIST);
+            exchange.request.media.truncate(MAX_LIST);
+            exchange.request.blocks.truncate(MAX_LIST);
+            write(&mut self.columns, exchange, self.spec, &mut before);
+        }
+        let mut chains = ChainWriter::new(&mut self.predictor);
+        for place in completion_order(exchanges) {
+            if let Some(exchange) = exchanges.get(place) {
+                chains.chain(&mut self.columns, &exchange.request.blocks);
+            }
+        }
+        chains.finish(&mut self.columns);
+        self.ids = IdLimits {
+            blocks: self.predictor.next_new(),
+            ..before.ids
+        };
+
+        let document = Document {
+            columns: &self.columns,
+            base,
+            totals,
+            models,
+        };
+        let document = rmp_serde::to_vec_named(&document).map_err(std::io::Error::other)?;
+        let payload = self.compressor.compress(&document)?;
+        let length = |len: usize| {
+            u32::try_from(len)
+                .ok()
+                .filter(|&len| len <= MAX_BLOCK_BYTES)
+                .ok_or_else(|| std::io::Error::other("a block is over 64 MiB"))
+        };
+        let frame = Frame {
+            kind: KIND_EXCHANGES,
+            codec: CODEC_ZSTD,
+            payload_len: length(payload.len())?,
+            unpacked_len: length(document.len())?,
+            count: length(exchanges.len())?,
+            ids: self.ids,
+            first_at_us,
+            last_at_us,
+            payload_crc: crc32c::crc32c(&payload),
+        };
+        out.extend_from_slice(&frame.encode());
+        out.extend_from_slice(&payload);
+        Ok(frame)
+    }
+}
+
+impl BlockDecoder {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            predictor: Predictor::new(),
+            decompressor: zstd::bulk::Decompressor::new()?,
+        })
+    }
+
+    /// The exchanges of a block.
+    pub(super) fn decode(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+        spec: Option<BlockSpec>,
+    ) -> Result<Decoded, Malformed> {
+        let document = self.unpack(frame, payload)?;
+        let DocumentRead {
+            mut columns,
+            base,
+            models,
+            ..
+        } = rmp_serde::from_slice(&document)
+            .map_err(|_| Malformed("its document does not read"))?;
+        self.predictor.restart(base.blocks);
+        let mut before = Before::new(frame.first_at_us, base);
+        let mut budget = Budget(MAX_ELEMENTS);
+        let count = frame.count as usize;
+        let mut exchanges = Vec::with_capacity(count);
+        let mut chain_lens = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (exchange, chain_len) = read(&mut columns, spec, &mut budget, &mut before)?;
+            exchanges.push(exchange);
+            chain_lens.push(chain_len);
+        }
+        let mut chains = ChainReader::new(&mut self.predictor, &columns);
+        for place in completion_order(&exchanges) {
+            if let (Some(exchange), Some(&len)) = (exchanges.get_mut(place), chain_lens.get(place))
+            {
+                exchange.request.blocks = chains.chain(len)?;
+            }
+        }
+        Ok(Decoded {
+            exchanges,
+            models: models
+                .into_iter()
+                .map(|(id, name)| (ModelId(id), name))
+                .collect(),
+        })
+    }
+
+    /// The accounts of a block, without its exchanges.
+    pub(super) fn totals(&mut self, frame: &Frame, payload: &[u8]) -> Result<Totals, Malformed> {
+        let document = self.unpack(frame, payload)?;
+        rmp_serde::from_slice(&document)
+            .map(|Accounts { totals }| totals)
+            .map_err(|_| Malformed("its document does not read"))
+    }
+
+    /// A payload's document, after its checksum.
+    pub(super) fn unpack(&mut self, frame: &Frame, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
+        if crc32c::crc32c(payload) != frame.payload_crc {
+            return Err(Malformed("it does not match its checksum"));
+        }
+        if frame.codec != CODEC_ZSTD {
+            return Err(Malformed("it is packed in an unknown way"));
+        }
+        self.decompressor
+            .decompress(payload, frame.unpacked_len as usize)
+            .map_err(|_| Malformed("it does not unpack"))
+    }
+}
+
+/// What of an exchange is predicted from the one before it in the block.
+struct Before {
+    at_us: u64,
+    flags: u64,
+    in_flight: u64,
+    ids: IdLimits,
+    response: response::Before,
+}
+
+impl Before {
+    fn new(first_at_us: u64, ids: IdLimits) -> Self {
+        Self {
+            at_us: first_at_us,
+            flags: 0,
+            in_flight: 0,
+            ids,
+            response: response::Before::default(),
+        }
+    }
+}
+
+fn write(out: &mut Columns, exchange: &Exchange, spec: Option<BlockSpec>, before: &mut Before) {
+    let at_us = exchange.at.us();
+    put(&mut out.at, at_us.saturating_sub(before.at_us));
+    before.at_us = at_us;
+    let present = flags_of(exchange);
+    put(&mut out.flags, present ^ before.flags);
+    before.flags = present;
+    put(&mut out.endpoint, exchange.endpoint.code());
+    put(&mut out.method, exchange.method.code());
+    put(&mut out.shape, exchange.shape.code());
+    put_residual(
+        &mut out.in_flight,
+        exchange.in_flight.into(),
+        before.in_flight,
+    );
+    before.in_flight = exchange.in_flight.into();
+    if let Some(ModelId(id)) = exchange.model {
+        put(&mut out.model, id.into());
+        before.ids.models = before.ids.models.max(id.saturating_add(1));
+    }
+    if let Some(SessionId(id)) = exchange.session {
+        put_id(&mut out.session, id, &mut before.ids.sessions);
+    }
+    if let Some(ClientId(id)) = exchange.client {
+        put_id(&mut out.client, id, &mut before.ids.clients);
+    }
+    request::write(out, &exchange.request, spec);
+    response::write(out, exchange, &mut before.response);
+}
+
+fn read(
+    columns: &mut ColumnNumbers<'_>,
+    spec: Option<BlockSpec>,
+    budget: &mut Budget,
+    before: &mut Before,
+) -> Result<(Exchange, usize), Malformed> {
+    before.at_us = before
+        .at_us
+        .checked_add(columns.at.next()?)
+        .ok_or(Malformed("an arrival is out of range"))?;
+    before.flags ^= columns.flags.next()?;
+    let present = before.flags;
+    let endpoint = Endpoint::from_code(columns.endpoint.next()?);
+    let method = Method::from_code(columns.method.next()?);
+    let shape = ShapeStatus::from_code(columns.shape.next()?);
+    let in_flight: u32 = columns.in_flight.residual_as(before.in_flight)?;
+    before.in_flight = in_flight.into();
+    let has = |flag| present & flag != 0;
+    let model = has(flags::MODEL)
+        .then(|| columns.model.next_as())
+        .transpose()?;
+    let session = has(flags::SESSION)
+        .then(|| next_id(&mut columns.session, &mut before.ids.sessions))
+        .transpose()?;
+    let client = has(flags::CLIENT)
+        .then(|| next_id(&mut columns.client, &mut before.ids.clients))
+        .transpose()?;
+    let (request, chain_len) = request::read(columns, present, spec, budget)?;
+    let (response, outcome) = response::read(columns, present, budget, &mut before.response)?;
+    let exchange = Exchange {
+        at: TraceTime::from_us(before.at_us),
+        endpoint,
+        method,
+        model: model.map(ModelId),
+        session: session.map(SessionId),
+        client: client.map(ClientId),
+        in_flight,
+        shape,
+        request,
+        response,
+        outcome,
+    };
+    Ok((exchange, chain_len))
+}
+
+/// An id counted back from the next new one, which is 0.
+fn put_id(out: &mut Vec<u8>, id: u32, next_new: &mut u32) {
+    put_residual(out, (*next_new).into(), id.into());
+    *next_new = (*next_new).max(id.saturating_add(1));
+}
+
+fn next_id(column: &mut super::varint::Numbers<'_>, next_new: &mut u32) -> Result<u32, Malformed> {
+    let back = column.residual(0)?;
+    let id = u32::try_from(u64::from(*next_new).wrapping_sub(back))
+        .map_err(|_| Malformed("an id is out of range"))?;
+    *next_new = (*next_new).max(id.saturating_add(1));
+    Ok(id)
+}
+
+/// Chains are written in the order in which their exchanges ended, for that is the order in which a recorder numbers them.
+fn completion_order(exchanges: &[Exchange]) -> Vec<usize> {
+    let ended = |exchange: &Exchange| {
+        let end_us = exchange.response.end_us.unwrap_or(0);
+        exchange.at.us().saturating_add(end_us)
+    };
+    let mut order: Vec<usize> = (0..exchanges.len()).collect();
+    order.sort_by_key(|&place| exchanges.get(place).map(ended));
+    order
+}
+
+/// How many list elements a block may still ask for.
+struct Budget(usize);
+
+impl Budget {
+    fn take(&mut self, elements: u64) -> Result<usize, Malformed> {
+        let elements = usize::try_from(elements)
+            .ok()
+            .filter(|&elements| elements <= self.0)
+            .ok_or(Malformed("its lists are too long"))?;
+        self.0 -= elements;
+        Ok(elements)
+    }
+}

@@ -1,0 +1,184 @@
+//! The columns of a request.
+
+use super::codes::Coded;
+use super::columns::{ColumnNumbers, Columns};
+use super::{Budget, flags};
+use crate::shape::{
+    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, ReasoningEffort, RequestParams,
+    RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
+};
+use crate::trace::varint::{Malformed, put, put_residual};
+
+pub(super) fn write(out: &mut Columns, request: &RequestShape, spec: Option<BlockSpec>) {
+    put_residual(&mut out.request_bytes, request.bytes, text_bytes(request));
+    put(&mut out.messages, request.messages.len() as u64);
+    for message in &request.messages {
+        put(&mut out.message_role, message.role.code());
+        put(&mut out.message_bytes, message.bytes.into());
+        put(
+            &mut out.message_tokens,
+            message.tokens.map_or(0, |tokens| u64::from(tokens) + 1),
+        );
+    }
+    if let Some(tokens) = request.prompt_tokens {
+        put(&mut out.prompt_tokens, tokens.count.into());
+        put(&mut out.prompt_tokens_source, tokens.source.code());
+    }
+    put_residual(
+        &mut out.blocks,
+        request.blocks.len() as u64,
+        expected_blocks(request, spec),
+    );
+    write_params(out, &request.params);
+    put(&mut out.tools, request.tools.count.into());
+    put(&mut out.tools_bytes, request.tools.bytes.into());
+    put(&mut out.media, request.media.len() as u64);
+    for part in &request.media {
+        put(&mut out.media_message, part.message.into());
+        put(&mut out.media_kind, part.kind.code());
+        put(&mut out.media_bytes, part.bytes);
+        let width = part.pixels.map_or(0, |(width, _)| u64::from(width) + 1);
+        put(&mut out.media_width, width);
+        if let Some((_, height)) = part.pixels {
+            put(&mut out.media_height, height.into());
+        }
+    }
+}
+
+fn write_params(out: &mut Columns, params: &RequestParams) {
+    if let Some(max_tokens) = params.max_tokens {
+        put(&mut out.max_tokens, max_tokens.into());
+    }
+    if let Some(min_tokens) = params.min_tokens {
+        put(&mut out.min_tokens, min_tokens.into());
+    }
+    put(&mut out.n, params.n.into());
+    if let Some(best_of) = params.best_of {
+        put(&mut out.best_of, best_of.into());
+    }
+    put(&mut out.structured, params.structured.code());
+    put(&mut out.schema_bytes, params.schema_bytes.into());
+    if let Some(logprobs) = params.logprobs {
+        put(&mut out.logprobs, logprobs.into());
+    }
+    put(&mut out.stop_count, params.stop_count.into());
+    if let Some(effort) = params.reasoning_effort {
+        put(&mut out.reasoning_effort, effort.code());
+    }
+}
+
+/// Reads a request but for its chain: returns the chain's length beside it.
+pub(super) fn read(
+    columns: &mut ColumnNumbers<'_>,
+    present: u64,
+    spec: Option<BlockSpec>,
+    budget: &mut Budget,
+) -> Result<(RequestShape, usize), Malformed> {
+    let has = |flag| present & flag != 0;
+    let mut request = RequestShape::default();
+    let messages = budget.take(columns.messages.next()?)?;
+    request.messages.reserve_exact(messages);
+    for _ in 0..messages {
+        request.messages.push(MessageShape {
+            role: Role::from_code(columns.message_role.next()?),
+            bytes: columns.message_bytes.next_as()?,
+            tokens: match columns.message_tokens.next()?.checked_sub(1) {
+                None => None,
+                Some(tokens) => Some(
+                    u32::try_from(tokens)
+                        .map_err(|_| Malformed("a message has too many tokens"))?,
+                ),
+            },
+        });
+    }
+    if has(flags::PROMPT_TOKENS) {
+        request.prompt_tokens = Some(TokenCount {
+            count: columns.prompt_tokens.next_as()?,
+            source: TokenSource::from_code(columns.prompt_tokens_source.next()?),
+        });
+    }
+    request.params = read_params(columns, present)?;
+    request.tools = ToolsShape {
+        count: columns.tools.next_as()?,
+        bytes: columns.tools_bytes.next_as()?,
+    };
+    let media = budget.take(columns.media.next()?)?;
+    request.media.reserve_exact(media);
+    for _ in 0..media {
+        request.media.push(MediaPart {
+            message: columns.media_message.next_as()?,
+            kind: MediaKind::from_code(columns.media_kind.next()?),
+            bytes: columns.media_bytes.next()?,
+            pixels: match columns.media_width.next()?.checked_sub(1) {
+                None => None,
+                Some(width) => Some((
+                    u32::try_from(width).map_err(|_| Malformed("a picture is too wide"))?,
+                    columns.media_height.next_as()?,
+                )),
+            },
+        });
+    }
+    request.bytes = columns.request_bytes.residual(text_bytes(&request))?;
+    let blocks = columns.blocks.residual(expected_blocks(&request, spec))?;
+    let blocks = budget.take(blocks)?;
+    Ok((request, blocks))
+}
+
+fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestParams, Malformed> {
+    let has = |flag| present & flag != 0;
+    Ok(RequestParams {
+        max_tokens: has(flags::MAX_TOKENS)
+            .then(|| columns.max_tokens.next_as())
+            .transpose()?,
+        min_tokens: has(flags::MIN_TOKENS)
+            .then(|| columns.min_tokens.next_as())
+            .transpose()?,
+        ignore_eos: has(flags::IGNORE_EOS),
+        n: columns.n.next_as()?,
+        best_of: has(flags::BEST_OF)
+            .then(|| columns.best_of.next_as())
+            .transpose()?,
+        stream: has(flags::STREAM),
+        include_usage: has(flags::INCLUDE_USAGE),
+        greedy: has(flags::GREEDY_SAID).then(|| has(flags::GREEDY)),
+        structured: Structured::from_code(columns.structured.next()?),
+        schema_bytes: columns.schema_bytes.next_as()?,
+        logprobs: has(flags::LOGPROBS)
+            .then(|| columns.logprobs.next_as())
+            .transpose()?,
+        stop_count: columns.stop_count.next_as()?,
+        reasoning_effort: has(flags::REASONING_EFFORT)
+            .then(|| columns.reasoning_effort.next())
+            .transpose()?
+            .map(ReasoningEffort::from_code),
+        token_ids: has(flags::TOKEN_IDS),
+        echo: has(flags::ECHO),
+    })
+}
+
+/// Bytes of the prompt's text: what of the body's size can be guessed.
+fn text_bytes(request: &RequestShape) -> u64 {
+    request
+        .messages
+        .iter()
+        .map(|message| u64::from(message.bytes))
+        .fold(u64::from(request.tools.bytes), u64::wrapping_add)
+}
+
+/// How many blocks the prompt's chain has if it follows the header's block definition.
+fn expected_blocks(request: &RequestShape, spec: Option<BlockSpec>) -> u64 {
+    let Some(spec) = spec else { return 0 };
+    let units = match spec.unit {
+        BlockUnit::Bytes => text_bytes(request)
+            .wrapping_add(u64::from(request.tools.count))
+            .wrapping_add(request.messages.len() as u64)
+            .wrapping_add(9 * request.media.len() as u64),
+        BlockUnit::Tokens => request
+            .prompt_tokens
+            .map_or(0, |tokens| tokens.count.into()),
+    };
+    let size = u64::from(spec.size);
+    let whole = units.checked_div(size).unwrap_or(0);
+    let part = units.checked_rem(size).unwrap_or(0);
+    whole + u64::from(spec.partial_last && part > 0)
+}

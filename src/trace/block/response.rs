@@ -1,0 +1,213 @@
+//! The columns of a response, and the outcome. Moments are written as steps from the moment before.
+
+use super::codes::{Coded, outcome_code, outcome_of};
+use super::columns::{ColumnNumbers, Columns};
+use super::{Budget, flags};
+use crate::shape::{
+    Exchange, FinishReason, GapSketch, Outcome, ResponseShape, TokenCount, TokenSource,
+};
+use crate::trace::varint::{Malformed, put, put_residual};
+
+/// What one exchange's columns are predicted from, of the exchange before it in the block.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    first_bucket: u64,
+}
+
+pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before) {
+    let response = &exchange.response;
+    put(&mut out.status, response.status.into());
+    let mut moment = 0;
+    for (column, value) in [
+        (&mut out.headers, response.headers_us),
+        (&mut out.first_byte, response.first_byte_us),
+        (&mut out.first_token, response.first_token_us),
+    ] {
+        if let Some(value) = value {
+            put_residual(column, value, moment);
+            moment = value;
+        }
+    }
+    if let Some(answer) = response.first_answer_us {
+        put_residual(&mut out.first_answer, answer, moment);
+    }
+    write_gaps(out, &response.gaps, before);
+    if let Some(last) = response.last_token_us {
+        put_residual(
+            &mut out.last_token,
+            last,
+            moment.wrapping_add(sum(&response.gaps)),
+        );
+        moment = last;
+    }
+    if let Some(end) = response.end_us {
+        put_residual(&mut out.end, end, moment);
+        moment = end;
+    }
+    put(&mut out.outcome, outcome_code(exchange.outcome));
+    if let Some(at_us) = exchange.outcome.at_us() {
+        put_residual(&mut out.outcome_at, at_us, moment);
+    }
+    let token_events = u64::from(response.token_events);
+    if let Some(tokens) = response.output_tokens {
+        put_residual(&mut out.output_tokens, tokens.count.into(), token_events);
+        put(&mut out.output_tokens_source, tokens.source.code());
+    }
+    if let Some(cached) = response.cached_tokens {
+        put(&mut out.cached_tokens, cached.into());
+    }
+    if let Some(reasoning) = response.reasoning_tokens {
+        put(&mut out.reasoning_tokens, reasoning.into());
+    }
+    if let Some(finish) = response.finish {
+        put(&mut out.finish, finish.code());
+    }
+    put(&mut out.tool_calls, response.tool_calls.into());
+    put(&mut out.response_bytes, response.bytes);
+    put_residual(&mut out.events, response.events.into(), token_events);
+    put(&mut out.token_events, token_events);
+}
+
+fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
+    let buckets = gaps.buckets();
+    put(&mut out.gap_buckets, buckets.len() as u64);
+    let mut previous = None;
+    for &(bucket, count) in buckets {
+        let bucket = u64::from(bucket);
+        match previous {
+            None => {
+                put_residual(&mut out.gap_bucket, bucket, before.first_bucket);
+                before.first_bucket = bucket;
+            }
+            // Buckets rise, so the step is at least one.
+            Some(previous) => put(&mut out.gap_bucket, bucket.saturating_sub(previous + 1)),
+        }
+        previous = Some(bucket);
+        put(&mut out.gap_count, u64::from(count).saturating_sub(1));
+    }
+    put_residual(&mut out.gap_longest, gaps.longest_us(), top(gaps));
+}
+
+pub(super) fn read(
+    columns: &mut ColumnNumbers<'_>,
+    present: u64,
+    budget: &mut Budget,
+    before: &mut Before,
+) -> Result<(ResponseShape, Outcome), Malformed> {
+    let has = |flag| present & flag != 0;
+    let mut response = ResponseShape {
+        status: columns.status.next_as()?,
+        ..ResponseShape::default()
+    };
+    let mut moment = 0;
+    for (flag, column, field) in [
+        (
+            flags::HEADERS,
+            &mut columns.headers,
+            &mut response.headers_us,
+        ),
+        (
+            flags::FIRST_BYTE,
+            &mut columns.first_byte,
+            &mut response.first_byte_us,
+        ),
+        (
+            flags::FIRST_TOKEN,
+            &mut columns.first_token,
+            &mut response.first_token_us,
+        ),
+    ] {
+        if has(flag) {
+            moment = column.residual(moment)?;
+            *field = Some(moment);
+        }
+    }
+    if has(flags::FIRST_ANSWER) {
+        response.first_answer_us = Some(columns.first_answer.residual(moment)?);
+    }
+    response.gaps = read_gaps(columns, budget, before)?;
+    if has(flags::LAST_TOKEN) {
+        moment = columns
+            .last_token
+            .residual(moment.wrapping_add(sum(&response.gaps)))?;
+        response.last_token_us = Some(moment);
+    }
+    if has(flags::END) {
+        moment = columns.end.residual(moment)?;
+        response.end_us = Some(moment);
+    }
+    let outcome = outcome_of(columns.outcome.next()?, || {
+        columns.outcome_at.residual(moment)
+    })?;
+    response.token_events = columns.token_events.next_as()?;
+    let token_events = u64::from(response.token_events);
+    if has(flags::OUTPUT_TOKENS) {
+        response.output_tokens = Some(TokenCount {
+            count: columns.output_tokens.residual_as(token_events)?,
+            source: TokenSource::from_code(columns.output_tokens_source.next()?),
+        });
+    }
+    if has(flags::CACHED_TOKENS) {
+        response.cached_tokens = Some(columns.cached_tokens.next_as()?);
+    }
+    if has(flags::REASONING_TOKENS) {
+        response.reasoning_tokens = Some(columns.reasoning_tokens.next_as()?);
+    }
+    if has(flags::FINISH) {
+        response.finish = Some(FinishReason::from_code(columns.finish.next()?));
+    }
+    response.tool_calls = columns.tool_calls.next_as()?;
+    response.bytes = columns.response_bytes.next()?;
+    response.events = columns.events.residual_as(token_events)?;
+    Ok((response, outcome))
+}
+
+fn read_gaps(
+    columns: &mut ColumnNumbers<'_>,
+    budget: &mut Budget,
+    before: &mut Before,
+) -> Result<GapSketch, Malformed> {
+    let len = budget.take(columns.gap_buckets.next()?)?;
+    let mut buckets = Vec::with_capacity(len);
+    let mut previous: Option<u64> = None;
+    for _ in 0..len {
+        let bucket = match previous {
+            None => {
+                let bucket = columns.gap_bucket.residual(before.first_bucket)?;
+                before.first_bucket = bucket;
+                bucket
+            }
+            Some(previous) => columns
+                .gap_bucket
+                .next()?
+                .saturating_add(previous)
+                .saturating_add(1),
+        };
+        previous = Some(bucket);
+        let count = columns.gap_count.next()?.saturating_add(1);
+        buckets.push((
+            u16::try_from(bucket).map_err(|_| Malformed("a gap bucket is out of range"))?,
+            u32::try_from(count).map_err(|_| Malformed("a gap count is out of range"))?,
+        ));
+    }
+    let top = buckets
+        .last()
+        .map_or(0, |&(bucket, _)| GapSketch::middle_us(bucket));
+    let longest_us = columns.gap_longest.residual(top)?;
+    GapSketch::from_parts(buckets, longest_us)
+        .map_err(|_| Malformed("a gap bucket is out of range"))
+}
+
+/// About the time from the first token to the last: what of the latter's moment can be guessed.
+fn sum(gaps: &GapSketch) -> u64 {
+    gaps.values().fold(0, |sum, (gap_us, count)| {
+        sum.wrapping_add(gap_us.wrapping_mul(count.into()))
+    })
+}
+
+/// The middle of the highest bucket.
+fn top(gaps: &GapSketch) -> u64 {
+    gaps.buckets()
+        .last()
+        .map_or(0, |&(bucket, _)| GapSketch::middle_us(bucket))
+}

@@ -1,0 +1,167 @@
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::header::FORMAT_MAJOR;
+
+/// What is wrong with a trace. Every message names the file, and the offset where there is one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TraceError {
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A block could not be written; the file was cut back to the block before it.
+    #[error("{path}: {source}; {lost} exchanges could not be written")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Exchanges that are not in the file because of it.
+        lost: u64,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// There is a file of that name already.
+    #[error("{path}: there is a file of that name already")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has no bytes.
+    #[error("{path}: the file is empty")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error("{path}: not a reenact trace: it {looks_like}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes say it is.
+        looks_like: &'static str,
+    },
+    /// A program that meant well changed its line ends.
+    #[error(
+        "{path}: offset 4: its line ends were changed, so it was copied as text and is damaged all through"
+    )]
+    LineEnds {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of reenact wrote it.
+    #[error(
+        "{path}: offset 8: written in trace format {major}; this reenact reads format {FORMAT_MAJOR}"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The major version found.
+        major: u16,
+    },
+    /// The file ends inside its header.
+    #[error("{path}: offset {offset}: the file ends inside its header")]
+    TornHeader {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        offset: u64,
+    },
+    /// The header does not match its checksum, or does not parse.
+    #[error("{path}: offset {offset}: the header is damaged: {reason}")]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+        /// Where it shows.
+        offset: u64,
+        /// How it shows.
+        reason: &'static str,
+    },
+    /// A directory without traces.
+    #[error("{path}: the directory has no *.rt file")]
+    NoTraces {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Ids of that many files do not fit side by side.
+    #[error("{path}: with this file the trace has more than 2^32 {what}")]
+    TooManyIds {
+        /// The file with which it became too many.
+        path: PathBuf,
+        /// Which ids.
+        what: &'static str,
+    },
+}
+
+impl TraceError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => {
+                    "check the path; a trace is a *.rt file or a directory of them"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "traces are readable by their owner only (mode 0600); run as the user that recorded it"
+                }
+                _ => return None,
+            },
+            Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space; what was written before is whole and readable"
+                }
+                _ => "what was written before is whole and readable",
+            },
+            Self::Exists { path } if path.extension().is_some_and(|end| end == "partial") => {
+                "another run is writing it, or was killed; if it was killed, remove the file"
+            }
+            Self::Exists { .. } => "remove it or choose another name; traces are never overwritten",
+            Self::Empty { .. } => {
+                "it was never written to; the recorder may have been killed as it started"
+            }
+            Self::Foreign { .. } => "is this a reenact trace? `reenact import` reads other formats",
+            Self::LineEnds { .. } => "copy it again as binary",
+            Self::Newer { .. } => "update reenact",
+            Self::TornHeader { .. } => {
+                "nothing was recorded in it, or the copy was cut short: copy it again"
+            }
+            Self::BadHeader { .. } => "the copy is damaged: copy it again",
+            Self::NoTraces { .. } => {
+                "give the --trace-dir of `reenact record`, or the files themselves"
+            }
+            Self::TooManyIds { .. } => "read fewer files at a time",
+        })
+    }
+
+    /// Exchanges that were lost with this error.
+    pub fn lost(&self) -> u64 {
+        match self {
+            Self::Write { lost, .. } => *lost,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// For the creation of a file that must not exist yet.
+    pub(super) fn creating(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Self::Exists {
+                path: path.to_owned(),
+            },
+            _ => Self::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+}

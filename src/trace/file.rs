@@ -1,0 +1,170 @@
+//! One trace file, opened: its header and where its blocks lie.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::block::BlockDecoder;
+use super::error::TraceError;
+use super::footer::{BlockEntry, Footer, TRAILER, footer_offset};
+use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER};
+use super::header::{Header, NotAHeader, PREAMBLE};
+use super::reader::Damage;
+use super::scan::{Scan, scan};
+use super::totals::Totals;
+use super::varint::Malformed;
+
+/// A file's header and index. The file itself is opened again when its blocks are read: a trace may have thousands.
+#[derive(Debug)]
+pub(super) struct TraceFile {
+    pub(super) path: PathBuf,
+    pub(super) header: Header,
+    pub(super) blocks: Vec<BlockEntry>,
+    pub(super) totals: Totals,
+    pub(super) ids: IdLimits,
+    pub(super) damage: Damage,
+}
+
+impl TraceFile {
+    pub(super) fn open(path: &Path) -> Result<Self, TraceError> {
+        let io = || TraceError::io(path);
+        let mut file = File::open(path).map_err(io())?;
+        let len = file.metadata().map_err(io())?.len();
+        let (header, start) = read_header(&mut file, path)?;
+        if let Some(footer) = read_footer(&file, start, len).map_err(io())? {
+            return Ok(Self {
+                path: path.to_owned(),
+                header,
+                blocks: footer.blocks,
+                totals: footer.totals,
+                ids: footer.ids,
+                damage: Damage::default(),
+            });
+        }
+        let Scan {
+            blocks,
+            ids,
+            bad_blocks,
+            bad_bytes,
+            lost_exchanges,
+        } = scan(&file, start, len).map_err(io())?;
+        Ok(Self {
+            path: path.to_owned(),
+            header,
+            totals: last_totals(&file, &blocks).map_err(io())?,
+            blocks,
+            ids,
+            damage: Damage {
+                unfinished_files: 1,
+                bad_blocks,
+                bad_bytes,
+                lost_exchanges,
+            },
+        })
+    }
+}
+
+fn read_header(file: &mut File, path: &Path) -> Result<(Header, u64), TraceError> {
+    let refused = |offset: usize, not: NotAHeader| {
+        let (path, offset) = (path.to_owned(), offset as u64);
+        match not {
+            NotAHeader::Empty => TraceError::Empty { path },
+            NotAHeader::Foreign(looks_like) => TraceError::Foreign { path, looks_like },
+            NotAHeader::LineEnds => TraceError::LineEnds { path },
+            NotAHeader::Newer(major) => TraceError::Newer { path, major },
+            NotAHeader::Torn => TraceError::TornHeader { path, offset },
+            NotAHeader::Bad(reason) => TraceError::BadHeader {
+                path,
+                offset: PREAMBLE as u64,
+                reason,
+            },
+        }
+    };
+    let mut start = Vec::new();
+    let mut read = |start: &mut Vec<u8>, upto: usize| {
+        file.by_ref()
+            .take(upto.saturating_sub(start.len()) as u64)
+            .read_to_end(start)
+            .map_err(TraceError::io(path))
+    };
+    read(&mut start, PREAMBLE)?;
+    let extent = Header::extent(&start).map_err(|not| refused(start.len(), not))?;
+    read(&mut start, extent)?;
+    Header::decode(&start).map_err(|not| refused(start.len(), not))
+}
+
+/// The footer, if the file ends in a good one.
+fn read_footer(file: &File, start: u64, len: u64) -> io::Result<Option<Footer>> {
+    let Some(trailer_at) = len.checked_sub(TRAILER as u64).filter(|&at| at >= start) else {
+        return Ok(None);
+    };
+    let mut trailer = [0; TRAILER];
+    if !read_at(file, &mut trailer, trailer_at)? {
+        return Ok(None);
+    }
+    let Some(offset) = footer_offset(&trailer).filter(|&offset| offset >= start) else {
+        return Ok(None);
+    };
+    let Some((frame, payload)) = read_block(file, offset, trailer_at)? else {
+        return Ok(None);
+    };
+    let whole = offset + frame.len() == trailer_at && frame.kind == KIND_FOOTER;
+    let footer = if whole {
+        let mut decoder = BlockDecoder::new()?;
+        let document = decoder.unpack(&frame, &payload);
+        document.and_then(|document| Footer::decode(&frame, &document))
+    } else {
+        Err(Malformed("it does not stand where it should"))
+    };
+    // An index that points out of the file is as good as none.
+    Ok(footer.ok().filter(|footer| {
+        footer
+            .blocks
+            .iter()
+            .all(|block| block.offset >= start && block.offset < offset)
+    }))
+}
+
+/// The frame and payload at an offset; `None` where there is no whole block.
+pub(super) fn read_block(
+    file: &File,
+    offset: u64,
+    len: u64,
+) -> io::Result<Option<(Frame, Vec<u8>)>> {
+    let mut frame = [0; FRAME];
+    if !read_at(file, &mut frame, offset)? {
+        return Ok(None);
+    }
+    let Some(frame) = Frame::decode(&frame) else {
+        return Ok(None);
+    };
+    if offset.saturating_add(frame.len()) > len {
+        return Ok(None);
+    }
+    let mut payload = vec![0; frame.payload_len as usize];
+    let whole = read_at(file, &mut payload, offset + FRAME as u64)?;
+    Ok(whole.then_some((frame, payload)))
+}
+
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+    match file.read_exact_at(bytes, offset) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The accounts of the last block that reads: they are cumulative.
+fn last_totals(file: &File, blocks: &[BlockEntry]) -> io::Result<Totals> {
+    let mut decoder = BlockDecoder::new()?;
+    for block in blocks.iter().rev() {
+        if let Some((frame, payload)) = read_block(file, block.offset, u64::MAX)?
+            && frame.kind == KIND_EXCHANGES
+            && let Ok(totals) = decoder.totals(&frame, &payload)
+        {
+            return Ok(totals);
+        }
+    }
+    Ok(Totals::default())
+}

@@ -1,0 +1,86 @@
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::TraceError;
+
+/// A file that stands under `NAME.partial` until it is whole, so that nobody ever finds half of it under `NAME`. Removed
+/// again when dropped before [`PartialName::keep`].
+#[derive(Debug)]
+pub struct PartialName {
+    target: PathBuf,
+    partial: PathBuf,
+    kept: bool,
+}
+
+impl PartialName {
+    /// Creates `TARGET.partial` with mode 0600.
+    ///
+    /// # Errors
+    /// When either file is there already, or the file cannot be created.
+    pub fn create(target: &Path) -> Result<(File, Self), TraceError> {
+        if target.symlink_metadata().is_ok() {
+            return Err(TraceError::Exists {
+                path: target.to_owned(),
+            });
+        }
+        let mut partial = OsString::from(target);
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = create_private(&partial)?;
+        let name = Self {
+            target: target.to_owned(),
+            partial,
+            kept: false,
+        };
+        Ok((file, name))
+    }
+
+    /// Puts the file on the disk for good and gives it its name.
+    ///
+    /// # Errors
+    /// When the disk cannot keep it, or it cannot be renamed.
+    pub fn keep(mut self, file: &File) -> Result<(), TraceError> {
+        file.sync_all().map_err(TraceError::io(&self.partial))?;
+        std::fs::rename(&self.partial, &self.target).map_err(TraceError::io(&self.target))?;
+        self.kept = true;
+        sync_directory_of(&self.target)
+    }
+
+    /// The name it will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+}
+
+impl Drop for PartialName {
+    fn drop(&mut self) {
+        if !self.kept {
+            // It may be gone already; there is nobody left to tell.
+            drop(std::fs::remove_file(&self.partial));
+        }
+    }
+}
+
+/// Creates a file that only its owner can read. Refuses one that is there.
+pub(super) fn create_private(path: &Path) -> Result<File, TraceError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(TraceError::creating(path))
+}
+
+/// Makes a new name in a directory survive a power loss.
+pub(super) fn sync_directory_of(path: &Path) -> Result<(), TraceError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(TraceError::io(directory))
+}

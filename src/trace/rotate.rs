@@ -1,0 +1,225 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::error::TraceError;
+use super::header::Header;
+use super::totals::Totals;
+use super::writer::{TraceWriter, WriterOptions};
+use crate::anonymise::Recordable;
+
+/// When a recorder starts the next file, and how much of the old ones it keeps. `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// A file of this size is full.
+    pub max_bytes: Option<u64>,
+    /// A file of this age is full.
+    pub max_age: Option<Duration>,
+    /// The oldest files are removed while all of this name together are larger.
+    pub keep_bytes: Option<u64>,
+    /// Files last written longer ago are removed.
+    pub keep_age: Option<Duration>,
+}
+
+/// Writes a trace over a directory of numbered files: `NAME-000001.rt`, `NAME-000002.rt`, …
+///
+/// Each file has ids of its own, so the caller says when the next one begins: when [`RotatingWriter::should_rotate`] is
+/// true it calls [`RotatingWriter::rotate`] and, where that went well, goes on with a fresh
+/// [`Anonymiser`](crate::anonymise::Anonymiser).
+pub struct RotatingWriter {
+    directory: PathBuf,
+    name: String,
+    header: Header,
+    rotation: Rotation,
+    options: WriterOptions,
+    writer: TraceWriter,
+    opened: Instant,
+    closed_bytes: u64,
+    /// The accounts so far, and what of them earlier files carry.
+    totals: Totals,
+    carried: Totals,
+}
+
+impl RotatingWriter {
+    /// Starts the file after the last of that name in the directory, which is created where it is missing.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be created.
+    pub fn create(
+        directory: &Path,
+        name: &str,
+        header: &Header,
+        rotation: Rotation,
+        options: WriterOptions,
+    ) -> Result<Self, TraceError> {
+        fs::create_dir_all(directory).map_err(TraceError::io(directory))?;
+        let writer = next_file(directory, name, header, &options)?;
+        let rotating = Self {
+            directory: directory.to_owned(),
+            name: name.to_owned(),
+            header: header.clone(),
+            rotation,
+            options,
+            writer,
+            opened: Instant::now(),
+            closed_bytes: 0,
+            totals: Totals::default(),
+            carried: Totals::default(),
+        };
+        rotating.retire();
+        Ok(rotating)
+    }
+
+    /// Adds an exchange, as [`TraceWriter::push`].
+    ///
+    /// # Errors
+    /// When its block cannot be written.
+    pub fn push(&mut self, exchange: Recordable) -> Result<(), TraceError> {
+        self.writer.push(exchange)
+    }
+
+    /// Sets the accounts since the recorder began; each file carries its share of them.
+    pub fn account(&mut self, totals: &Totals) {
+        self.totals.clone_from(totals);
+        self.writer.account(&totals.since(&self.carried));
+    }
+
+    /// Writes what has gathered, as [`TraceWriter::flush`].
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> Result<(), TraceError> {
+        self.writer.flush()
+    }
+
+    /// Whether the file is full. One without an exchange never is.
+    pub fn should_rotate(&self) -> bool {
+        let too_large = self
+            .rotation
+            .max_bytes
+            .is_some_and(|max| self.writer.bytes() >= max);
+        let too_old = self
+            .rotation
+            .max_age
+            .is_some_and(|max| self.opened.elapsed() >= max);
+        (too_large || too_old) && self.writer.exchanges() > 0
+    }
+
+    /// Starts the next file, closes this one, and removes the files that are not to be kept.
+    ///
+    /// # Errors
+    /// When what has gathered cannot be written, or the next file cannot be created: this file then stays the one that is
+    /// written, and its ids stay in use.
+    pub fn rotate(&mut self) -> Result<(), TraceError> {
+        self.writer.flush()?;
+        let next = next_file(&self.directory, &self.name, &self.header, &self.options)?;
+        let full = std::mem::replace(&mut self.writer, next);
+        self.opened = Instant::now();
+        self.closed_bytes += full.bytes();
+        self.carried.clone_from(&self.totals);
+        let path = full.path().to_owned();
+        if let Err(error) = full.finish() {
+            // All its blocks are on the disk: only the index is missing, and readers rebuild that.
+            tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
+        }
+        self.retire();
+        Ok(())
+    }
+
+    /// Bytes written so far, over all files of this writer.
+    pub fn bytes(&self) -> u64 {
+        self.closed_bytes + self.writer.bytes()
+    }
+
+    /// The file that is written now.
+    pub fn path(&self) -> &Path {
+        self.writer.path()
+    }
+
+    /// Closes the last file.
+    ///
+    /// # Errors
+    /// When its last block or its index cannot be written.
+    pub fn finish(self) -> Result<(), TraceError> {
+        self.writer.finish()
+    }
+
+    /// Removes old files, oldest first. Failing to is told, and no reason to stop recording.
+    fn retire(&self) {
+        if self.rotation.keep_bytes.is_none() && self.rotation.keep_age.is_none() {
+            return;
+        }
+        let Ok(numbered) = numbered(&self.directory, &self.name) else {
+            return;
+        };
+        let mut old: Vec<_> = numbered
+            .into_iter()
+            .filter(|(_, path)| path != self.writer.path())
+            .filter_map(|(_, path)| path.metadata().ok().map(|meta| (path, meta)))
+            .collect();
+        let mut bytes = self.writer.bytes() + old.iter().map(|(_, meta)| meta.len()).sum::<u64>();
+        for (path, meta) in old.drain(..) {
+            let too_many = self.rotation.keep_bytes.is_some_and(|keep| bytes > keep);
+            let too_old = self.rotation.keep_age.is_some_and(|keep| {
+                meta.modified()
+                    .ok()
+                    .and_then(|written| SystemTime::now().duration_since(written).ok())
+                    .is_some_and(|age| age > keep)
+            });
+            if !too_many && !too_old {
+                break;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    bytes = bytes.saturating_sub(meta.len());
+                    tracing::info!(path = %path.display(), "removed an old trace file");
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "could not remove an old trace file");
+                }
+            }
+        }
+    }
+}
+
+/// Creates the file after the last one; another recorder that takes the same number first is stepped over.
+fn next_file(
+    directory: &Path,
+    name: &str,
+    header: &Header,
+    options: &WriterOptions,
+) -> Result<TraceWriter, TraceError> {
+    let mut number = numbered(directory, name)?
+        .last()
+        .map_or(1, |(number, _)| number.saturating_add(1));
+    loop {
+        let path = directory.join(format!("{name}-{number:06}.rt"));
+        match TraceWriter::create(&path, header, options.clone()) {
+            Err(TraceError::Exists { .. }) if number < u64::MAX => number += 1,
+            other => return other,
+        }
+    }
+}
+
+/// The files of a name in a directory, by rising number.
+fn numbered(directory: &Path, name: &str) -> Result<Vec<(u64, PathBuf)>, TraceError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(TraceError::io(directory))? {
+        let path = entry.map_err(TraceError::io(directory))?.path();
+        let number = path
+            .file_name()
+            .and_then(|file| file.to_str())
+            .and_then(|file| {
+                file.strip_prefix(name)?
+                    .strip_prefix('-')?
+                    .strip_suffix(".rt")
+            })
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok());
+        if let Some(number) = number {
+            files.push((number, path));
+        }
+    }
+    files.sort();
+    Ok(files)
+}

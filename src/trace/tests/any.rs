@@ -1,0 +1,225 @@
+//! Exchanges of every kind, for property tests.
+
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::shape::{
+    BlockId, ClientId, Endpoint, Exchange, FinishReason, GapSketch, MediaKind, MediaPart,
+    MessageShape, Method, ModelId, Outcome, ReasoningEffort, RequestParams, RequestShape,
+    ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
+    TraceTime,
+};
+
+/// Small, usual and extreme numbers.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..200_u64, 2 => 0..10_000_000_u64, 1 => any::<u64>(), 1 => Just(u64::MAX)]
+}
+
+fn short() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0..200_u32, 1 => any::<u32>(), 1 => Just(u32::MAX)]
+}
+
+fn tokens() -> impl Strategy<Value = Option<TokenCount>> {
+    option::of(
+        (short(), select(TokenSource::ALL.to_vec()))
+            .prop_map(|(count, source)| TokenCount { count, source }),
+    )
+}
+
+fn params() -> impl Strategy<Value = RequestParams> {
+    (
+        (
+            option::of(short()),
+            option::of(short()),
+            any::<[bool; 5]>(),
+            any::<u16>(),
+            option::of(any::<u16>()),
+        ),
+        (
+            option::of(any::<bool>()),
+            select(Structured::ALL.to_vec()),
+            short(),
+            option::of(any::<u8>()),
+            any::<u8>(),
+            option::of(select(ReasoningEffort::ALL.to_vec())),
+        ),
+    )
+        .prop_map(|((max_tokens, min_tokens, bools, n, best_of), rest)| {
+            let [ignore_eos, stream, include_usage, token_ids, echo] = bools;
+            let (greedy, structured, schema_bytes, logprobs, stop_count, reasoning_effort) = rest;
+            RequestParams {
+                max_tokens,
+                min_tokens,
+                ignore_eos,
+                n,
+                best_of,
+                stream,
+                include_usage,
+                greedy,
+                structured,
+                schema_bytes,
+                logprobs,
+                stop_count,
+                reasoning_effort,
+                token_ids,
+                echo,
+            }
+        })
+}
+
+fn media() -> impl Strategy<Value = MediaPart> {
+    (
+        any::<u16>(),
+        select(MediaKind::ALL.to_vec()),
+        number(),
+        option::of((short(), short())),
+    )
+        .prop_map(|(message, kind, bytes, pixels)| MediaPart {
+            message,
+            kind,
+            bytes,
+            pixels,
+        })
+}
+
+fn request() -> impl Strategy<Value = RequestShape> {
+    let message = (select(Role::ALL.to_vec()), short(), option::of(short())).prop_map(
+        |(role, bytes, tokens)| MessageShape {
+            role,
+            bytes,
+            tokens,
+        },
+    );
+    let block = prop_oneof![8 => 0..60_u32, 1 => any::<u32>()].prop_map(BlockId);
+    (
+        number(),
+        prop::collection::vec(message, 0..4),
+        tokens(),
+        prop::collection::vec(block, 0..12),
+        params(),
+        (any::<u16>(), short()),
+        prop::collection::vec(media(), 0..3),
+    )
+        .prop_map(
+            |(bytes, messages, prompt_tokens, blocks, params, (count, tool_bytes), media)| {
+                RequestShape {
+                    bytes,
+                    messages,
+                    prompt_tokens,
+                    blocks,
+                    params,
+                    tools: ToolsShape {
+                        count,
+                        bytes: tool_bytes,
+                    },
+                    media,
+                }
+            },
+        )
+}
+
+fn gaps() -> impl Strategy<Value = GapSketch> {
+    (
+        prop::collection::btree_map(0..GapSketch::BUCKETS, 1..=u32::MAX, 0..8),
+        number(),
+    )
+        .prop_map(|(buckets, longest_us)| {
+            GapSketch::from_parts(buckets.into_iter().collect(), longest_us).unwrap()
+        })
+}
+
+fn response() -> impl Strategy<Value = ResponseShape> {
+    (
+        any::<u16>(),
+        prop::array::uniform6(option::of(number())),
+        gaps(),
+        tokens(),
+        (option::of(short()), option::of(short())),
+        option::of(select(FinishReason::ALL.to_vec())),
+        (any::<u16>(), number(), short(), short()),
+    )
+        .prop_map(
+            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts)| {
+                let [
+                    headers,
+                    first_byte,
+                    first_token,
+                    first_answer,
+                    last_token,
+                    end,
+                ] = moments;
+                let (tool_calls, bytes, events, token_events) = counts;
+                ResponseShape {
+                    status,
+                    headers_us: headers,
+                    first_byte_us: first_byte,
+                    first_token_us: first_token,
+                    first_answer_us: first_answer,
+                    last_token_us: last_token,
+                    end_us: end,
+                    gaps,
+                    output_tokens,
+                    cached_tokens: cached,
+                    reasoning_tokens: reasoning,
+                    finish,
+                    tool_calls,
+                    bytes,
+                    events,
+                    token_events,
+                }
+            },
+        )
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    (0..7_u8, number()).prop_map(|(kind, at_us)| match kind {
+        0 => Outcome::Completed,
+        1 => Outcome::ClientCancelled { at_us },
+        2 => Outcome::UpstreamRefused { at_us },
+        3 => Outcome::UpstreamReset { at_us },
+        4 => Outcome::UpstreamTimeout { at_us },
+        5 => Outcome::Rejected,
+        _ => Outcome::Truncated { at_us },
+    })
+}
+
+pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
+    (
+        (
+            number(),
+            select(Endpoint::ALL.to_vec()),
+            select(Method::ALL.to_vec()),
+            option::of(short()),
+            option::of(short()),
+            option::of(short()),
+        ),
+        short(),
+        select(ShapeStatus::ALL.to_vec()),
+        request(),
+        response(),
+        outcome(),
+    )
+        .prop_map(
+            |(
+                (at_us, endpoint, method, model, session, client),
+                in_flight,
+                shape,
+                request,
+                response,
+                outcome,
+            )| Exchange {
+                at: TraceTime::from_us(at_us),
+                endpoint,
+                method,
+                model: model.map(ModelId),
+                session: session.map(SessionId),
+                client: client.map(ClientId),
+                in_flight,
+                shape,
+                request,
+                response,
+                outcome,
+            },
+        )
+}

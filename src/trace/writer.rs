@@ -1,0 +1,264 @@
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::block::{BlockEncoder, FULL_ELEMENTS};
+use super::error::TraceError;
+use super::footer::{BlockEntry, Footer};
+use super::frame::MAX_BLOCK_EXCHANGES;
+use super::header::Header;
+use super::partial::{PartialName, create_private, sync_directory_of};
+use super::totals::Totals;
+use crate::anonymise::Recordable;
+use crate::shape::Exchange;
+
+/// How a writer cuts blocks.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// Exchanges in a full block. Larger blocks pack better; a crash loses what was not yet flushed.
+    pub block_exchanges: u32,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            block_exchanges: 4096,
+        }
+    }
+}
+
+/// Writes one trace file. What it has gathered is written as a block when enough has, on [`TraceWriter::flush`] and on
+/// [`TraceWriter::finish`]; a writer dropped before leaves a file without a footer, which reads back up to its last block.
+pub struct TraceWriter {
+    file: File,
+    path: PathBuf,
+    /// The name to give the file at the end, where it stands under another until then.
+    partial: Option<PartialName>,
+    /// Bytes of the file that are whole: everything is written at this offset.
+    whole: u64,
+    /// Whether bytes beyond `whole` could not be cut off yet.
+    torn: bool,
+    options: WriterOptions,
+    encoder: BlockEncoder,
+    pending: Vec<Exchange>,
+    pending_elements: usize,
+    models: Vec<(u32, String)>,
+    footer: Footer,
+    /// Exchanges in blocks.
+    written: u64,
+    latest_at_us: u64,
+}
+
+/// An exchange that arrived this long before what was last written goes into a block of its own, so that one stream of an
+/// hour does not make a block of a second span an hour: a reader must hold all blocks that overlap in time.
+const LATE_US: u64 = 60_000_000;
+
+impl TraceWriter {
+    /// Creates the file with mode 0600. Refuses to overwrite.
+    ///
+    /// # Errors
+    /// When the file cannot be created or written.
+    pub fn create(
+        path: &Path,
+        header: &Header,
+        options: WriterOptions,
+    ) -> Result<Self, TraceError> {
+        let file = create_private(path)?;
+        let started = Self::start(file, path, None, header, options)
+            .and_then(|writer| sync_directory_of(path).map(|()| writer));
+        if started.is_err() {
+            // A file without a header is of no use to anyone.
+            drop(std::fs::remove_file(path));
+        }
+        started
+    }
+
+    /// Creates the file under `PATH.partial`; it gets its name when it is finished, and is removed when it never is.
+    ///
+    /// # Errors
+    /// When the file cannot be created or written, or is there already.
+    pub fn create_whole(
+        path: &Path,
+        header: &Header,
+        options: WriterOptions,
+    ) -> Result<Self, TraceError> {
+        let (file, partial) = PartialName::create(path)?;
+        Self::start(file, path, Some(partial), header, options)
+    }
+
+    fn start(
+        file: File,
+        path: &Path,
+        partial: Option<PartialName>,
+        header: &Header,
+        mut options: WriterOptions,
+    ) -> Result<Self, TraceError> {
+        let io = || TraceError::io(path);
+        options.block_exchanges = options.block_exchanges.clamp(1, MAX_BLOCK_EXCHANGES);
+        let head = header.encode();
+        file.write_all_at(&head, 0).map_err(io())?;
+        file.sync_data().map_err(io())?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            partial,
+            whole: head.len() as u64,
+            torn: false,
+            options,
+            encoder: BlockEncoder::new(header.block).map_err(io())?,
+            pending: Vec::new(),
+            pending_elements: 0,
+            models: Vec::new(),
+            footer: Footer::default(),
+            written: 0,
+            latest_at_us: 0,
+        })
+    }
+
+    /// Adds an exchange; writes a block when enough have gathered.
+    ///
+    /// # Errors
+    /// When the block cannot be written: its exchanges are lost (see [`TraceError::lost`]), the file stays whole and the
+    /// writer can be used on.
+    pub fn push(&mut self, exchange: Recordable) -> Result<(), TraceError> {
+        if let Some((id, name)) = exchange.name() {
+            self.models.push((id.0, name.to_owned()));
+        }
+        let exchange = exchange.into_exchange();
+        self.pending_elements += exchange.request.messages.len()
+            + exchange.request.blocks.len()
+            + exchange.request.media.len()
+            + exchange.response.gaps.buckets().len();
+        self.pending.push(exchange);
+        if self.pending.len() >= self.options.block_exchanges as usize
+            || self.pending_elements >= FULL_ELEMENTS
+        {
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    /// Sets the accounts of this file that the next block and the footer carry.
+    pub fn account(&mut self, totals: &Totals) {
+        self.footer.totals.clone_from(totals);
+    }
+
+    /// Writes what has gathered as a block and asks the disk to keep it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn flush(&mut self) -> Result<(), TraceError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.cut()?;
+        self.file.sync_data().map_err(TraceError::io(&self.path))
+    }
+
+    /// Bytes in the file so far.
+    pub fn bytes(&self) -> u64 {
+        self.whole
+    }
+
+    /// Exchanges in the file so far, those that wait for their block included.
+    pub fn exchanges(&self) -> u64 {
+        self.written + self.pending.len() as u64
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the last block and the footer.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn finish(mut self) -> Result<(), TraceError> {
+        self.cut()?;
+        self.footer.ids = self.encoder.ids();
+        let bytes = self
+            .footer
+            .encode(self.whole)
+            .map_err(TraceError::io(&self.path))?;
+        self.append(&bytes).map_err(TraceError::io(&self.path))?;
+        match self.partial {
+            Some(partial) => partial.keep(&self.file),
+            None => self.file.sync_all().map_err(TraceError::io(&self.path)),
+        }
+    }
+
+    /// Writes what has gathered: one block, or two where some of it is late.
+    fn cut(&mut self) -> Result<(), TraceError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.pending_elements = 0;
+        let mut exchanges = std::mem::take(&mut self.pending);
+        let latest_at_us = self.latest_at_us;
+        let is_late = |exchange: &Exchange| exchange.at.us().saturating_add(LATE_US) < latest_at_us;
+        let written = if exchanges.iter().any(is_late) && !exchanges.iter().all(is_late) {
+            let (mut late, mut timely): (Vec<_>, Vec<_>) = exchanges.drain(..).partition(is_late);
+            let first = self.write_block(&mut timely);
+            let second = self.write_block(&mut late);
+            joined(first, second)
+        } else {
+            let written = self.write_block(&mut exchanges);
+            // Its room is used again.
+            exchanges.clear();
+            self.pending = exchanges;
+            written
+        };
+        written.map_err(|(lost, source)| TraceError::Write {
+            path: self.path.clone(),
+            lost,
+            source,
+        })
+    }
+
+    fn write_block(&mut self, exchanges: &mut [Exchange]) -> Result<(), (u64, io::Error)> {
+        let lost = exchanges.len() as u64;
+        let mut bytes = Vec::new();
+        let frame = self
+            .encoder
+            .encode(exchanges, &self.footer.totals, &self.models, &mut bytes)
+            .map_err(|error| (lost, error))?;
+        let offset = self.whole;
+        self.append(&bytes).map_err(|error| (lost, error))?;
+        self.models.clear();
+        self.written += u64::from(frame.count);
+        self.latest_at_us = self.latest_at_us.max(frame.last_at_us);
+        self.footer.blocks.push(BlockEntry {
+            offset,
+            count: frame.count,
+            first_at_us: frame.first_at_us,
+            last_at_us: frame.last_at_us,
+        });
+        Ok(())
+    }
+
+    /// Appends bytes, all or none: what a full disk took of them is cut off again.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.whole)?;
+            self.torn = false;
+        }
+        if let Err(error) = self.file.write_all_at(bytes, self.whole) {
+            self.torn = self.file.set_len(self.whole).is_err();
+            return Err(error);
+        }
+        self.whole += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn joined(
+    first: Result<(), (u64, io::Error)>,
+    second: Result<(), (u64, io::Error)>,
+) -> Result<(), (u64, io::Error)> {
+    match (first, second) {
+        (Err((a, _)), Err((b, error))) => Err((a + b, error)),
+        (first, second) => first.and(second),
+    }
+}
