@@ -106,7 +106,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         pool_idle: args.pool_idle,
         drain_timeout: args.drain_timeout,
     };
-    record::run(options)
+    record::run(&options)
         .map(|_| Exit::Ok)
         .map_err(|error: RecordError| {
             let hint = error.hint();

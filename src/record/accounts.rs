@@ -102,6 +102,26 @@ impl Accounts {
         self.trace_bytes.load(Ordering::Relaxed)
     }
 
+    /// The accounts as a trace keeps them. `pending` exchanges are about to be written. Exchanges still on their way are left
+    /// out of `seen`: they belong to a later block.
+    pub(super) fn totals(&self, pending: u64) -> Totals {
+        let summary = self.summary();
+        let recorded = summary.recorded + pending;
+        let dropped = summary.dropped_in_all();
+        Totals {
+            seen: recorded + summary.sampled_out + dropped,
+            recorded,
+            sampled_out: summary.sampled_out,
+            dropped: summary
+                .dropped
+                .into_iter()
+                .filter(|&(_, count)| count > 0)
+                .map(|(reason, count)| (reason.name().to_owned(), count))
+                .collect(),
+            simulated: summary.simulated,
+        }
+    }
+
     pub(super) fn summary(&self) -> Summary {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Summary {
@@ -144,29 +164,6 @@ impl Summary {
         self.seen
             .saturating_sub(self.recorded + self.sampled_out + self.dropped_in_all())
     }
-
-    /// What has been decided since `base`, as a trace file keeps it. `pending` exchanges are about to be written. Exchanges
-    /// still on their way are left out of `seen`: they belong to a later block.
-    pub(super) fn totals_since(&self, base: &Self, pending: u64) -> Totals {
-        let recorded = self.recorded + pending - base.recorded;
-        let sampled_out = self.sampled_out - base.sampled_out;
-        let dropped: BTreeMap<String, u64> = self
-            .dropped
-            .iter()
-            .map(|(&reason, &count)| {
-                let before = base.dropped.get(&reason).copied().unwrap_or(0);
-                (reason.name().to_owned(), count - before)
-            })
-            .filter(|&(_, count)| count > 0)
-            .collect();
-        Totals {
-            seen: recorded + sampled_out + dropped.values().sum::<u64>(),
-            recorded,
-            sampled_out,
-            dropped,
-            simulated: self.simulated - base.simulated,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -174,25 +171,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn totals_of_a_file_are_what_happened_since_the_one_before() {
+    fn what_is_seen_by_a_trace_adds_up() {
         let accounts = Accounts::default();
-        accounts.arrive();
-        accounts.leave();
-        accounts.record(1);
-        let base = accounts.summary();
-        for _ in 0..3 {
+        for _ in 0..4 {
             accounts.arrive();
             accounts.leave();
         }
         accounts.drop_one(DropReason::WriteError);
         accounts.sample_out();
-        let totals = accounts.summary().totals_since(&base, 1);
+        let totals = accounts.totals(1);
         assert_eq!(
             (totals.seen, totals.recorded, totals.sampled_out),
             (3, 1, 1)
         );
         assert_eq!(totals.dropped, [("write_error".to_owned(), 1)].into());
-        assert_eq!(accounts.summary().unaccounted(), 1, "the pending one");
+        assert_eq!(
+            accounts.summary().unaccounted(),
+            2,
+            "the pending one, and one on its way"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::observe::{ObserverHandle, ObserverParts};
 use super::options::{Options, RecordError, TraceOptions};
 use super::signals::{Stop, Stopper, watch_signals};
 use super::upstream::Upstream;
-use super::write::{ORDERS, Writer, WriterState, header};
+use super::write::{ORDERS, Writer, WriterState};
 use super::{admin, lane, listen, observe, tls};
 use crate::anonymise::{Anonymiser, Policy};
 
@@ -32,7 +32,7 @@ pub struct Recorder {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(options: Options) -> Result<Summary, RecordError> {
+pub fn run(options: &Options) -> Result<Summary, RecordError> {
     let first_signal = watch_signals()?;
     let recorder = Recorder::start(options)?;
     // An error means that the signal thread is gone, and nobody could end us otherwise.
@@ -46,7 +46,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When an address, the trace directory or a certificate file is of no use.
-    pub fn start(options: Options) -> Result<Self, RecordError> {
+    pub fn start(options: &Options) -> Result<Self, RecordError> {
         let tls = match options.upstream.is_tls() {
             true => Some(tls::client_config(options.upstream_ca.as_deref())?),
             false => None,
@@ -107,7 +107,7 @@ impl Recorder {
             }
             None => None,
         };
-        say_what_is_on(&options, &listening, admin);
+        say_what_is_on(options, &listening, admin);
         Ok(Self {
             listening,
             admin,
@@ -182,7 +182,7 @@ fn start_recording(
     let state = Arc::new(WriterState::default());
     let writer = Writer::open(
         trace,
-        &header(trace, run),
+        run,
         Arc::clone(&capture.accounts),
         Arc::clone(&state),
     )?;
@@ -203,7 +203,6 @@ fn start_recording(
         writer: state,
         gate,
         epoch: Instant::now(),
-        run,
     })?;
     Ok((observer, writer))
 }

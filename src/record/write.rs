@@ -1,5 +1,5 @@
-//! The trace writer's thread: one file at a time, flushed every second. When the disk says no, the file is given up, what it
-//! had not been asked to keep is counted as lost, and the observer begins another a few seconds later.
+//! The trace writer's thread: flushes every second, and goes on when the disk has refused: what could not be written is
+//! counted as lost, and the next block is tried like any other.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::accounts::{Accounts, DropReason, Summary};
+use super::accounts::{Accounts, DropReason};
 use super::capture::Charge;
 use super::options::{RecordError, TraceOptions};
 use crate::anonymise::Recordable;
 use crate::shape::BlockSpec;
-use crate::trace::{Header, Source, TraceError, TraceWriter, WriterOptions};
+use crate::trace::{Header, RotatingWriter, Rotation, Source, TraceError, WriterOptions};
 
 /// What the observer asks of the writer.
 pub(super) enum Order {
     /// Close the file and begin the next.
-    Begin { generation: u64, header: Header },
+    Begin { generation: u64 },
     /// Keep an exchange in the file of this generation.
     Keep {
         generation: u64,
@@ -37,101 +37,72 @@ pub(super) const ORDERS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct WriterState {
     broken: AtomicU64,
-    file_bytes: AtomicU64,
-    file_exchanges: AtomicU64,
+    full: AtomicU64,
 }
 
 impl WriterState {
     /// The generation of the file that is begun before the threads start.
     pub(super) const FIRST: u64 = 1;
 
-    /// The last generation that was given up; 0 where none was.
+    /// The last generation whose file is lost or could not be begun; 0 where there was none.
     pub(super) fn broken(&self) -> u64 {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Bytes of the current file.
-    pub(super) fn file_bytes(&self) -> u64 {
-        self.file_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether rotating would leave more than an empty file behind.
-    pub(super) fn file_has_exchanges(&self) -> bool {
-        self.file_exchanges.load(Ordering::Relaxed) > 0
+    /// The last generation whose file is as large or as old as a file may be; 0 where there was none.
+    pub(super) fn full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
     }
 }
 
-/// The header of a file of this run.
-pub(super) fn header(options: &TraceOptions, run: u64) -> Header {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a million"
-    )]
-    let sample_ppm = (options.sample.clamp(0.0, 1.0) * 1e6).round() as u32;
-    Header {
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        source: Source::Recorded,
-        block: Some(BlockSpec::LIVE),
-        epoch_unix_us: None,
-        run,
-        sample_ppm,
-    }
-}
-
-/// The files of one directory and name.
+/// Writes the files of one directory and name.
 pub(super) struct Writer {
-    dir: PathBuf,
-    name: String,
-    next_number: u32,
-    file: Option<OpenFile>,
+    options: TraceOptions,
+    header: Header,
+    file: Option<RotatingWriter>,
+    generation: u64,
+    /// Where the file was when it was begun: its device and number.
+    identity: Option<(u64, u64)>,
+    /// Exchanges that wait for their block.
+    pending: u64,
+    /// Bytes already counted, of `file`.
+    bytes: u64,
     accounts: Arc<Accounts>,
     state: Arc<WriterState>,
-    /// The accounts up to which files have told.
-    told: Summary,
-}
-
-struct OpenFile {
-    trace: TraceWriter,
-    path: PathBuf,
-    generation: u64,
-    /// Exchanges pushed and not known to be on disk.
-    pending: u64,
-    /// Bytes already counted.
-    bytes: u64,
-    identity: Option<(u64, u64)>,
+    failing: bool,
 }
 
 impl Writer {
-    /// Makes the directory where missing and begins the first file.
+    /// Makes the directory where missing and begins the first file. `run` is shared by all files of this recorder.
     pub(super) fn open(
         options: &TraceOptions,
-        header: &Header,
+        run: u64,
         accounts: Arc<Accounts>,
         state: Arc<WriterState>,
     ) -> Result<Self, RecordError> {
-        let unwritable = |source| RecordError::TraceDir {
+        make_dir(&options.dir).map_err(|source| RecordError::TraceDir {
             dir: options.dir.clone(),
             source,
-        };
-        make_dir(&options.dir).map_err(unwritable)?;
-        let last = last_number(&options.dir, &options.name).map_err(unwritable)?;
+        })?;
         let mut writer = Self {
-            dir: options.dir.clone(),
-            name: options.name.clone(),
-            next_number: last + 1,
+            options: options.clone(),
+            header: header(options, run),
             file: None,
-            told: accounts.summary(),
+            generation: WriterState::FIRST,
+            identity: None,
+            pending: 0,
+            bytes: 0,
             accounts,
             state,
+            failing: false,
         };
-        writer.begin(WriterState::FIRST, header)?;
+        writer.begin(WriterState::FIRST)?;
         Ok(writer)
     }
 
     /// The current file.
     pub(super) fn path(&self) -> Option<&Path> {
-        self.file.as_ref().map(|file| file.path.as_path())
+        self.file.as_ref().map(RotatingWriter::path)
     }
 
     /// Carries out orders on a thread of its own until the observer has gone, then closes the file.
@@ -139,6 +110,7 @@ impl Writer {
         std::thread::Builder::new()
             .name("reenact-write".to_owned())
             .spawn(move || {
+                // Not fatal where it is not allowed: traffic comes first where cores are short.
                 let _ = rustix::process::nice(5);
                 self.run(&orders);
             })
@@ -148,10 +120,9 @@ impl Writer {
         let mut flushed = Instant::now();
         loop {
             match orders.recv_timeout(FLUSH.saturating_sub(flushed.elapsed())) {
-                Ok(Order::Begin { generation, header }) => {
-                    self.close();
-                    if let Err(error) = self.begin(generation, &header) {
-                        self.give_up(generation, 0, &error);
+                Ok(Order::Begin { generation }) => {
+                    if let Err(error) = self.begin(generation) {
+                        self.lose_file(generation, &error);
                     }
                 }
                 Ok(Order::Keep {
@@ -172,120 +143,135 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self, generation: u64, header: &Header) -> Result<(), TraceError> {
-        // The directory may have been taken away since.
-        let _ = make_dir(&self.dir);
-        let path = self
-            .dir
-            .join(format!("{}-{:06}.rt", self.name, self.next_number));
-        self.next_number += 1;
-        let trace = TraceWriter::create(&path, header, WriterOptions::default())?;
-        let bytes = trace.bytes();
-        self.accounts.wrote(bytes);
-        self.state.file_bytes.store(bytes, Ordering::Relaxed);
-        self.state.file_exchanges.store(0, Ordering::Relaxed);
-        self.file = Some(OpenFile {
-            trace,
-            identity: identity(&path),
-            path,
-            generation,
-            pending: 0,
-            bytes,
-        });
+    fn begin(&mut self, generation: u64) -> Result<(), TraceError> {
+        self.generation = generation;
+        if let Some(file) = &mut self.file {
+            file.account(&self.accounts.totals(self.pending));
+            let rotated = file.rotate();
+            self.settle(true, &rotated);
+            rotated?;
+        } else {
+            // The directory may have been taken away since; whether it is back shows below.
+            let _ = make_dir(&self.options.dir);
+            let rotation = Rotation {
+                max_bytes: Some(self.options.rotate_bytes),
+                max_age: Some(self.options.rotate_age),
+                ..Rotation::default()
+            };
+            self.file = Some(RotatingWriter::create(
+                &self.options.dir,
+                &self.options.name,
+                &self.header,
+                rotation,
+                WriterOptions::default(),
+            )?);
+            self.bytes = 0;
+            self.settle(true, &Ok(()));
+        }
+        self.identity = self.path().and_then(identity);
         Ok(())
     }
 
     fn keep(&mut self, generation: u64, recordable: Recordable) {
-        let Some(file) = self
-            .file
-            .as_mut()
-            .filter(|file| file.generation == generation)
-        else {
+        let Some(file) = self.file.as_mut().filter(|_| generation == self.generation) else {
             return self.accounts.drop_one(DropReason::WriteError);
         };
-        let now = self.accounts.summary();
-        file.trace
-            .account(&now.totals_since(&self.told, file.pending + 1));
-        file.pending += 1;
-        match file.trace.push(recordable) {
-            Ok(()) => {
-                self.state.file_exchanges.fetch_add(1, Ordering::Relaxed);
-                self.count_written(false);
-            }
-            Err(error) => self.give_up(generation, 0, &error),
-        }
+        self.pending += 1;
+        file.account(&self.accounts.totals(self.pending));
+        let pushed = file.push(recordable);
+        self.settle(false, &pushed);
     }
 
     fn flush(&mut self) {
-        let Some(file) = self.file.as_mut().filter(|file| file.pending > 0) else {
-            return;
-        };
-        let generation = file.generation;
-        let now = self.accounts.summary();
-        file.trace
-            .account(&now.totals_since(&self.told, file.pending));
-        let flushed = file.trace.flush();
-        // A file that is no longer where it was takes writes and keeps nothing.
-        let gone = identity(&file.path) != file.identity;
-        match flushed {
-            Ok(()) if gone => {
-                let error = TraceError::Io {
-                    path: file.path.clone(),
-                    source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
-                };
-                self.give_up(generation, 0, &error);
-            }
-            Ok(()) => self.count_written(true),
-            Err(error) => self.give_up(generation, 0, &error),
-        }
-    }
-
-    /// Counts the bytes that have been written, and the exchanges in them: a block is written whole.
-    fn count_written(&mut self, flushed: bool) {
         let Some(file) = &mut self.file else { return };
-        let bytes = file.trace.bytes();
-        if bytes > file.bytes || flushed {
-            self.accounts.wrote(bytes.saturating_sub(file.bytes));
-            self.state.file_bytes.store(bytes, Ordering::Relaxed);
-            file.bytes = bytes;
-            self.accounts.record(std::mem::take(&mut file.pending));
+        if self.pending > 0 {
+            file.account(&self.accounts.totals(self.pending));
+            // A file that is no longer where it was takes writes and keeps nothing.
+            if identity(file.path()) != self.identity {
+                let path = file.path().to_owned();
+                return self.lose_file(self.generation, &taken_away(path));
+            }
+            let flushed = file.flush();
+            self.settle(true, &flushed);
+        }
+        if self
+            .file
+            .as_ref()
+            .is_some_and(RotatingWriter::should_rotate)
+        {
+            self.state.full.store(self.generation, Ordering::Relaxed);
         }
     }
 
     fn close(&mut self) {
-        let Some(mut file) = self.file.take() else {
-            return;
+        self.flush();
+        let Some(file) = self.file.take() else { return };
+        let path = file.path().to_owned();
+        let before = file.bytes();
+        if let Err(error) = file.finish() {
+            return tracing::warn!(%error, "the trace was closed without its index");
+        }
+        let footer = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        self.accounts.wrote(footer.saturating_sub(before));
+    }
+
+    /// Counts what an attempt to write came to. A block is written whole or not at all, and leaves nothing pending;
+    /// `forced` says that one was written if anything was pending.
+    fn settle(&mut self, forced: bool, attempt: &Result<(), TraceError>) {
+        let bytes = self.file.as_ref().map_or(0, RotatingWriter::bytes);
+        let lost = match attempt {
+            Err(TraceError::Write { lost, .. }) => *lost,
+            _ => 0,
         };
-        let now = self.accounts.summary();
-        file.trace
-            .account(&now.totals_since(&self.told, file.pending));
-        let path = file.path.clone();
-        match file.trace.finish() {
-            Ok(()) => {
-                self.accounts.record(file.pending);
-                self.told = Summary {
-                    recorded: now.recorded + file.pending,
-                    ..now
-                };
-                let bytes = std::fs::metadata(&path).map_or(file.bytes, |meta| meta.len());
-                self.accounts.wrote(bytes.saturating_sub(file.bytes));
-            }
-            Err(error) => self.give_up(file.generation, file.pending, &error),
+        if forced || lost > 0 || bytes > self.bytes {
+            let pending = std::mem::take(&mut self.pending);
+            self.accounts.record(pending.saturating_sub(lost));
+            self.accounts.drop_many(DropReason::WriteError, lost);
+            self.accounts.wrote(bytes.saturating_sub(self.bytes));
+            self.bytes = bytes;
+        }
+        match attempt {
+            Ok(()) => self.failing = false,
+            Err(error) => self.complain(error),
         }
     }
 
-    /// Ends a file that cannot be written. Its blocks up to the last flush read back; the rest is lost.
-    fn give_up(&mut self, generation: u64, pending: u64, error: &TraceError) {
-        let unwritten = self.file.take().map_or(0, |file| file.pending);
-        self.accounts
-            .drop_many(DropReason::WriteError, unwritten + pending);
+    /// Gives a file up; the observer begins another when some time has passed.
+    fn lose_file(&mut self, generation: u64, error: &TraceError) {
+        let pending = std::mem::take(&mut self.pending);
+        self.accounts.drop_many(DropReason::WriteError, pending);
+        self.file = None;
         self.state.broken.store(generation, Ordering::Relaxed);
-        tracing::warn!(%error, "the trace cannot be written; traffic goes on, recording tries again");
+        self.complain(error);
+    }
+
+    /// Once for each time of trouble, not for each block.
+    fn complain(&mut self, error: &TraceError) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(%error, "the trace cannot be written; traffic goes on, and writing is tried again");
+        }
     }
 }
 
 /// A flush writes a block and asks the disk to keep it.
 const FLUSH: Duration = Duration::from_secs(1);
+
+fn header(options: &TraceOptions, run: u64) -> Header {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a million"
+    )]
+    let sample_ppm = (options.sample.clamp(0.0, 1.0) * 1e6).round() as u32;
+    Header {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        source: Source::Recorded,
+        block: Some(BlockSpec::LIVE),
+        epoch_unix_us: None,
+        run,
+        sample_ppm,
+    }
+}
 
 fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
@@ -300,20 +286,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
         .map(|meta| (meta.dev(), meta.ino()))
 }
 
-/// The highest number of this name's files, 0 where there are none.
-fn last_number(dir: &Path, name: &str) -> io::Result<u32> {
-    let mut last = 0;
-    for entry in std::fs::read_dir(dir)? {
-        let file = entry?.file_name();
-        let number = file
-            .to_str()
-            .and_then(|file| {
-                file.strip_prefix(name)?
-                    .strip_prefix('-')?
-                    .strip_suffix(".rt")
-            })
-            .and_then(|digits| digits.parse::<u32>().ok());
-        last = last.max(number.unwrap_or(0));
+fn taken_away(path: PathBuf) -> TraceError {
+    TraceError::Io {
+        path,
+        source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
     }
-    Ok(last)
 }

@@ -21,7 +21,7 @@ use super::accounts::{Accounts, DropReason};
 use super::capture::{Capture, Ledger, Parcel, Share};
 use super::metrics::Metrics;
 use super::options::TraceOptions;
-use super::write::{Order, WriterState, header};
+use super::write::{Order, WriterState};
 use crate::anonymise::{Anonymiser, ChainKey};
 use crate::shape::TraceTime;
 pub(super) use assembly::Finished;
@@ -39,8 +39,6 @@ pub(super) struct ObserverParts {
     pub(super) gate: Anonymiser,
     /// The trace's time zero.
     pub(super) epoch: Instant,
-    /// Shared by all files of this run.
-    pub(super) run: u64,
 }
 
 /// The running observer.
@@ -91,14 +89,15 @@ struct Observer {
     orders: Sender<Order>,
     writer: Arc<WriterState>,
     open: HashMap<u64, Assembly>,
-    /// The current file's gate, and since when; none while the disk refuses.
-    gate: Option<(Anonymiser, Instant)>,
+    /// The current file's gate, none while the disk refuses.
+    gate: Option<Anonymiser>,
+    /// The latest gate's key.
+    key: ChainKey,
     retry_at: Instant,
     generation: u64,
     sampling: [u8; 16],
     settled: u64,
     epoch: Instant,
-    run: u64,
 }
 
 impl Observer {
@@ -115,13 +114,13 @@ impl Observer {
             orders: parts.orders,
             writer: parts.writer,
             open: HashMap::new(),
-            gate: Some((parts.gate, now)),
+            key: parts.gate.key().clone(),
+            gate: Some(parts.gate),
             retry_at: now,
             generation: WriterState::FIRST,
             sampling,
             settled: 0,
             epoch: parts.epoch,
-            run: parts.run,
         }
     }
 
@@ -170,9 +169,7 @@ impl Observer {
                 None => return self.capture.recycle(parcel),
             }
         };
-        let key = self.gate.as_ref().map(|(gate, _)| gate.key().clone());
-        let key = key.unwrap_or_else(|| ChainKey::from_bytes([0; 16]));
-        assembly.take(&mut parcel, &key, self.capture.max_body);
+        assembly.take(&mut parcel, &self.key, self.capture.max_body);
         if parcel.closing.is_some() {
             let arrived = parcel.arrived;
             self.capture.recycle(parcel);
@@ -194,7 +191,7 @@ impl Observer {
             return self.accounts.sample_out();
         }
         self.mind_the_writer();
-        let Some((gate, _)) = &mut self.gate else {
+        let Some(gate) = &mut self.gate else {
             return self.accounts.drop_one(DropReason::WriteError);
         };
         // This thread is the only one that sends: not full now means that the order below finds room.
@@ -256,13 +253,8 @@ impl Observer {
         // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
         self.open.retain(|_, assembly| !assembly.is_orphaned());
         self.mind_the_writer();
-        if let Some((_, since)) = &self.gate {
-            let full = self.writer.file_bytes() >= self.options.rotate_bytes;
-            let old =
-                since.elapsed() >= self.options.rotate_age && self.writer.file_has_exchanges();
-            if full || old {
-                self.begin_file();
-            }
+        if self.gate.is_some() && self.writer.full() == self.generation {
+            self.begin_file();
         }
     }
 
@@ -274,11 +266,11 @@ impl Observer {
         };
         let order = Order::Begin {
             generation: self.generation + 1,
-            header: header(&self.options, self.run),
         };
         if self.orders.try_send(order).is_ok() {
             self.generation += 1;
-            self.gate = Some((gate, Instant::now()));
+            self.key = gate.key().clone();
+            self.gate = Some(gate);
         }
     }
 }
