@@ -17,6 +17,8 @@ pub mod trace;
 
 pub mod interop;
 
+pub mod record;
+
 pub mod replay;
 
 pub mod telemetry;

@@ -19,6 +19,7 @@ mod import;
 mod inspect;
 mod layers;
 mod logging;
+mod record;
 mod replay;
 pub mod values;
 
@@ -50,6 +51,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Record(record::RecordArgs),
     Replay(Box<replay::ReplayArgs>),
     Inspect(inspect::InspectArgs),
     Import(import::ImportArgs),
@@ -87,6 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: &Command) -> Result<Exit, Failure> {
     match command {
+        Command::Record(args) => record::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Import(args) => import::run(args),

@@ -500,7 +500,7 @@ mod tests {
         ]));
         assert_eq!(
             (bounds.ttft_ms, bounds.tpot_ms, bounds.e2e_ms),
-            (Some(200.0), Some(40.0), None)
+            (Some(800.0), Some(40.0), None)
         );
     }
 }

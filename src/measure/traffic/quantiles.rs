@@ -34,6 +34,7 @@ pub(super) struct Sample {
 impl Sample {
     /// Values beyond this count as it in the quantiles: 2^46 µs are two years.
     const HIGHEST: u64 = 1 << 46;
+    const MOST: u64 = 1 << 60;
 
     pub(super) fn new() -> Self {
         Self {
@@ -51,10 +52,12 @@ impl Sample {
     }
 
     pub(super) fn add_n(&mut self, value: u64, count: u64) {
+        // The histogram adds counts up without looking: more than this cannot be seen in a lifetime.
+        let count = count.min(Self::MOST.saturating_sub(self.count));
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record_n(value, count);
         }
-        self.count = self.count.saturating_add(count);
+        self.count += count;
         self.sum = self
             .sum
             .saturating_add(u128::from(value) * u128::from(count));
