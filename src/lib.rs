@@ -29,4 +29,6 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod sim;
+
 pub mod cli;

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use failure::{Exit, Failure};
 use logging::LogFormat;
 
+mod demo;
 mod export;
 /// Exit codes, and errors with hints.
 pub mod failure;
@@ -21,6 +22,7 @@ mod layers;
 mod logging;
 mod record;
 mod replay;
+mod sim;
 pub mod values;
 
 /// Record the shape of real inference traffic, and re-enact it against candidates
@@ -56,6 +58,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Sim(Box<sim::SimArgs>),
+    Demo(demo::DemoArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -94,6 +98,8 @@ fn dispatch(command: &Command) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(args),
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
+        Command::Sim(args) => sim::run(args),
+        Command::Demo(args) => demo::run(args),
     }
 }
 
