@@ -299,7 +299,7 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
             .iter()
             .filter(|exchange| exchange["shape"] == "known")
             .count()
-            >= 16
+            >= 14
     );
     canaries.assert_absent(log.as_bytes(), "the log");
     canaries.assert_absent(&metrics, "the metrics");

@@ -60,7 +60,7 @@ fn traffic() -> Vec<Call> {
                 json!({"role": "user", "content": words(seed, 20 + (seed as usize * 7) % 90)}),
             );
             let mut body = json!({"model": "m", "messages": messages, "max_tokens": 8 + seed % 40, "temperature": 0.7,
-                "stream": session != 5, "min_tokens": 8 + seed % 40, "ignore_eos": true});
+                "stream": session != 5, "stream_options": {"include_usage": true}, "min_tokens": 8 + seed % 40, "ignore_eos": true});
             if session == 2 {
                 body["tools"] = tools.clone();
             }
@@ -77,7 +77,7 @@ fn traffic() -> Vec<Call> {
     for i in 0..6_u64 {
         let at = Duration::from_micros(350_000 * i + 41_000);
         let body = json!({"model": "m", "prompt": words(700 + i / 2, 150), "max_tokens": 20 + i, "stream": i % 2 == 0,
-            "min_tokens": 20 + i, "ignore_eos": true});
+            "stream_options": {"include_usage": true}, "min_tokens": 20 + i, "ignore_eos": true});
         calls.push(Call {
             at,
             path: "/v1/completions",

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::shape::{Exchange, Outcome, ResponseShape};
+use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, TokenSource};
 use crate::trace::TraceError;
 
-use super::survey::PlanSummary;
+use super::survey::{PlanSummary, text_bytes};
 
 /// Which part of a trace is replayed, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -18,6 +18,9 @@ pub struct PlanOptions {
     pub to_us: Option<u64>,
     /// At most this many requests.
     pub limit: Option<u64>,
+    /// What prompts whose tokens were only estimated are counted by: bytes that make a token. Prompts that share a beginning
+    /// must agree on its tokens, so an estimate has to go by the ratio of those that were counted.
+    pub bytes_per_token: Option<f64>,
 }
 
 impl Default for PlanOptions {
@@ -27,6 +30,7 @@ impl Default for PlanOptions {
             from_us: None,
             to_us: None,
             limit: None,
+            bytes_per_token: None,
         }
     }
 }
@@ -98,7 +102,10 @@ where
         Ok(self.summary)
     }
 
-    fn plan(&mut self, exchange: Exchange) -> PlannedRequest {
+    fn plan(&mut self, mut exchange: Exchange) -> PlannedRequest {
+        if let Some(ratio) = self.options.bytes_per_token {
+            recount(&mut exchange.request, ratio);
+        }
         let at_us = exchange.at.us();
         if at_us < self.latest_at_us {
             self.summary.out_of_order += 1;
@@ -172,6 +179,23 @@ fn skip(exchange: &Exchange) -> Option<SkipReason> {
         .then_some(SkipReason::BadRequest)
 }
 
+/// Replaces an estimated count of prompt tokens by one that goes by `bytes_per_token`.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "an estimate, and the cast saturates"
+)]
+fn recount(request: &mut RequestShape, bytes_per_token: f64) {
+    let bytes = text_bytes(request);
+    if let Some(tokens) = &mut request.prompt_tokens
+        && tokens.source == TokenSource::Estimated
+        && bytes > 0
+    {
+        tokens.count = (bytes as f64 / bytes_per_token).ceil() as u32;
+    }
+}
+
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -193,8 +217,50 @@ pub type Skipped = BTreeMap<SkipReason, u64>;
 mod tests {
     use super::*;
     use crate::replay::testing::exchange;
-    use crate::shape::Endpoint;
+    use crate::shape::{Endpoint, MessageShape, Role, TokenCount};
     use proptest::prelude::*;
+
+    #[test]
+    fn estimates_go_by_the_counts_that_are_known() {
+        let prompt = |source, count| {
+            let mut exchange = exchange(0);
+            exchange.request.messages = vec![MessageShape {
+                role: Role::User,
+                bytes: 600,
+                tokens: None,
+            }];
+            exchange.request.prompt_tokens = Some(TokenCount { count, source });
+            exchange
+        };
+        let trace = || {
+            [
+                prompt(TokenSource::Usage, 100),
+                prompt(TokenSource::Estimated, 150),
+            ]
+            .into_iter()
+            .map(Ok)
+        };
+        let survey = Planner::new(trace(), PlanOptions::default())
+            .survey()
+            .unwrap();
+        assert_eq!(survey.bytes_per_token(), Some(6.0));
+        let options = PlanOptions {
+            bytes_per_token: survey.bytes_per_token(),
+            ..PlanOptions::default()
+        };
+        let counts: Vec<u32> = Planner::new(trace(), options)
+            .map(|planned| {
+                planned
+                    .unwrap()
+                    .exchange
+                    .request
+                    .prompt_tokens
+                    .unwrap()
+                    .count
+            })
+            .collect();
+        assert_eq!(counts, [100, 100]);
+    }
 
     fn plan(at_us: &[u64], options: PlanOptions) -> Vec<(u64, u64)> {
         let exchanges = at_us.iter().map(|&at| Ok(exchange(at)));

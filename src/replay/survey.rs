@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::shape::{Endpoint, ModelId, ShapeStatus, ToolsShape};
+use crate::shape::{Endpoint, ModelId, RequestShape, ShapeStatus, TokenSource, ToolsShape};
 
 use super::plan::{PlannedRequest, Skipped};
 
@@ -35,6 +35,9 @@ pub struct PlanSummary {
     pub endpoints: BTreeMap<Endpoint, EndpointNeeds>,
     /// Models asked for in the trace.
     pub models: BTreeSet<ModelId>,
+    /// Bytes of prompt text whose tokens the server counted, and those tokens.
+    #[serde(skip)]
+    counted: (u64, u64),
 }
 
 /// What a plan asks of one endpoint.
@@ -61,12 +64,25 @@ impl PlanSummary {
         (self.span_us > 0).then(|| self.planned as f64 / (self.span_us as f64 / 1e6))
     }
 
+    /// Bytes of prompt text that make a token, where the trace's servers counted some.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio")]
+    pub fn bytes_per_token(&self) -> Option<f64> {
+        let (bytes, tokens) = self.counted;
+        (bytes > 0 && tokens > 0).then(|| bytes as f64 / tokens as f64)
+    }
+
     pub(super) fn add(&mut self, planned: &PlannedRequest) {
         let exchange = &planned.exchange;
         self.planned += 1;
         self.span_us = self.span_us.max(planned.intended_us);
         match exchange.request.prompt_tokens {
-            Some(tokens) => self.prompt_tokens += u64::from(tokens.count),
+            Some(tokens) => {
+                self.prompt_tokens += u64::from(tokens.count);
+                if tokens.source == TokenSource::Usage {
+                    self.counted.0 += text_bytes(&exchange.request);
+                    self.counted.1 += u64::from(tokens.count);
+                }
+            }
             None => self.unknown_prompt_tokens += 1,
         }
         match exchange.response.output_tokens {
@@ -94,4 +110,14 @@ impl PlanSummary {
             self.models.insert(model);
         }
     }
+}
+
+/// Bytes of a prompt's text and tools; 0 where the trace does not tell (imports).
+pub(super) fn text_bytes(request: &RequestShape) -> u64 {
+    let messages = request
+        .messages
+        .iter()
+        .map(|message| u64::from(message.bytes))
+        .sum::<u64>();
+    messages + u64::from(request.tools.bytes)
 }

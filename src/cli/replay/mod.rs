@@ -146,6 +146,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
             from_us: args.from.map(micros),
             to_us: args.to.map(micros),
             limit: args.limit,
+            ..PlanOptions::default()
         },
         run: RunOptions {
             seed: args.seed,

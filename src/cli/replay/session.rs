@@ -67,7 +67,10 @@ impl Session {
     /// Replays against every target in turn, writes the results, and gives them back.
     pub(in crate::cli) fn run(&self) -> Result<ResultDocument, Failure> {
         let began = Instant::now();
-        let started_at = jiff::Timestamp::now();
+        // To the second: nobody compares clocks closer than that.
+        let started_at = jiff::Timestamp::now()
+            .round(jiff::Unit::Second)?
+            .to_string();
         let out = self
             .out
             .as_deref()
@@ -126,7 +129,7 @@ impl Session {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION"),
             },
-            started_at: started_at.to_string(),
+            started_at,
             elapsed_s: began.elapsed().as_secs_f64(),
             simulated: targets.iter().any(|target| target.simulated),
             command: self.command.clone(),
@@ -303,7 +306,11 @@ impl Session {
         let calibration =
             calibrate(target, &survey.plan.endpoints, &probing).map_err(target_failure)?;
         let mut trace = Trace::open(&self.traces).map_err(inspect::failure)?;
-        let plan = Planner::new(trace.exchanges(), self.plan);
+        let counted = PlanOptions {
+            bytes_per_token: survey.plan.bytes_per_token(),
+            ..self.plan
+        };
+        let plan = Planner::new(trace.exchanges(), counted);
         let options = RunOptions {
             run: position as u64,
             block: survey.block,

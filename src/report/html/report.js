@@ -8,6 +8,17 @@
   const plain = (v) => `${+v.toPrecision(3)}`;
   const drawn = [];
 
+  // 1, 2 and 5 of every decade: the next of them below (-1) or above (1) a value, and all of them in a range.
+  const round125 = (v, way) => {
+    const steps = steps125(v / 10, v * 10);
+    return way < 0 ? steps.filter((s) => s <= v * 1.001).pop() : steps.find((s) => s >= v * 0.999);
+  };
+  const steps125 = (min, max) => {
+    const steps = [];
+    for (let e = Math.floor(Math.log10(min)); e <= Math.ceil(Math.log10(max)); e++) for (const m of [1, 2, 5]) steps.push(+`${m}e${e}`);
+    return steps.filter((s) => s >= min * 0.999 && s <= max * 1.001);
+  };
+
   // Merges the x values of several [xs, ys] series into one uPlot table.
   const table = (series) => {
     const xs = [...new Set(series.flatMap(([x]) => x))].sort((a, b) => a - b);
@@ -35,10 +46,10 @@
       height: 190,
       cursor: { drag: { x: true, y: false } },
       legend: { live: true },
-      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [min / 1.3, max * 1.3] } : { range: (_, min, max) => [0, (max || 1) * 1.08] } },
+      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * 1.08] } },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map(options.showX || plain), splits: options.xSplits },
-        { ...axis, size: 62, values: (_, ticks) => ticks.map((v) => (v == null ? "" : show(v))), ...(log ? { filter: (_, ticks) => ticks.map((v) => (/^[125]/.test(v.toExponential()) && v.toExponential()[1] === "e" ? v : null)) } : {}) },
+        { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => steps125(min, max) } : {}) },
       ],
       series: [
         { label: options.xLabel, value: (_, v) => (v == null ? "–" : (options.showX || plain)(v)) },
