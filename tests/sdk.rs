@@ -11,8 +11,12 @@ use support::{Server, exchanges};
 
 /// Runs the calls of `tests/sdk/exchanges.py` against `url`.
 fn calls(url: &str) -> Value {
-    let python = std::env::var("REENACT_TEST_PYTHON")
-        .expect("REENACT_TEST_PYTHON names a Python with the SDKs; tests/run sets it up");
+    // tests/run makes it, with the packages of tests/requirements.txt.
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
+    assert!(
+        std::path::Path::new(python).exists(),
+        "{python} is missing: run tests/run once"
+    );
     let output = Command::new(python)
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),

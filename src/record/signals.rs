@@ -89,16 +89,18 @@ pub(super) fn watch_signals() -> std::io::Result<crossbeam_channel::Receiver<()>
         .name("reenact-signals".to_owned())
         .spawn(move || {
             runtime.block_on(async move {
-                loop {
+                let mut next = async || {
                     tokio::select! {
                         _ = terminate.recv() => {}
                         _ = interrupt.recv() => {}
                     }
-                    if first.try_send(()).is_err() {
-                        tracing::warn!("second signal: leaving at once");
-                        std::process::exit(1);
-                    }
-                }
+                };
+                next().await;
+                // The receiver waits for it, or is gone and the process with it.
+                let _ = first.send(());
+                next().await;
+                tracing::warn!("second signal: leaving at once");
+                std::process::exit(1);
             });
         })?;
     Ok(receiver)

@@ -82,7 +82,7 @@ def chat_stream_without_usage():
 def chat_tools():
     return plain(
         chat.chat.completions.create(
-            model=MODEL, messages=HISTORY[-1:], tools=[WEATHER], tool_choice="required", max_tokens=30
+            model=MODEL, messages=HISTORY[-1:], tools=[WEATHER], tool_choice="required", max_tokens=400
         )
     )
 
@@ -93,7 +93,7 @@ def chat_tools_stream():
         messages=HISTORY[-1:],
         tools=[WEATHER],
         tool_choice="required",
-        max_tokens=30,
+        max_tokens=400,
         stream=True,
         stream_options={"include_usage": True},
     )

@@ -9,6 +9,7 @@
 )]
 
 pub mod http;
+pub mod wire;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

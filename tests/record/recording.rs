@@ -1,0 +1,140 @@
+//! What the trace and the metrics say.
+
+use reenact::shape::{Endpoint, Method};
+use reenact::trace::Trace;
+
+use super::support::wire::{get, metric_reaches};
+use super::{Between, GET};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[test]
+fn every_exchange_is_accounted_for() {
+    let mut between = Between::start(&["--sample", "50%"]);
+    let admin = between.recorder.wait_for_url("admin on ");
+    let mut client = between.client();
+    client.send(GET);
+    let mut server = between.upstream.accept();
+    for _ in 0..100 {
+        server.read_head();
+        server.send(OK);
+        client.read_until("hi");
+        client.send(GET);
+    }
+    drop((client, server));
+    let metric = |page: &str, name: &str| -> u64 {
+        page.lines()
+            .filter(|line| line.starts_with(name))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum()
+    };
+    // What was accepted is on its way to the disk for at most a second.
+    loop {
+        let page = get(&admin, "/metrics");
+        let settled = metric(&page, "reenact_recorded_total")
+            + metric(&page, "reenact_sampled_out_total")
+            + metric(&page, "reenact_dropped_total");
+        if settled == 101 {
+            assert_eq!(metric(&page, "reenact_seen_total"), 101);
+            break;
+        }
+    }
+    let (status, log) = between.recorder.terminate();
+    assert!(status.success(), "{log}");
+    let trace = Trace::open(&[between.dir.path().to_owned()]).unwrap();
+    let totals = trace.totals();
+    assert_eq!(totals.seen, 101);
+    assert_eq!(totals.recorded + totals.sampled_out, 101);
+    assert!((20..80).contains(&totals.recorded), "{totals:?}");
+    assert_eq!(trace.header().sample_ppm, 500_000);
+}
+
+#[test]
+fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) =
+        between.exchange("PUT /own/thing HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
+    server.read_exact(3);
+    server.send(OK);
+    client.read_until("hi");
+    let recorded = between.finish();
+    let exchange = &recorded[0];
+    assert_eq!(
+        (exchange.endpoint, exchange.method),
+        (Endpoint::Other, Method::Put)
+    );
+    assert_eq!((exchange.request.bytes, exchange.response.bytes), (3, 2));
+    let response = &exchange.response;
+    assert_eq!(response.status, 200);
+    assert!(response.headers_us <= response.first_byte_us);
+    assert!(response.first_byte_us <= response.end_us);
+    assert!(response.end_us.unwrap() > 0);
+}
+
+#[test]
+fn probes_are_forwarded_and_not_recorded() {
+    let mut between = Between::start(&[]);
+    let (mut client, mut server, head) =
+        between.exchange("GET / HTTP/1.1\r\nHost: a\r\nx-reenact-probe: 1\r\n\r\n");
+    assert!(head.contains("x-reenact-probe: 1\r\n"));
+    server.send(OK);
+    client.read_until("hi");
+    let admin = between.recorder.wait_for_url("admin on ");
+    metric_reaches(&admin, "reenact_dropped_total{reason=\"probe\"}", 1);
+    assert_eq!(between.finish().len(), 0);
+}
+
+#[test]
+fn metrics_have_their_documented_names_and_type() {
+    let mut between = Between::start(&[]);
+    let admin = between.recorder.wait_for_url("admin on ");
+    let (mut client, mut server, _) = between.exchange(GET);
+    let page = get(&admin, "/metrics");
+    assert!(page.contains("inference_in_flight 1\n"), "{page}");
+    server.send(OK);
+    client.read_until("hi");
+    let mut page = String::new();
+    while !page.contains("inference_duration_seconds_count") {
+        page = get(&admin, "/metrics");
+    }
+    assert!(
+        page.contains(
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
+        ),
+        "{page}"
+    );
+    for line in [
+        "inference_duration_seconds_count{route=\"/v1/models\",model=\"none\",code=\"200\"} 1\n",
+        "inference_in_flight 0\n",
+        "reenact_seen_total 1\n",
+        "reenact_dropped_total{reason=\"queue_full\"} 0\n",
+        "reenact_proxy_overhead_seconds_count 1\n",
+        "# TYPE inference_time_to_first_token_seconds histogram\n",
+        "# TYPE inference_inter_token_seconds histogram\n",
+        "# TYPE reenact_recorded counter\n",
+        "# TYPE reenact_queue_bytes gauge\n",
+        "reenact_trace_bytes_total ",
+        "le=\"0.0025\"",
+        "# EOF\n",
+    ] {
+        assert!(page.contains(line), "no {line:?} in\n{page}");
+    }
+    assert!(!page.contains("_total_total"));
+}
+
+#[test]
+fn files_are_rotated_and_read_as_one_trace() {
+    let mut between = Between::start(&["--rotate-age", "1ms"]);
+    let admin = between.recorder.wait_for_url("admin on ");
+    let files = |between: &Between| std::fs::read_dir(between.dir.path()).unwrap().count();
+    let mut sent = 0;
+    while files(&between) < 3 {
+        let (mut client, mut server, _) = between.exchange(GET);
+        server.send(OK);
+        client.read_until("hi");
+        sent += 1;
+        let recorded = format!("reenact_recorded_total {sent}\n");
+        while !get(&admin, "/metrics").contains(&recorded) {}
+    }
+    assert_eq!(between.finish().len(), sent);
+}

@@ -1,0 +1,296 @@
+//! What passes, passes as it came.
+
+use super::support::wire::{Ending, Wire};
+use super::{Between, GET};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+#[test]
+fn events_arrive_one_by_one() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between
+        .exchange("POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}");
+    server.read_exact(2);
+    server.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    client.read_head();
+    for event in 0..5 {
+        // The next event is sent only when this one has been read: nothing on the way may wait for more.
+        server.send(format!("9\r\ndata: {event}\n\n\r\n"));
+        assert_eq!(
+            client.read_until("\n\n\r\n"),
+            format!("9\r\ndata: {event}\n\n\r\n")
+        );
+    }
+    server.send("0\r\n\r\n");
+    client.read_until("0\r\n\r\n");
+}
+
+#[test]
+fn a_burst_of_events_keeps_its_bytes_and_its_order() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(GET);
+    let mut body = String::new();
+    for event in 0..1000 {
+        let text = format!("data: {event}\n\n");
+        body += &format!("{:x}\r\n{text}\r\n", text.len());
+    }
+    server.send(format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}0\r\n\r\n"
+    ));
+    client.read_head();
+    assert_eq!(client.read_until("0\r\n\r\n"), format!("{body}0\r\n\r\n"));
+}
+
+#[test]
+fn a_request_body_streams_before_it_is_whole() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between
+        .exchange("POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    assert!(head.contains("Content-Length: 10\r\n"), "{head}");
+    assert_eq!(server.read_exact(5), "hello");
+    client.send("world");
+    assert_eq!(server.read_exact(5), "world");
+    server.send(OK);
+    client.read_until("hi");
+}
+
+#[test]
+fn a_chunked_request_stays_chunked_with_its_trailers() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n3\r\nabc\r\n",
+    );
+    assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{head}");
+    assert_eq!(server.read_exact(8), "3\r\nabc\r\n");
+    client.send("0\r\nX-Sum: 7\r\n\r\n");
+    let end = server.read_until("\r\n\r\n");
+    assert_eq!(end.to_lowercase(), "0\r\nx-sum: 7\r\n\r\n");
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Took\r\n\r\n2\r\nhi\r\n0\r\nX-Took: 1\r\n\r\n");
+    client.read_head();
+    assert!(client.read_until("0\r\n").starts_with("2\r\nhi\r\n"));
+}
+
+#[test]
+fn response_trailers_reach_a_client_that_takes_them() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) =
+        between.exchange("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+    assert!(head.to_lowercase().contains("te: trailers\r\n"), "{head}");
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Took\r\n\r\n2\r\nhi\r\n0\r\nX-Took: 1\r\n\r\n");
+    client.read_head();
+    let body = client.read_until("\r\n\r\n");
+    assert_eq!(body.to_lowercase(), "2\r\nhi\r\n0\r\nx-took: 1\r\n\r\n");
+}
+
+#[test]
+fn header_case_order_and_repeats_are_kept_both_ways() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange(
+        "GET /a?b HTTP/1.1\r\nHOST: a\r\nX-One: 1\r\nConnection: keep-alive\r\nx-two: 2\r\nX-two: 3\r\nAccept: */*\r\n\r\n",
+    );
+    assert_eq!(
+        head,
+        "GET /a?b HTTP/1.1\r\nHOST: a\r\nX-One: 1\r\nx-two: 2\r\nX-two: 3\r\nAccept: */*\r\n\r\n"
+    );
+    let answer = "HTTP/1.1 299 Quite Fine\r\nX-B: 1\r\nSET-Cookie: a=1\r\nSet-cookie: b=2\r\nContent-Length: 2\r\nX-Accel-Buffering: no\r\n\r\n";
+    server.send(format!("{answer}hi"));
+    assert_eq!(client.read_head(), answer);
+    assert_eq!(client.read_exact(2), "hi");
+}
+
+#[test]
+fn path_and_query_pass_byte_for_byte() {
+    let target = "/v1//x/../%7euser;p=1/?q=%20+%2B&&a=b?c=d&%c3%a4'!$()*,:@/";
+    let between = Between::start(&[]);
+    let (_client, _server, head) =
+        between.exchange(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    assert_eq!(head, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+}
+
+#[test]
+fn hop_by_hop_headers_stay_on_their_hop() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 3\r\nProxy-Connection: x\r\nTE: deflate\r\nB: 2\r\n\r\n",
+    );
+    assert_eq!(head, "GET / HTTP/1.1\r\nHost: a\r\nB: 2\r\n\r\n");
+    server.send("HTTP/1.1 200 OK\r\nConnection: close, X-Back\r\nX-Back: 1\r\nKeep-Alive: 9\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(
+        client.read_head(),
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    );
+}
+
+#[test]
+fn both_sides_keep_their_connections() {
+    let between = Between::start(&[]);
+    let mut client = between.client();
+    client.send(GET);
+    let mut server = between.upstream.accept();
+    for _ in 0..3 {
+        server.read_head();
+        server.send(OK);
+        client.read_until("hi");
+        client.send(GET);
+    }
+    server.read_head();
+    server.send(OK);
+    client.read_until("hi");
+    let mut other = between.client();
+    other.send(GET);
+    server.read_head();
+    server.send(OK);
+    other.read_until("hi");
+    assert!(
+        between.upstream.is_alone(),
+        "one upstream connection served all"
+    );
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let between = Between::start(&[]);
+    let mut client = between.client();
+    client.send(format!("{GET}{GET}"));
+    let mut server = between.upstream.accept();
+    server.read_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1");
+    server.read_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2");
+    assert!(client.read_until("\r\n\r\n1").starts_with("HTTP/1.1 200"));
+    assert!(client.read_until("\r\n\r\n2").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn answers_without_a_body_keep_their_headers() {
+    for (method, answer) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n"),
+        ("GET", "HTTP/1.1 204 No Content\r\nX-A: 1\r\n\r\n"),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: x\r\n\r\n",
+        ),
+        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+    ] {
+        let between = Between::start(&["--threads", "1"]);
+        let mut client = between.client();
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n");
+        client.send(&request);
+        let mut server = between.upstream.accept();
+        server.read_head();
+        server.send(answer);
+        assert_eq!(client.read_head(), answer);
+        // Neither side was left waiting for a body.
+        client.send(&request);
+        server.read_head();
+        server.send(answer);
+        assert_eq!(client.read_head(), answer);
+    }
+}
+
+#[test]
+fn an_old_client_gets_an_answer_that_it_can_read() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange("GET /x HTTP/1.0\r\nA: b\r\n\r\n");
+    assert!(head.starts_with("GET /x HTTP/1.1\r\nA: b\r\n"), "{head}");
+    assert!(
+        head.to_lowercase().contains("\r\nhost: 127.0.0.1:"),
+        "{head}"
+    );
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
+    let (answer, ending) = client.read_to_end();
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
+    assert_eq!(ending, Ending::Closed);
+}
+
+#[test]
+fn an_answer_that_ends_with_its_connection_is_passed_on_whole() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(GET);
+    server.send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it");
+    drop(server);
+    client.read_head();
+    assert_eq!(
+        client.read_until("0\r\n\r\n"),
+        "9\r\nall of it\r\n0\r\n\r\n"
+    );
+}
+
+#[test]
+fn an_expectation_is_met_by_the_upstream() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    );
+    assert!(head.contains("Expect: 100-continue\r\n"), "{head}");
+    server.send("HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(client.read_head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("body");
+    assert_eq!(server.read_exact(4), "body");
+    server.send(OK);
+    client.read_until("hi");
+}
+
+#[test]
+fn an_expectation_can_be_refused_without_the_body() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    );
+    server.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 413"), "{head}");
+}
+
+#[test]
+fn an_early_answer_is_passed_on_before_the_request_is_whole() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) =
+        between.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nsome");
+    server.read_exact(4);
+    server.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\nno");
+    assert!(client.read_head().starts_with("HTTP/1.1 401"));
+    assert_eq!(client.read_exact(2), "no");
+}
+
+#[test]
+fn large_bodies_pass_both_ways_in_bounded_memory() {
+    const BYTES: u64 = 100 << 20;
+    let between = Between::start(&["--capture-memory", "8MiB", "--max-body", "1MiB"]);
+    let (mut client, mut server, _) = between.exchange(&format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n"
+    ));
+    let pump = |wire: &Wire| {
+        let mut writer = wire.writer();
+        std::thread::spawn(move || {
+            let piece = vec![b'x'; 1 << 20];
+            for _ in 0..BYTES >> 20 {
+                std::io::Write::write_all(&mut writer, &piece).unwrap();
+            }
+        })
+    };
+    let up = pump(&client);
+    server.skip(BYTES);
+    up.join().unwrap();
+    server.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"
+    ));
+    let down = pump(&server);
+    client.read_head();
+    client.skip(BYTES);
+    down.join().unwrap();
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", between.recorder.pid())).unwrap();
+    let peak = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let peak_kib: u64 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(peak_kib < 64 << 10, "{peak}");
+    let recorded = between.finish();
+    assert_eq!(recorded[0].request.bytes, BYTES);
+    assert_eq!(recorded[0].response.bytes, BYTES);
+}
