@@ -21,6 +21,7 @@ fn every_exchange_is_accounted_for() {
         client.read_until("hi");
         client.send(GET);
     }
+    server.read_head();
     drop((client, server));
     let metric = |page: &str, name: &str| -> u64 {
         page.lines()
@@ -88,11 +89,11 @@ fn probes_are_forwarded_and_not_recorded() {
 fn metrics_have_their_documented_names_and_type() {
     let mut between = Between::start(&[]);
     let admin = between.recorder.wait_for_url("admin on ");
-    let (mut client, mut server, _) = between.exchange(GET);
+    let (mut client, mut server, _) = between.exchange(CHAT);
     let page = get(&admin, "/metrics");
     assert!(page.contains("inference_in_flight 1\n"), "{page}");
-    server.send(OK);
-    client.read_until("hi");
+    server.send(STREAM);
+    client.read_until("[DONE]");
     let mut page = String::new();
     while !page.contains("inference_duration_seconds_count") {
         page = get(&admin, "/metrics");
@@ -104,13 +105,13 @@ fn metrics_have_their_documented_names_and_type() {
         "{page}"
     );
     for line in [
-        "inference_duration_seconds_count{route=\"/v1/models\",model=\"none\",code=\"200\"} 1\n",
+        "inference_duration_seconds_count{route=\"/v1/chat/completions\",model=\"model-0\",code=\"200\"} 1\n",
         "inference_in_flight 0\n",
         "reenact_seen_total 1\n",
         "reenact_dropped_total{reason=\"queue_full\"} 0\n",
         "reenact_proxy_overhead_seconds_count 1\n",
-        "# TYPE inference_time_to_first_token_seconds histogram\n",
-        "# TYPE inference_inter_token_seconds histogram\n",
+        "inference_time_to_first_token_seconds_count{route=\"/v1/chat/completions\",model=\"model-0\"} 1\n",
+        "inference_inter_token_seconds_count{route=\"/v1/chat/completions\",model=\"model-0\"} 1\n",
         "# TYPE reenact_recorded counter\n",
         "# TYPE reenact_queue_bytes gauge\n",
         "reenact_trace_bytes_total ",
@@ -138,3 +139,8 @@ fn files_are_rotated_and_read_as_one_trace() {
     }
     assert_eq!(between.finish().len(), sent);
 }
+
+const CHAT: &str = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\n\
+    {\"model\":\"m\",\"messages\":[]}";
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 113\r\n\r\n\
+    data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\" two\"}}]}\n\ndata: [DONE]\n\n";

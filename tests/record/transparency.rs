@@ -34,7 +34,7 @@ fn a_burst_of_events_keeps_its_bytes_and_its_order() {
     let mut body = String::new();
     for event in 0..1000 {
         let text = format!("data: {event}\n\n");
-        body += &format!("{:x}\r\n{text}\r\n", text.len());
+        body += &format!("{:X}\r\n{text}\r\n", text.len());
     }
     server.send(format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{body}0\r\n\r\n"
@@ -125,7 +125,8 @@ fn hop_by_hop_headers_stay_on_their_hop() {
 
 #[test]
 fn both_sides_keep_their_connections() {
-    let between = Between::start(&[]);
+    // Each thread keeps upstream connections of its own.
+    let between = Between::start(&["--threads", "1"]);
     let mut client = between.client();
     client.send(GET);
     let mut server = between.upstream.accept();
