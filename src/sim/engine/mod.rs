@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 pub use account::Stats;
 pub use prompt::Prompt;
-pub(super) use submission::check_fit;
+pub(crate) use submission::check_fit;
 pub use submission::{Refusal, Submission};
 
 use super::answer::Finish;
@@ -31,11 +31,11 @@ pub type RequestId = u64;
 /// What happened to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// One of its sequences began to be computed (for the first time).
+    /// One of its prompts began to be computed (for the first time).
     Admitted {
         /// Which request.
         request: RequestId,
-        /// Prompt tokens found in the prefix cache; counted for the first choice of each prompt only.
+        /// Tokens of that prompt found in the prefix cache.
         cached_tokens: u32,
         /// Microseconds since it arrived.
         queued_us: u64,
@@ -196,3 +196,6 @@ impl Engine {
         stats.kv_peak_tokens = stats.kv_peak_tokens.max(stats.kv_used_tokens);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,17 +167,12 @@ impl Engine {
         sequence.published = hits;
         sequence.computed = hits * block_tokens;
         sequence.running = true;
-        if !sequence.admitted {
-            sequence.admitted = true;
-            let mut cached_tokens = 0;
-            if sequence.leads {
-                cached_tokens = sequence.computed;
-                let prompt = u64::from(sequence.prompt.len());
-                self.stats.prompt_tokens += prompt;
-                if self.config.prefix_cache {
-                    self.stats.prefix_queries += prompt;
-                    self.stats.prefix_hits += u64::from(cached_tokens);
-                }
+        if sequence.leads && !sequence.admitted {
+            let prompt = u64::from(sequence.prompt.len());
+            self.stats.prompt_tokens += prompt;
+            if self.config.prefix_cache {
+                self.stats.prefix_queries += prompt;
+                self.stats.prefix_hits += u64::from(sequence.computed);
             }
             let arrived_us = self
                 .requests
@@ -185,10 +180,11 @@ impl Engine {
                 .map_or(now_us, |request| request.arrived_us);
             events.push(Event::Admitted {
                 request: sequence.request,
-                cached_tokens,
+                cached_tokens: sequence.computed,
                 queued_us: now_us.saturating_sub(arrived_us),
             });
         }
+        sequence.admitted = true;
         true
     }
 
