@@ -32,7 +32,9 @@ impl AzureRows {
         };
         let [Some(timestamp), Some(context), Some(generated)] = COLUMNS.map(place) else {
             let names = COLUMNS.join(", ");
-            return Err(RowError::Format(format!("the header does not name {names}")));
+            return Err(RowError::Format(format!(
+                "the header does not name {names}"
+            )));
         };
         Ok(Self {
             reader,
@@ -47,9 +49,9 @@ impl AzureRows {
             let field = self.record.get(column).map(<[u8]>::trim_ascii);
             field.and_then(|field| std::str::from_utf8(field).ok())
         });
-        let at_ns = timestamp.and_then(nanoseconds).ok_or(
-            "`TIMESTAMP` is missing or not like 2023-11-16 18:15:46.6805900".to_owned(),
-        )?;
+        let at_ns = timestamp
+            .and_then(nanoseconds)
+            .ok_or("`TIMESTAMP` is missing or not like 2023-11-16 18:15:46.6805900".to_owned())?;
         let tokens = |field: Option<&str>, name: &str| {
             field
                 .and_then(|field| field.parse::<u32>().ok())
@@ -58,8 +60,9 @@ impl AzureRows {
         let prompt_tokens = tokens(context, "ContextTokens")?;
         let output_tokens = tokens(generated, "GeneratedTokens")?;
         let since = at_ns - *self.first_ns.get_or_insert(at_ns);
-        let at_us = u64::try_from(since.div_euclid(1000))
-            .map_err(|_| "it is earlier than the first row, which is where time begins".to_owned())?;
+        let at_us = u64::try_from(since.div_euclid(1000)).map_err(|_| {
+            "it is earlier than the first row, which is where time begins".to_owned()
+        })?;
         Ok(Row {
             at_us,
             prompt_tokens,
@@ -109,7 +112,9 @@ fn nanoseconds(text: &str) -> Option<i128> {
 mod tests {
     use super::*;
 
-    fn rows(text: &str) -> Vec<Result<(u64, u32, u32), (u64, String)>> {
+    type Read = Result<(u64, u32, u32), (u64, String)>;
+
+    fn rows(text: &str) -> Vec<Read> {
         let mut rows = AzureRows::new(Box::new(std::io::Cursor::new(text.to_owned())))
             .ok()
             .unwrap();
@@ -155,7 +160,10 @@ mod tests {
              2023-11-16 18:15:48,1,2\n",
         );
         let lines: Vec<_> = read.iter().filter_map(|row| row.as_ref().err()).collect();
-        assert_eq!(lines.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 4, 5, 6]);
+        assert_eq!(
+            lines.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [3, 4, 5, 6]
+        );
         assert!(lines.iter().all(|(_, reason)| !reason.contains("secret")));
         assert_eq!(read[5], Ok((2_000_000, 1, 2)));
     }

@@ -57,7 +57,10 @@ pub(super) enum RowError {
     Io(io::Error),
     /// The file is not of the format at all.
     Format(String),
-    Bad { line: u64, reason: String },
+    Bad {
+        line: u64,
+        reason: String,
+    },
 }
 
 /// Reads a foreign trace (`-` for standard input, gzip or not) and writes it as a trace file, which has its name only when
@@ -123,17 +126,16 @@ pub fn import(
         ..Totals::default()
     };
     if done.skipped > 0 {
-        totals.dropped.insert("malformed_row".to_owned(), done.skipped);
+        totals
+            .dropped
+            .insert("malformed_row".to_owned(), done.skipped);
     }
     writer.account(&totals);
     writer.finish()?;
     Ok(done)
 }
 
-fn open_rows(
-    format: ImportFormat,
-    reader: Box<dyn BufRead>,
-) -> Result<Box<dyn Rows>, RowError> {
+fn open_rows(format: ImportFormat, reader: Box<dyn BufRead>) -> Result<Box<dyn Rows>, RowError> {
     Ok(match format {
         ImportFormat::Mooncake => Box::new(MooncakeRows::new(reader)),
         ImportFormat::Azure => Box::new(AzureRows::new(reader)?),

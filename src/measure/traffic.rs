@@ -18,9 +18,7 @@ use self::arrivals::ArrivalMeter;
 use self::quantiles::Sample;
 use self::seen::SeenIds;
 use self::sharing::SharingMeter;
-use crate::shape::{
-    BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus,
-};
+use crate::shape::{BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus};
 
 /// Statistics of a trace. What is absent was not measured; a zero is a measured zero.
 #[derive(Debug, Clone, Serialize)]

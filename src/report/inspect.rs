@@ -114,7 +114,12 @@ impl Inspection {
         let name = match self.files.as_slice() {
             [file] => file.display().to_string(),
             [first, .., last] => {
-                format!("{} files, {} to {}", self.files.len(), first.display(), last.display())
+                format!(
+                    "{} files, {} to {}",
+                    self.files.len(),
+                    first.display(),
+                    last.display()
+                )
             }
             [] => String::new(),
         };
@@ -125,7 +130,11 @@ impl Inspection {
             Source::Azure => "imported from Azure",
             _ => "unknown",
         };
-        line(f, "source", format!("{source}, by reenact {}", self.header.tool))?;
+        line(
+            f,
+            "source",
+            format!("{source}, by reenact {}", self.header.tool),
+        )?;
         if self.header.sample_rate < 1.0 {
             line(f, "sampled", percent(self.header.sample_rate))?;
         }
@@ -160,10 +169,17 @@ impl Inspection {
             burst.extend(value.map(|value| format!("{what} {value:.2}")));
         }
         if !burst.is_empty() {
-            line(f, "burstiness", format!("{} (Poisson is 1)", burst.join(", ")))?;
+            line(
+                f,
+                "burstiness",
+                format!("{} (Poisson is 1)", burst.join(", ")),
+            )?;
         }
         if let Some(in_flight) = self.traffic.in_flight {
-            let text = format!("{} at most, {:.1} on average", in_flight.peak, in_flight.mean);
+            let text = format!(
+                "{} at most, {:.1} on average",
+                in_flight.peak, in_flight.mean
+            );
             line(f, "in flight", text)?;
         }
         Ok(())
@@ -182,7 +198,11 @@ impl Inspection {
         line(f, "errors", share(traffic.errors))?;
         line(f, "streaming", share(traffic.streaming))?;
         if traffic.with_tools.count > 0 || traffic.tool_calls > 0 {
-            let text = format!("{}, {} calls", share(traffic.with_tools), traffic.tool_calls);
+            let text = format!(
+                "{}, {} calls",
+                share(traffic.with_tools),
+                traffic.tool_calls
+            );
             line(f, "tools", text)?;
         }
         if traffic.with_media.count > 0 {
@@ -269,7 +289,10 @@ impl Inspection {
         line(
             f,
             "prefix sharing",
-            format!("{tokens}{} of blocks repeat an earlier prompt's beginning", percent(prefix.block_share)),
+            format!(
+                "{tokens}{} of blocks repeat an earlier prompt's beginning",
+                percent(prefix.block_share)
+            ),
         )?;
         line(
             f,
@@ -336,7 +359,7 @@ fn counts<'a, K: Serialize + 'a>(counts: impl IntoIterator<Item = (&'a K, &'a u6
             (count, name.to_owned())
         })
         .collect();
-    pairs.sort_by(|a, b| b.0.cmp(&a.0));
+    pairs.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
     let pairs: Vec<_> = pairs
         .into_iter()
         .map(|(count, name)| format!("{name} {count}"))

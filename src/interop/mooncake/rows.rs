@@ -34,11 +34,13 @@ impl MooncakeRows {
                 _ => format!("not JSON (column {})", error.column()),
             }
         })?;
-        let tokens = |field: Option<Field>, name: &str| match field {
-            Some(Field::Whole(count)) => u32::try_from(count).ok(),
-            _ => None,
-        }
-        .ok_or_else(|| format!("`{name}` is missing or not a whole number of tokens"));
+        let tokens = |field: Option<Field>, name: &str| {
+            match field {
+                Some(Field::Whole(count)) => u32::try_from(count).ok(),
+                _ => None,
+            }
+            .ok_or_else(|| format!("`{name}` is missing or not a whole number of tokens"))
+        };
         let at_us = match fields.timestamp {
             Some(Field::Whole(ms)) => ms.checked_mul(1000),
             Some(Field::Real(ms)) => microseconds(ms),
@@ -241,22 +243,27 @@ mod tests {
             output_tokens,
             blocks: blocks.map(BlockId).to_vec(),
         };
-        assert_eq!(read, [Ok(row(3000, 600, 5, [0, 1])), Ok(row(4500, 1, 0, [0, 2]))]);
+        assert_eq!(
+            read,
+            [Ok(row(3000, 600, 5, [0, 1])), Ok(row(4500, 1, 0, [0, 2]))]
+        );
     }
 
     #[test]
     fn malformed_rows_are_named_and_not_quoted() {
         let good = r#""timestamp": 3, "input_length": 600, "output_length": 5"#;
-        let read = rows(&[
-            "secret",
-            "\"secret\"",
-            "{\"timestamp\": \"secret\"}",
-            &format!("{{{good}, \"hash_ids\": [1, \"secret\"]}}"),
-            &format!("{{{good}"),
-            "{\"timestamp\": -1, \"input_length\": 1}",
-            &format!("{{{good}, \"hash_ids\": []}}"),
-        ]
-        .join("\n"));
+        let read = rows(
+            &[
+                "secret",
+                "\"secret\"",
+                "{\"timestamp\": \"secret\"}",
+                &format!("{{{good}, \"hash_ids\": [1, \"secret\"]}}"),
+                &format!("{{{good}"),
+                "{\"timestamp\": -1, \"input_length\": 1}",
+                &format!("{{{good}, \"hash_ids\": []}}"),
+            ]
+            .join("\n"),
+        );
         for (i, row) in read.iter().take(6).enumerate() {
             let (line, reason) = row.as_ref().unwrap_err();
             assert_eq!(*line, i as u64 + 1);

@@ -224,7 +224,11 @@ mod tests {
         assert_eq!(arrivals.peak_1s_per_s, Some(10.0));
         assert_eq!(arrivals.peak_10s_per_s, Some(10.0));
         assert_eq!(arrivals.interarrival_cv, Some(0.0));
-        for dispersion in [arrivals.dispersion_1s, arrivals.dispersion_10s, arrivals.dispersion_60s] {
+        for dispersion in [
+            arrivals.dispersion_1s,
+            arrivals.dispersion_10s,
+            arrivals.dispersion_60s,
+        ] {
             assert_eq!(dispersion, Some(0.0));
         }
     }
@@ -247,7 +251,9 @@ mod tests {
         let mut at_us = 0.0;
         let arrivals: Vec<u64> = (0..50_000)
             .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 let uniform = ((state >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
                 at_us += -uniform.ln() * 50_000.0;
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -264,7 +270,10 @@ mod tests {
     fn one_arrival_or_none_measures_nothing() {
         assert_eq!(meter([]), (0.0, Arrivals::default()));
         let (span_s, arrivals) = meter([7]);
-        assert_eq!((span_s, arrivals.mean_per_s, arrivals.interarrival_cv), (0.0, None, None));
+        assert_eq!(
+            (span_s, arrivals.mean_per_s, arrivals.interarrival_cv),
+            (0.0, None, None)
+        );
         assert_eq!(arrivals.peak_1s_per_s, Some(1.0));
     }
 }

@@ -35,6 +35,10 @@ impl Sample {
     /// Values beyond this count as it in the quantiles: 2^46 µs are two years.
     const HIGHEST: u64 = 1 << 46;
 
+    /// Values beyond so many are not counted. No traffic has them, but a damaged trace may claim to, and the histogram
+    /// panics when its sums overflow.
+    const MOST: u64 = 1 << 53;
+
     pub(super) fn new() -> Self {
         Self {
             // Fixed, valid bounds: this never fails.
@@ -51,10 +55,11 @@ impl Sample {
     }
 
     pub(super) fn add_n(&mut self, value: u64, count: u64) {
+        let count = count.min(Self::MOST - self.count);
         if let Some(histogram) = &mut self.histogram {
             histogram.saturating_record_n(value, count);
         }
-        self.count = self.count.saturating_add(count);
+        self.count += count;
         self.sum = self
             .sum
             .saturating_add(u128::from(value) * u128::from(count));
@@ -94,9 +99,16 @@ mod tests {
             sample.add(value);
         }
         let quantiles = sample.finish(1000.0).unwrap();
-        assert_eq!((quantiles.min, quantiles.max, quantiles.count), (0.001, 100.0, 100_000));
+        assert_eq!(
+            (quantiles.min, quantiles.max, quantiles.count),
+            (0.001, 100.0, 100_000)
+        );
         assert!((quantiles.mean - 50.0005).abs() < 1e-9);
-        for (found, true_value) in [(quantiles.p50, 50.0), (quantiles.p90, 90.0), (quantiles.p99, 99.0)] {
+        for (found, true_value) in [
+            (quantiles.p50, 50.0),
+            (quantiles.p90, 90.0),
+            (quantiles.p99, 99.0),
+        ] {
             assert!((found - true_value).abs() < true_value * 0.001, "{found}");
         }
         assert_eq!(Sample::new().finish(1.0), None);
@@ -106,7 +118,9 @@ mod tests {
     fn extreme_values_are_taken() {
         let mut sample = Sample::new();
         sample.add_n(u64::MAX, u64::MAX);
+        sample.add_n(7, u64::MAX);
         sample.add(0);
-        assert_eq!(sample.finish(1.0).unwrap().min, 0.0);
+        let quantiles = sample.finish(1.0).unwrap();
+        assert_eq!((quantiles.count, quantiles.min), (1 << 53, 0.0));
     }
 }

@@ -112,7 +112,14 @@ mod tests {
         meter.add(&prompt(&[0, 1, 2], 1200, 1));
         meter.add(&prompt(&[0, 3, 2], 1100, 1));
         let sharing = meter.finish().unwrap();
-        assert_eq!((sharing.blocks_total, sharing.blocks_repeated, sharing.blocks_distinct), (9, 4, 4));
+        assert_eq!(
+            (
+                sharing.blocks_total,
+                sharing.blocks_repeated,
+                sharing.blocks_distinct
+            ),
+            (9, 4, 4)
+        );
         // All of the second, the first block of the third.
         assert_eq!(sharing.prefix_share, Some(f64::from(1200 + 512) / 3500.0));
     }
