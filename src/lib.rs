@@ -2,6 +2,11 @@
 //!
 //! The rooms stand in the order in which data passes through them; a room imports only rooms above it.
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "test values are small")
+)]
+
 pub mod shape;
 
 pub mod anonymise;
@@ -12,10 +17,18 @@ pub mod trace;
 
 pub mod interop;
 
+pub mod record;
+
 pub mod replay;
+
+pub mod telemetry;
 
 pub mod measure;
 
+pub mod verdict;
+
 pub mod report;
+
+pub mod sim;
 
 pub mod cli;

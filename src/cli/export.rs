@@ -6,7 +6,7 @@ use crate::trace::Trace;
 
 /// Writes a trace in another tool's format.
 #[derive(Debug, clap::Args)]
-pub struct ExportArgs {
+pub(super) struct ExportArgs {
     /// The format to write
     #[arg(value_enum)]
     format: Format,
@@ -32,7 +32,7 @@ enum Format {
 /// # Errors
 /// When the trace cannot be read, the file cannot be written, or no exchange has a row.
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
-pub fn run(args: &ExportArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let format = match args.format {
         Format::Mooncake => ExportFormat::Mooncake,
     };

@@ -5,7 +5,7 @@ use crate::interop::{ImportFormat, ImportOptions, InteropError, import};
 
 /// Turns another tool's trace into a reenact trace.
 #[derive(Debug, clap::Args)]
-pub struct ImportArgs {
+pub(super) struct ImportArgs {
     /// The format of FILE
     #[arg(value_enum)]
     format: Format,
@@ -35,7 +35,7 @@ enum Format {
 /// # Errors
 /// When the file cannot be read, has a malformed row, or the trace cannot be written.
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
-pub fn run(args: &ImportArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let format = match args.format {
         Format::Mooncake => ImportFormat::Mooncake,
         Format::Azure => ImportFormat::Azure,

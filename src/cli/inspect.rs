@@ -8,7 +8,7 @@ use crate::trace::{Source, Trace, TraceError};
 
 /// Shows what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors.
 #[derive(Debug, clap::Args)]
-pub struct InspectArgs {
+pub(super) struct InspectArgs {
     /// Trace files, or directories of them; several are read as one trace
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
@@ -26,7 +26,7 @@ pub struct InspectArgs {
 ///
 /// # Errors
 /// When a trace cannot be read.
-pub fn run(args: &InspectArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(&args.traces).map_err(failure)?;
     let out = BufWriter::new(io::stdout().lock());
     if args.exchanges {

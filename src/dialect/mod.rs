@@ -1,14 +1,32 @@
-//! Wire dialects, both ways: bytes → shape (observe) and shape → bytes (synthesise). No I/O.
+//! Wire dialects, both ways: bytes → shape (observe) and shape → bytes (synthesise). One file for each wire API; no I/O.
+//!
+//! Reading keeps lengths, counts and moments; the text itself goes into a [`PromptRender`](crate::anonymise::PromptRender),
+//! which hashes and forgets it. No error quotes a body.
+
+mod anthropic_messages;
+mod endpoint;
+mod json;
+mod media;
+mod openai;
+mod openai_chat;
+mod openai_completions;
+mod response;
+mod sse;
+mod tally;
+mod tools;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use endpoint::endpoint_of;
+pub use response::ResponseObserver;
+
+use serde::Serialize;
 
 use crate::anonymise::{ChainKey, Private, RenderedPrompt};
 use crate::shape::{
-    Endpoint, FinishReason, GapSketch, Method, RequestParams, Role, TokenCount, ToolsShape,
+    Dialect, Endpoint, FinishReason, GapSketch, RequestParams, Role, TokenCount, ToolsShape,
 };
-
-/// Which endpoint a request speaks to, from its method and path (query excluded).
-pub fn endpoint_of(_method: Method, _path: &str) -> Endpoint {
-    Endpoint::Other
-}
 
 /// What a request's body says about its load.
 #[derive(Default)]
@@ -22,27 +40,29 @@ pub struct RequestSight {
 }
 
 /// A body that is not what its dialect says. Never quotes it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unparsable {
     /// The body is not JSON, or not of the dialect's form.
     #[error("the body does not read as {0:?}")]
-    Body(crate::shape::Dialect),
+    Body(Dialect),
 }
 
-/// Reads a whole request body.
+/// Reads a whole request body. An endpoint without a dialect has nothing to read.
 ///
 /// # Errors
 /// When the body is not of the endpoint's form.
 pub fn observe_request(
-    _endpoint: Endpoint,
-    _body: &[u8],
-    _key: &ChainKey,
+    endpoint: Endpoint,
+    body: &[u8],
+    key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    todo!()
+    match endpoint.dialect() {
+        Dialect::OpenAiChat => openai_chat::observe(body, key),
+        Dialect::OpenAiCompletions => openai_completions::observe(body, key),
+        Dialect::AnthropicMessages => anthropic_messages::observe(body, key),
+        Dialect::Generic => Ok(RequestSight::default()),
+    }
 }
-
-/// Watches one response go by, in whatever pieces it comes.
-pub struct ResponseObserver {}
 
 /// What the response head tells the observer.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +84,7 @@ pub struct ResponseSight {
     pub first_answer_us: Option<u64>,
     /// Last token event (streams only).
     pub last_token_us: Option<u64>,
-    /// Gaps between token events.
+    /// Gaps between token events; with several choices, of their merged stream.
     pub gaps: GapSketch,
     /// The same gaps one by one, in order, where asked for.
     pub all_gaps_us: Vec<u32>,
@@ -90,26 +110,8 @@ pub struct ResponseSight {
     pub error: bool,
     /// A piece did not parse.
     pub unparsable: bool,
-}
-
-impl ResponseObserver {
-    /// An observer for one response. `keep_gaps` also keeps every gap in order.
-    pub fn new(
-        _endpoint: Endpoint,
-        _params: &RequestParams,
-        _head: ResponseHead<'_>,
-        _keep_gaps: bool,
-    ) -> Self {
-        Self {}
-    }
-
-    /// Takes the next piece of the body, which arrived at `at_us`.
-    pub fn data(&mut self, _at_us: u64, _bytes: &[u8]) {}
-
-    /// What was seen.
-    pub fn finish(self) -> ResponseSight {
-        ResponseSight::default()
-    }
+    /// A content coding hid the body, so nothing was read.
+    pub encoded: bool,
 }
 
 /// A request to be written, in no dialect yet.
@@ -127,6 +129,8 @@ pub struct Draft<'a> {
     pub params: RequestParams,
     /// How long the answer shall be.
     pub output: OutputLength,
+    /// The target takes `min_tokens` and `ignore_eos`, as vLLM and SGLang do; closed APIs refuse fields they do not know.
+    pub engine_extras: bool,
 }
 
 /// How long an answer shall be.
@@ -149,9 +153,233 @@ pub struct WireRequest {
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
     pub body: Vec<u8>,
+    /// What differs from the draft's parameters beyond the answer's length, by field.
+    pub altered: Vec<&'static str>,
 }
 
-/// Writes a draft in its endpoint's dialect.
-pub fn synthesise(_draft: &Draft<'_>) -> WireRequest {
-    todo!()
+impl WireRequest {
+    fn json(path: &'static str, body: &impl Serialize, altered: Vec<&'static str>) -> Self {
+        // Serialising strings and numbers into memory cannot fail; an empty body would be refused by any server.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self {
+            path,
+            headers: vec![("content-type", "application/json")],
+            body,
+            altered,
+        }
+    }
+}
+
+/// Writes a draft in its endpoint's dialect; one without a dialect is written as OpenAI chat.
+pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    match draft.endpoint.dialect() {
+        Dialect::OpenAiChat | Dialect::Generic => openai_chat::synthesise(draft),
+        Dialect::OpenAiCompletions => openai_completions::synthesise(draft),
+        Dialect::AnthropicMessages => anthropic_messages::synthesise(draft),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
+    const INFERENCE: [Endpoint; 3] = [
+        Endpoint::ChatCompletions,
+        Endpoint::Completions,
+        Endpoint::Messages,
+    ];
+
+    fn drafts() -> impl Strategy<Value = (Vec<(Role, String)>, ToolsShape, RequestParams)> {
+        let roles = prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::Tool)];
+        let messages = prop::collection::vec((roles, "[ -~é🦀\n\"]{0,40}"), 0..8);
+        let tools = (0_u16..4, 0_u32..500).prop_map(|(count, extra)| ToolsShape {
+            count,
+            bytes: if count == 0 {
+                0
+            } else {
+                u32::from(count) * 130 + extra
+            },
+        });
+        let params = (
+            any::<bool>(),
+            any::<bool>(),
+            1_u16..4,
+            0_u8..5,
+            proptest::option::of(1_u32..5000),
+        )
+            .prop_map(
+                |(stream, greedy, n, stop_count, max_tokens)| RequestParams {
+                    stream,
+                    include_usage: stream,
+                    greedy: greedy.then_some(true),
+                    n,
+                    stop_count,
+                    max_tokens,
+                    ..RequestParams::default()
+                },
+            );
+        (messages, tools, params)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back((mut messages, tools, params) in drafts()) {
+            messages.insert(0, (Role::System, "be brief".to_owned()));
+            messages.insert(1, (Role::User, "hello".to_owned()));
+            let draft = Draft {
+                endpoint: Endpoint::ChatCompletions, model: "m", messages: &messages, tools, params,
+                output: OutputLength::Free, engine_extras: true,
+            };
+            let wire = synthesise(&draft);
+            prop_assert!(wire.altered.is_empty(), "{:?}", wire.altered);
+            let sight = observe_request(Endpoint::ChatCompletions, &wire.body, &KEY).unwrap();
+            let seen: Vec<_> = sight.prompt.messages.iter().map(|m| (m.role, m.bytes as usize)).collect();
+            let sent: Vec<_> = messages.iter().map(|(role, text)| (*role, text.len())).collect();
+            prop_assert_eq!(seen, sent);
+            prop_assert_eq!(sight.prompt.tools, tools);
+            prop_assert_eq!(sight.params, params);
+        }
+
+        #[test]
+        fn any_draft_can_be_written_for_any_endpoint((messages, tools, params) in drafts(), tokens in 1_u32..500) {
+            for endpoint in INFERENCE {
+                let draft = Draft {
+                    endpoint, model: "m", messages: &messages, tools, params,
+                    output: OutputLength::Exact(tokens), engine_extras: true,
+                };
+                let sight = observe_request(endpoint, &synthesise(&draft).body, &KEY).unwrap();
+                prop_assert_eq!(sight.params.max_tokens, Some(tokens));
+                prop_assert_eq!(sight.params.min_tokens, Some(tokens));
+                prop_assert!(sight.params.ignore_eos);
+                prop_assert_eq!(sight.params.stream, params.stream);
+                let bytes = |total: u32, text: &String| total + u32::try_from(text.len()).unwrap();
+                let sent = messages.iter().map(|(_, text)| text).fold(0, bytes);
+                let seen: u32 = sight.prompt.messages.iter().map(|message| message.bytes).sum();
+                prop_assert!(seen == sent || seen == sent + 3, "{seen} of {sent}: Anthropic may need a first message");
+            }
+        }
+
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), json in "[\\[\\]{}:,\"a-z0-9.null -]{0,80}") {
+            for endpoint in Endpoint::ALL {
+                let _ = observe_request(endpoint, &body, &KEY);
+                let _ = observe_request(endpoint, json.as_bytes(), &KEY);
+                for kind in ["text/event-stream", "application/json"] {
+                    let head = ResponseHead { status: 200, content_type: Some(kind), content_encoding: None };
+                    let mut observer = ResponseObserver::new(endpoint, head, true);
+                    observer.data(1, b"data: ");
+                    observer.data(2, &body);
+                    observer.data(3, json.as_bytes());
+                    let _ = observer.finish();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn request_fields_are_read_wherever_they_stand() {
+        let body = br#"{"stream":true,"messages":[{"role":"developer","content":"a\u00e9"},
+            {"content":[{"type":"text","text":"one"},{"type":"image_url","image_url":{"url":"https://x/y.png"}}],"role":"user"},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},
+            {"role":"tool","tool_call_id":"c","content":"done"}],
+            "tools":[{"type":"function"},{"type" : "function"}],"max_completion_tokens":9,"max_tokens":5,"n":2,
+            "temperature":0,"logprobs":true,"top_logprobs":3,"stop":["a","b"],"reasoning_effort":"low",
+            "response_format":{"type":"json_schema","json_schema":{"name":"s"}},"unknown":{"x":[1]},"model":"gpt"}"#;
+        let sight = observe_request(Endpoint::ChatCompletions, body, &KEY).unwrap();
+        let messages: Vec<_> = sight
+            .prompt
+            .messages
+            .iter()
+            .map(|m| (m.role, m.bytes))
+            .collect();
+        assert_eq!(
+            messages,
+            [
+                (Role::System, 3),
+                (Role::User, 3),
+                (Role::Assistant, 3),
+                (Role::Tool, 4)
+            ]
+        );
+        assert_eq!(
+            sight.prompt.tools,
+            ToolsShape {
+                count: 2,
+                bytes: 40
+            }
+        );
+        assert_eq!(sight.prompt.media.len(), 1);
+        let params = sight.params;
+        assert_eq!(
+            (params.max_tokens, params.n, params.greedy),
+            (Some(9), 2, Some(true))
+        );
+        assert_eq!((params.logprobs, params.stop_count), (Some(3), 2));
+        assert_eq!(
+            (params.structured, params.schema_bytes),
+            (crate::shape::Structured::JsonSchema, 12)
+        );
+        assert!(params.stream && !params.include_usage);
+        assert_eq!(sight.model, Some(Private::new("gpt")));
+    }
+
+    #[test]
+    fn completions_take_four_kinds_of_prompt() {
+        let read = |prompt: &str| {
+            let body = format!("{{\"prompt\":{prompt},\"echo\":true,\"logprobs\":2}}");
+            let sight = observe_request(Endpoint::Completions, body.as_bytes(), &KEY).unwrap();
+            let bytes: Vec<u32> = sight.prompt.messages.iter().map(|m| m.bytes).collect();
+            assert!(sight.params.echo);
+            assert_eq!(sight.params.logprobs, Some(2));
+            (bytes, sight.params.token_ids)
+        };
+        assert_eq!(read("\"four\""), (vec![4], false));
+        assert_eq!(read("[\"four\",\"seven!!\"]"), (vec![4, 7], false));
+        assert_eq!(read("[1,2,3]"), (vec![12], true));
+        assert_eq!(read("[[1,2],[3]]"), (vec![8, 4], true));
+    }
+
+    #[test]
+    fn anthropic_content_is_read_in_template_order() {
+        let body = br#"{"messages":[{"role":"user","content":[{"type":"text","text":"look"},
+            {"type":"image","source":{"type":"base64","media_type":"image/gif","data":"R0lGODlhAgADAIAAAP"}}]},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},
+            {"type":"tool_use","id":"i","name":"f","input":{"a":1}}]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"i","content":[{"type":"text","text":"ok"}]}]}],
+            "system":"brief","max_tokens":7,"tools":[{"name":"f"}],"thinking":{"type":"enabled","budget_tokens":100}}"#;
+        let sight = observe_request(Endpoint::Messages, body, &KEY).unwrap();
+        let messages: Vec<_> = sight
+            .prompt
+            .messages
+            .iter()
+            .map(|m| (m.role, m.bytes))
+            .collect();
+        assert_eq!(
+            messages,
+            [
+                (Role::System, 5),
+                (Role::User, 4),
+                (Role::Assistant, 10),
+                (Role::Tool, 2)
+            ]
+        );
+        assert_eq!(sight.prompt.media[0].pixels, Some((2, 3)));
+        assert_eq!(sight.prompt.media[0].message, 1);
+        assert_eq!(sight.params.max_tokens, Some(7));
+        assert_eq!(
+            sight.params.reasoning_effort,
+            Some(crate::shape::ReasoningEffort::Other)
+        );
+    }
+
+    #[test]
+    fn nothing_here_shows_what_it_read() {
+        let wrong = observe_request(Endpoint::Messages, b"{\"messages\": \"secret\"}", &KEY)
+            .err()
+            .unwrap();
+        assert!(!format!("{wrong} {wrong:?}").contains("secret"));
+        assert_eq!(format!("{:?}", Private::new("secret")), "Private(…)");
+    }
 }

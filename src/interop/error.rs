@@ -63,7 +63,7 @@ impl InteropError {
                 io::ErrorKind::UnexpectedEof => {
                     Some("the compressed file is cut short: fetch it again")
                 }
-                _ => None,
+                _ => Some("can the file be read?"),
             },
             Self::Format { .. } | Self::Row { line: 1, .. } => Some("is it the right format?"),
             Self::Row { .. } => Some("mend the row, or leave such rows out with --skip-bad"),

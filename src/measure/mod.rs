@@ -1,4 +1,28 @@
-//! The numbers: from outcomes and traces to statistics. No I/O.
+//! What the outcomes of a replay add up to: latencies, intervals, windows, fidelity, comparisons. No I/O.
+//!
+//! Outcomes come in one by one ([`TargetMeasure::record`]) and are let go; memory is bounded whatever the trace's length.
+//! Every latency counts from the instant at which a request *should* have been sent, and a request that failed is a miss of
+//! every latency objective: it stays in the sample as an infinite value (docs/metrics.md).
 
-/// What is in a trace.
+mod comparison;
+mod fidelity;
+mod gpu;
+mod growth;
+mod interval;
+mod latency;
+mod summary;
+mod target;
 pub mod traffic;
+mod windows;
+
+pub use comparison::{Comparison, ComparisonVerdict, MetricComparison, PairedSample, compare};
+pub use fidelity::{Fidelity, FidelityBar, GeneratorEvidence, Lateness};
+pub use gpu::summarise_gpus;
+pub use growth::{Growth, growth};
+pub use interval::{Ranks, quantile_ranks};
+pub use latency::{Distribution, Latencies, LatencySummary};
+pub use summary::{
+    EngineSummary, Goodput, GpuSummary, QualitySummary, Requests, Step, TargetSummary, Throughput,
+    Window,
+};
+pub use target::{MeasureOptions, PerRequestBounds, TargetIdentity, TargetMeasure};

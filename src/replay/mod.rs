@@ -1,5 +1,34 @@
 //! The replay engine: plan, synthesise, pace, send, outcome. It neither aggregates nor prints.
 
+mod calibrate;
+mod client;
+mod evidence;
 mod outcome;
+mod pace;
+mod plan;
+mod preparer;
+mod progress;
+mod prompt;
+mod run;
+mod survey;
+mod synthesise;
+mod target;
+mod worker;
 
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use calibrate::{
+    CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,
+};
+pub use evidence::Evidence;
 pub use outcome::{FailureKind, RequestOutcome, SendResult};
+pub use plan::{PlanOptions, PlannedRequest, Planner, SkipReason, Skipped};
+pub use progress::{Progress, Stop};
+pub use prompt::{Cache, Salt, TokenCosts};
+pub use run::{Ended, RunError, RunOptions, RunSummary, run};
+pub use survey::{EndpointNeeds, PlanSummary};
+pub use synthesise::{Alteration, Alterations, LengthPolicy};
+pub use target::{BadKey, BaseUrl, Credentials, Target, UrlError};

@@ -85,3 +85,22 @@ pub enum FailureKind {
     /// The guard on requests in flight was reached: the generator gave up, so the run is invalid.
     Dropped,
 }
+
+impl FailureKind {
+    /// Its name in results.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::NotHttp => "not_http",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::ClientError => "client_error",
+            Self::ServerError => "server_error",
+            Self::Truncated => "truncated",
+            Self::Dropped => "dropped",
+        }
+    }
+}

@@ -1,4 +1,17 @@
-//! The renderings of results.
+//! The result of a run and how it is shown: JSON for machines, a terminal summary, a self-contained HTML page, Markdown,
+//! JUnit, one line for each request. No statistic is computed here.
 
-/// A trace, for a terminal.
+mod directory;
+mod document;
+mod figures;
+mod html;
 pub mod inspect;
+mod junit;
+mod markdown;
+mod requests;
+mod terminal;
+
+pub use directory::{ReportError, ResultDirectory};
+pub use document::{Charts, PlanAccount, ResultDocument, TargetCharts, Tool, TraceAccount};
+pub use requests::RequestLog;
+pub use terminal::summary;

@@ -108,6 +108,9 @@ impl TraceError {
                 io::ErrorKind::PermissionDenied => {
                     "traces are readable by their owner only (mode 0600); run as the user that recorded it"
                 }
+                io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => {
+                    "give the path of a file in a directory that can be written to"
+                }
                 _ => return None,
             },
             Self::Write { source, .. } => match source.kind() {

@@ -1,0 +1,210 @@
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::failure::{Exit, Failure, HintExt};
+use super::replay::session::{self, Gpu, Session};
+use crate::anonymise::Policy;
+use crate::interop::{self, ImportFormat, ImportOptions};
+use crate::record::{ListenAddr, Options, Recorder, TraceOptions};
+use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
+use crate::sim;
+use crate::verdict::Objective;
+
+/// See the whole story in under a minute, on this machine, with no set-up
+///
+/// Starts two simulated inference servers (a baseline and a slower candidate) and a recorder in front of the baseline; sends the baseline
+/// eight seconds of real arrivals; replays the fresh trace against both; prints the comparison and where the report lies. The candidate is slower
+/// on purpose, so an objective is missed: the demo itself ends in 0 all the same.
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {
+    /// Where the trace and the results go
+    #[arg(long, value_name = "DIR", default_value = "reenact-demo")]
+    out: PathBuf,
+}
+
+pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
+    let trace_dir = args.out.join("trace");
+    clear(&trace_dir).hint("give --out another directory")?;
+
+    step(
+        1,
+        "two simulated servers: a baseline, and a candidate whose every step takes 1.4 times as long",
+    );
+    let baseline = serve(1.0)?;
+    let candidate = serve(SLOWDOWN)?;
+    tell(&format!(
+        "baseline {}, candidate {}",
+        url(&baseline),
+        url(&candidate)
+    ));
+
+    step(
+        2,
+        "a recorder in front of the baseline, and eight seconds of real arrivals (Azure, 2023)",
+    );
+    let recorder = record(&url(&baseline), &trace_dir)?;
+    let arrivals = arrivals(&args.out)?;
+    let through = format!(
+        "http://{}",
+        recorder
+            .listening()
+            .first()
+            .copied()
+            .ok_or_else(no_listener)?
+    );
+    replay(
+        vec![arrivals.clone()],
+        vec![target("production", &through)?],
+        Vec::new(),
+        None,
+    )
+    .run()?;
+    let accounts = recorder.drain();
+    std::fs::remove_file(&arrivals)?;
+    tell(&format!(
+        "{} exchanges recorded to {}",
+        accounts.recorded,
+        trace_dir.display()
+    ));
+
+    step(3, "that trace, replayed against both");
+    let targets = vec![
+        target("baseline", &url(&baseline))?,
+        target("candidate", &url(&candidate))?,
+    ];
+    let objectives =
+        ["ttft.p99<+10%", "tpot.p50<+10%", "errors.rate<1%"].map(str::parse::<Objective>);
+    let objectives = objectives.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let document = replay(
+        vec![trace_dir.clone()],
+        targets,
+        objectives,
+        Some(args.out.clone()),
+    )
+    .run()?;
+    baseline.shutdown();
+    candidate.shutdown();
+
+    tell("");
+    session::print(&document, false)?;
+    let report = args.out.join("report.html");
+    let report = report.canonicalize().unwrap_or(report);
+    tell(&format!("\nOpen {} in a browser.", report.display()));
+    tell(&format!(
+        "Next: reenact inspect {}   and docs/sidecar.md for your own traffic",
+        trace_dir.display()
+    ));
+    Ok(Exit::Ok)
+}
+
+fn serve(slowdown: f64) -> Result<sim::ServerHandle, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let config = sim::Config::profile("small")?.with_slowdown(slowdown);
+    Ok(sim::Server::start(config, listener)?)
+}
+
+fn url(server: &sim::ServerHandle) -> String {
+    format!("http://{}", server.addr())
+}
+
+fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
+    let options = Options {
+        listen: vec![ListenAddr(([127, 0, 0, 1], 0).into())],
+        upstream: upstream.parse()?,
+        upstream_ca: None,
+        admin: None,
+        trace: Some(TraceOptions {
+            dir: dir.to_owned(),
+            name: "demo".to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            capture_memory: 64 << 20,
+            max_body: 64 << 20,
+            rotate_bytes: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+        }),
+        threads: 1,
+        connect_timeout: Duration::from_secs(5),
+        first_byte_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(60),
+        pool_idle: Duration::from_secs(4),
+        drain_timeout: Duration::from_secs(30),
+    };
+    Ok(Recorder::start(&options)?)
+}
+
+/// The embedded rows as a trace of their own, for as long as they are driven.
+fn arrivals(out: &Path) -> Result<PathBuf, Failure> {
+    let rows = out.join("arrivals.csv");
+    let trace = out.join("arrivals.rt");
+    std::fs::write(&rows, include_str!("../../fixtures/demo/azure_8s.csv"))?;
+    let _ = std::fs::remove_file(&trace);
+    let imported = interop::import(ImportFormat::Azure, &rows, &trace, ImportOptions::default());
+    std::fs::remove_file(&rows)?;
+    imported.map_err(super::import::failure)?;
+    Ok(trace)
+}
+
+fn target(name: &str, url: &str) -> Result<Target, Failure> {
+    Ok(Target {
+        name: name.to_owned(),
+        url: BaseUrl::parse(url)?,
+        model: None,
+        credentials: Credentials::NONE,
+        ca: None,
+    })
+}
+
+fn replay(
+    traces: Vec<PathBuf>,
+    targets: Vec<Target>,
+    objectives: Vec<Objective>,
+    out: Option<PathBuf>,
+) -> Session {
+    Session {
+        traces,
+        targets,
+        plan: PlanOptions::default(),
+        run: RunOptions::default(),
+        objectives,
+        out,
+        gpu: Gpu::Auto,
+        command: Some("reenact demo".to_owned()),
+        shares_process: true,
+    }
+}
+
+/// An earlier demo's trace would be read as part of this one's.
+fn clear(dir: &Path) -> Result<(), Failure> {
+    let ours = |path: &Path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("demo-"))
+    };
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::read_dir(dir))
+        .and_then(|entries| {
+            entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| ours(path))
+                .try_for_each(std::fs::remove_file)
+        })
+        .map_err(|error| Failure::could_not_run(anyhow::anyhow!("{}: {error}", dir.display())))
+}
+
+fn no_listener() -> Failure {
+    Failure::could_not_run(anyhow::anyhow!("the recorder listens nowhere"))
+}
+
+fn step(number: u32, what: &str) {
+    let bold = anstyle::Style::new().bold();
+    tell(&format!("\n{bold}{number}. {what}{bold:#}"));
+}
+
+#[allow(clippy::print_stderr, reason = "the story is told beside the result")]
+fn tell(line: &str) {
+    anstream::eprintln!("{line}");
+}
+
+const SLOWDOWN: f64 = 1.4;

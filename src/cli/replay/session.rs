@@ -1,0 +1,550 @@
+//! One replay from trace to verdict: the rooms called in their order.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::progress::{Display, say};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::inspect;
+use crate::measure::traffic::TrafficMeter;
+use crate::measure::{
+    GeneratorEvidence, MeasureOptions, PairedSample, TargetIdentity, TargetMeasure, TargetSummary,
+    compare, summarise_gpus,
+};
+use crate::replay::{
+    CalibrateOptions, Calibration, Ended, PlanOptions, PlanSummary, Planner, Progress, RunError,
+    RunOptions, RunSummary, SkipReason, Stop, Target, TargetError, calibrate, run,
+};
+use crate::report::{
+    Charts, PlanAccount, ReportError, RequestLog, ResultDirectory, ResultDocument, TargetCharts,
+    Tool, TraceAccount,
+};
+use crate::telemetry::{GpuSampler, GpuTimeline};
+use crate::trace::{Source, Trace};
+use crate::verdict::{Objective, Status, judge, per_request_bounds};
+
+/// What a replay needs to know.
+pub(in crate::cli) struct Session {
+    pub(in crate::cli) traces: Vec<PathBuf>,
+    pub(in crate::cli) targets: Vec<Target>,
+    pub(in crate::cli) plan: PlanOptions,
+    pub(in crate::cli) run: RunOptions,
+    pub(in crate::cli) objectives: Vec<Objective>,
+    pub(in crate::cli) out: Option<PathBuf>,
+    pub(in crate::cli) gpu: Gpu,
+    /// The command line, for the report.
+    pub(in crate::cli) command: Option<String>,
+    /// The targets run in this process, so its processor time says nothing of the generator's.
+    pub(in crate::cli) shares_process: bool,
+}
+
+/// Where GPU memory is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::cli) enum Gpu {
+    Auto,
+    Off,
+    Library(PathBuf),
+}
+
+/// What the first reading of the trace found.
+struct Survey {
+    plan: PlanSummary,
+    prefix_share: Option<f64>,
+    trace: TraceAccount,
+    block: Option<crate::shape::BlockSpec>,
+    remarks: Vec<String>,
+}
+
+/// What one target's run came to.
+struct Measured {
+    summary: TargetSummary,
+    sample: PairedSample,
+    charts: TargetCharts,
+}
+
+impl Session {
+    /// Replays against every target in turn, writes the results, and gives them back.
+    pub(in crate::cli) fn run(&self) -> Result<ResultDocument, Failure> {
+        let began = Instant::now();
+        // To the second: nobody compares clocks closer than that.
+        let started_at = jiff::Timestamp::now()
+            .round(jiff::Unit::Second)?
+            .to_string();
+        let out = self
+            .out
+            .as_deref()
+            .map(ResultDirectory::create)
+            .transpose()
+            .map_err(unwritable)?;
+        let survey = self.survey()?;
+        self.announce(&survey);
+        let stop = Stop::default();
+        let asked = stop.clone();
+        // A second handler in one process (the demo) is refused, and the first one serves.
+        let _ = ctrlc::set_handler(move || {
+            if asked.is_requested() {
+                std::process::exit(130);
+            }
+            say("stopping: what was measured so far is reported (once more to leave at once)");
+            asked.request();
+        });
+        let mut log = out
+            .as_ref()
+            .map(ResultDirectory::request_log)
+            .transpose()
+            .map_err(unwritable)?;
+        let mut measured: Vec<Measured> = Vec::new();
+        for (i, target) in self.targets.iter().enumerate() {
+            if stop.is_requested() {
+                break;
+            }
+            measured.push(self.target(i, target, &survey, &stop, log.as_mut())?);
+        }
+        if let Some(log) = log {
+            log.finish().map_err(unwritable)?;
+        }
+        let comparison = match measured.split_first() {
+            Some((baseline, others)) => others
+                .iter()
+                .map(|other| {
+                    let side = |measured: &Measured| measured.summary.name.clone();
+                    compare(
+                        (&side(baseline), &baseline.sample),
+                        (&side(other), &other.sample),
+                        MARGIN,
+                        self.run.seed,
+                    )
+                })
+                .collect(),
+            None => Vec::new(),
+        };
+        let (targets, charts): (Vec<_>, Vec<_>) = measured
+            .into_iter()
+            .map(|measured| (measured.summary, measured.charts))
+            .unzip();
+        let verdict = judge(&self.objectives, &targets, &comparison);
+        let document = ResultDocument {
+            schema: ResultDocument::SCHEMA,
+            tool: Tool {
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            started_at,
+            elapsed_s: began.elapsed().as_secs_f64(),
+            simulated: targets.iter().any(|target| target.simulated),
+            command: self.command.clone(),
+            trace: survey.trace,
+            plan: PlanAccount {
+                speed: self.plan.speed,
+                rate_scale: 1.0,
+                seed: self.run.seed,
+                planned: survey.plan.planned,
+                span_s: seconds(survey.plan.span_us),
+                skipped: survey
+                    .plan
+                    .skipped
+                    .iter()
+                    .map(|(&reason, &n)| (skip_words(reason).to_owned(), n))
+                    .collect(),
+            },
+            targets,
+            comparison,
+            verdict,
+        };
+        if let Some(out) = &out {
+            out.write(&document, &Charts { targets: charts })
+                .map_err(unwritable)?;
+            say(&format!(
+                "report: {}",
+                out.path().join("report.html").display()
+            ));
+        }
+        Ok(document)
+    }
+
+    /// Prints the plan, request by request, and sends nothing.
+    pub(in crate::cli) fn print_plan(&self, json: bool) -> Result<Exit, Failure> {
+        let survey = self.survey()?;
+        self.announce(&survey);
+        let mut trace = Trace::open(&self.traces).map_err(inspect::failure)?;
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let mut print = || -> Result<(), Failure> {
+            if !json {
+                writeln!(
+                    out,
+                    "{:>8} {:>12} {:>10} {:>10}  endpoint",
+                    "index", "at", "prompt", "output"
+                )?;
+            }
+            for planned in Planner::new(trace.exchanges(), self.plan) {
+                let planned = planned.map_err(inspect::failure)?;
+                let exchange = &planned.exchange;
+                let prompt = exchange.request.prompt_tokens.map(|tokens| tokens.count);
+                let output = exchange.response.output_tokens.map(|tokens| tokens.count);
+                if json {
+                    let line = serde_json::json!({
+                        "index": planned.index, "at_us": planned.intended_us, "endpoint": exchange.endpoint,
+                        "prompt_tokens": prompt, "output_tokens": output,
+                    });
+                    writeln!(out, "{line}")?;
+                } else {
+                    let show = |tokens: Option<u32>| {
+                        tokens.map_or_else(|| "?".to_owned(), |n| n.to_string())
+                    };
+                    writeln!(
+                        out,
+                        "{:>8} {:>10.3} s {:>10} {:>10}  {}",
+                        planned.index,
+                        seconds(planned.intended_us),
+                        show(prompt),
+                        show(output),
+                        exchange.endpoint.path()
+                    )?;
+                }
+            }
+            out.flush()?;
+            Ok(())
+        };
+        match print() {
+            // The reader of our output may leave when it has seen enough (`| head`).
+            Err(failure) if failure.is_broken_pipe() => Ok(Exit::Ok),
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(Exit::Ok),
+        }
+    }
+
+    fn survey(&self) -> Result<Survey, Failure> {
+        let mut trace = Trace::open(&self.traces).map_err(inspect::failure)?;
+        let (block, recorded) = (
+            trace.header().block,
+            trace.header().source == Source::Recorded,
+        );
+        let mut meter = TrafficMeter::new(block, recorded);
+        let mut planner = Planner::new(trace.exchanges(), self.plan);
+        for planned in &mut planner {
+            meter.add(&planned.map_err(inspect::failure)?.exchange);
+        }
+        let plan = planner.summary().clone();
+        drop(planner);
+        if plan.planned == 0 {
+            let hint = match plan.skipped.is_empty() {
+                true => {
+                    "`reenact inspect` shows what is in it, and --from, --to and --limit what is taken of it"
+                }
+                false => "it holds no request for tokens: see `reenact inspect`",
+            };
+            return Err(Failure::could_not_run(anyhow::anyhow!(
+                "there is nothing in the trace to replay"
+            ))
+            .hint(hint));
+        }
+        let prefix_share = meter
+            .finish()
+            .prefix
+            .and_then(|sharing| sharing.prefix_share);
+        Ok(Survey {
+            plan,
+            prefix_share,
+            trace: TraceAccount {
+                files: trace
+                    .files()
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect(),
+                exchanges: trace.exchange_count(),
+                span_s: trace
+                    .last_at()
+                    .map_or(0.0, crate::shape::TraceTime::seconds),
+            },
+            block,
+            remarks: remarks(&trace),
+        })
+    }
+
+    fn announce(&self, survey: &Survey) {
+        let plan = &survey.plan;
+        let rate = plan
+            .mean_rate()
+            .map_or_else(String::new, |rate| format!(", {rate:.1} a second"));
+        let speed = if self.plan.speed == 1.0 {
+            "original speed".to_owned()
+        } else {
+            format!("{}× speed", self.plan.speed)
+        };
+        say(&format!(
+            "{} requests over {:.1} s at {speed}{rate}; {} prompt and {} output tokens",
+            plan.planned,
+            seconds(plan.span_us),
+            plan.prompt_tokens,
+            plan.output_tokens
+        ));
+        for (&reason, n) in &plan.skipped {
+            say(&format!(
+                "{n} exchanges are not replayed: {}",
+                skip_words(reason)
+            ));
+        }
+        survey
+            .remarks
+            .iter()
+            .for_each(|remark| say(&format!("warning: {remark}")));
+    }
+
+    fn target(
+        &self,
+        position: usize,
+        target: &Target,
+        survey: &Survey,
+        stop: &Stop,
+        mut log: Option<&mut RequestLog>,
+    ) -> Result<Measured, Failure> {
+        let probing = CalibrateOptions {
+            connect_timeout: self.run.connect_timeout,
+            probe_timeout: self.run.request_timeout.min(PROBE_TIMEOUT),
+            seed: self.run.seed,
+        };
+        let calibration =
+            calibrate(target, &survey.plan.endpoints, &probing).map_err(target_failure)?;
+        let mut trace = Trace::open(&self.traces).map_err(inspect::failure)?;
+        let counted = PlanOptions {
+            bytes_per_token: survey.plan.bytes_per_token(),
+            ..self.plan
+        };
+        let plan = Planner::new(trace.exchanges(), counted);
+        let options = RunOptions {
+            run: position as u64,
+            block: survey.block,
+            ..self.run.clone()
+        };
+        let mut measure = TargetMeasure::new(MeasureOptions {
+            bounds: per_request_bounds(&self.objectives),
+            ..MeasureOptions::default()
+        });
+        let progress = Progress::default();
+        let span = Duration::from_micros(survey.plan.span_us);
+        let display = Display::start(&target.name, survey.plan.planned, span, progress.clone());
+        let sampling_since = Instant::now();
+        let sampler = self.sampler(sampling_since, position);
+        let mut broken_log: Option<ReportError> = None;
+        let summary = run(
+            target,
+            &calibration,
+            plan,
+            &options,
+            &progress,
+            stop,
+            |outcome| {
+                measure.record(&outcome);
+                if let Some(open) = log.as_deref_mut().filter(|_| broken_log.is_none()) {
+                    broken_log = open.add(&target.name, &outcome).err();
+                }
+            },
+        );
+        let gpus = sampler.map(GpuSampler::stop).unwrap_or_default();
+        drop(display);
+        let summary = summary.map_err(run_failure)?;
+        if let Some(error) = broken_log {
+            return Err(unwritable(error));
+        }
+        let lead = summary.started.saturating_duration_since(sampling_since);
+        let gpus = gpus.since(u64::try_from(lead.as_micros()).unwrap_or(0));
+        Ok(self.measured(target, &calibration, survey, &summary, measure, &gpus))
+    }
+
+    fn measured(
+        &self,
+        target: &Target,
+        calibration: &Calibration,
+        survey: &Survey,
+        summary: &RunSummary,
+        mut measure: TargetMeasure,
+        gpus: &GpuTimeline,
+    ) -> Measured {
+        let identity = TargetIdentity {
+            name: target.name.clone(),
+            url: target.url.to_string(),
+            model: Some(calibration.model.clone()),
+        };
+        let sample = measure.take_sample();
+        let charts = TargetCharts::of(measure.latencies(), measure.lateness());
+        let evidence = self.evidence(survey, summary, calibration);
+        let mut told = measure.finish(identity, evidence, summarise_gpus(gpus), |start, end| {
+            gpus.used_between(start, end)
+        });
+        told.simulated |= calibration.simulated;
+        told.requests.planned = survey.plan.planned;
+        Measured {
+            summary: told,
+            sample,
+            charts,
+        }
+    }
+
+    fn evidence(
+        &self,
+        survey: &Survey,
+        summary: &RunSummary,
+        calibration: &Calibration,
+    ) -> GeneratorEvidence {
+        let generator = &summary.evidence;
+        let mut faults = Vec::new();
+        match &summary.ended {
+            Ended::Whole => {}
+            Ended::Stopped => faults.push(format!(
+                "the run was stopped: {} of {} requests were sent, {} of them still open",
+                generator_sent(summary, survey),
+                survey.plan.planned,
+                summary.abandoned
+            )),
+            Ended::TraceBroken(error) => {
+                faults.push(format!("the trace could not be read to its end: {error}"))
+            }
+        }
+        if generator.outcomes_lost > 0 {
+            faults.push(format!(
+                "{} outcomes were lost inside the generator",
+                generator.outcomes_lost
+            ));
+        }
+        let mut remarks = survey.remarks.clone();
+        if generator.local_errors > 0 {
+            remarks.push(format!(
+                "{} connections failed for want of a port, a descriptor or memory on this machine",
+                generator.local_errors
+            ));
+        }
+        let uncounted = calibration
+            .endpoints
+            .values()
+            .filter(|endpoint| !endpoint.costs.measured)
+            .count();
+        if uncounted > 0 {
+            remarks.push(
+                "the target does not tell its token counts, so one word was taken for one token"
+                    .to_owned(),
+            );
+        }
+        #[allow(clippy::cast_precision_loss, reason = "cores are few")]
+        let cores = generator.cpu_cores as f64;
+        GeneratorEvidence {
+            heartbeat_p99: Some(Duration::from_micros(generator.heartbeat_p99_us)),
+            cpu_share: (!self.shares_process && cores > 0.0)
+                .then(|| generator.cpu_cores_used / cores),
+            prefix_share_recorded: survey.prefix_share,
+            alterations: summary
+                .alterations
+                .iter()
+                .map(|(alteration, n)| format!("{} ({n} requests)", alteration.describe()))
+                .collect(),
+            faults,
+            remarks,
+        }
+    }
+
+    /// The GPU sampler, where there is something to sample. That there is nothing is said once, and only if it was asked for.
+    fn sampler(&self, began: Instant, position: usize) -> Option<GpuSampler> {
+        let library = match &self.gpu {
+            Gpu::Off => return None,
+            Gpu::Auto => None,
+            Gpu::Library(path) => Some(path.clone()),
+        };
+        match GpuSampler::start(library, began, SAMPLE_EVERY) {
+            Ok(sampler) => Some(sampler),
+            Err(absent) => {
+                if position == 0 && self.gpu != Gpu::Auto {
+                    say(&format!("warning: GPU memory is not sampled: {absent}"));
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Prints the result for a person, or as the document itself.
+#[allow(
+    clippy::print_stdout,
+    reason = "the result is what standard output is for"
+)]
+pub(in crate::cli) fn print(document: &ResultDocument, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(document)? + "\n"
+    } else {
+        crate::report::summary(document)
+    };
+    match write!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The exit code that a result ends in.
+pub(in crate::cli) fn exit(document: &ResultDocument) -> Exit {
+    match document.verdict.status {
+        Status::Pass => Exit::Ok,
+        Status::Fail => Exit::ObjectiveMissed,
+        Status::Invalid => Exit::Invalid,
+    }
+}
+
+/// What a reader of any figure should know of the trace.
+fn remarks(trace: &Trace) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let (damage, totals) = (trace.damage(), trace.totals());
+    if damage.is_loss() {
+        remarks.push(format!(
+            "the trace is damaged: {} blocks and {} bytes could not be read",
+            damage.bad_blocks, damage.bad_bytes
+        ));
+    }
+    let lost = totals.lost();
+    if lost > 0 && totals.seen > 0 {
+        #[allow(clippy::cast_precision_loss, reason = "for display")]
+        let share = lost as f64 / totals.seen as f64 * 100.0;
+        remarks.push(format!(
+            "the recorder lost {lost} of {} exchanges ({share:.2} %)",
+            totals.seen
+        ));
+    }
+    remarks
+}
+
+fn generator_sent(summary: &RunSummary, survey: &Survey) -> u64 {
+    summary.plan.planned.min(survey.plan.planned)
+}
+
+fn skip_words(reason: SkipReason) -> &'static str {
+    match reason {
+        SkipReason::NotInference => {
+            "no model generates tokens there (/metrics, /v1/models and the like)"
+        }
+        SkipReason::BadRequest => {
+            "the server had refused them as malformed, unauthorised or unknown"
+        }
+    }
+}
+
+fn target_failure(error: TargetError) -> Failure {
+    let hint = error.hint();
+    Failure::could_not_run(error).hint(hint)
+}
+
+fn run_failure(error: RunError) -> Failure {
+    match error {
+        RunError::Target(error) => target_failure(error),
+        other => Failure::could_not_run(other),
+    }
+}
+
+fn unwritable(error: ReportError) -> Failure {
+    Failure::could_not_run(error).hint("give --out a directory that can be made and written to")
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// A ratio of latencies within this is no difference.
+const MARGIN: f64 = 0.05;
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,530 @@
+//! Anthropic messages: `POST /v1/messages`.
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::json::{Count, Items, Presence, Text};
+use super::openai::{Lengths, greedy, null_is_empty};
+use super::response::Reader;
+use super::tally::{Carried, Tally};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::shape::{
+    Dialect, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
+};
+
+/// Reads a request's body.
+pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        serde_json::from_slice(body).map_err(|_| Unparsable::Body(Dialect::AnthropicMessages))?;
+    let mut render = PromptRender::new(key);
+    for tool in request.tools.iter().flatten() {
+        render.tool(tool.get().as_bytes());
+    }
+    if !matches!(request.system, Content::None) {
+        render.message(Role::System);
+        request.system.render(&mut render);
+    }
+    for message in &request.messages {
+        render.message(message.role());
+        message.content.render(&mut render);
+    }
+    let params = request.params();
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params,
+    })
+}
+
+/// Writes a draft as a request: system messages go to `system`, tool results to user messages.
+pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    let lengths = Lengths::of(draft);
+    let params = &draft.params;
+    for (carried, what) in [
+        (params.n <= 1, "n"),
+        (params.logprobs.is_none(), "logprobs"),
+        (params.structured == Structured::None, "response_format"),
+        (params.reasoning_effort.is_none(), "thinking"),
+    ] {
+        if !carried {
+            altered.push(what);
+        }
+    }
+    let is_system = |(role, _): &&(Role, String)| *role == Role::System;
+    let system: Vec<WireBlock<'_>> = draft
+        .messages
+        .iter()
+        .filter(is_system)
+        .map(WireBlock::of)
+        .collect();
+    let mut messages: Vec<WireMessage<'_>> = draft
+        .messages
+        .iter()
+        .filter(|message| !is_system(message))
+        .map(|(role, text)| WireMessage {
+            role: if *role == Role::Assistant {
+                "assistant"
+            } else {
+                "user"
+            },
+            content: text,
+        })
+        .collect();
+    if messages
+        .first()
+        .is_none_or(|first| first.role == "assistant")
+    {
+        messages.insert(
+            0,
+            WireMessage {
+                role: "user",
+                content: "the",
+            },
+        );
+        altered.push("a first user message");
+    }
+    let body = WireBody {
+        model: draft.model,
+        // Required; a request that said nothing was rejected, and its replay is not.
+        max_tokens: lengths.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS),
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        system,
+        messages,
+        tools: tools::definitions(draft.tools, tools::anthropic, &mut altered),
+        stream: params.stream,
+        temperature: (params.greedy == Some(true)).then_some(0.0),
+        stop_sequences: super::openai::stops(params.stop_count),
+    };
+    let mut request = WireRequest::json("/v1/messages", &body, altered);
+    request.headers.push(("anthropic-version", "2023-06-01"));
+    request
+}
+
+const DEFAULT_MAX_TOKENS: u32 = 1024;
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    system: Content<'a>,
+    #[serde(borrow)]
+    messages: Vec<Message<'a>>,
+    #[serde(borrow, default)]
+    tools: Option<Vec<&'a RawValue>>,
+    #[serde(default)]
+    max_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    stream: Presence,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+    #[serde(default)]
+    stop_sequences: Items,
+    #[serde(borrow, default)]
+    thinking: Option<Thinking<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Thinking<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+}
+
+impl Request<'_> {
+    fn params(&self) -> RequestParams {
+        let thinking = self.thinking.as_ref().map(|thinking| match &thinking.kind {
+            Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
+            _ => ReasoningEffort::Other,
+        });
+        RequestParams {
+            max_tokens: self.max_tokens.0,
+            min_tokens: self.min_tokens.0,
+            ignore_eos: self.ignore_eos.0,
+            n: 1,
+            stream: self.stream.0,
+            greedy: greedy(self.temperature, self.top_p, self.top_k),
+            stop_count: u8::try_from(self.stop_sequences.0).unwrap_or(u8::MAX),
+            reasoning_effort: thinking,
+            ..RequestParams::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow, default)]
+    content: Content<'a>,
+}
+
+impl Message<'_> {
+    /// A user message of nothing but tool results is a tool's.
+    fn role(&self) -> Role {
+        let results = |block: &Block<'_>| {
+            block
+                .kind
+                .as_ref()
+                .is_some_and(|kind| kind.0 == "tool_result")
+        };
+        match (&*self.role.0, &self.content) {
+            ("user", Content::Blocks(blocks))
+                if !blocks.is_empty() && blocks.iter().all(results) =>
+            {
+                Role::Tool
+            }
+            ("user", _) => Role::User,
+            ("assistant", _) => Role::Assistant,
+            ("system", _) => Role::System,
+            _ => Role::Other,
+        }
+    }
+}
+
+/// Content: null, a string, or blocks.
+#[derive(Default)]
+enum Content<'a> {
+    #[default]
+    None,
+    Text(Text<'a>),
+    Blocks(Vec<Block<'a>>),
+}
+
+impl Content<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        match self {
+            Self::None => {}
+            Self::Text(text) => render.text(text.bytes()),
+            Self::Blocks(blocks) => blocks.iter().for_each(|block| block.render(render)),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Content<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list of blocks or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Content::None)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(text.to_owned().into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut blocks = Vec::new();
+                while let Some(block) = items.next_element()? {
+                    blocks.push(block);
+                }
+                Ok(Content::Blocks(blocks))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    /// `tool_use`
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+    /// `tool_result`
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    /// `image`, `document`
+    #[serde(borrow, default)]
+    source: Option<Source<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    url: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_id: Option<Text<'a>>,
+}
+
+impl Block<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        for text in [&self.text, &self.thinking, &self.name]
+            .into_iter()
+            .flatten()
+        {
+            render.text(text.bytes());
+        }
+        if let Some(input) = self.input {
+            render.text(input.get().as_bytes());
+        }
+        self.content.render(render);
+        if let Some(source) = &self.source {
+            let is_document = self.kind.as_ref().is_some_and(|kind| kind.0 == "document");
+            source.render(
+                if is_document {
+                    MediaKind::Document
+                } else {
+                    MediaKind::Image
+                },
+                render,
+            );
+        }
+    }
+}
+
+impl Source<'_> {
+    fn render(&self, kind: MediaKind, render: &mut PromptRender) {
+        let is_text = self.kind.as_ref().is_some_and(|kind| kind.0 == "text");
+        match &self.data {
+            Some(text) if is_text => render.text(text.bytes()),
+            Some(data) => {
+                let pixels = Some(kind)
+                    .filter(|kind| *kind == MediaKind::Image)
+                    .and_then(|_| media::pixels(&data.0));
+                render.media(kind, data.bytes(), media::base64_bytes(&data.0), pixels);
+            }
+            None => {
+                let identity = self
+                    .url
+                    .as_ref()
+                    .or(self.file_id.as_ref())
+                    .map_or(&[][..], Text::bytes);
+                render.media(kind, identity, 0, None);
+            }
+        }
+    }
+}
+
+/// Answers.
+pub(super) struct Answers;
+
+impl Reader for Answers {
+    fn event(&self, at_us: u64, _name: &[u8], data: &[u8], tally: &mut Tally) {
+        let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        match &*event.kind.0 {
+            "message_start" => {
+                if let Some(usage) = event.message.and_then(|message| message.usage) {
+                    usage.note(tally);
+                }
+            }
+            "content_block_start"
+                if event.content_block.is_some_and(|block| block.is_tool_use()) =>
+            {
+                tally.tool_calls(1);
+            }
+            "content_block_delta" => {
+                if event.delta.text.0 || event.delta.partial_json.0 {
+                    tally.token(at_us, Carried::Answer);
+                } else if event.delta.thinking.0 {
+                    tally.token(at_us, Carried::Reasoning);
+                }
+            }
+            "message_delta" => {
+                if let Some(usage) = event.usage {
+                    usage.note(tally);
+                }
+                if let Some(reason) = event.delta.stop_reason {
+                    tally.finish_reason(finish_reason(&reason.0));
+                }
+            }
+            "message_stop" => tally.sight.ended = true,
+            "error" => tally.error(),
+            _ => {}
+        }
+    }
+
+    fn body(&self, body: &[u8], tally: &mut Tally) {
+        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        let calls = answer
+            .content
+            .iter()
+            .filter(|block| block.is_tool_use())
+            .count();
+        tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        if let Some(usage) = answer.usage {
+            usage.note(tally);
+        }
+        if let Some(reason) = answer.stop_reason {
+            tally.finish_reason(finish_reason(&reason.0));
+        }
+        tally.sight.ended = true;
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    content: Vec<Kind<'a>>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(borrow, default)]
+    stop_reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Text<'a>,
+    #[serde(default)]
+    message: Option<Start>,
+    #[serde(borrow, default)]
+    content_block: Option<Kind<'a>>,
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    delta: Delta<'a>,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Start {
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Text<'a>,
+}
+
+impl Kind<'_> {
+    fn is_tool_use(&self) -> bool {
+        matches!(
+            &*self.kind.0,
+            "tool_use" | "server_tool_use" | "mcp_tool_use"
+        )
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(default)]
+    text: Presence,
+    #[serde(default)]
+    thinking: Presence,
+    #[serde(default)]
+    partial_json: Presence,
+    #[serde(borrow, default)]
+    stop_reason: Option<Text<'a>>,
+}
+
+/// `input_tokens` leaves out what came from or went to the cache: the prompt is the sum of the three.
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    input_tokens: Count,
+    #[serde(default)]
+    cache_read_input_tokens: Count,
+    #[serde(default)]
+    cache_creation_input_tokens: Count,
+    #[serde(default)]
+    output_tokens: Count,
+}
+
+impl Usage {
+    fn note(&self, tally: &mut Tally) {
+        if let Some(input) = self.input_tokens.0 {
+            let cache = [
+                self.cache_read_input_tokens,
+                self.cache_creation_input_tokens,
+            ];
+            let sum = cache
+                .iter()
+                .filter_map(|count| count.0)
+                .fold(input, u32::saturating_add);
+            tally.prompt_tokens(Count(Some(sum)));
+        }
+        tally.cached_tokens(self.cache_read_input_tokens);
+        tally.output_tokens(self.output_tokens);
+    }
+}
+
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "tool_use" => FinishReason::ToolCalls,
+        "refusal" => FinishReason::ContentFilter,
+        _ => FinishReason::Other,
+    }
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<WireBlock<'a>>,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Box<RawValue>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct WireBlock<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    text: &'a str,
+}
+
+impl<'a> WireBlock<'a> {
+    fn of((_, text): &'a (Role, String)) -> Self {
+        Self { kind: "text", text }
+    }
+}

@@ -1,0 +1,410 @@
+//! What OpenAI chat completions and completions have in common: answers, parameters, and how both are written.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::json::{Count, Items, Presence, Text};
+use super::response::Reader;
+use super::tally::{Carried, Tally};
+use super::{Draft, OutputLength};
+use crate::shape::{FinishReason, ReasoningEffort, RequestParams, Structured};
+
+/// Answers of both endpoints: they differ in where a choice holds its text, and one reading covers both.
+pub(super) struct Answers;
+
+impl Reader for Answers {
+    fn event(&self, at_us: u64, _name: &[u8], data: &[u8], tally: &mut Tally) {
+        if data == b"[DONE]" {
+            tally.sight.ended = true;
+            return;
+        }
+        let Ok(chunk) = serde_json::from_slice::<Answer<'_>>(data) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        let mut carried = None;
+        for choice in &chunk.choices {
+            let delta = &choice.delta;
+            let calls = delta.tool_calls.iter().flatten();
+            let named = calls.clone().filter(|call| call.function.name.0).count();
+            tally.tool_calls(u32::try_from(named).unwrap_or(u32::MAX));
+            let called = calls
+                .clone()
+                .any(|call| call.function.name.0 || call.function.arguments.0);
+            if choice.text.0
+                || delta.content.0
+                || delta.refusal.0
+                || called
+                || delta.function_call.0
+            {
+                carried = Some(Carried::Answer);
+            } else if delta.reasoning.0 || delta.reasoning_content.0 {
+                carried = carried.or(Some(Carried::Reasoning));
+            }
+        }
+        if let Some(carried) = carried {
+            tally.token(at_us, carried);
+        }
+        chunk.note(tally);
+    }
+
+    fn body(&self, body: &[u8], tally: &mut Tally) {
+        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        for choice in &answer.choices {
+            let calls = choice.message.tool_calls.as_ref().map_or(0, Vec::len);
+            tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        }
+        answer.note(tally);
+        tally.sight.ended = true;
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    choices: Vec<Choice<'a>>,
+    #[serde(default)]
+    usage: Option<Usage>,
+    /// Where Groq puts a stream's usage.
+    #[serde(default)]
+    x_groq: Option<Aside>,
+    #[serde(default)]
+    error: Presence,
+}
+
+#[derive(Deserialize)]
+struct Aside {
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+impl Answer<'_> {
+    fn note(&self, tally: &mut Tally) {
+        for choice in &self.choices {
+            if let Some(reason) = &choice.finish_reason {
+                tally.finish_reason(finish_reason(&reason.0));
+            }
+        }
+        let aside = self.x_groq.as_ref().and_then(|aside| aside.usage.as_ref());
+        if let Some(usage) = self.usage.as_ref().or(aside) {
+            tally.prompt_tokens(usage.prompt_tokens);
+            tally.output_tokens(usage.completion_tokens);
+            if let Some(details) = &usage.prompt_tokens_details {
+                tally.cached_tokens(details.cached_tokens);
+            }
+            if let Some(details) = &usage.completion_tokens_details {
+                tally.reasoning_tokens(details.reasoning_tokens);
+            }
+        }
+        if self.error.0 {
+            tally.error();
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    delta: Delta,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    message: Delta,
+    #[serde(default)]
+    text: Presence,
+    #[serde(borrow, default)]
+    finish_reason: Option<Text<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta {
+    #[serde(default)]
+    content: Presence,
+    #[serde(default)]
+    refusal: Presence,
+    #[serde(default)]
+    reasoning: Presence,
+    #[serde(default)]
+    reasoning_content: Presence,
+    #[serde(default)]
+    tool_calls: Option<Vec<ToolCall>>,
+    /// The form before tools.
+    #[serde(default)]
+    function_call: Presence,
+}
+
+#[derive(Deserialize)]
+struct ToolCall {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    function: Function,
+}
+
+#[derive(Default, Deserialize)]
+struct Function {
+    #[serde(default)]
+    name: Presence,
+    #[serde(default)]
+    arguments: Presence,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    prompt_tokens: Count,
+    #[serde(default)]
+    completion_tokens: Count,
+    #[serde(default)]
+    prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails {
+    #[serde(default)]
+    cached_tokens: Count,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    reasoning_tokens: Count,
+}
+
+/// `null` where a list or object belongs is as good as nothing.
+pub(super) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn finish_reason(reason: &str) -> FinishReason {
+    match reason {
+        "stop" => FinishReason::Stop,
+        "length" => FinishReason::Length,
+        "tool_calls" | "function_call" => FinishReason::ToolCalls,
+        "content_filter" => FinishReason::ContentFilter,
+        "error" => FinishReason::Error,
+        _ => FinishReason::Other,
+    }
+}
+
+/// Parameters that both endpoints take.
+#[derive(Deserialize)]
+pub(super) struct Parameters<'a> {
+    #[serde(default)]
+    max_tokens: Count,
+    #[serde(default)]
+    max_completion_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    n: Count,
+    #[serde(default)]
+    best_of: Count,
+    #[serde(default)]
+    stream: Presence,
+    #[serde(default)]
+    stream_options: Option<StreamOptions>,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
+    #[serde(default)]
+    top_logprobs: Count,
+    #[serde(default)]
+    stop: Items,
+    #[serde(borrow, default)]
+    reasoning_effort: Option<Text<'a>>,
+    #[serde(default)]
+    echo: Presence,
+    #[serde(borrow, default)]
+    response_format: Option<ResponseFormat<'a>>,
+    #[serde(borrow, default)]
+    guided_json: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    guided_regex: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    guided_choice: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    guided_grammar: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    structured_outputs: Option<StructuredOutputs<'a>>,
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: Presence,
+}
+
+#[derive(Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    json_schema: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StructuredOutputs<'a> {
+    #[serde(borrow, default)]
+    json: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    regex: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    choice: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    grammar: Option<&'a RawValue>,
+}
+
+impl Parameters<'_> {
+    /// As the shape has them; `token_ids` is the endpoint's to say.
+    pub(super) fn shape(&self) -> RequestParams {
+        let (structured, schema_bytes) = self.structured();
+        RequestParams {
+            max_tokens: self.max_completion_tokens.0.or(self.max_tokens.0),
+            min_tokens: self.min_tokens.0,
+            ignore_eos: self.ignore_eos.0,
+            n: self.n.0.map_or(1, |n| u16::try_from(n).unwrap_or(u16::MAX)),
+            best_of: self.best_of.0.map(|n| u16::try_from(n).unwrap_or(u16::MAX)),
+            stream: self.stream.0,
+            include_usage: self
+                .stream_options
+                .as_ref()
+                .is_some_and(|options| options.include_usage.0),
+            greedy: greedy(self.temperature, self.top_p, self.top_k),
+            structured,
+            schema_bytes,
+            logprobs: self.logprobs(),
+            stop_count: u8::try_from(self.stop.0).unwrap_or(u8::MAX),
+            reasoning_effort: self
+                .reasoning_effort
+                .as_ref()
+                .map(|effort| reasoning_effort(&effort.0)),
+            token_ids: false,
+            echo: self.echo.0,
+        }
+    }
+
+    /// A number on completions, a truth value beside `top_logprobs` on chat.
+    fn logprobs(&self) -> Option<u8> {
+        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+        let asked = match self.logprobs.map(RawValue::get) {
+            None | Some("false" | "null") => None,
+            Some("true") => Some(0),
+            Some(number) => Some(number.parse().map_or(0, clamp)),
+        };
+        self.top_logprobs.0.map(clamp).or(asked)
+    }
+
+    fn structured(&self) -> (Structured, u32) {
+        let size = |raw: &RawValue| u32::try_from(raw.get().len()).unwrap_or(u32::MAX);
+        let outputs = self.structured_outputs.as_ref();
+        if let Some(schema) = self.guided_json.or_else(|| outputs?.json) {
+            return (Structured::JsonSchema, size(schema));
+        }
+        let grammar = self
+            .guided_regex
+            .or(self.guided_choice)
+            .or(self.guided_grammar);
+        if let Some(grammar) =
+            grammar.or_else(|| outputs?.regex.or(outputs?.choice).or(outputs?.grammar))
+        {
+            return (Structured::Grammar, size(grammar));
+        }
+        match &self.response_format {
+            Some(format) => match format.kind.as_ref().map(|kind| &*kind.0) {
+                Some("json_object") => (Structured::JsonObject, 0),
+                Some("json_schema") => (Structured::JsonSchema, format.json_schema.map_or(0, size)),
+                None | Some("text") => (Structured::None, 0),
+                Some(_) => (Structured::Grammar, 0),
+            },
+            None => (Structured::None, 0),
+        }
+    }
+}
+
+/// Whether decoding leaves one choice; `None` where the request does not say.
+pub(super) fn greedy(
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<f64>,
+) -> Option<bool> {
+    if temperature.is_none() && top_p.is_none() && top_k.is_none() {
+        return None;
+    }
+    Some(temperature == Some(0.0) || top_p == Some(0.0) || top_k == Some(1.0))
+}
+
+fn reasoning_effort(word: &str) -> ReasoningEffort {
+    match word {
+        "none" => ReasoningEffort::None,
+        "minimal" => ReasoningEffort::Minimal,
+        "low" => ReasoningEffort::Low,
+        "medium" => ReasoningEffort::Medium,
+        "high" => ReasoningEffort::High,
+        _ => ReasoningEffort::Other,
+    }
+}
+
+/// The fields that set an answer's length.
+pub(super) struct Lengths {
+    pub(super) max_tokens: Option<u32>,
+    pub(super) min_tokens: Option<u32>,
+    pub(super) ignore_eos: Option<bool>,
+}
+
+impl Lengths {
+    /// What a draft asks for, in the fields that its target takes.
+    pub(super) fn of(draft: &Draft<'_>) -> Self {
+        let params = &draft.params;
+        match draft.output {
+            OutputLength::Exact(tokens) if draft.engine_extras => Self {
+                max_tokens: Some(tokens),
+                min_tokens: Some(tokens),
+                ignore_eos: Some(true),
+            },
+            OutputLength::Exact(tokens) | OutputLength::Cap(tokens) => Self {
+                max_tokens: Some(tokens),
+                min_tokens: None,
+                ignore_eos: None,
+            },
+            OutputLength::Free => Self {
+                max_tokens: params.max_tokens,
+                min_tokens: params.min_tokens.filter(|_| draft.engine_extras),
+                ignore_eos: (params.ignore_eos && draft.engine_extras).then_some(true),
+            },
+        }
+    }
+}
+
+/// Stop sequences that no answer of words will hold.
+pub(super) fn stops(count: u8) -> Vec<String> {
+    (0..count.min(MAX_STOPS))
+        .map(|number| format!("\u{1}{number}\u{1}"))
+        .collect()
+}
+
+/// `none` is not taken by every model, and leaving it out means the same.
+pub(super) fn effort_name(effort: ReasoningEffort) -> Option<&'static str> {
+    match effort {
+        ReasoningEffort::None => None,
+        ReasoningEffort::Minimal => Some("minimal"),
+        ReasoningEffort::Low => Some("low"),
+        ReasoningEffort::Medium | ReasoningEffort::Other => Some("medium"),
+        ReasoningEffort::High => Some("high"),
+    }
+}
+
+/// OpenAI takes four.
+const MAX_STOPS: u8 = 4;

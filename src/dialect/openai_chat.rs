@@ -1,0 +1,308 @@
+//! OpenAI chat completions: `POST /v1/chat/completions`.
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::json::Text;
+use super::openai::{Lengths, Parameters, null_is_empty};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::shape::{Dialect, MediaKind, Role};
+
+/// Reads a request's body.
+pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let wrong = |_| Unparsable::Body(Dialect::OpenAiChat);
+    let request: Request<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let parameters: Parameters<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let mut render = PromptRender::new(key);
+    for tool in request.tools.iter().flatten() {
+        render.tool(tool.get().as_bytes());
+    }
+    for message in &request.messages {
+        message.render(&mut render);
+    }
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params: parameters.shape(),
+    })
+}
+
+/// Writes a draft as a request.
+pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    let lengths = Lengths::of(draft);
+    let params = &draft.params;
+    if params.stream && !params.include_usage {
+        altered.push("stream_options.include_usage");
+    }
+    if params.structured != crate::shape::Structured::None {
+        altered.push("response_format");
+    }
+    let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
+    let messages = draft.messages.iter().map(|(role, text)| WireMessage {
+        role: role_name(*role),
+        content: text,
+        tool_call_id: (*role == Role::Tool).then_some("call_0"),
+    });
+    let body = WireBody {
+        model: draft.model,
+        messages: messages.collect(),
+        tools,
+        stream: params.stream,
+        stream_options: params.stream.then_some(IncludeUsage {
+            include_usage: true,
+        }),
+        max_tokens: lengths.max_tokens,
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        n: (params.n > 1).then_some(params.n),
+        temperature: (params.greedy == Some(true)).then_some(0.0),
+        logprobs: params.logprobs.map(|_| true),
+        top_logprobs: params.logprobs.filter(|&count| count > 0),
+        stop: super::openai::stops(params.stop_count),
+        reasoning_effort: params.reasoning_effort.and_then(super::openai::effort_name),
+    };
+    WireRequest::json("/v1/chat/completions", &body, altered)
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    messages: Vec<Message<'a>>,
+    #[serde(borrow, default)]
+    tools: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+}
+
+impl Message<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        render.message(role(&self.role.0));
+        if let Some(reasoning) = &self.reasoning_content {
+            render.text(reasoning.bytes());
+        }
+        match &self.content {
+            Content::None => {}
+            Content::Text(text) => render.text(text.bytes()),
+            Content::Parts(parts) => parts.iter().for_each(|part| part.render(render)),
+        }
+        if let Some(refusal) = &self.refusal {
+            render.text(refusal.bytes());
+        }
+        for call in self.tool_calls.iter().flatten() {
+            for text in [&call.function.name, &call.function.arguments]
+                .into_iter()
+                .flatten()
+            {
+                render.text(text.bytes());
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    function: Function<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+/// A message's content: null, a string, or parts.
+#[derive(Default)]
+enum Content<'a> {
+    #[default]
+    None,
+    Text(Text<'a>),
+    Parts(Vec<Part<'a>>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Content<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list of parts or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Content::None)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Content::Text(Text(text.to_owned().into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut parts = Vec::new();
+                while let Some(part) = items.next_element()? {
+                    parts.push(part);
+                }
+                Ok(Content::Parts(parts))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image_url: Option<Reference<'a>>,
+    #[serde(borrow, default)]
+    video_url: Option<Reference<'a>>,
+    #[serde(borrow, default)]
+    audio_url: Option<Reference<'a>>,
+    #[serde(borrow, default)]
+    input_audio: Option<Reference<'a>>,
+    #[serde(borrow, default)]
+    file: Option<Reference<'a>>,
+}
+
+/// Where a media part's bytes are: in it, or elsewhere.
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(borrow, default)]
+    url: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_id: Option<Text<'a>>,
+}
+
+impl Part<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        for text in [&self.text, &self.refusal].into_iter().flatten() {
+            render.text(text.bytes());
+        }
+        for (kind, reference) in [
+            (MediaKind::Image, &self.image_url),
+            (MediaKind::Video, &self.video_url),
+            (MediaKind::Audio, &self.audio_url),
+            (MediaKind::Audio, &self.input_audio),
+            (MediaKind::Document, &self.file),
+        ] {
+            if let Some(reference) = reference {
+                reference.render(kind, render);
+            }
+        }
+    }
+}
+
+impl Reference<'_> {
+    fn render(&self, kind: MediaKind, render: &mut PromptRender) {
+        let inline = self.data.as_ref().or(self.file_data.as_ref());
+        let elsewhere = self.url.as_ref().or(self.file_id.as_ref());
+        let (identity, payload) = match (inline, elsewhere) {
+            (Some(data), _) => (
+                data.bytes(),
+                Some(media::data_url(&data.0).unwrap_or(&data.0)),
+            ),
+            (None, Some(url)) => (url.bytes(), media::data_url(&url.0)),
+            (None, None) => (&[][..], None),
+        };
+        let bytes = payload.map_or(0, media::base64_bytes);
+        let pixels = payload
+            .filter(|_| kind == MediaKind::Image)
+            .and_then(media::pixels);
+        render.media(kind, identity, bytes, pixels);
+    }
+}
+
+fn role(name: &str) -> Role {
+    match name {
+        "system" | "developer" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" | "function" => Role::Tool,
+        _ => Role::Other,
+    }
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User | Role::Other => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Box<RawValue>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<IncludeUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'static str>,
+}
+
+/// `stream_options`: asks for a last chunk with `usage`.
+#[derive(Serialize)]
+pub(super) struct IncludeUsage {
+    pub(super) include_usage: bool,
+}

@@ -1,0 +1,215 @@
+//! OpenAI completions: `POST /v1/completions`.
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::json::Text;
+use super::openai::{Lengths, Parameters, stops};
+use super::openai_chat::IncludeUsage;
+use super::{Draft, RequestSight, Unparsable, WireRequest};
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::shape::{Dialect, RequestParams, Role};
+
+/// Reads a request's body. Each prompt of a batch is a message of its own; token ids count as four bytes each.
+pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let wrong = |_| Unparsable::Body(Dialect::OpenAiCompletions);
+    let request: Request<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let parameters: Parameters<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let mut render = PromptRender::new(key);
+    for text in &request.prompt.texts {
+        render.message(Role::User);
+        render.text(text.bytes());
+    }
+    for ids in &request.prompt.ids {
+        render.message(Role::User);
+        ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
+    }
+    if let Some(suffix) = &request.suffix {
+        render.text(suffix.bytes());
+    }
+    let token_ids = !request.prompt.ids.is_empty();
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params: RequestParams {
+            token_ids,
+            ..parameters.shape()
+        },
+    })
+}
+
+/// Writes a draft as a request: every message is a prompt of its own.
+pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    let lengths = Lengths::of(draft);
+    let params = &draft.params;
+    if params.stream && !params.include_usage {
+        altered.push("stream_options.include_usage");
+    }
+    if params.token_ids {
+        altered.push("prompt as token ids");
+    }
+    if !draft.tools.is_empty() {
+        altered.push("tools");
+    }
+    if params.structured != crate::shape::Structured::None {
+        altered.push("response_format");
+    }
+    let prompt = match draft.messages {
+        [(_, text)] => Prompts::One(text),
+        many => Prompts::Many(many.iter().map(|(_, text)| text.as_str()).collect()),
+    };
+    let body = WireBody {
+        model: draft.model,
+        prompt,
+        stream: params.stream,
+        stream_options: params.stream.then_some(IncludeUsage {
+            include_usage: true,
+        }),
+        max_tokens: lengths.max_tokens,
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        n: (params.n > 1).then_some(params.n),
+        best_of: params.best_of,
+        temperature: (params.greedy == Some(true)).then_some(0.0),
+        logprobs: params.logprobs,
+        stop: stops(params.stop_count),
+        echo: params.echo.then_some(true),
+    };
+    WireRequest::json("/v1/completions", &body, altered)
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    prompt: Prompt<'a>,
+    #[serde(borrow, default)]
+    suffix: Option<Text<'a>>,
+}
+
+/// A string, strings, token ids, or lists of token ids.
+#[derive(Default)]
+struct Prompt<'a> {
+    texts: Vec<Text<'a>>,
+    ids: Vec<Vec<u32>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Prompt<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list of strings, token ids, or lists of token ids")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Prompt {
+                    texts: vec![Text(text.into())],
+                    ids: Vec::new(),
+                })
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Prompt {
+                    texts: vec![Text(text.to_owned().into())],
+                    ids: Vec::new(),
+                })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut prompt = Prompt::default();
+                let mut flat: Option<Vec<u32>> = None;
+                while let Some(item) = items.next_element::<Item<'de>>()? {
+                    match item {
+                        Item::Text(text) => prompt.texts.push(text),
+                        Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
+                        Item::Ids(ids) => prompt.ids.push(ids),
+                    }
+                }
+                prompt.ids.extend(flat);
+                Ok(prompt)
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+enum Item<'a> {
+    Text(Text<'a>),
+    Id(u32),
+    Ids(Vec<u32>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Item<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a token id, or a list of token ids")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Item::Text(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Item::Text(Text(text.to_owned().into())))
+            }
+
+            fn visit_u64<E>(self, id: u64) -> Result<Self::Value, E> {
+                Ok(Item::Id(u32::try_from(id).unwrap_or(u32::MAX)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(id) = items.next_element()? {
+                    ids.push(id);
+                }
+                Ok(Item::Ids(ids))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    prompt: Prompts<'a>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<IncludeUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    best_of: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    echo: Option<bool>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Prompts<'a> {
+    One(&'a str),
+    Many(Vec<&'a str>),
+}

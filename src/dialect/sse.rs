@@ -1,0 +1,250 @@
+//! Server-sent events, split as the WHATWG specification says, from pieces cut anywhere.
+
+use memchr::memchr2;
+
+/// Splits a byte stream into events. Holds at most one event's data, up to [`MAX_EVENT`].
+#[derive(Default)]
+pub(super) struct SseSplitter {
+    /// The unfinished line, where it began in an earlier piece.
+    line: Vec<u8>,
+    /// The unfinished event's data lines, joined by line feeds.
+    data: Vec<u8>,
+    has_data: bool,
+    name: Vec<u8>,
+    /// The open event is larger than is kept.
+    oversize: bool,
+    /// The last piece ended in CR: a LF that follows is part of the same line end.
+    skip_lf: bool,
+    /// How much of a byte order mark the stream has begun with; `None` once that is settled.
+    bom: Option<usize>,
+    begun: bool,
+}
+
+/// One event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Event<'a> {
+    /// Its type; empty for the default one.
+    pub(super) name: &'a [u8],
+    /// Its data; `None` where it was larger than is kept.
+    pub(super) data: Option<&'a [u8]>,
+}
+
+impl SseSplitter {
+    /// Takes the next piece and hands on every event that it completes.
+    pub(super) fn feed(&mut self, piece: &[u8], mut on_event: impl FnMut(Event<'_>)) {
+        let mut rest = self.past_bom(piece);
+        if self.skip_lf && !rest.is_empty() {
+            self.skip_lf = false;
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        // Data of the open event that lies whole in this piece, so that it need not be copied.
+        let mut here: Option<&[u8]> = None;
+        while let Some(end) = memchr2(b'\r', b'\n', rest) {
+            let (line, after) = rest.split_at(end);
+            rest = match after {
+                [b'\r', b'\n', tail @ ..] | [_, tail @ ..] => tail,
+                [] => after,
+            };
+            if after == b"\r" {
+                self.skip_lf = true;
+            }
+            if self.line.is_empty() {
+                self.take_line(line, &mut here, &mut on_event);
+            } else {
+                self.grow_line(line);
+                let whole = std::mem::take(&mut self.line);
+                let mut none = None;
+                self.keep(&mut here);
+                self.take_line(&whole, &mut none, &mut on_event);
+                self.keep(&mut none);
+                self.line = whole;
+                self.line.clear();
+            }
+        }
+        self.grow_line(rest);
+        self.keep(&mut here);
+    }
+
+    /// Hands on an event that the stream's end left without its blank line.
+    pub(super) fn finish(&mut self, mut on_event: impl FnMut(Event<'_>)) {
+        self.feed(b"\n\n", &mut on_event);
+    }
+
+    fn past_bom<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        if self.begun {
+            return piece;
+        }
+        let mut matched = self.bom.unwrap_or(0);
+        for (at, byte) in piece.iter().enumerate() {
+            if BOM.get(matched) == Some(byte) {
+                matched += 1;
+                if matched == BOM.len() {
+                    self.begun = true;
+                    return piece.get(at + 1..).unwrap_or_default();
+                }
+            } else {
+                self.begun = true;
+                // What looked like a mark was the start of a line.
+                let earlier = self.bom.unwrap_or(0);
+                self.line
+                    .extend_from_slice(BOM.get(..earlier).unwrap_or_default());
+                return piece;
+            }
+        }
+        self.bom = Some(matched);
+        &[]
+    }
+
+    fn grow_line(&mut self, part: &[u8]) {
+        if self.line.len() + part.len() <= MAX_EVENT {
+            self.line.extend_from_slice(part);
+        } else {
+            self.oversize = true;
+            // Something stays, so that the line is not taken for a blank one.
+            self.line.truncate(MAX_EVENT);
+        }
+    }
+
+    fn take_line<'a>(
+        &mut self,
+        line: &'a [u8],
+        here: &mut Option<&'a [u8]>,
+        on_event: &mut impl FnMut(Event<'_>),
+    ) {
+        if line.is_empty() {
+            self.dispatch(here, on_event);
+            return;
+        }
+        let (field, value) = match memchr::memchr(b':', line) {
+            Some(0) => return,
+            Some(colon) => {
+                let (field, value) = line.split_at(colon);
+                let value = value.get(1..).unwrap_or_default();
+                (field, value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, &[][..]),
+        };
+        match field {
+            b"data" if !self.has_data && here.is_none() => *here = Some(value),
+            b"data" => {
+                self.keep(here);
+                if self.data.len() + value.len() < MAX_EVENT {
+                    self.data.push(b'\n');
+                    self.data.extend_from_slice(value);
+                } else {
+                    self.oversize = true;
+                }
+            }
+            b"event" => {
+                self.name.clear();
+                self.name
+                    .extend_from_slice(value.get(..MAX_NAME.min(value.len())).unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    fn keep(&mut self, here: &mut Option<&[u8]>) {
+        if let Some(data) = here.take() {
+            self.has_data = true;
+            if data.len() <= MAX_EVENT {
+                self.data.extend_from_slice(data);
+            } else {
+                self.oversize = true;
+            }
+        }
+    }
+
+    fn dispatch(&mut self, here: &mut Option<&[u8]>, on_event: &mut impl FnMut(Event<'_>)) {
+        if self.has_data || here.is_some() {
+            let data = here.take().unwrap_or(&self.data);
+            on_event(Event {
+                name: &self.name,
+                data: (!self.oversize).then_some(data),
+            });
+        }
+        self.data.clear();
+        self.name.clear();
+        self.has_data = false;
+        self.oversize = false;
+    }
+}
+
+/// Data of one event that is kept; a larger event is counted, not read.
+const MAX_EVENT: usize = 1 << 20;
+/// Every event type of every dialect is shorter.
+const MAX_NAME: usize = 128;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Seen = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+    fn events(pieces: &[&[u8]]) -> Seen {
+        let mut splitter = SseSplitter::default();
+        let mut seen = Vec::new();
+        let mut note =
+            |event: Event<'_>| seen.push((event.name.to_vec(), event.data.map(<[u8]>::to_vec)));
+        for piece in pieces {
+            splitter.feed(piece, &mut note);
+        }
+        splitter.finish(&mut note);
+        seen
+    }
+
+    const STREAM: &[u8] =
+        b"\xef\xbb\xbf: hello\n\nevent: start\r\ndata: one\r\n\r\ndata:two\rdata: and\r\r\
+        id: 7\nretry: 10\ndata\n\nevent: gone\n\n: ping\ndata: caf\xc3\xa9 :x\n\ndata: unfinished";
+
+    #[test]
+    fn events_are_split_wherever_the_stream_is_cut() {
+        let whole = events(&[STREAM]);
+        let expected: Vec<(&[u8], &[u8])> = vec![
+            (b"start", b"one"),
+            (b"", b"two\nand"),
+            (b"", b""),
+            (b"", b"caf\xc3\xa9 :x"),
+            (b"", b"unfinished"),
+        ];
+        assert_eq!(whole.len(), expected.len());
+        for ((name, data), (expected_name, expected_data)) in whole.iter().zip(expected) {
+            assert_eq!(
+                (name.as_slice(), data.as_deref()),
+                (expected_name, Some(expected_data))
+            );
+        }
+        for cut in 0..=STREAM.len() {
+            let (head, tail) = STREAM.split_at(cut);
+            assert_eq!(events(&[head, tail]), whole, "cut at {cut}");
+        }
+        let bytes: Vec<&[u8]> = STREAM.chunks(1).collect();
+        assert_eq!(events(&bytes), whole);
+    }
+
+    #[test]
+    fn an_enormous_event_is_counted_and_not_kept() {
+        let enormous = vec![b'x'; MAX_EVENT + 10];
+        let seen = events(&[b"data: ", &enormous, b"\n\ndata: small\n\n"]);
+        assert_eq!(seen, [(vec![], None), (vec![], Some(b"small".to_vec()))]);
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_never_matter(
+            stream in prop::collection::vec(
+                prop_oneof![
+                    Just(b'\n'), Just(b'\r'), Just(b':'), Just(b' '), Just(b'd'),
+                    Just(b'a'), Just(b't'), any::<u8>()
+                ],
+                0..120,
+            ),
+            step in 1..20_usize,
+        ) {
+            let pieces: Vec<&[u8]> = stream.chunks(step).collect();
+            prop_assert_eq!(events(&pieces), events(&[&stream]));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use super::ResponseSight;
+use super::json::Count;
+use crate::shape::{FinishReason, TokenCount, TokenSource};
+
+/// Adds up what one answer shows, event by event.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) sight: ResponseSight,
+    keep_gaps: bool,
+    /// Output tokens as the server said, cumulative where it says so more than once.
+    usage_output: Option<u32>,
+}
+
+/// What one event carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// A piece of the answer.
+    Answer,
+    /// A piece of the reasoning before it.
+    Reasoning,
+}
+
+impl Tally {
+    pub(super) fn new(keep_gaps: bool) -> Self {
+        Self {
+            keep_gaps,
+            ..Self::default()
+        }
+    }
+
+    /// A token event at `at_us`.
+    pub(super) fn token(&mut self, at_us: u64, carried: Carried) {
+        let sight = &mut self.sight;
+        sight.token_events = sight.token_events.saturating_add(1);
+        if let Some(last) = sight.last_token_us.replace(at_us) {
+            let gap = at_us.saturating_sub(last);
+            sight.gaps.record(gap);
+            if self.keep_gaps {
+                sight
+                    .all_gaps_us
+                    .push(u32::try_from(gap).unwrap_or(u32::MAX));
+            }
+        } else {
+            sight.first_token_us = Some(at_us);
+        }
+        if carried == Carried::Answer && sight.first_answer_us.is_none() {
+            sight.first_answer_us = Some(at_us);
+        }
+    }
+
+    /// The first reason given counts.
+    pub(super) fn finish_reason(&mut self, reason: FinishReason) {
+        self.sight.finish.get_or_insert(reason);
+    }
+
+    pub(super) fn tool_calls(&mut self, count: u32) {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        self.sight.tool_calls = self.sight.tool_calls.saturating_add(count);
+    }
+
+    /// What the server says of its counts; the last word counts.
+    pub(super) fn prompt_tokens(&mut self, count: Count) {
+        self.sight.prompt_tokens = count.0.or(self.sight.prompt_tokens);
+    }
+
+    pub(super) fn output_tokens(&mut self, count: Count) {
+        self.usage_output = count.0.or(self.usage_output);
+    }
+
+    pub(super) fn cached_tokens(&mut self, count: Count) {
+        self.sight.cached_tokens = count.0.or(self.sight.cached_tokens);
+    }
+
+    pub(super) fn reasoning_tokens(&mut self, count: Count) {
+        self.sight.reasoning_tokens = count.0.or(self.sight.reasoning_tokens);
+    }
+
+    pub(super) fn error(&mut self) {
+        self.sight.error = true;
+        self.finish_reason(FinishReason::Error);
+    }
+
+    /// What was seen: output tokens as the server counted, else as many as there were token events.
+    pub(super) fn close(mut self) -> ResponseSight {
+        let events = self.sight.token_events;
+        self.sight.output_tokens = match self.usage_output {
+            Some(count) => Some(TokenCount {
+                count,
+                source: TokenSource::Usage,
+            }),
+            None if events > 0 => Some(TokenCount {
+                count: events,
+                source: TokenSource::Counted,
+            }),
+            None => None,
+        };
+        self.sight
+    }
+}

@@ -1,0 +1,318 @@
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::latency::Distribution;
+use crate::replay::{FailureKind, RequestOutcome, SendResult};
+
+/// How true a replay was to its trace, and whether its figures can be believed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Fidelity {
+    /// Every bar was met: the figures are the target's, not the generator's.
+    pub valid: bool,
+    /// Actual − intended send.
+    pub lateness_ms: Lateness,
+    /// Mean of |prompt tokens − recorded| / recorded over requests where both are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_error: Option<f64>,
+    /// The same for output tokens of requests that were answered whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens_error: Option<f64>,
+    /// Share of the trace's prompt tokens that repeat an earlier prompt's beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_share_recorded: Option<f64>,
+    /// The same share as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_share_sent: Option<f64>,
+    /// Share of prompt tokens that the engine says came from its prefix cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_share_cached: Option<f64>,
+    /// 99th percentile of a 1 ms heartbeat's lateness beside the sends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_p99_ms: Option<f64>,
+    /// Share of the machine's cores that this process used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_share: Option<f64>,
+    /// Why it is not valid; or what a reader should know although it is.
+    pub reasons: Vec<String>,
+    /// What was sent otherwise than recorded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alterations: Vec<String>,
+}
+
+/// How late sends were.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Lateness {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// 99.9th percentile.
+    pub p99_9: f64,
+    /// Latest.
+    pub max: f64,
+}
+
+/// What the generator knows of itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GeneratorEvidence {
+    /// 99th percentile of the lateness of a 1 ms heartbeat on the threads that send.
+    pub heartbeat_p99: Option<Duration>,
+    /// Processor time used, as a share of all cores' time over the run.
+    pub cpu_share: Option<f64>,
+    /// Share of the trace's prompt tokens that repeat an earlier prompt's beginning.
+    pub prefix_share_recorded: Option<f64>,
+    /// What was sent otherwise than recorded, one sentence each.
+    pub alterations: Vec<String>,
+    /// What makes the run invalid beyond the bars, one sentence each.
+    pub faults: Vec<String>,
+    /// What else a reader should know (trace damage, dropped recordings), one sentence each.
+    pub remarks: Vec<String>,
+}
+
+/// The bars that a run must meet to be valid; printed with every result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FidelityBar {
+    /// Lateness at P99 may be this, or [`Self::lateness_of_ttft`] of the median TTFT, whichever is more.
+    pub lateness: Duration,
+    /// See [`Self::lateness`].
+    pub lateness_of_ttft: f64,
+    /// Processor share above which the generator may have been the bottleneck.
+    pub cpu_share: f64,
+    /// Mean relative error of prompt tokens.
+    pub prompt_tokens_error: f64,
+    /// Absolute difference of the prefix shares recorded and sent.
+    pub prefix_share_error: f64,
+}
+
+impl Default for FidelityBar {
+    fn default() -> Self {
+        Self {
+            lateness: Duration::from_millis(2),
+            lateness_of_ttft: 0.01,
+            cpu_share: 0.6,
+            prompt_tokens_error: 0.02,
+            prefix_share_error: 0.02,
+        }
+    }
+}
+
+/// Gathers the evidence while outcomes come in.
+#[derive(Debug, Default)]
+pub(super) struct FidelityMeter {
+    pub(super) lateness: Distribution,
+    prompt: ErrorSum,
+    output: ErrorSum,
+    prompt_tokens: u64,
+    shared_tokens: u64,
+    cached_tokens: u64,
+    told_cached: bool,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct ErrorSum {
+    sum: f64,
+    count: u64,
+}
+
+impl ErrorSum {
+    fn add(&mut self, found: Option<u32>, recorded: Option<u32>) {
+        if let (Some(found), Some(recorded)) = (found, recorded) {
+            self.sum += f64::from(found.abs_diff(recorded)) / f64::from(recorded.max(1));
+            self.count += 1;
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / float(self.count))
+    }
+}
+
+impl FidelityMeter {
+    pub(super) fn record(&mut self, outcome: &RequestOutcome) {
+        if let Some(sent) = outcome.sent_us {
+            self.lateness
+                .record(sent.saturating_sub(outcome.intended_us));
+        }
+        if outcome.result == SendResult::Failed(FailureKind::Dropped) {
+            self.dropped += 1;
+        }
+        self.prompt
+            .add(outcome.prompt_tokens, outcome.recorded_prompt_tokens);
+        if outcome.result == SendResult::Ok {
+            self.output
+                .add(outcome.output_tokens, outcome.recorded_output_tokens);
+        }
+        let prompt = outcome.prompt_tokens.or(outcome.recorded_prompt_tokens);
+        self.prompt_tokens += u64::from(prompt.unwrap_or(0));
+        self.shared_tokens += u64::from(outcome.planned_shared_tokens);
+        if let Some(cached) = outcome.cached_tokens {
+            self.cached_tokens += u64::from(cached);
+            self.told_cached = true;
+        }
+    }
+
+    pub(super) fn finish(
+        self,
+        evidence: GeneratorEvidence,
+        bar: &FidelityBar,
+        ttft_p50_ms: Option<f64>,
+    ) -> Fidelity {
+        let quantile = |q| self.lateness.quantile_ms(q).unwrap_or(0.0);
+        let lateness_ms = Lateness {
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p99_9: quantile(0.999),
+            max: quantile(1.0),
+        };
+        let share = |tokens: u64| {
+            (self.prompt_tokens > 0).then(|| float(tokens) / float(self.prompt_tokens))
+        };
+        let prefix_share_sent = share(self.shared_tokens);
+        let prompt_tokens_error = self.prompt.mean();
+
+        let mut faults = evidence.faults;
+        let allowed_ms = (bar.lateness.as_secs_f64() * 1000.0)
+            .max(bar.lateness_of_ttft * ttft_p50_ms.unwrap_or(0.0));
+        if lateness_ms.p99 > allowed_ms {
+            faults.push(format!(
+                "sends were {:.1} ms late at P99; {allowed_ms:.1} ms is allowed (the generator was the bottleneck)",
+                lateness_ms.p99
+            ));
+        }
+        if self.dropped > 0 {
+            faults.push(format!(
+                "{} requests were not sent: too many were in flight",
+                self.dropped
+            ));
+        }
+        if let Some(share) = evidence.cpu_share.filter(|share| *share > bar.cpu_share) {
+            faults.push(format!(
+                "the generator used {:.0} % of its cores; {:.0} % is allowed",
+                share * 100.0,
+                bar.cpu_share * 100.0
+            ));
+        }
+        if let Some(error) = prompt_tokens_error.filter(|error| *error > bar.prompt_tokens_error) {
+            faults.push(format!(
+                "prompts were {:.1} % off in tokens; {:.1} % is allowed",
+                error * 100.0,
+                bar.prompt_tokens_error * 100.0
+            ));
+        }
+        if let (Some(recorded), Some(sent)) = (evidence.prefix_share_recorded, prefix_share_sent) {
+            if (recorded - sent).abs() > bar.prefix_share_error {
+                faults.push(format!(
+                    "{:.1} % of prompt tokens repeated an earlier prompt in the trace, {:.1} % as sent",
+                    recorded * 100.0,
+                    sent * 100.0
+                ));
+            }
+        }
+        Fidelity {
+            valid: faults.is_empty(),
+            lateness_ms,
+            prompt_tokens_error,
+            output_tokens_error: self.output.mean(),
+            prefix_share_recorded: evidence.prefix_share_recorded,
+            prefix_share_sent,
+            prefix_share_cached: self
+                .told_cached
+                .then(|| share(self.cached_tokens))
+                .flatten(),
+            heartbeat_p99_ms: evidence
+                .heartbeat_p99
+                .map(|late| late.as_secs_f64() * 1000.0),
+            cpu_share: evidence.cpu_share,
+            reasons: faults.into_iter().chain(evidence.remarks).collect(),
+            alterations: evidence.alterations,
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::target::tests::outcome;
+
+    fn judged(change: impl Fn(&mut RequestOutcome), evidence: GeneratorEvidence) -> Fidelity {
+        let mut meter = FidelityMeter::default();
+        for i in 0..100 {
+            let mut outcome = outcome(i, i * 1000, 5000);
+            change(&mut outcome);
+            meter.record(&outcome);
+        }
+        meter.finish(evidence, &FidelityBar::default(), Some(100.0))
+    }
+
+    #[test]
+    fn a_punctual_exact_run_is_valid() {
+        let fidelity = judged(
+            |_| (),
+            GeneratorEvidence {
+                prefix_share_recorded: Some(0.5),
+                ..Default::default()
+            },
+        );
+        assert!(
+            fidelity.valid && fidelity.reasons.is_empty(),
+            "{fidelity:?}"
+        );
+        assert_eq!(fidelity.prompt_tokens_error, Some(0.0));
+        assert_eq!(fidelity.prefix_share_sent, Some(0.5));
+    }
+
+    #[test]
+    fn each_fault_makes_it_invalid_and_is_said() {
+        let none = GeneratorEvidence::default;
+        let late = judged(
+            |outcome| outcome.sent_us = Some(outcome.intended_us + 9000),
+            none(),
+        );
+        assert!(
+            !late.valid && late.reasons[0].contains("9.0 ms late"),
+            "{late:?}"
+        );
+        let off = judged(|outcome| outcome.prompt_tokens = Some(110), none());
+        assert!(
+            !off.valid && off.reasons[0].contains("10.0 % off"),
+            "{off:?}"
+        );
+        let busy = judged(
+            |_| (),
+            GeneratorEvidence {
+                cpu_share: Some(0.9),
+                ..none()
+            },
+        );
+        assert!(!busy.valid && busy.reasons[0].contains("90 %"), "{busy:?}");
+        let unshared = judged(
+            |_| (),
+            GeneratorEvidence {
+                prefix_share_recorded: Some(0.9),
+                ..none()
+            },
+        );
+        assert!(
+            !unshared.valid && unshared.reasons[0].contains("90.0 %"),
+            "{unshared:?}"
+        );
+        let dropped = judged(
+            |outcome| {
+                outcome.sent_us = None;
+                outcome.result = SendResult::Failed(FailureKind::Dropped);
+            },
+            none(),
+        );
+        assert!(
+            !dropped.valid && dropped.reasons[0].contains("100 requests were not sent"),
+            "{dropped:?}"
+        );
+    }
+}

@@ -1,0 +1,36 @@
+use super::growth::growth;
+use super::summary::GpuSummary;
+use crate::telemetry::{GpuSeries, GpuTimeline};
+
+/// What the samples of each GPU say; a GPU of which no sample was taken is left out.
+pub fn summarise_gpus(timeline: &GpuTimeline) -> Vec<GpuSummary> {
+    timeline.gpus.iter().filter_map(summarise).collect()
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "bytes and microseconds stay below 2^53"
+)]
+fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
+    let (first, last) = (gpu.samples.first()?, gpu.samples.last()?);
+    let points: Vec<(f64, f64)> = gpu
+        .samples
+        .iter()
+        .map(|sample| (sample.at_us as f64 / 1e6, sample.used_bytes as f64))
+        .collect();
+    let trend = growth(&points);
+    Some(GpuSummary {
+        source: gpu.source.to_owned(),
+        index: gpu.index,
+        uuid: gpu.uuid.clone(),
+        name: gpu.name.clone(),
+        total_bytes: gpu.total_bytes,
+        used_start_bytes: first.used_bytes,
+        used_peak_bytes: gpu.samples.iter().map(|sample| sample.used_bytes).max()?,
+        used_end_bytes: last.used_bytes,
+        growth_bytes_per_s: trend.map(|trend| trend.per_s),
+        growth_ci95: trend.map(|trend| trend.ci95),
+        samples: gpu.taken,
+        state: gpu.state.clone(),
+    })
+}

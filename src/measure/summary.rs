@@ -1,0 +1,184 @@
+//! What the result document says of a target, under the document's own names. Absent means not measured; zero is measured.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Fidelity, LatencySummary};
+
+/// One target's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetSummary {
+    /// Its name on the command line.
+    pub name: String,
+    /// Its base URL, without credentials.
+    pub url: String,
+    /// The model asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A simulated server answered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
+    /// What became of the requests.
+    pub requests: Requests,
+    /// Latencies by name: `ttft_ms`, `itl_ms`, `tpot_ms`, `e2e_ms`; and beside them `ttft_answer_ms`,
+    /// `ttft_from_send_ms`, `e2e_from_send_ms`.
+    pub latency: BTreeMap<&'static str, LatencySummary>,
+    /// Rates over the run.
+    pub throughput: Throughput,
+    /// Requests that met every per-request objective, where there are such objectives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub goodput: Option<Goodput>,
+    /// How true the replay was.
+    pub fidelity: Fidelity,
+    /// GPUs, by source and index.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gpu: Vec<GpuSummary>,
+    /// The engine's own figures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSummary>,
+    /// Answer quality.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualitySummary>,
+    /// Steps of a sweep.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// The run over time.
+    pub timeline: Vec<Window>,
+}
+
+/// What became of the requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// In the plan.
+    pub planned: u64,
+    /// Of which the first byte was sent.
+    pub sent: u64,
+    /// Answered whole.
+    pub ok: u64,
+    /// Failed: misses of every latency objective.
+    pub failed: u64,
+    /// Cancelled where the recorded client had.
+    pub cancelled: u64,
+    /// Failures by kind.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Rates over the run, from the first intended send to the last answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Throughput {
+    /// Answers a second.
+    pub requests_per_s: f64,
+    /// Prompt tokens of answered requests a second, as the target counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_tokens_per_s: Option<f64>,
+    /// Generated tokens a second, as the target counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens_per_s: Option<f64>,
+}
+
+/// Requests that met every per-request objective (DistServe, OSDI 2024).
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Goodput {
+    /// Their share of the planned requests that were not cancelled.
+    pub rate: f64,
+    /// How many a second.
+    pub requests_per_s: f64,
+}
+
+/// One GPU over the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct GpuSummary {
+    /// Who told: `nvml`.
+    pub source: String,
+    /// The source's index of it.
+    pub index: u32,
+    /// Its UUID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Memory it has.
+    pub total_bytes: u64,
+    /// Memory in use at the first sample.
+    pub used_start_bytes: u64,
+    /// The most seen in use; a lower bound, since samples are points in time.
+    pub used_peak_bytes: u64,
+    /// Memory in use at the last sample.
+    pub used_end_bytes: u64,
+    /// Trend of memory in use (Theil–Sen).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth_bytes_per_s: Option<f64>,
+    /// Its 95 % interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth_ci95: Option<(f64, f64)>,
+    /// Samples taken.
+    pub samples: u64,
+    /// Why sampling stopped or had gaps, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// The engine's own figures.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct EngineSummary {
+    /// Which engine.
+    pub kind: String,
+    /// Largest share of its KV cache in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache_peak: Option<f64>,
+    /// Preemptions during the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preemptions: Option<u64>,
+}
+
+/// Answer quality, idle and under load.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct QualitySummary {}
+
+/// One step of a sweep.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Step {
+    /// The speed it ran at.
+    pub speed: f64,
+}
+
+/// One window of the run. Requests belong to the window of their intended send.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Window {
+    /// Start, in seconds since the run's.
+    pub t_s: f64,
+    /// Most requests open at once.
+    pub in_flight: u64,
+    /// Requests of the window that were sent.
+    pub sent: u64,
+    /// Of them, answered whole.
+    pub ok: u64,
+    /// Of them, failed.
+    pub failed: u64,
+    /// Median TTFT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_p50_ms: Option<f64>,
+    /// 99th percentile of TTFT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttft_p99_ms: Option<f64>,
+    /// Median E2E.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub e2e_p50_ms: Option<f64>,
+    /// 99th percentile of E2E.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub e2e_p99_ms: Option<f64>,
+    /// Latest send against its intended instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lateness_max_ms: Option<f64>,
+    /// Tokens of answers that ended in the window, a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens_per_s: Option<f64>,
+    /// GPU memory in use, over all GPUs; the most in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vram_used_bytes: Option<u64>,
+    /// Share of the engine's KV cache in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<f64>,
+}

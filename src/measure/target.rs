@@ -1,0 +1,317 @@
+use std::collections::BTreeMap;
+
+use super::comparison::PairedSample;
+use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
+use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
+use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
+use super::windows::Windows;
+use crate::replay::{RequestOutcome, SendResult};
+
+/// Which target is measured.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TargetIdentity {
+    /// Its name.
+    pub name: String,
+    /// Its base URL, without credentials.
+    pub url: String,
+    /// The model asked for.
+    pub model: Option<String>,
+}
+
+/// What one request must meet to count for goodput, in milliseconds; from the objectives.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct PerRequestBounds {
+    /// Bound on its TTFT.
+    pub ttft_ms: Option<f64>,
+    /// Bound on its TPOT.
+    pub tpot_ms: Option<f64>,
+    /// Bound on its E2E.
+    pub e2e_ms: Option<f64>,
+}
+
+impl PerRequestBounds {
+    fn any(&self) -> bool {
+        self.ttft_ms.is_some() || self.tpot_ms.is_some() || self.e2e_ms.is_some()
+    }
+
+    fn met_by(&self, outcome: &RequestOutcome) -> bool {
+        let within = |bound: Option<f64>, us: Option<u64>| match (bound, us) {
+            (None, _) => true,
+            (Some(bound), Some(us)) => milliseconds(us) <= bound,
+            (Some(_), None) => false,
+        };
+        let since = |moment: u64| moment.saturating_sub(outcome.intended_us);
+        let stream_only = |bound: Option<f64>| bound.filter(|_| outcome.stream);
+        let tpot = tpot_us(outcome);
+        within(stream_only(self.ttft_ms), outcome.first_token_us.map(since))
+            && within(stream_only(self.tpot_ms).filter(|_| tpot.is_some()), tpot)
+            && within(self.e2e_ms, Some(since(outcome.end_us)))
+    }
+}
+
+/// What to measure by.
+#[derive(Debug, Clone, Default)]
+pub struct MeasureOptions {
+    /// What a request must meet to count for goodput.
+    pub bounds: PerRequestBounds,
+    /// What a run must meet to be valid.
+    pub bar: FidelityBar,
+}
+
+/// Adds up one target's outcomes.
+#[derive(Debug)]
+pub struct TargetMeasure {
+    options: MeasureOptions,
+    latencies: Latencies,
+    fidelity: FidelityMeter,
+    windows: Windows,
+    requests: Requests,
+    good: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    any_input: bool,
+    any_output: bool,
+    first_us: Option<u64>,
+    last_us: u64,
+    simulated: bool,
+    sample: PairedSample,
+}
+
+impl TargetMeasure {
+    /// Nothing measured yet.
+    pub fn new(options: MeasureOptions) -> Self {
+        Self {
+            options,
+            latencies: Latencies::default(),
+            fidelity: FidelityMeter::default(),
+            windows: Windows::new(),
+            requests: Requests::default(),
+            good: 0,
+            input_tokens: 0,
+            output_tokens: 0,
+            any_input: false,
+            any_output: false,
+            first_us: None,
+            last_us: 0,
+            simulated: false,
+            sample: PairedSample::default(),
+        }
+    }
+
+    /// Adds one request.
+    pub fn record(&mut self, outcome: &RequestOutcome) {
+        self.latencies.record(outcome);
+        self.fidelity.record(outcome);
+        self.windows.record(outcome);
+        self.sample.record(outcome);
+        self.requests.planned += 1;
+        self.requests.sent += u64::from(outcome.sent_us.is_some());
+        match outcome.result {
+            SendResult::Ok => {
+                self.requests.ok += 1;
+                self.good += u64::from(self.options.bounds.met_by(outcome));
+                self.any_input |= outcome.prompt_tokens.is_some();
+                self.input_tokens += u64::from(outcome.prompt_tokens.unwrap_or(0));
+            }
+            SendResult::Failed(kind) => {
+                self.requests.failed += 1;
+                *self
+                    .requests
+                    .errors
+                    .entry(kind.name().to_owned())
+                    .or_default() += 1;
+            }
+            SendResult::Cancelled => self.requests.cancelled += 1,
+        }
+        self.any_output |= outcome.output_tokens.is_some();
+        self.output_tokens += u64::from(outcome.output_tokens.unwrap_or(0));
+        self.first_us = Some(
+            self.first_us
+                .map_or(outcome.intended_us, |first| first.min(outcome.intended_us)),
+        );
+        self.last_us = self.last_us.max(outcome.end_us);
+        self.simulated |= outcome.simulated;
+    }
+
+    /// The latencies so far.
+    pub fn latencies(&self) -> &Latencies {
+        &self.latencies
+    }
+
+    /// How late sends were so far.
+    pub fn lateness(&self) -> &Distribution {
+        &self.fidelity.lateness
+    }
+
+    /// Takes out the values kept for comparing this target with another, request by request.
+    pub fn take_sample(&mut self) -> PairedSample {
+        std::mem::take(&mut self.sample)
+    }
+
+    /// The figures. `vram(start_us, end_us)` is the most memory in use in a window of the run.
+    pub fn finish(
+        self,
+        identity: TargetIdentity,
+        evidence: GeneratorEvidence,
+        gpu: Vec<GpuSummary>,
+        vram: impl Fn(u64, u64) -> Option<u64>,
+    ) -> TargetSummary {
+        let span_s = milliseconds(self.last_us.saturating_sub(self.first_us.unwrap_or(0))) / 1000.0;
+        let per_s = |count: u64| {
+            if span_s > 0.0 {
+                float(count) / span_s
+            } else {
+                0.0
+            }
+        };
+        let judged = self.requests.planned - self.requests.cancelled;
+        let goodput = self.options.bounds.any().then(|| Goodput {
+            rate: if judged > 0 {
+                float(self.good) / float(judged)
+            } else {
+                0.0
+            },
+            requests_per_s: per_s(self.good),
+        });
+        let throughput = Throughput {
+            requests_per_s: per_s(self.requests.ok),
+            input_tokens_per_s: self.any_input.then(|| per_s(self.input_tokens)),
+            output_tokens_per_s: self.any_output.then(|| per_s(self.output_tokens)),
+        };
+        let ttft_p50 = self.latencies.ttft.quantile_ms(0.5);
+        TargetSummary {
+            name: identity.name,
+            url: identity.url,
+            model: identity.model,
+            simulated: self.simulated,
+            requests: self.requests,
+            latency: latency_summaries(&self.latencies),
+            throughput,
+            goodput,
+            fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
+            gpu,
+            engine: None,
+            quality: None,
+            steps: Vec::new(),
+            timeline: self.windows.finish(vram),
+        }
+    }
+}
+
+fn latency_summaries(latencies: &Latencies) -> BTreeMap<&'static str, LatencySummary> {
+    let named: [(&str, &Distribution); 7] = [
+        ("ttft_ms", &latencies.ttft),
+        ("itl_ms", &latencies.itl),
+        ("tpot_ms", &latencies.tpot),
+        ("e2e_ms", &latencies.e2e),
+        ("ttft_answer_ms", &latencies.ttft_answer),
+        ("ttft_from_send_ms", &latencies.ttft_from_send),
+        ("e2e_from_send_ms", &latencies.e2e_from_send),
+    ];
+    named
+        .into_iter()
+        .filter_map(|(name, latency)| Some((name, latency.summary()?)))
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
+#[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::replay::FailureKind;
+
+    /// A streamed request of ten tokens that took `took_us`, its first token after a fifth of that.
+    pub(crate) fn outcome(index: u64, intended_us: u64, took_us: u64) -> RequestOutcome {
+        let gap = took_us * 4 / 5 / 9;
+        RequestOutcome {
+            index,
+            intended_us,
+            sent_us: Some(intended_us + 50),
+            headers_us: Some(intended_us + took_us / 10),
+            first_token_us: Some(intended_us + took_us / 5),
+            first_answer_us: Some(intended_us + took_us / 5),
+            last_token_us: Some(intended_us + took_us / 5 + 9 * gap),
+            end_us: intended_us + took_us,
+            stream: true,
+            result: SendResult::Ok,
+            status: Some(200),
+            recorded_prompt_tokens: Some(100),
+            prompt_tokens: Some(100),
+            recorded_output_tokens: Some(10),
+            output_tokens: Some(10),
+            planned_shared_tokens: 50,
+            cached_tokens: None,
+            token_events: 10,
+            gaps_us: vec![u32::try_from(gap).unwrap(); 9],
+            simulated: false,
+        }
+    }
+
+    #[test]
+    fn latencies_count_from_the_intended_send() {
+        let mut measure = TargetMeasure::new(MeasureOptions::default());
+        for i in 0..100 {
+            let mut late = outcome(i, i * 10_000, 100_000);
+            late.sent_us = Some(late.intended_us + 15_000);
+            measure.record(&late);
+        }
+        let summary = measure.finish(
+            TargetIdentity::default(),
+            GeneratorEvidence::default(),
+            Vec::new(),
+            |_, _| None,
+        );
+        let p50 = |name| summary.latency[name].p50.unwrap();
+        assert!((p50("ttft_ms") - 20.0).abs() < 0.1);
+        assert!((p50("ttft_from_send_ms") - 5.0).abs() < 0.1);
+        assert!((p50("e2e_ms") - 100.0).abs() < 0.2);
+        assert!((p50("tpot_ms") - 8.888).abs() < 0.02);
+        assert_eq!(summary.latency["itl_ms"].count, 900);
+        assert!((summary.throughput.requests_per_s - 100.0 / 1.09).abs() < 0.1);
+        assert_eq!(
+            summary.throughput.output_tokens_per_s.map(f64::round),
+            Some((1000.0_f64 / 1.09).round())
+        );
+    }
+
+    #[test]
+    fn goodput_counts_failures_as_misses_and_leaves_cancels_out() {
+        let bounds = PerRequestBounds {
+            ttft_ms: Some(25.0),
+            ..PerRequestBounds::default()
+        };
+        let mut measure = TargetMeasure::new(MeasureOptions {
+            bounds,
+            ..MeasureOptions::default()
+        });
+        measure.record(&outcome(0, 0, 100_000));
+        measure.record(&outcome(1, 0, 200_000));
+        let mut failed = outcome(2, 0, 100_000);
+        failed.result = SendResult::Failed(FailureKind::RateLimited);
+        measure.record(&failed);
+        let mut cancelled = outcome(3, 0, 100_000);
+        cancelled.result = SendResult::Cancelled;
+        measure.record(&cancelled);
+        let summary = measure.finish(
+            TargetIdentity::default(),
+            GeneratorEvidence::default(),
+            Vec::new(),
+            |_, _| None,
+        );
+        assert!((summary.goodput.unwrap().rate - 1.0 / 3.0).abs() < 1e-9);
+        assert_eq!(summary.requests.errors["rate_limited"], 1);
+        assert_eq!(
+            (summary.requests.planned, summary.requests.cancelled),
+            (4, 1)
+        );
+    }
+}

@@ -1,0 +1,220 @@
+use super::latency::Distribution;
+use super::summary::Window;
+use crate::replay::{RequestOutcome, SendResult};
+
+/// The run over time, in windows of equal length. When a run outgrows [`MOST`] windows, neighbours are joined and the windows
+/// are twice as long: memory is bounded whatever the run's length, and a histogram joins losslessly.
+#[derive(Debug)]
+pub(super) struct Windows {
+    width_us: u64,
+    windows: Vec<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    sent: u64,
+    ok: u64,
+    failed: u64,
+    output_tokens: u64,
+    any_output: bool,
+    lateness_us: Option<u64>,
+    ttft: Option<Box<Distribution>>,
+    e2e: Option<Box<Distribution>>,
+    /// Requests that opened and closed here; how many are open follows by adding up.
+    opened: u64,
+    closed: u64,
+}
+
+impl Windows {
+    pub(super) fn new() -> Self {
+        Self {
+            width_us: 1_000_000,
+            windows: Vec::new(),
+        }
+    }
+
+    pub(super) fn record(&mut self, outcome: &RequestOutcome) {
+        let start = self.index(outcome.intended_us);
+        if let Some(window) = self.windows.get_mut(start) {
+            window.note(outcome);
+        }
+        if let Some(sent) = outcome.sent_us {
+            // `index` may join windows, so each is looked up anew.
+            let opened = self.index(sent);
+            if let Some(window) = self.windows.get_mut(opened) {
+                window.opened += 1;
+            }
+            let closed = self.index(outcome.end_us);
+            if let Some(window) = self.windows.get_mut(closed) {
+                window.closed += 1;
+                if let Some(tokens) = outcome.output_tokens {
+                    window.output_tokens += u64::from(tokens);
+                    window.any_output = true;
+                }
+            }
+        }
+    }
+
+    /// The windows, with the memory in use of `vram(start_us, end_us)`.
+    pub(super) fn finish(self, vram: impl Fn(u64, u64) -> Option<u64>) -> Vec<Window> {
+        let width_us = self.width_us;
+        let mut open = 0_u64;
+        let mut start_us = 0;
+        let mut windows = Vec::with_capacity(self.windows.len());
+        for window in self.windows {
+            // All that opened here may have been open at once: an upper bound, exact where answers outlast the window.
+            let most = open + window.opened;
+            open = most.saturating_sub(window.closed);
+            let quantile =
+                |latency: &Option<Box<Distribution>>, q| latency.as_ref()?.quantile_ms(q);
+            windows.push(Window {
+                t_s: seconds(start_us),
+                in_flight: most,
+                sent: window.sent,
+                ok: window.ok,
+                failed: window.failed,
+                ttft_p50_ms: quantile(&window.ttft, 0.5),
+                ttft_p99_ms: quantile(&window.ttft, 0.99),
+                e2e_p50_ms: quantile(&window.e2e, 0.5),
+                e2e_p99_ms: quantile(&window.e2e, 0.99),
+                lateness_max_ms: window.lateness_us.map(|us| seconds(us) * 1000.0),
+                output_tokens_per_s: window
+                    .any_output
+                    .then(|| tokens(window.output_tokens) / seconds(width_us)),
+                vram_used_bytes: vram(start_us, start_us + width_us),
+                kv_cache: None,
+            });
+            start_us += width_us;
+        }
+        windows
+    }
+
+    fn index(&mut self, us: u64) -> usize {
+        loop {
+            let index = usize::try_from(us / self.width_us).unwrap_or(usize::MAX);
+            if index < MOST {
+                if index >= self.windows.len() {
+                    self.windows.resize_with(index + 1, Open::default);
+                }
+                return index;
+            }
+            self.join();
+        }
+    }
+
+    fn join(&mut self) {
+        self.width_us *= 2;
+        let mut joined = Vec::with_capacity(MOST / 2 + 1);
+        let mut windows = std::mem::take(&mut self.windows).into_iter();
+        while let Some(mut first) = windows.next() {
+            if let Some(second) = windows.next() {
+                first.join(second);
+            }
+            joined.push(first);
+        }
+        self.windows = joined;
+    }
+}
+
+impl Open {
+    fn note(&mut self, outcome: &RequestOutcome) {
+        if let Some(sent) = outcome.sent_us {
+            self.sent += 1;
+            let late = sent.saturating_sub(outcome.intended_us);
+            self.lateness_us = Some(self.lateness_us.map_or(late, |most| most.max(late)));
+        }
+        let e2e = self
+            .e2e
+            .get_or_insert_with(|| Box::new(Distribution::coarse()));
+        match outcome.result {
+            SendResult::Ok => {
+                self.ok += 1;
+                e2e.record(outcome.end_us.saturating_sub(outcome.intended_us));
+            }
+            SendResult::Failed(_) => {
+                self.failed += 1;
+                e2e.miss();
+            }
+            SendResult::Cancelled => {}
+        }
+        if outcome.stream {
+            let ttft = self
+                .ttft
+                .get_or_insert_with(|| Box::new(Distribution::coarse()));
+            match (outcome.first_token_us, outcome.result) {
+                (_, SendResult::Failed(_)) => ttft.miss(),
+                (Some(first), _) => ttft.record(first.saturating_sub(outcome.intended_us)),
+                (None, _) => {}
+            }
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.output_tokens += other.output_tokens;
+        self.any_output |= other.any_output;
+        self.lateness_us = self.lateness_us.max(other.lateness_us);
+        self.opened += other.opened;
+        self.closed += other.closed;
+        join(&mut self.ttft, other.ttft);
+        join(&mut self.e2e, other.e2e);
+    }
+}
+
+fn join(into: &mut Option<Box<Distribution>>, from: Option<Box<Distribution>>) {
+    match (into.as_mut(), from) {
+        (Some(into), Some(from)) => into.add(&from),
+        (None, from) => *into = from,
+        (Some(_), None) => {}
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53")]
+fn tokens(count: u64) -> f64 {
+    count as f64
+}
+
+/// Windows at most; a chart has no more pixels than this to show them.
+const MOST: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::target::tests::outcome;
+
+    #[test]
+    fn a_long_run_is_told_in_a_bounded_number_of_windows() {
+        let mut windows = Windows::new();
+        for i in 0..5000_u64 {
+            windows.record(&outcome(i, i * 1_000_000, 300_000));
+        }
+        assert_eq!(windows.width_us, 16_000_000);
+        let told = windows.finish(|_, _| None);
+        assert!(told.len() <= MOST);
+        assert_eq!(told.iter().map(|window| window.sent).sum::<u64>(), 5000);
+        assert_eq!(told.iter().map(|window| window.ok).sum::<u64>(), 5000);
+        assert!(told.iter().all(|window| window.in_flight <= 17));
+    }
+
+    #[test]
+    fn requests_that_last_are_in_flight_all_along() {
+        let mut windows = Windows::new();
+        windows.record(&outcome(0, 500_000, 3_000_000));
+        windows.record(&outcome(1, 2_100_000, 100_000));
+        let told = windows.finish(|start, _| Some(start));
+        assert_eq!(
+            told.iter()
+                .map(|window| window.in_flight)
+                .collect::<Vec<_>>(),
+            [1, 1, 2, 1]
+        );
+        assert_eq!(told[2].vram_used_bytes, Some(2_000_000));
+    }
+}

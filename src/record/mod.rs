@@ -1,0 +1,41 @@
+//! The recorder: a transparent HTTP proxy whose traffic path is watched by a tap.
+//!
+//! ```text
+//! client ─▶ listen ─▶ lane ─▶ forward ─▶ link ─▶ upstream      traffic: no parsing, no locks, no waiting for the recorder
+//!                              │ tap: moments, references to body bytes
+//!                              ▼
+//!                           capture (bounded, may drop, counts it)
+//!                              ▼
+//!            observe ─▶ anonymise ─▶ write ─▶ trace file        two threads of their own
+//! ```
+//!
+//! Each lane is a thread with its own runtime and its own idle upstream connections; one task owns a client's connection
+//! and, while an exchange lasts, the upstream connection that serves it. Whatever happens behind the tap (a full queue, a
+//! full disk, a panic in a dialect) costs recordings, which are counted, and never an exchange.
+
+mod accounts;
+mod admin;
+mod alarm;
+mod answer;
+mod capture;
+mod forward;
+mod headers;
+mod lane;
+mod link;
+mod listen;
+mod metrics;
+mod observe;
+mod options;
+mod recorder;
+mod relay;
+mod signals;
+mod tap;
+mod tls;
+mod upload;
+mod upstream;
+mod write;
+
+pub use accounts::{DropReason, Summary};
+pub use options::{ListenAddr, Options, RecordError, TraceOptions};
+pub use recorder::{Recorder, run};
+pub use upstream::{UpstreamUrl, UpstreamUrlError};

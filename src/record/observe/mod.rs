@@ -1,0 +1,276 @@
+//! The observer's thread: takes parcels off the capture queue, puts exchanges together again, has their bodies read by their
+//! dialect, updates the metrics, lets each through the gate and hands it to the trace writer.
+//!
+//! It wakes by itself, every 1 to 50 ms, so that the traffic path never has to wake it. It runs a little below the traffic
+//! threads' priority.
+
+mod assembly;
+mod reading;
+
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+use siphasher::sip::SipHasher13;
+
+use super::accounts::{Accounts, DropReason};
+use super::capture::{Capture, Ledger, Parcel, Share};
+use super::metrics::Metrics;
+use super::options::TraceOptions;
+use super::write::{Order, WriterState};
+use crate::anonymise::{Anonymiser, ChainKey};
+use crate::shape::TraceTime;
+pub(super) use assembly::Finished;
+
+use assembly::Assembly;
+
+/// What the observer is made of.
+pub(super) struct ObserverParts {
+    pub(super) capture: Arc<Capture>,
+    pub(super) metrics: Metrics,
+    pub(super) options: TraceOptions,
+    pub(super) orders: Sender<Order>,
+    pub(super) writer: Arc<WriterState>,
+    /// The gate of the file that the writer has already begun.
+    pub(super) gate: Anonymiser,
+    /// The trace's time zero.
+    pub(super) epoch: Instant,
+}
+
+/// The running observer.
+pub(super) struct ObserverHandle {
+    thread: JoinHandle<()>,
+    finish: Arc<AtomicBool>,
+}
+
+impl ObserverHandle {
+    /// Lets it take what is queued, then waits for its end. Nothing may be handed over any more.
+    pub(super) fn finish(self) {
+        self.finish.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the observer ended in a panic");
+        }
+    }
+}
+
+/// Starts the observer.
+pub(super) fn start(parts: ObserverParts) -> std::io::Result<ObserverHandle> {
+    let finish = Arc::new(AtomicBool::new(false));
+    let finishing = Arc::clone(&finish);
+    let thread = std::thread::Builder::new()
+        .name(reading::OBSERVER_THREAD.to_owned())
+        .spawn(move || {
+            reading::hide_panic_messages();
+            // Not fatal where it is not allowed.
+            let _ = rustix::process::nice(NICE);
+            Observer::new(parts).run(&finishing);
+        })?;
+    Ok(ObserverHandle { thread, finish })
+}
+
+/// Traffic comes first where cores are short.
+const NICE: i32 = 5;
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How long after a write error the next file is tried.
+const RETRY: Duration = Duration::from_secs(3);
+
+struct Observer {
+    capture: Arc<Capture>,
+    accounts: Arc<Accounts>,
+    metrics: Metrics,
+    options: TraceOptions,
+    orders: Sender<Order>,
+    writer: Arc<WriterState>,
+    open: HashMap<u64, Assembly>,
+    /// The current file's gate, none while the disk refuses.
+    gate: Option<Anonymiser>,
+    /// The latest gate's key.
+    key: ChainKey,
+    retry_at: Instant,
+    generation: u64,
+    sampling: [u8; 16],
+    settled: u64,
+    epoch: Instant,
+}
+
+impl Observer {
+    fn new(parts: ObserverParts) -> Self {
+        let now = Instant::now();
+        let mut sampling = [0; 16];
+        // Without randomness the choice is still even, only the same in every run.
+        let _ = getrandom::fill(&mut sampling);
+        Self {
+            accounts: Arc::clone(&parts.capture.accounts),
+            capture: parts.capture,
+            metrics: parts.metrics,
+            options: parts.options,
+            orders: parts.orders,
+            writer: parts.writer,
+            open: HashMap::new(),
+            key: parts.gate.key().clone(),
+            gate: Some(parts.gate),
+            retry_at: now,
+            generation: WriterState::FIRST,
+            sampling,
+            settled: 0,
+            epoch: parts.epoch,
+        }
+    }
+
+    fn run(mut self, finish: &AtomicBool) {
+        let mut nap = SHORTEST_NAP;
+        let mut tidied = Instant::now();
+        loop {
+            // Read before the queue is emptied: what was handed over before the flag was set is then seen.
+            let last_round = finish.load(Ordering::Acquire);
+            let mut taken = 0_u32;
+            while let Some(parcel) = self.capture.next() {
+                self.take(parcel);
+                taken += 1;
+                if taken.is_multiple_of(1024) && tidied.elapsed() >= HOUSEKEEPING {
+                    break;
+                }
+            }
+            if taken == 0 && last_round {
+                return;
+            }
+            if tidied.elapsed() >= HOUSEKEEPING {
+                self.tidy();
+                tidied = Instant::now();
+            }
+            if taken == 0 {
+                std::thread::park_timeout(nap);
+                nap = (nap * 2).min(LONGEST_NAP);
+            } else {
+                nap = SHORTEST_NAP;
+                if taken < 64 {
+                    std::thread::park_timeout(nap);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, mut parcel: Box<Parcel>) {
+        let whole = parcel.opening.is_some() && parcel.closing.is_some();
+        let mut assembly = if whole {
+            Assembly::default()
+        } else {
+            match self.open.remove(&parcel.id) {
+                Some(assembly) => assembly,
+                None if parcel.opening.is_some() => Assembly::default(),
+                // The rest of an exchange whose beginning was lost.
+                None => return self.capture.recycle(parcel),
+            }
+        };
+        assembly.take(&mut parcel, &self.key, self.capture.max_body);
+        if parcel.closing.is_some() {
+            let arrived = parcel.arrived;
+            self.capture.recycle(parcel);
+            let at_us = arrived.saturating_duration_since(self.epoch).as_micros();
+            let at = TraceTime::from_us(u64::try_from(at_us).unwrap_or(u64::MAX));
+            self.settle(assembly.finish(at));
+        } else {
+            self.open.insert(parcel.id, assembly);
+            self.capture.recycle(parcel);
+        }
+    }
+
+    fn settle(&mut self, finished: Finished) {
+        if finished.probe {
+            return self.accounts.drop_one(DropReason::Probe);
+        }
+        self.metrics.observe(&finished);
+        if !self.chosen() {
+            return self.accounts.sample_out();
+        }
+        self.mind_the_writer();
+        let Some(gate) = &mut self.gate else {
+            return self.accounts.drop_one(DropReason::WriteError);
+        };
+        // This thread is the only one that sends: not full now means that the order below finds room.
+        if self.orders.is_full() {
+            return self.accounts.drop_one(DropReason::WriterBehind);
+        }
+        let Finished {
+            sighting,
+            simulated,
+            ..
+        } = finished;
+        let recordable = gate.admit(sighting);
+        let shape = recordable.exchange();
+        let bytes = size_of_val(shape)
+            + size_of_val(&*shape.request.blocks)
+            + size_of_val(&*shape.request.messages);
+        let Some(charge) = Ledger::charge(&self.capture.ledger, bytes as u64, Share::All) else {
+            return self.accounts.drop_one(DropReason::Memory);
+        };
+        let order = Order::Keep {
+            generation: self.generation,
+            recordable: Box::new(recordable),
+            charge,
+        };
+        match self.orders.try_send(order) {
+            Ok(()) if simulated => self.accounts.simulate(),
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.accounts.drop_one(DropReason::WriterBehind),
+            Err(TrySendError::Disconnected(_)) => self.accounts.drop_one(DropReason::WriteError),
+        }
+    }
+
+    /// Sampling: a keyed hash of the exchange's number against the rate.
+    fn chosen(&mut self) -> bool {
+        self.settled += 1;
+        if self.options.sample >= 1.0 {
+            return true;
+        }
+        let mut hasher = SipHasher13::new_with_key(&self.sampling);
+        hasher.write_u64(self.settled);
+        // The top 53 bits are a fraction that a float holds exactly.
+        #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
+        let fraction = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
+        fraction < self.options.sample
+    }
+
+    /// Gives the file up when the writer has, and begins the next when it is time.
+    fn mind_the_writer(&mut self) {
+        if self.gate.is_some() && self.writer.broken() == self.generation {
+            self.gate = None;
+            self.retry_at = Instant::now() + RETRY;
+        }
+        if self.gate.is_none() && Instant::now() >= self.retry_at {
+            self.begin_file();
+        }
+    }
+
+    fn tidy(&mut self) {
+        // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
+        self.open.retain(|_, assembly| !assembly.is_orphaned());
+        self.mind_the_writer();
+        if self.gate.is_some() && self.writer.full() == self.generation {
+            self.begin_file();
+        }
+    }
+
+    /// The next file, with a gate and a key of its own. Prompts of exchanges in flight were read with the key before; their
+    /// chains hold together in the new file but share nothing with later ones.
+    fn begin_file(&mut self) {
+        let Ok(gate) = Anonymiser::new(self.options.policy.clone()) else {
+            return;
+        };
+        let order = Order::Begin {
+            generation: self.generation + 1,
+        };
+        if self.orders.try_send(order).is_ok() {
+            self.generation += 1;
+            self.key = gate.key().clone();
+            self.gate = Some(gate);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// How far the recorder is on its way out; every part holds one.
+#[derive(Debug, Clone)]
+pub(super) struct Stop(watch::Receiver<Phase>);
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Running,
+    /// No new clients; exchanges in flight may finish until then.
+    Draining(Instant),
+    /// Everything is closed.
+    Ended,
+}
+
+/// The other end of [`Stop`].
+#[derive(Debug)]
+pub(super) struct Stopper(watch::Sender<Phase>);
+
+impl Stopper {
+    pub(super) fn new() -> (Self, Stop) {
+        let (sender, receiver) = watch::channel(Phase::Running);
+        (Self(sender), Stop(receiver))
+    }
+
+    pub(super) fn drain(&self, within: Duration) {
+        let deadline = super::link::later(Instant::now(), within);
+        self.0.send_replace(Phase::Draining(deadline));
+    }
+
+    pub(super) fn end(&self) {
+        self.0.send_replace(Phase::Ended);
+    }
+}
+
+impl Stop {
+    pub(super) fn is_draining(&self) -> bool {
+        !matches!(*self.0.borrow(), Phase::Running)
+    }
+
+    /// Waits for the drain's beginning.
+    pub(super) async fn draining(mut self) {
+        // An error means that the recorder is gone, which is as good as an end.
+        let _ = self
+            .0
+            .wait_for(|phase| !matches!(phase, Phase::Running))
+            .await;
+    }
+
+    /// Waits for the drain's deadline.
+    pub(super) async fn deadline(mut self) {
+        let deadline = match self
+            .0
+            .wait_for(|phase| !matches!(phase, Phase::Running))
+            .await
+        {
+            Ok(phase) => match *phase {
+                Phase::Draining(deadline) => deadline,
+                Phase::Running | Phase::Ended => return,
+            },
+            Err(_) => return,
+        };
+        tokio::time::sleep_until(tokio::time::Instant::from_std(deadline)).await;
+    }
+
+    /// Waits for the end.
+    pub(super) async fn ended(mut self) {
+        let _ = self.0.wait_for(|phase| matches!(phase, Phase::Ended)).await;
+    }
+}
+
+/// Watches for SIGTERM and SIGINT from now on: the first is sent to the channel, the second ends the process.
+pub(super) fn watch_signals() -> std::io::Result<crossbeam_channel::Receiver<()>> {
+    let (first, receiver) = crossbeam_channel::bounded(1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut terminate, mut interrupt) = {
+        let _entered = runtime.enter();
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        )
+    };
+    std::thread::Builder::new()
+        .name("reenact-signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                    if first.try_send(()).is_err() {
+                        tracing::warn!("second signal: leaving at once");
+                        std::process::exit(1);
+                    }
+                }
+            });
+        })?;
+    Ok(receiver)
+}

@@ -1,0 +1,194 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Request;
+
+use super::CalibrateOptions;
+use super::error::{Problem, TargetError};
+use crate::dialect::{Draft, OutputLength, synthesise};
+use crate::replay::client::{Connector, Envelope, Lane, Pool, exchange, fetch};
+use crate::replay::pace::RunClock;
+use crate::replay::prompt::{Cache, Salt, plain_words};
+use crate::replay::synthesise::Prepared;
+use crate::replay::target::Target;
+use crate::replay::{FailureKind, RequestOutcome, SendResult};
+use crate::shape::{Endpoint, RequestParams, Role, ToolsShape};
+
+/// Sends probes, one after another.
+pub(super) struct Prober<'a> {
+    target: &'a Target,
+    options: &'a CalibrateOptions,
+    lane: Lane,
+    envelope: Envelope,
+    pub(super) model: String,
+    pub(super) sent: u32,
+    pub(super) simulated: bool,
+    pub(super) connect_us: u64,
+}
+
+/// A prompt of so many words in each message.
+#[derive(Clone)]
+pub(super) struct Question {
+    pub(super) endpoint: Endpoint,
+    pub(super) messages: Vec<(Role, u64)>,
+    pub(super) tools: ToolsShape,
+    pub(super) output: OutputLength,
+}
+
+/// What the target told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answer {
+    pub(super) prompt_tokens: Option<u32>,
+    pub(super) output_tokens: Option<u32>,
+}
+
+impl<'a> Prober<'a> {
+    pub(super) async fn new(
+        target: &'a Target,
+        options: &'a CalibrateOptions,
+    ) -> Result<Self, TargetError> {
+        let unreachable = |error| TargetError::unreachable(target, &error);
+        let connector = Connector::new(target, options.connect_timeout).map_err(unreachable)?;
+        let start = Instant::now();
+        let clock = RunClock::starting_at(start);
+        let connection = connector.connect(clock).await.map_err(unreachable)?;
+        let connect_us = clock.now_us();
+        let pool = Arc::new(Pool::new(connector, clock));
+        pool.put(connection);
+        Ok(Self {
+            target,
+            options,
+            lane: Lane {
+                pool,
+                clock,
+                idle: options.probe_timeout,
+            },
+            envelope: Envelope::for_probes(target),
+            model: String::new(),
+            sent: 0,
+            simulated: false,
+            connect_us,
+        })
+    }
+
+    /// The first model that the target names.
+    pub(super) async fn first_model(&mut self) -> Result<String, TargetError> {
+        let path = Endpoint::Models.path();
+        let answer = fetch(&self.lane, self.envelope.get(Endpoint::Models))
+            .await
+            .map_err(|kind| self.failed(path, kind))?;
+        if answer.status != 200 {
+            let problem = match answer.status {
+                404 | 405 | 501 => Problem::NoModel,
+                status => Problem::Refused { path, status },
+            };
+            return Err(TargetError::new(self.target, problem));
+        }
+        self.simulated |= answer.simulated;
+        serde_json::from_slice::<serde_json::Value>(&answer.body)
+            .ok()
+            .and_then(|body| Some(body.get("data")?.get(0)?.get("id")?.as_str()?.to_owned()))
+            .ok_or_else(|| TargetError::new(self.target, Problem::NoModel))
+    }
+
+    /// Asks; a refusal is an error.
+    pub(super) async fn must(&mut self, question: &Question) -> Result<Answer, TargetError> {
+        let path = question.endpoint.path();
+        let outcome = self.ask(question).await;
+        match (outcome.result, outcome.status) {
+            (SendResult::Ok, _) => Ok(answer(&outcome)),
+            (SendResult::Failed(FailureKind::Truncated), Some(200)) => {
+                Err(TargetError::new(self.target, Problem::Foreign { path }))
+            }
+            (_, Some(status)) if status != 200 => Err(TargetError::new(
+                self.target,
+                Problem::Refused { path, status },
+            )),
+            (SendResult::Failed(kind), _) => Err(self.failed(path, kind)),
+            (SendResult::Cancelled, _) => Err(self.failed(path, FailureKind::Reset)),
+        }
+    }
+
+    /// Asks; a refusal is an answer that tells nothing.
+    pub(super) async fn may(&mut self, question: &Question) -> Result<Answer, TargetError> {
+        let outcome = self.ask(question).await;
+        match outcome.result {
+            SendResult::Ok => Ok(answer(&outcome)),
+            _ if outcome.status.is_some() => Ok(Answer::default()),
+            SendResult::Failed(kind) => Err(self.failed(question.endpoint.path(), kind)),
+            SendResult::Cancelled => Ok(Answer::default()),
+        }
+    }
+
+    async fn ask(&mut self, question: &Question) -> RequestOutcome {
+        let salt = Salt::new(self.options.seed, Cache::Fresh, PROBES);
+        let messages: Vec<(Role, String)> = question
+            .messages
+            .iter()
+            .zip(0_u64..)
+            .map(|(&(role, words), part)| {
+                let index = u64::from(self.sent) * 16 + part;
+                (role, plain_words(salt, index, words))
+            })
+            .collect();
+        let params = RequestParams {
+            n: 1,
+            ..RequestParams::default()
+        };
+        let wire = synthesise(&Draft {
+            endpoint: question.endpoint,
+            model: &self.model,
+            messages: &messages,
+            tools: question.tools,
+            params,
+            output: question.output,
+            // Only the probe for forced lengths asks for one; whether it helps is what it finds out.
+            engine_extras: true,
+        });
+        let request: Request<Bytes> = self.envelope.post(question.endpoint, wire);
+        let outcome = exchange(
+            &self.lane,
+            Prepared {
+                index: u64::from(self.sent),
+                intended_us: self.lane.clock.now_us(),
+                endpoint: question.endpoint,
+                stream: params.stream,
+                request,
+                cancel: None,
+                recorded_prompt_tokens: None,
+                recorded_output_tokens: None,
+                planned_shared_tokens: 0,
+            },
+        )
+        .await;
+        self.sent += 1;
+        self.simulated |= outcome.simulated;
+        outcome
+    }
+
+    fn failed(&self, path: &'static str, kind: FailureKind) -> TargetError {
+        let problem = match kind {
+            FailureKind::Timeout => Problem::Silent {
+                path,
+                after: self.options.probe_timeout,
+            },
+            FailureKind::NotHttp => Problem::NotHttp,
+            FailureKind::Connect | FailureKind::Tls => {
+                Problem::Unreachable("no further connection".to_owned())
+            }
+            _ => Problem::Reset(path),
+        };
+        TargetError::new(self.target, problem)
+    }
+}
+
+/// The run number of probes, which no run of a replay has.
+const PROBES: u64 = u64::MAX - 1;
+
+fn answer(outcome: &RequestOutcome) -> Answer {
+    Answer {
+        prompt_tokens: outcome.prompt_tokens,
+        output_tokens: outcome.output_tokens,
+    }
+}

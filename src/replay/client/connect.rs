@@ -1,0 +1,278 @@
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::stamped::{Stamped, Stamps};
+use super::traffic::Traffic;
+use crate::replay::FailureKind;
+use crate::replay::pace::RunClock;
+use crate::replay::target::Target;
+
+/// Opens connections to one target. The name is resolved once, so that no send waits for it.
+#[derive(Clone)]
+pub(in crate::replay) struct Connector {
+    addresses: Arc<[SocketAddr]>,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    timeout: Duration,
+    traffic: Traffic,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::replay) enum ConnectError {
+    #[error("its name does not resolve: {0}")]
+    Resolve(io::Error),
+    #[error("no connection: {0}")]
+    Connect(io::Error),
+    #[error("no connection within {0:?}")]
+    Timeout(Duration),
+    #[error("TLS failed: {0}")]
+    Tls(io::Error),
+    #[error("the certificate authorities cannot be read: {0}")]
+    Roots(String),
+}
+
+impl ConnectError {
+    pub(in crate::replay) fn kind(&self) -> FailureKind {
+        match self {
+            Self::Resolve(_) | Self::Connect(_) | Self::Roots(_) => FailureKind::Connect,
+            Self::Timeout(_) => FailureKind::Timeout,
+            Self::Tls(_) => FailureKind::Tls,
+        }
+    }
+
+    /// Whether this machine ran out of something (ports, descriptors, memory), which is not the target's fault.
+    pub(in crate::replay) fn is_local(&self) -> bool {
+        let (Self::Connect(error) | Self::Resolve(error)) = self else {
+            return false;
+        };
+        error.kind() == io::ErrorKind::AddrNotAvailable
+            || error
+                .raw_os_error()
+                .is_some_and(|code| LOCAL.iter().any(|errno| errno.raw_os_error() == code))
+    }
+}
+
+const LOCAL: [rustix::io::Errno; 4] = [
+    rustix::io::Errno::MFILE,
+    rustix::io::Errno::NFILE,
+    rustix::io::Errno::NOBUFS,
+    rustix::io::Errno::NOMEM,
+];
+
+/// One open connection.
+pub(in crate::replay) struct Connection {
+    pub(in crate::replay) sender: SendRequest<Full<Bytes>>,
+    pub(super) stamps: Arc<Stamps>,
+    /// Whether an exchange went over it already.
+    pub(super) used: bool,
+}
+
+impl Connector {
+    /// Resolves the target's name and reads what TLS needs. Blocks.
+    ///
+    /// # Errors
+    /// When the name does not resolve, or the certificate authorities cannot be read.
+    pub(in crate::replay) fn new(target: &Target, timeout: Duration) -> Result<Self, ConnectError> {
+        let url = &target.url;
+        let tls = if url.is_tls() {
+            let name = ServerName::try_from(url.host().to_owned())
+                .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+            Some((tls_connector(target)?, name))
+        } else {
+            None
+        };
+        let addresses: Vec<SocketAddr> = (url.host(), url.port())
+            .to_socket_addrs()
+            .map_err(ConnectError::Resolve)?
+            .collect();
+        Ok(Self {
+            addresses: addresses.into(),
+            tls,
+            timeout,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// What its connections came to so far.
+    pub(in crate::replay) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Opens a connection; its driver runs as a task of its own.
+    ///
+    /// # Errors
+    /// When there is none to be had in time.
+    pub(in crate::replay) async fn connect(
+        &self,
+        clock: RunClock,
+    ) -> Result<Connection, ConnectError> {
+        let opened = tokio::time::timeout(self.timeout, self.open(clock))
+            .await
+            .unwrap_or(Err(ConnectError::Timeout(self.timeout)));
+        if opened.as_ref().is_err_and(ConnectError::is_local) {
+            self.traffic.local_errors.fetch_add(1, Ordering::Relaxed);
+        }
+        opened
+    }
+
+    async fn open(&self, clock: RunClock) -> Result<Connection, ConnectError> {
+        let tcp = self.tcp().await.map_err(ConnectError::Connect)?;
+        tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
+        let stamps = Stamps::new(clock);
+        let tcp = Stamped {
+            inner: tcp,
+            stamps: Arc::clone(&stamps),
+        };
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some((connector, name)) => Stream::Tls(Box::new(
+                connector
+                    .connect(name.clone(), tcp)
+                    .await
+                    .map_err(ConnectError::Tls)?,
+            )),
+        };
+        let (sender, driver) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| ConnectError::Connect(io::Error::other(error)))?;
+        let open = self.traffic.open_one();
+        // An error of the connection reaches whoever waits on it through the request.
+        tokio::spawn(async move {
+            let _ = driver.await;
+            drop(open);
+        });
+        Ok(Connection {
+            sender,
+            stamps,
+            used: false,
+        })
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for &address in self.addresses.iter() {
+            match TcpStream::connect(address).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn tls_connector(target: &Target) -> Result<TlsConnector, ConnectError> {
+    let mut roots = rustls::RootCertStore::empty();
+    match &target.ca {
+        Some(path) => {
+            let unreadable =
+                |error: String| ConnectError::Roots(format!("{}: {error}", path.display()));
+            let certificates = CertificateDer::pem_file_iter(path)
+                .map_err(|error| unreadable(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| unreadable(error.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(unreadable("it holds no certificate".to_owned()));
+            }
+        }
+        None => {
+            let native = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(native.certs);
+            if roots.is_empty() {
+                let text = "the system has none; give a PEM file".to_owned();
+                return Err(ConnectError::Roots(text));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ConnectError::Roots(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A connection with or without TLS.
+enum Stream {
+    Plain(Stamped),
+    Tls(Box<TlsStream<Stamped>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

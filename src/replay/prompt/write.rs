@@ -1,0 +1,499 @@
+use crate::shape::{
+    BlockSpec, BlockUnit, Endpoint, Exchange, MessageShape, RequestShape, Role, ShapeStatus,
+    TokenSource,
+};
+
+use super::costs::TokenCosts;
+use super::dice::{Dice, Salt, Subject};
+use super::fill::{fill, fitting};
+use super::layout::{Layout, Piece, cut};
+use super::ledger::{Entry, Ledger};
+use super::spread::{Share, spread};
+use super::tokens;
+
+/// Writes the prompts of one run, in the order of its plan. Holds the [`Ledger`] of blocks and nothing else that grows.
+pub(in crate::replay) struct Prompter {
+    salt: Salt,
+    spec: Option<BlockSpec>,
+    ledger: Ledger,
+    /// Bytes and tokens of prompts whose both are known, for those whose tokens are not.
+    known_bytes: u64,
+    known_tokens: u64,
+}
+
+/// A prompt to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::replay) struct Prompt {
+    pub(in crate::replay) messages: Vec<(Role, String)>,
+    /// Tokens that it repeats from earlier prompts of this run, as an infinite prefix cache would find them.
+    pub(in crate::replay) shared_tokens: u32,
+    /// The recorded prompt was larger than a replay writes, and was cut.
+    pub(in crate::replay) cut: bool,
+}
+
+/// A damaged or hostile trace can ask for any length; beyond these a prompt is cut.
+const MOST_BYTES: u64 = 32 << 20;
+const MOST_TOKENS: u32 = 4 << 20;
+/// Bytes of English per token, where a trace does not tell.
+const EVERYDAY_BYTES_PER_TOKEN: u64 = 4;
+
+impl Prompter {
+    pub(in crate::replay) fn new(salt: Salt, spec: Option<BlockSpec>) -> Self {
+        Self {
+            salt,
+            spec,
+            ledger: Ledger::new(),
+            known_bytes: 0,
+            known_tokens: 0,
+        }
+    }
+
+    /// The prompt of the plan's request number `index`.
+    pub(in crate::replay) fn write(
+        &mut self,
+        index: u64,
+        exchange: &Exchange,
+        costs: &TokenCosts,
+    ) -> Prompt {
+        let request = &exchange.request;
+        let (messages, mut was_cut) = bounded(exchange.endpoint, request);
+        let text_bytes: u64 = messages.iter().map(|m| u64::from(m.bytes)).sum();
+        let tokens = self.tokens_of(exchange, text_bytes);
+        was_cut |= tokens > MOST_TOKENS;
+        let tokens = tokens.min(MOST_TOKENS);
+        let around = costs.around(messages.iter().map(|m| m.role), request.tools);
+        let words = costs.words(tokens, around).max(1);
+        let chain_unit = self.spec.map(|spec| spec.unit);
+        let in_tokens = chain_unit == Some(BlockUnit::Tokens) && !request.blocks.is_empty();
+        let (texts, shared_tokens) = if in_tokens || text_bytes == 0 {
+            self.in_tokens(index, request, &messages, words, tokens)
+        } else {
+            self.in_bytes(index, request, &messages, words, costs)
+        };
+        Prompt {
+            messages: messages.iter().map(|m| m.role).zip(texts).collect(),
+            shared_tokens: shared_tokens.min(tokens),
+            cut: was_cut,
+        }
+    }
+
+    /// The prompt's tokens: as recorded, else estimated from its bytes at the trace's own bytes per token so far.
+    fn tokens_of(&mut self, exchange: &Exchange, text_bytes: u64) -> u32 {
+        let request = &exchange.request;
+        if let Some(tokens) = request.prompt_tokens {
+            let told = matches!(tokens.source, TokenSource::Usage | TokenSource::Tokenizer);
+            if told && exchange.shape == ShapeStatus::Known && text_bytes > 0 {
+                self.known_bytes = self.known_bytes.saturating_add(text_bytes);
+                self.known_tokens = self.known_tokens.saturating_add(tokens.count.into());
+            }
+            return tokens.count;
+        }
+        let bytes = if text_bytes > 0 {
+            text_bytes + u64::from(request.tools.bytes)
+        } else {
+            request.bytes
+        };
+        let estimate = if self.known_bytes > 0 {
+            u128::from(bytes) * u128::from(self.known_tokens) / u128::from(self.known_bytes)
+        } else {
+            u128::from(bytes / EVERYDAY_BYTES_PER_TOKEN)
+        };
+        u32::try_from(estimate).unwrap_or(u32::MAX).max(1)
+    }
+
+    fn in_tokens(
+        &mut self,
+        index: u64,
+        request: &RequestShape,
+        messages: &[MessageShape],
+        words: u64,
+        prompt_tokens: u32,
+    ) -> (Vec<String>, u32) {
+        let block = match self.spec {
+            Some(spec) if spec.unit == BlockUnit::Tokens => u64::from(spec.size),
+            _ => 1,
+        };
+        let chain = if self.spec.is_some_and(|s| s.unit == BlockUnit::Tokens) {
+            request.blocks.as_slice()
+        } else {
+            &[]
+        };
+        let weights = weights(messages);
+        let texts = tokens::write(self.salt, index, chain, block, words, &weights);
+        let mut leading = true;
+        let mut shared = 0_u64;
+        for &id in chain {
+            leading &= self.ledger.look(id, 0).seen;
+            shared += u64::from(leading) * block;
+        }
+        for &id in chain {
+            self.ledger.note(id, 0);
+        }
+        let shared = u32::try_from(shared).unwrap_or(u32::MAX);
+        (texts, shared.min(prompt_tokens))
+    }
+
+    fn in_bytes(
+        &mut self,
+        index: u64,
+        request: &RequestShape,
+        messages: &[MessageShape],
+        words: u64,
+        costs: &TokenCosts,
+    ) -> (Vec<String>, u32) {
+        let (chain, size) = match self.spec {
+            Some(spec) if spec.unit == BlockUnit::Bytes => {
+                (request.blocks.as_slice(), u64::from(spec.size))
+            }
+            _ => (&[][..], u64::from(BlockSpec::LIVE.size)),
+        };
+        let layout = cut(size, chain, request.tools, messages, &request.media);
+        let entries: Vec<Entry> = layout
+            .pieces
+            .iter()
+            .map(|piece| match piece.block {
+                Some(id) => self.ledger.look(id, piece.bytes),
+                None => Entry {
+                    seen: false,
+                    words: None,
+                },
+            })
+            .collect();
+        let counts = share_out(words, &layout, &entries);
+        let shared = shared_tokens(&layout, &entries, &counts, request, size, costs);
+
+        let mut texts: Vec<String> = messages
+            .iter()
+            .map(|m| String::with_capacity(m.bytes as usize))
+            .collect();
+        for (piece, &count) in layout.pieces.iter().zip(&counts) {
+            let subject = piece.block.map_or(Subject::Tail(index), Subject::Block);
+            let mut dice = Dice::new(self.salt, subject);
+            write_piece(&mut texts, &layout, piece, count, &mut dice);
+            if let Some(id) = piece.block {
+                self.ledger.note(id, count);
+            }
+        }
+        (texts, shared)
+    }
+}
+
+/// How many words each piece gets: a block that was seen keeps what it had, the others share the rest by their bytes.
+fn share_out(words: u64, layout: &Layout, entries: &[Entry]) -> Vec<u64> {
+    let fixed: u64 = entries.iter().filter_map(|entry| entry.words).sum();
+    let mut free: Vec<Share> = layout
+        .pieces
+        .iter()
+        .zip(entries)
+        .filter(|(_, entry)| entry.words.is_none())
+        .map(|(piece, _)| {
+            let (mut min, mut max) = (0, 0);
+            for segment in layout.segments.get(piece.segments.clone()).unwrap_or(&[]) {
+                let (fewest, most) = fitting(segment.bytes, segment.opens);
+                min += fewest;
+                max += most;
+            }
+            let most = if piece.block.is_some() {
+                Ledger::MOST_WORDS
+            } else {
+                u64::MAX
+            };
+            Share::new(piece.bytes, (min.min(most), max.min(most)))
+        })
+        .collect();
+    // The tail is always free and always last, so a rest that fits nowhere ends up there.
+    spread(words.saturating_sub(fixed), &mut free);
+    let mut over = 0;
+    let mut free = free.into_iter();
+    let mut counts: Vec<u64> = entries
+        .iter()
+        .zip(&layout.pieces)
+        .map(|(entry, piece)| {
+            let count = match entry.words {
+                Some(words) => words,
+                None => free.next().map_or(0, |share| share.got),
+            };
+            // A block without text takes no words, and an entry of the ledger holds so many and no more.
+            let most = match piece.block {
+                Some(_) if piece.bytes == 0 => 0,
+                Some(_) => Ledger::MOST_WORDS,
+                None => u64::MAX,
+            };
+            over += count.saturating_sub(most);
+            count.min(most)
+        })
+        .collect();
+    if let Some(tail) = counts.last_mut() {
+        *tail += over;
+    }
+    counts
+}
+
+/// Writes `count` words into a piece's segments.
+fn write_piece(texts: &mut [String], layout: &Layout, piece: &Piece, count: u64, dice: &mut Dice) {
+    let segments = layout.segments.get(piece.segments.clone()).unwrap_or(&[]);
+    if segments.is_empty() {
+        // Words that no text has room for: behind the last message.
+        if let Some(text) = texts.last_mut() {
+            let opens = text.is_empty();
+            fill(text, 0, count, opens, dice);
+        }
+        return;
+    }
+    let mut shares: Vec<Share> = segments
+        .iter()
+        .map(|segment| Share::new(segment.bytes, fitting(segment.bytes, segment.opens)))
+        .collect();
+    spread(count, &mut shares);
+    for (segment, share) in segments.iter().zip(shares) {
+        if let Some(text) = texts.get_mut(segment.message) {
+            // Not the segment's own word for it: a message whose first stretch was left without words opens later.
+            let opens = text.is_empty();
+            fill(text, segment.bytes, share.got, opens, dice);
+        }
+    }
+}
+
+/// Tokens of the leading blocks that were seen before.
+fn shared_tokens(
+    layout: &Layout,
+    entries: &[Entry],
+    counts: &[u64],
+    request: &RequestShape,
+    block_bytes: u64,
+    costs: &TokenCosts,
+) -> u32 {
+    let leading = entries.iter().take_while(|entry| entry.seen).count();
+    let mut tokens = 0_i64;
+    for (piece, &count) in layout.pieces.iter().zip(counts).take(leading) {
+        let words = i64::try_from(costs.of_words(count)).unwrap_or(i64::MAX);
+        tokens = tokens
+            .saturating_add(words)
+            .saturating_add(i64::from(piece.openings) * costs.per_message);
+    }
+    let tools_end = u64::from(request.tools.count) + u64::from(request.tools.bytes);
+    if leading > 0 && leading as u64 * block_bytes >= tools_end {
+        tokens = tokens.saturating_add(costs.of_tools(request.tools));
+    }
+    u32::try_from(tokens.max(0)).unwrap_or(u32::MAX)
+}
+
+/// The messages to write: at least one, within [`MOST_BYTES`] in all, and none empty where the dialect refuses that.
+fn bounded(endpoint: Endpoint, request: &RequestShape) -> (Vec<MessageShape>, bool) {
+    let mut left = MOST_BYTES;
+    let mut was_cut = false;
+    let mut messages = request.messages.clone();
+    if messages.is_empty() {
+        messages.push(MessageShape {
+            role: Role::User,
+            bytes: 0,
+            tokens: None,
+        });
+        return (messages, false);
+    }
+    for message in &mut messages {
+        let bytes = u64::from(message.bytes).min(left);
+        was_cut |= bytes < u64::from(message.bytes);
+        left -= bytes;
+        message.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+    let all_empty = messages.iter().all(|m| m.bytes == 0);
+    if endpoint == Endpoint::Messages && !all_empty {
+        for message in &mut messages {
+            message.bytes = message.bytes.max(1);
+        }
+    }
+    (messages, was_cut)
+}
+
+/// What the messages of a prompt in tokens weigh against each other: their tokens, else their bytes, else all the same.
+fn weights(messages: &[MessageShape]) -> Vec<u64> {
+    let tokens: Option<Vec<u64>> = messages.iter().map(|m| m.tokens.map(u64::from)).collect();
+    let weights = tokens.unwrap_or_else(|| messages.iter().map(|m| u64::from(m.bytes)).collect());
+    if weights.iter().all(|&weight| weight == 0) {
+        return vec![1; messages.len()];
+    }
+    weights
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dice::Cache;
+    use super::super::tests::sim_tokens;
+    use super::*;
+    use crate::anonymise::{Anonymiser, ChainKey, Policy, PromptRender, Sighting};
+    use crate::shape::{Method, Outcome, RequestParams, ResponseShape, TokenCount, TraceTime};
+    use proptest::prelude::*;
+
+    const SALT: Salt = Salt::new(11, Cache::Fresh, 0);
+
+    fn chat_costs() -> TokenCosts {
+        TokenCosts {
+            fixed: 3,
+            per_message: 4,
+            measured: true,
+            ..TokenCosts::default()
+        }
+    }
+
+    /// Messages as the recorder would keep them, with a token count that the server would have told.
+    fn record(gate: &mut Anonymiser, messages: &[(Role, String)], tokens: Option<u32>) -> Exchange {
+        let mut render = PromptRender::new(gate.key());
+        for (role, text) in messages {
+            render.message(*role);
+            render.text(text.as_bytes());
+        }
+        let prompt = render.finish();
+        let exchange = Exchange {
+            at: TraceTime::from_us(0),
+            endpoint: Endpoint::ChatCompletions,
+            method: Method::Post,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Known,
+            request: RequestShape {
+                messages: prompt.messages,
+                prompt_tokens: tokens.map(|count| TokenCount {
+                    count,
+                    source: TokenSource::Usage,
+                }),
+                params: RequestParams::default(),
+                ..RequestShape::default()
+            },
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        };
+        gate.admit(Sighting {
+            exchange,
+            model: None,
+            chain: prompt.chain,
+        })
+        .into_exchange()
+    }
+
+    fn gate() -> Anonymiser {
+        Anonymiser::with_key(Policy::default(), ChainKey::from_bytes([3; 16]))
+    }
+
+    fn told(messages: &[(Role, String)], bytes_per_token: f64) -> u32 {
+        let bytes: usize = messages.iter().map(|(_, text)| text.len()).sum();
+        3 + 4 * messages.len() as u32 + (bytes as f64 / bytes_per_token).round() as u32
+    }
+
+    /// Conversations: (system prompt, turns), each turn (bytes, reply bytes).
+    fn conversations() -> impl Strategy<Value = Vec<(u8, Vec<(usize, usize)>)>> {
+        prop::collection::vec(
+            (
+                0_u8..3,
+                prop::collection::vec((1_usize..400, 1_usize..300), 1..5),
+            ),
+            1..8,
+        )
+    }
+
+    fn text_of(seed: u64, bytes: usize) -> String {
+        let mut dice = Dice::new(Salt::new(seed, Cache::Keep, 0), Subject::Tail(seed));
+        (0..bytes)
+            .map(|_| char::from(b'!' + u8::try_from(dice.below(90)).unwrap()))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// The closed loop in small: what is recorded of the replayed prompts has the same message bytes, the same block
+        /// numbers and the same token counts as what was recorded first.
+        #[test]
+        fn a_recording_of_the_replay_is_the_recording(
+            conversations in conversations(),
+            bytes_per_token in 3.4_f64..6.5,
+        ) {
+            let mut first = gate();
+            let mut exchanges = Vec::new();
+            for (n, (system, turns)) in conversations.iter().enumerate() {
+                let mut messages =
+                    vec![(Role::System, text_of(u64::from(*system), 150 + 70 * usize::from(*system)))];
+                for (t, &(ask, reply)) in turns.iter().enumerate() {
+                    let seed = (n * 100 + t) as u64 + 1000;
+                    messages.push((Role::User, text_of(seed, ask)));
+                    let tokens = told(&messages, bytes_per_token);
+                    exchanges.push(record(&mut first, &messages, Some(tokens)));
+                    messages.push((Role::Assistant, text_of(seed + 50, reply)));
+                }
+            }
+            let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+            let mut again = gate();
+            for (index, exchange) in exchanges.iter().enumerate() {
+                let prompt = prompter.write(index as u64, exchange, &chat_costs());
+                let words: u64 = prompt.messages.iter().map(|(_, text)| sim_tokens(text)).sum();
+                let tokens = words + 3 + 4 * prompt.messages.len() as u64;
+                prop_assert_eq!(Some(tokens as u32), exchange.request.prompt_tokens.map(|t| t.count));
+                let replayed = record(&mut again, &prompt.messages, None);
+                prop_assert_eq!(&replayed.request.messages, &exchange.request.messages);
+                prop_assert_eq!(&replayed.request.blocks, &exchange.request.blocks);
+            }
+        }
+    }
+
+    #[test]
+    fn shared_tokens_are_what_the_shared_blocks_hold() {
+        let mut gate = gate();
+        let system = (Role::System, text_of(1, 64 * 4 - 1));
+        let ask = |seed, bytes| vec![system.clone(), (Role::User, text_of(seed, bytes))];
+        let one = ask(2, 300);
+        let two = ask(3, 300);
+        let exchanges = [
+            record(&mut gate, &one, Some(told(&one, 4.0))),
+            record(&mut gate, &two, Some(told(&two, 4.0))),
+        ];
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let costs = chat_costs();
+        let first = prompter.write(0, &exchanges[0], &costs);
+        let second = prompter.write(1, &exchanges[1], &costs);
+        assert_eq!(first.shared_tokens, 0);
+        assert_eq!(first.messages[0], second.messages[0]);
+        let system_tokens = sim_tokens(&first.messages[0].1);
+        assert_eq!(u64::from(second.shared_tokens), system_tokens + 4);
+    }
+
+    #[test]
+    fn unknown_token_counts_follow_the_traces_own_bytes_per_token() {
+        let mut gate = gate();
+        let messages = vec![(Role::User, text_of(1, 6000))];
+        let known = record(&mut gate, &messages, Some(1000));
+        let unknown = record(&mut gate, &messages, None);
+        let mut prompter = Prompter::new(SALT, None);
+        let costs = TokenCosts::default();
+        let count = |prompt: &Prompt| sim_tokens(&prompt.messages[0].1);
+        assert_eq!(count(&prompter.write(0, &unknown, &costs)), 6000 / 4);
+        prompter.write(1, &known, &costs);
+        assert_eq!(count(&prompter.write(2, &unknown, &costs)), 1000);
+    }
+
+    #[test]
+    fn a_hostile_shape_costs_a_bounded_amount_of_memory() {
+        let mut exchange = record(&mut gate(), &[(Role::User, "x".into())], Some(u32::MAX));
+        exchange.request.messages[0].bytes = u32::MAX;
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let prompt = prompter.write(0, &exchange, &TokenCosts::default());
+        assert!(prompt.cut);
+        assert!(prompt.messages[0].1.len() <= 40 << 20);
+    }
+
+    #[test]
+    fn the_same_plan_gives_the_same_prompts_and_another_target_other_words() {
+        let mut gate = gate();
+        let messages = vec![(Role::User, text_of(1, 600))];
+        let exchange = record(&mut gate, &messages, Some(150));
+        let write = |run| {
+            let salt = Salt::new(5, Cache::Fresh, run);
+            Prompter::new(salt, Some(BlockSpec::LIVE)).write(0, &exchange, &chat_costs())
+        };
+        assert_eq!(write(0), write(0));
+        let (a, b) = (write(0), write(1));
+        assert_ne!(a.messages[0].1[..40], b.messages[0].1[..40]);
+        assert_eq!(a.messages[0].1.len(), b.messages[0].1.len());
+    }
+}

@@ -1,0 +1,264 @@
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use hdrhistogram::Histogram;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+use super::calibrate::{Calibration, Problem, TargetError};
+use super::client::{Connector, Envelope};
+use super::evidence::{self, Evidence};
+use super::outcome::RequestOutcome;
+use super::plan::Planner;
+use super::preparer::{Budget, LOOK_AHEAD, PlanEnd, prepare};
+use super::progress::{Progress, Stop};
+use super::prompt::{Cache, Salt};
+use super::survey::PlanSummary;
+use super::synthesise::{Alterations, LengthPolicy, Prepared, Synthesiser};
+use super::target::Target;
+use super::worker::{Worker, work};
+use crate::shape::{BlockSpec, Exchange};
+use crate::trace::TraceError;
+
+/// How a plan is run against one target.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// Sets this replay's words apart from another's.
+    pub seed: u64,
+    /// Which of the replay's runs this is (target, step, repeat), from 0: sets its words apart from the others' unless `cache`
+    /// says otherwise.
+    pub run: u64,
+    /// Whether the replay's runs may find each other's prompts in a cache.
+    pub cache: Cache,
+    /// What the trace's blocks cover.
+    pub block: Option<BlockSpec>,
+    /// How the recorded answers' lengths are asked for.
+    pub output_length: LengthPolicy,
+    /// Threads that send; chosen from the machine's cores where absent.
+    pub workers: Option<NonZeroUsize>,
+    /// Requests in flight beyond which one is dropped, which makes the run invalid: a guard, not a queue.
+    pub max_in_flight: u64,
+    /// A connection takes at most this long.
+    pub connect_timeout: Duration,
+    /// An answer that brings nothing for so long has failed.
+    pub request_timeout: Duration,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            run: 0,
+            cache: Cache::Fresh,
+            block: None,
+            output_length: LengthPolicy::Exact,
+            workers: None,
+            max_in_flight: 20_000,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(600),
+        }
+    }
+}
+
+/// What a run came to, beside its outcomes.
+#[derive(Debug)]
+pub struct RunSummary {
+    /// What was planned.
+    pub plan: PlanSummary,
+    /// Where the replayed requests differ from the recorded ones, and in how many.
+    pub alterations: Alterations,
+    /// Moment 0 of the outcomes, on the monotonic clock that samplers share.
+    pub started: Instant,
+    /// The same on the wall clock.
+    pub started_at: SystemTime,
+    /// From moment 0 to the last outcome.
+    pub elapsed: Duration,
+    /// Why it ended.
+    pub ended: Ended,
+    /// Requests in flight when it was stopped: they have no outcome.
+    pub abandoned: u64,
+    /// What the generator has to show for itself.
+    pub evidence: Evidence,
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Every request of the plan is over.
+    Whole,
+    /// It was asked to.
+    Stopped,
+    /// The trace could not be read further; what was planned until then is over.
+    TraceBroken(TraceError),
+}
+
+/// Why a run could not begin, or had to be given up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// This machine.
+    #[error("the generator cannot run: {0}")]
+    Machine(#[from] io::Error),
+    /// A bug in the generator.
+    #[error("the generator's {0} thread panicked: this is a bug")]
+    Panicked(&'static str),
+}
+
+/// Outcomes that may wait for the sink; beyond it they are lost and counted, which makes the run invalid.
+const OUTCOMES: usize = 16_384;
+
+/// Replays a plan against one target, and gives every outcome to `sink` as it comes, on this thread. Blocks until the last answer
+/// is over, or the run is stopped.
+///
+/// Threads: one prepares bytes ahead; each worker owns its connections, sends at the instant and reads; this one feeds the sink.
+/// Memory: the look-ahead (at most 256 requests for each worker and 64 MiB of bodies), the requests in flight, the waiting
+/// outcomes, and one byte for each block of the trace.
+///
+/// # Errors
+/// When the target's name does not resolve or its TLS cannot be set up, or this machine lacks threads or timers. A target that
+/// fails later is no error: its failures are outcomes.
+pub fn run<I>(
+    target: &Target,
+    calibration: &Calibration,
+    mut plan: Planner<I>,
+    options: &RunOptions,
+    progress: &Progress,
+    stop: &Stop,
+    mut sink: impl FnMut(RequestOutcome),
+) -> Result<RunSummary, RunError>
+where
+    I: Iterator<Item = Result<Exchange, TraceError>> + Send,
+{
+    let connector = Connector::new(target, options.connect_timeout)
+        .map_err(|error| TargetError::new(target, Problem::Unreachable(error.to_string())))?;
+    let descriptors = evidence::raise_descriptor_limit();
+    let count = options
+        .workers
+        .map_or_else(default_workers, NonZeroUsize::get);
+    let budget = Budget::new();
+    let (tell, outcomes) = crossbeam_channel::bounded(OUTCOMES);
+    let (mut channels, mut stations) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (sender, receiver) = mpsc::channel::<Prepared>(LOOK_AHEAD);
+        channels.push(sender);
+        let worker = Worker {
+            connector: connector.clone(),
+            idle: options.request_timeout,
+            lead: lead(calibration),
+            max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),
+            budget: budget.clone(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+            outcomes: tell.clone(),
+        };
+        stations.push((worker, runtime()?, receiver));
+    }
+    drop(tell);
+    let salt = Salt::new(options.seed, options.cache, options.run);
+    let mut synthesiser = Synthesiser::new(
+        salt,
+        options.block,
+        calibration,
+        Envelope::new(target),
+        options.output_length,
+    );
+
+    std::thread::scope(|scope| {
+        let (prime, primed) = crossbeam_channel::bounded(1);
+        let preparer = std::thread::Builder::new()
+            .name("prepare".to_owned())
+            .spawn_scoped(scope, || {
+                let channels = channels;
+                let end = prepare(
+                    &mut plan,
+                    &mut synthesiser,
+                    &channels,
+                    &budget,
+                    progress,
+                    stop,
+                    prime,
+                );
+                (end, plan.summary().clone(), synthesiser.alterations())
+            })?;
+        // Nothing is sent before the look-ahead is full. The preparer says so by letting go of its end.
+        let _ = primed.recv();
+        let started = Instant::now() + lead(calibration) + Duration::from_millis(10);
+        let started_at = SystemTime::now() + started.saturating_duration_since(Instant::now());
+        let cpu_before = evidence::cpu_time();
+        let mut workers = Vec::new();
+        for (worker, runtime, receiver) in stations {
+            let spawned = std::thread::Builder::new()
+                .name("send".to_owned())
+                .spawn_scoped(scope, move || work(worker, &runtime, started, receiver));
+            match spawned {
+                Ok(handle) => workers.push(handle),
+                Err(error) => {
+                    stop.request();
+                    return Err(error.into());
+                }
+            }
+        }
+        for outcome in &outcomes {
+            sink(outcome);
+        }
+        let elapsed = started.elapsed();
+        let cpu = evidence::cpu_time().saturating_sub(cpu_before);
+        let mut heartbeat = Histogram::new(3).map_err(io::Error::other)?;
+        for worker in workers {
+            let beats = worker.join().map_err(|_| RunError::Panicked("send"))??;
+            heartbeat.add(&beats).map_err(io::Error::other)?;
+        }
+        let (end, plan, alterations) =
+            preparer.join().map_err(|_| RunError::Panicked("prepare"))?;
+        Ok(RunSummary {
+            plan,
+            alterations,
+            started,
+            started_at,
+            elapsed,
+            ended: match end {
+                PlanEnd::Broken(error) => Ended::TraceBroken(error),
+                _ if stop.is_requested() => Ended::Stopped,
+                _ => Ended::Whole,
+            },
+            abandoned: abandoned(progress),
+            evidence: Evidence::gather(
+                &heartbeat,
+                cpu,
+                elapsed,
+                count,
+                descriptors,
+                connector.traffic(),
+                progress,
+            ),
+        })
+    })
+}
+
+/// What was sent and has no outcome.
+fn abandoned(progress: &Progress) -> u64 {
+    let dropped = progress.counters().dropped.load(Ordering::Relaxed);
+    (progress.sent() + dropped).saturating_sub(progress.done())
+}
+
+/// A worker carries some ten thousand requests per second; half the cores leave the other half to the rest of the machine.
+fn default_workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    (cores / 2).clamp(1, 4)
+}
+
+/// How long before its instant a request's connection is seen to: some times what a handshake took.
+fn lead(calibration: &Calibration) -> Duration {
+    Duration::from_micros(calibration.connect_us.saturating_mul(4))
+        .clamp(Duration::from_millis(5), Duration::from_millis(250))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}

@@ -1,0 +1,123 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::shape::{Endpoint, ModelId, RequestShape, ShapeStatus, TokenSource, ToolsShape};
+
+use super::plan::{PlannedRequest, Skipped};
+
+/// What is in a plan, or in as much of it as has been read. Bounded, whatever the trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PlanSummary {
+    /// Requests planned.
+    pub planned: u64,
+    /// Exchanges of the slice that are not sent, by reason.
+    pub skipped: Skipped,
+    /// When the last request is to be sent, in microseconds after the first.
+    pub span_us: u64,
+    /// Prompt tokens recorded (or estimated), in all.
+    pub prompt_tokens: u64,
+    /// Output tokens recorded, in all.
+    pub output_tokens: u64,
+    /// Requests whose prompt tokens the trace does not tell.
+    pub unknown_prompt_tokens: u64,
+    /// Requests whose answer's length the trace does not tell.
+    pub unknown_output_tokens: u64,
+    /// Requests whose body the recorder could not read: planned from their size.
+    pub unknown_shapes: u64,
+    /// Requests that are streamed.
+    pub streams: u64,
+    /// Requests whose client went away, which the replay does, too.
+    pub cancelled: u64,
+    /// Exchanges that were earlier than one before them.
+    pub out_of_order: u64,
+    /// Requests by endpoint, and the shapes of tools offered there: what calibration has to ask the target.
+    pub endpoints: BTreeMap<Endpoint, EndpointNeeds>,
+    /// Models asked for in the trace.
+    pub models: BTreeSet<ModelId>,
+    /// Bytes of prompt text whose tokens the server counted, and those tokens.
+    #[serde(skip)]
+    counted: (u64, u64),
+}
+
+/// What a plan asks of one endpoint.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct EndpointNeeds {
+    /// Requests.
+    pub requests: u64,
+    /// Different shapes of tools, the first [`EndpointNeeds::MOST_TOOLS`] of them.
+    pub tools: Vec<ToolsShape>,
+}
+
+impl EndpointNeeds {
+    /// Shapes of tools that are probed; tokens of the others are estimated.
+    pub const MOST_TOOLS: usize = 16;
+}
+
+/// Model pseudonyms are bounded in a recording; a foreign trace may hold any number.
+const MOST_MODELS: usize = 1000;
+
+impl PlanSummary {
+    /// Requests per second over the span; `None` where there is no span.
+    #[allow(clippy::cast_precision_loss, reason = "for display")]
+    pub fn mean_rate(&self) -> Option<f64> {
+        (self.span_us > 0).then(|| self.planned as f64 / (self.span_us as f64 / 1e6))
+    }
+
+    /// Bytes of prompt text that make a token, where the trace's servers counted some.
+    #[allow(clippy::cast_precision_loss, reason = "a ratio")]
+    pub fn bytes_per_token(&self) -> Option<f64> {
+        let (bytes, tokens) = self.counted;
+        (bytes > 0 && tokens > 0).then(|| bytes as f64 / tokens as f64)
+    }
+
+    pub(super) fn add(&mut self, planned: &PlannedRequest) {
+        let exchange = &planned.exchange;
+        self.planned += 1;
+        self.span_us = self.span_us.max(planned.intended_us);
+        match exchange.request.prompt_tokens {
+            Some(tokens) => {
+                self.prompt_tokens += u64::from(tokens.count);
+                if tokens.source == TokenSource::Usage {
+                    self.counted.0 += text_bytes(&exchange.request);
+                    self.counted.1 += u64::from(tokens.count);
+                }
+            }
+            None => self.unknown_prompt_tokens += 1,
+        }
+        match exchange.response.output_tokens {
+            Some(tokens) => self.output_tokens += u64::from(tokens.count),
+            None => self.unknown_output_tokens += 1,
+        }
+        self.unknown_shapes += u64::from(exchange.shape != ShapeStatus::Known);
+        self.streams += u64::from(exchange.request.params.stream);
+        self.cancelled += u64::from(matches!(
+            exchange.outcome,
+            crate::shape::Outcome::ClientCancelled { .. }
+        ));
+        let needs = self.endpoints.entry(exchange.endpoint).or_default();
+        needs.requests += 1;
+        let tools = exchange.request.tools;
+        if !tools.is_empty()
+            && needs.tools.len() < EndpointNeeds::MOST_TOOLS
+            && !needs.tools.contains(&tools)
+        {
+            needs.tools.push(tools);
+        }
+        if let Some(model) = exchange.model
+            && self.models.len() < MOST_MODELS
+        {
+            self.models.insert(model);
+        }
+    }
+}
+
+/// Bytes of a prompt's text and tools; 0 where the trace does not tell (imports).
+pub(super) fn text_bytes(request: &RequestShape) -> u64 {
+    let messages = request
+        .messages
+        .iter()
+        .map(|message| u64::from(message.bytes))
+        .sum::<u64>();
+    messages + u64::from(request.tools.bytes)
+}

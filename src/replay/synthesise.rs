@@ -1,0 +1,260 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::Request;
+use serde::Serialize;
+
+use crate::dialect::{Draft, OutputLength, synthesise};
+use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, ShapeStatus};
+
+use super::calibrate::Calibration;
+use super::client::Envelope;
+use super::plan::PlannedRequest;
+use super::prompt::{Prompter, Salt};
+
+/// How the recorded answers' lengths are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthPolicy {
+    /// Exactly as long, where the target can be forced; else at most as long.
+    #[default]
+    Exact,
+    /// At most as long.
+    Cap,
+    /// As the recorded request said.
+    Free,
+}
+
+/// Where a replayed request differs from the recorded one beyond its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alteration {
+    /// `stream_options.include_usage` was set, so that the target tells its token counts.
+    UsageAsked,
+    /// Images, audio or documents were left out.
+    MediaLeftOut,
+    /// A prompt of token ids was sent as words.
+    TokenIdsAsWords,
+    /// The answer's length was not recorded (the exchange failed, or was cancelled), so one was assumed.
+    LengthAssumed,
+    /// The recorded answer was empty; one token was asked for.
+    EmptyAnswer,
+    /// The target cannot be forced to a length; the answer was only capped.
+    LengthCapped,
+    /// Several answers to one prompt were asked for, all of the same length.
+    AnswersAlike,
+    /// The body was not readable when it was recorded; a prompt of its size was sent.
+    ShapeUnknown,
+    /// The prompt was larger than a replay writes, and was cut.
+    PromptCut,
+    /// A field of the request that the target's dialect cannot carry, or that a replay does not.
+    Field(&'static str),
+}
+
+impl Alteration {
+    /// For reports.
+    pub fn describe(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Field(field) => return format!("{field} was not sent as recorded").into(),
+            Self::UsageAsked => "stream_options.include_usage was set to learn token counts",
+            Self::MediaLeftOut => "images, audio or documents were left out",
+            Self::TokenIdsAsWords => "a prompt of token ids was sent as words",
+            Self::LengthAssumed => "the recorded answer's length is unknown; one was assumed",
+            Self::EmptyAnswer => "the recorded answer was empty; one token was asked for",
+            Self::LengthCapped => "the target cannot be forced to a length; the answer was capped",
+            Self::AnswersAlike => "several answers to one prompt were asked for at one length",
+            Self::ShapeUnknown => {
+                "the recorded body was not readable; a prompt of its size was sent"
+            }
+            Self::PromptCut => "the recorded prompt is larger than a replay writes; it was cut",
+        })
+    }
+}
+
+/// How many requests were altered, by what.
+pub type Alterations = BTreeMap<Alteration, u64>;
+
+/// Where a recorded client went away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancel {
+    /// After this many token events.
+    TokenEvents(u32),
+    /// This long after sending.
+    After(u64),
+}
+
+/// A request ready to be sent.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub(super) index: u64,
+    pub(super) intended_us: u64,
+    pub(super) endpoint: Endpoint,
+    pub(super) stream: bool,
+    pub(super) request: Request<Bytes>,
+    pub(super) cancel: Option<Cancel>,
+    pub(super) recorded_prompt_tokens: Option<u32>,
+    pub(super) recorded_output_tokens: Option<u32>,
+    pub(super) planned_shared_tokens: u32,
+}
+
+/// Turns planned requests into bytes, in the order of the plan.
+pub(super) struct Synthesiser<'a> {
+    prompter: Prompter,
+    calibration: &'a Calibration,
+    envelope: Envelope,
+    policy: LengthPolicy,
+    alterations: Alterations,
+    /// Answers whose length is known, for those whose length is not.
+    answers: u64,
+    answer_tokens: u64,
+}
+
+/// Assumed length of an answer as long as none is known.
+const EVERYDAY_ANSWER: u64 = 128;
+
+impl<'a> Synthesiser<'a> {
+    pub(super) fn new(
+        salt: Salt,
+        spec: Option<BlockSpec>,
+        calibration: &'a Calibration,
+        envelope: Envelope,
+        policy: LengthPolicy,
+    ) -> Self {
+        Self {
+            prompter: Prompter::new(salt, spec),
+            calibration,
+            envelope,
+            policy,
+            alterations: Alterations::new(),
+            answers: 0,
+            answer_tokens: 0,
+        }
+    }
+
+    pub(super) fn alterations(self) -> Alterations {
+        self.alterations
+    }
+
+    pub(super) fn prepare(&mut self, planned: PlannedRequest) -> Prepared {
+        let PlannedRequest {
+            index,
+            intended_us,
+            exchange,
+        } = planned;
+        let costs = &self.calibration.of(exchange.endpoint).costs;
+        let prompt = self.prompter.write(index, &exchange, costs);
+        self.note(Alteration::PromptCut, prompt.cut);
+        let params = self.params(&exchange);
+        let cancel = cancel(&exchange);
+        let output = self.output(&exchange, params, cancel);
+        let wire = synthesise(&Draft {
+            endpoint: exchange.endpoint,
+            model: &self.calibration.model,
+            messages: &prompt.messages,
+            tools: exchange.request.tools,
+            params,
+            output,
+            engine_extras: self.calibration.of(exchange.endpoint).exact_length,
+        });
+        for &field in &wire.altered {
+            self.note(Alteration::Field(field), true);
+        }
+        Prepared {
+            index,
+            intended_us,
+            endpoint: exchange.endpoint,
+            stream: params.stream,
+            request: self.envelope.post(exchange.endpoint, wire),
+            cancel,
+            recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
+            recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
+            planned_shared_tokens: prompt.shared_tokens,
+        }
+    }
+
+    fn params(&mut self, exchange: &Exchange) -> RequestParams {
+        let mut params = exchange.request.params;
+        params.n = params.n.max(1);
+        if exchange.shape != ShapeStatus::Known {
+            self.note(Alteration::ShapeUnknown, true);
+            params.stream |= exchange.response.events > 0;
+        }
+        self.note(Alteration::MediaLeftOut, !exchange.request.media.is_empty());
+        self.note(Alteration::TokenIdsAsWords, params.token_ids);
+        params.token_ids = false;
+        let tells_unasked = exchange.endpoint == Endpoint::Messages;
+        if params.stream && !tells_unasked && !params.include_usage {
+            params.include_usage = true;
+            self.note(Alteration::UsageAsked, true);
+        }
+        params
+    }
+
+    fn output(
+        &mut self,
+        exchange: &Exchange,
+        params: RequestParams,
+        cancel: Option<Cancel>,
+    ) -> OutputLength {
+        if self.policy == LengthPolicy::Free {
+            return OutputLength::Free;
+        }
+        let recorded = exchange.response.output_tokens.map(|tokens| tokens.count);
+        let tokens = match (exchange.outcome, recorded) {
+            (Outcome::Completed, Some(tokens)) => {
+                self.answers += 1;
+                self.answer_tokens += u64::from(tokens);
+                self.note(Alteration::EmptyAnswer, tokens == 0);
+                tokens
+            }
+            _ => {
+                self.note(Alteration::LengthAssumed, true);
+                self.assumed(params, recorded, cancel)
+            }
+        };
+        self.note(Alteration::AnswersAlike, params.n > 1);
+        let each = tokens.div_ceil(u32::from(params.n)).max(1);
+        if self.policy == LengthPolicy::Exact {
+            if self.calibration.of(exchange.endpoint).exact_length {
+                return OutputLength::Exact(each);
+            }
+            self.note(Alteration::LengthCapped, true);
+        }
+        OutputLength::Cap(each)
+    }
+
+    /// The length of an answer that was never seen whole: what the request allowed, or the mean of those seen so far; for one
+    /// that is to be cancelled, certainly more than the recorded client waited for.
+    fn assumed(&self, params: RequestParams, seen: Option<u32>, cancel: Option<Cancel>) -> u32 {
+        let mean = self
+            .answer_tokens
+            .checked_div(self.answers)
+            .unwrap_or(EVERYDAY_ANSWER);
+        let mean = u32::try_from(mean).unwrap_or(u32::MAX);
+        let assumed = if cancel.is_some() {
+            let beyond = seen.unwrap_or(0).saturating_mul(2).saturating_add(64);
+            params.max_tokens.unwrap_or(beyond.max(mean))
+        } else {
+            params.max_tokens.map_or(mean, |most| most.min(mean))
+        };
+        assumed.max(1)
+    }
+
+    fn note(&mut self, alteration: Alteration, happened: bool) {
+        if happened {
+            *self.alterations.entry(alteration).or_default() += 1;
+        }
+    }
+}
+
+/// A client that had seen tokens goes after as many; one that had seen none goes after as long.
+fn cancel(exchange: &Exchange) -> Option<Cancel> {
+    let Outcome::ClientCancelled { at_us } = exchange.outcome else {
+        return None;
+    };
+    Some(match exchange.response.token_events {
+        0 => Cancel::After(at_us),
+        events => Cancel::TokenEvents(events),
+    })
+}

@@ -1,0 +1,67 @@
+//! The engine over real sockets, against a server that follows a script.
+
+mod calibration;
+mod exchanges;
+mod server;
+
+use server::Server;
+
+use super::testing::exchange;
+use super::*;
+use crate::shape::Exchange;
+
+fn target(url: &str) -> Target {
+    Target {
+        name: "candidate".to_owned(),
+        url: BaseUrl::parse(url).unwrap(),
+        model: Some("m".to_owned()),
+        credentials: Credentials::by_dialect("sk-test").unwrap(),
+        ca: None,
+    }
+}
+
+fn options() -> RunOptions {
+    RunOptions {
+        workers: std::num::NonZeroUsize::new(1),
+        ..RunOptions::default()
+    }
+}
+
+/// Replays `exchanges` at `url`; outcomes come back in plan order.
+fn replay(
+    url: &str,
+    exchanges: Vec<Exchange>,
+    options: &RunOptions,
+) -> (Vec<RequestOutcome>, RunSummary) {
+    replay_until(url, exchanges, options, &Stop::default())
+}
+
+fn replay_until(
+    url: &str,
+    exchanges: Vec<Exchange>,
+    options: &RunOptions,
+    stop: &Stop,
+) -> (Vec<RequestOutcome>, RunSummary) {
+    let plan = Planner::new(exchanges.into_iter().map(Ok), PlanOptions::default());
+    let calibration = Calibration::assumed("m");
+    let mut outcomes = Vec::new();
+    let summary = run(
+        &target(url),
+        &calibration,
+        plan,
+        options,
+        &Progress::default(),
+        stop,
+        |outcome| outcomes.push(outcome),
+    )
+    .unwrap();
+    outcomes.sort_by_key(|outcome| outcome.index);
+    (outcomes, summary)
+}
+
+/// Replays one exchange against a script; gives what became of it.
+fn one(server: &Server, exchange: Exchange, options: &RunOptions) -> RequestOutcome {
+    let (mut outcomes, _) = replay(&server.url(), vec![exchange], options);
+    assert_eq!(outcomes.len(), 1);
+    outcomes.remove(0)
+}

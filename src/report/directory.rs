@@ -1,0 +1,99 @@
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::document::{Charts, ResultDocument};
+use super::requests::RequestLog;
+use super::{html, junit, markdown};
+
+/// Why a result could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// A rendering failed.
+    #[error("{what} cannot be rendered: {why}")]
+    Render {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The directory that a run's results go to. Files appear whole or not at all.
+#[derive(Debug, Clone)]
+pub struct ResultDirectory {
+    path: PathBuf,
+}
+
+impl ResultDirectory {
+    /// Makes the directory, and makes sure that it can be written to: better before a run than after it.
+    ///
+    /// # Errors
+    /// When it cannot be made or written to.
+    pub fn create(path: &Path) -> Result<Self, ReportError> {
+        let io = |source| ReportError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        std::fs::create_dir_all(path).map_err(io)?;
+        let trial = path.join(".reenact-trial");
+        File::create(&trial)
+            .and_then(|_| std::fs::remove_file(&trial))
+            .map_err(io)?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `requests.jsonl.zst`, which is written while the run goes on.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn request_log(&self) -> Result<RequestLog, ReportError> {
+        RequestLog::create(&self.path.join("requests.jsonl.zst"))
+    }
+
+    /// Writes every rendering of a finished run.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn write(&self, document: &ResultDocument, charts: &Charts) -> Result<(), ReportError> {
+        let json = serde_json::to_vec_pretty(document).map_err(|error| ReportError::Render {
+            what: "result.json",
+            why: error.to_string(),
+        })?;
+        self.put("result.json", &json)?;
+        self.put("report.html", html::render(document, charts)?.as_bytes())?;
+        self.put("summary.md", markdown::render(document).as_bytes())?;
+        self.put("junit.xml", junit::render(document)?.as_bytes())
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!(".{name}.partial"));
+        let write = || {
+            let mut file = File::create(&partial)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&partial, &path)
+        };
+        write().map_err(|source| {
+            // What is half written is of no use to anybody.
+            let _ = std::fs::remove_file(&partial);
+            ReportError::Io { path, source }
+        })
+    }
+}

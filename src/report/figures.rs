@@ -1,0 +1,222 @@
+//! How figures are written for people, the same in every rendering, and the table that they all show.
+
+use crate::measure::{LatencySummary, TargetSummary};
+use crate::verdict::{ObjectiveStatus, Status};
+
+/// A latency in milliseconds: three digits are enough, and more than three are not true.
+pub(super) fn ms(value: f64) -> String {
+    match value.abs() {
+        v if v >= 10_000.0 => format!("{:.1} s", value / 1000.0),
+        v if v >= 1000.0 => format!("{:.2} s", value / 1000.0),
+        v if v >= 100.0 => format!("{value:.0} ms"),
+        v if v >= 10.0 => format!("{value:.1} ms"),
+        v if v >= 0.1 => format!("{value:.2} ms"),
+        _ => format!("{:.0} µs", value * 1000.0),
+    }
+}
+
+pub(super) fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    if value == 0.0 || value.abs() >= 10.0 {
+        format!("{value:.0} %")
+    } else {
+        format!("{value:.2} %")
+    }
+}
+
+pub(super) fn gib(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "two decimals are shown")]
+    let value = bytes as f64 / 1_073_741_824.0;
+    format!("{value:.2} GiB")
+}
+
+pub(super) fn number(value: f64) -> String {
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// `12,345`
+pub(super) fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+pub(super) fn seconds(value: f64) -> String {
+    if value >= 120.0 {
+        format!("{:.1} min", value / 60.0)
+    } else {
+        format!("{value:.1} s")
+    }
+}
+
+pub(super) const fn status_word(status: Status) -> &'static str {
+    match status {
+        Status::Pass => "pass",
+        Status::Fail => "fail",
+        Status::Invalid => "invalid",
+    }
+}
+
+pub(super) const fn mark(status: ObjectiveStatus) -> &'static str {
+    match status {
+        ObjectiveStatus::Pass => "✓",
+        ObjectiveStatus::Fail => "✗",
+        ObjectiveStatus::Inconclusive => "~",
+        ObjectiveStatus::NotMeasured => "?",
+    }
+}
+
+pub(super) const fn objective_word(status: ObjectiveStatus) -> &'static str {
+    match status {
+        ObjectiveStatus::Pass => "met",
+        ObjectiveStatus::Fail => "missed",
+        ObjectiveStatus::Inconclusive => "inconclusive",
+        ObjectiveStatus::NotMeasured => "not measured",
+    }
+}
+
+/// A row of the table of targets: a label and a cell for each target; `None` where it was not measured.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) label: &'static str,
+    pub(super) cells: Vec<Option<String>>,
+}
+
+/// Targets side by side. Rows that no target has are left out.
+pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut row = |label, cell: &dyn Fn(&TargetSummary) -> Option<String>| {
+        let cells: Vec<_> = targets.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            rows.push(Row { label, cells });
+        }
+    };
+    for (name, median, tail) in [
+        ("ttft_ms", "TTFT p50", "TTFT p99"),
+        ("itl_ms", "ITL p50", "ITL p99"),
+        ("tpot_ms", "TPOT p50", "TPOT p99"),
+        ("e2e_ms", "E2E p50", "E2E p99"),
+    ] {
+        row(median, &|target| {
+            quantile(target.latency.get(name)?, |latency| latency.p50)
+        });
+        row(tail, &|target| {
+            let latency = target.latency.get(name)?;
+            // Gaps of one answer depend on each other, so an interval from their number would be far too narrow.
+            let interval = latency.p99_ci95.filter(|_| name != "itl_ms").map_or(
+                String::new(),
+                |(low, high)| {
+                    format!(
+                        " ({} – {})",
+                        ms(low),
+                        high.map_or_else(|| "∞".to_owned(), ms)
+                    )
+                },
+            );
+            quantile(latency, |latency| latency.p99).map(|value| format!("{value}{interval}"))
+        });
+    }
+    row("Requests / s", &|target| {
+        Some(number(target.throughput.requests_per_s))
+    });
+    row("Output tokens / s", &|target| {
+        target.throughput.output_tokens_per_s.map(number)
+    });
+    row("Answered", &|target| {
+        Some(format!(
+            "{} of {}",
+            count(target.requests.ok),
+            count(target.requests.planned)
+        ))
+    });
+    row("Failed", &|target| {
+        let kinds: Vec<String> = target
+            .requests
+            .errors
+            .iter()
+            .map(|(kind, n)| format!("{kind} {n}"))
+            .collect();
+        Some(match kinds.is_empty() {
+            true => count(target.requests.failed),
+            false => format!("{} ({})", count(target.requests.failed), kinds.join(", ")),
+        })
+    });
+    row("Cancelled as recorded", &|target| {
+        (target.requests.cancelled > 0).then(|| count(target.requests.cancelled))
+    });
+    row("Goodput", &|target| {
+        let goodput = target.goodput.as_ref()?;
+        Some(format!(
+            "{} ({} / s)",
+            percent(goodput.rate),
+            number(goodput.requests_per_s)
+        ))
+    });
+    row("VRAM peak", &|target| {
+        target
+            .gpu
+            .iter()
+            .map(|gpu| gpu.used_peak_bytes)
+            .reduce(|a, b| a + b)
+            .map(gib)
+    });
+    row("Send lateness p99", &|target| {
+        Some(ms(target.fidelity.lateness_ms.p99))
+    });
+    row("Prompt tokens off by", &|target| {
+        target.fidelity.prompt_tokens_error.map(percent)
+    });
+    row("Output tokens off by", &|target| {
+        target.fidelity.output_tokens_error.map(percent)
+    });
+    row("Prefix share recorded", &|target| {
+        target.fidelity.prefix_share_recorded.map(percent)
+    });
+    row("Prefix share sent", &|target| {
+        target.fidelity.prefix_share_sent.map(percent)
+    });
+    row("Prefix share from cache", &|target| {
+        target.fidelity.prefix_share_cached.map(percent)
+    });
+    rows
+}
+
+/// A quantile among the failures has no finite value, which is not the same as not having been measured.
+fn quantile(
+    latency: &LatencySummary,
+    value: impl Fn(&LatencySummary) -> Option<f64>,
+) -> Option<String> {
+    match value(latency) {
+        Some(value) => Some(ms(value)),
+        None if latency.misses > 0 => Some("∞ (failed)".to_owned()),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_true() {
+        assert_eq!(
+            [0.05, 0.5, 12.34, 123.4, 1234.0, 12345.0].map(ms),
+            ["50 µs", "0.50 ms", "12.3 ms", "123 ms", "1.23 s", "12.3 s"]
+        );
+        assert_eq!([0.0, 0.001, 0.5].map(percent), ["0 %", "0.10 %", "50 %"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(count),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+    }
+}

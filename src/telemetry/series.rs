@@ -1,0 +1,113 @@
+/// What was sampled of every GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GpuTimeline {
+    /// One for each GPU.
+    pub gpus: Vec<GpuSeries>,
+}
+
+/// One GPU's memory over time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GpuSeries {
+    /// Who told: `nvml`.
+    pub source: &'static str,
+    /// The source's index of it.
+    pub index: u32,
+    /// Its UUID, where told.
+    pub uuid: Option<String>,
+    /// Its name, where told.
+    pub name: Option<String>,
+    /// Memory it has, in bytes.
+    pub total_bytes: u64,
+    /// Memory in use, in rising order of time; at most [`GpuSeries::MOST`].
+    pub samples: Vec<GpuSample>,
+    /// Samples taken, those thinned out included.
+    pub taken: u64,
+    /// Why samples are missing, where some are.
+    pub state: Option<String>,
+}
+
+/// Memory in use at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuSample {
+    /// Microseconds since the run began.
+    pub at_us: u64,
+    /// Bytes in use, as NVML's second memory structure counts them (what the driver itself reserves is not in it).
+    pub used_bytes: u64,
+}
+
+impl GpuSeries {
+    /// Samples kept at most: half an hour at ten a second. Beyond that, of each pair the larger is kept.
+    pub const MOST: usize = 18_000;
+
+    pub(super) fn push(&mut self, sample: GpuSample) {
+        self.taken += 1;
+        if self.samples.len() >= Self::MOST {
+            let larger =
+                |pair: &[GpuSample]| pair.iter().copied().max_by_key(|sample| sample.used_bytes);
+            self.samples = self.samples.chunks(2).filter_map(larger).collect();
+        }
+        self.samples.push(sample);
+    }
+}
+
+impl GpuTimeline {
+    /// The same timeline with its moments counted from `lead_us` later; what was sampled before that is left out but for the
+    /// last sample, which becomes moment 0.
+    #[must_use]
+    pub fn since(mut self, lead_us: u64) -> Self {
+        for gpu in &mut self.gpus {
+            let first = gpu
+                .samples
+                .partition_point(|sample| sample.at_us <= lead_us)
+                .saturating_sub(1);
+            gpu.samples.drain(..first);
+            for sample in &mut gpu.samples {
+                sample.at_us = sample.at_us.saturating_sub(lead_us);
+            }
+        }
+        self
+    }
+
+    /// The most memory in use over all GPUs between two instants, in bytes; `None` where nothing was sampled.
+    pub fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
+        let most = |gpu: &GpuSeries| {
+            let from = gpu
+                .samples
+                .partition_point(|sample| sample.at_us < start_us);
+            let rest = gpu.samples.get(from..).unwrap_or_default();
+            rest.iter()
+                .take_while(|sample| sample.at_us < end_us)
+                .map(|sample| sample.used_bytes)
+                .max()
+        };
+        self.gpus
+            .iter()
+            .filter_map(most)
+            .reduce(|sum, used| sum + used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_series_is_thinned_and_keeps_its_peak() {
+        let mut series = GpuSeries::default();
+        for at_us in 0..100_000 {
+            let used_bytes = if at_us == 41_234 { 9_000 } else { 1_000 };
+            series.push(GpuSample { at_us, used_bytes });
+        }
+        assert!(series.samples.len() <= GpuSeries::MOST);
+        assert_eq!(series.taken, 100_000);
+        let timeline = GpuTimeline {
+            gpus: vec![series.clone(), series],
+        };
+        assert_eq!(timeline.used_between(0, 100_000), Some(18_000));
+        assert_eq!(timeline.used_between(0, 30_000), Some(2_000));
+        assert_eq!(timeline.used_between(200_000, 300_000), None);
+        let later = timeline.since(50_000);
+        assert_eq!(later.gpus[0].samples[0].at_us, 0);
+        assert_eq!(later.used_between(0, 50_000), Some(2_000));
+    }
+}

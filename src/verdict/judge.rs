@@ -1,0 +1,506 @@
+use serde::Serialize;
+
+use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
+use crate::measure::{Comparison, LatencySummary, PerRequestBounds, TargetSummary};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Every objective was met.
+    Pass,
+    /// An objective was missed.
+    Fail,
+    /// The figures cannot be believed.
+    Invalid,
+}
+
+/// The end of a result: pass, fail or invalid, objective by objective.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verdict {
+    /// The whole.
+    pub status: Status,
+    /// Why it is invalid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Each objective for each target.
+    pub objectives: Vec<ObjectiveResult>,
+}
+
+/// One objective for one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ObjectiveResult {
+    /// As the user wrote it.
+    pub expr: String,
+    /// The target it was judged on.
+    pub target: String,
+    /// The figure, in the metric's base unit (milliseconds, bytes, a share, a count); for a relative objective the change
+    /// against the first target, as a share. Absent where there is no finite figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// What became of it.
+    pub status: ObjectiveStatus,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+/// What became of one objective.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectiveStatus {
+    /// Met.
+    Pass,
+    /// Missed.
+    Fail,
+    /// Relative, and the interval holds the tolerance: this run cannot tell. Does not fail the run.
+    Inconclusive,
+    /// There is no figure to judge: fails the run, since a gate that did not look must not open.
+    NotMeasured,
+}
+
+/// What one request must meet for goodput: the bounds of absolute objectives on TTFT, TPOT and E2E; the loosest
+/// of each, since a bound on the median is not meant for every request.
+pub fn per_request_bounds(objectives: &[Objective]) -> PerRequestBounds {
+    let loosest = |metric: Metric| {
+        objectives
+            .iter()
+            .filter(|objective| objective.metric == metric && objective.operator.is_upper())
+            .filter_map(|objective| match objective.bound {
+                Bound::Absolute(bound) => Some(bound),
+                Bound::Relative(_) => None,
+            })
+            .reduce(f64::max)
+    };
+    PerRequestBounds {
+        ttft_ms: loosest(Metric::Ttft),
+        tpot_ms: loosest(Metric::Tpot),
+        e2e_ms: loosest(Metric::E2e),
+    }
+}
+
+/// Judges every objective on every target. Relative ones are judged on the second target and those after it, against the first.
+///
+/// The run is invalid when any target's replay was not faithful: neither a pass nor a miss would mean anything.
+pub fn judge(
+    objectives: &[Objective],
+    targets: &[TargetSummary],
+    comparisons: &[Comparison],
+) -> Verdict {
+    let mut results = Vec::new();
+    for objective in objectives {
+        for (position, target) in targets.iter().enumerate() {
+            match objective.bound {
+                Bound::Absolute(bound) => results.push(absolute(objective, bound, target)),
+                Bound::Relative(_) if position == 0 && targets.len() > 1 => {}
+                Bound::Relative(tolerance) => {
+                    results.push(relative(
+                        objective,
+                        tolerance,
+                        target,
+                        targets.first(),
+                        comparisons,
+                    ));
+                }
+            }
+        }
+    }
+    let reasons: Vec<String> = targets
+        .iter()
+        .filter(|target| !target.fidelity.valid)
+        .flat_map(|target| {
+            target
+                .fidelity
+                .reasons
+                .iter()
+                .map(move |reason| format!("{}: {reason}", target.name))
+        })
+        .collect();
+    let missed = results.iter().any(|result| {
+        matches!(
+            result.status,
+            ObjectiveStatus::Fail | ObjectiveStatus::NotMeasured
+        )
+    });
+    let status = if targets.iter().any(|target| !target.fidelity.valid) {
+        Status::Invalid
+    } else if missed {
+        Status::Fail
+    } else {
+        Status::Pass
+    };
+    Verdict {
+        status,
+        reasons,
+        objectives: results,
+    }
+}
+
+fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> ObjectiveResult {
+    let unit = unit(objective.metric, objective.statistic);
+    let (value, status, reason) = match figure(objective, target) {
+        Figure::Value(value) => {
+            let met = objective.operator.holds(value, bound);
+            let status = if met {
+                ObjectiveStatus::Pass
+            } else {
+                ObjectiveStatus::Fail
+            };
+            (
+                Some(value),
+                status,
+                format!("{} against {}", show(value, unit), show(bound, unit)),
+            )
+        }
+        Figure::Unbounded(why) => {
+            let met = !objective.operator.is_upper();
+            (
+                None,
+                if met {
+                    ObjectiveStatus::Pass
+                } else {
+                    ObjectiveStatus::Fail
+                },
+                why,
+            )
+        }
+        Figure::Absent(why) => (None, ObjectiveStatus::NotMeasured, why),
+    };
+    ObjectiveResult {
+        expr: objective.expr.clone(),
+        target: target.name.clone(),
+        value,
+        status,
+        reason,
+    }
+}
+
+fn relative(
+    objective: &Objective,
+    tolerance: f64,
+    target: &TargetSummary,
+    baseline: Option<&TargetSummary>,
+    comparisons: &[Comparison],
+) -> ObjectiveResult {
+    let result = |value, status, reason: String| ObjectiveResult {
+        expr: objective.expr.clone(),
+        target: target.name.clone(),
+        value,
+        status,
+        reason,
+    };
+    let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
+        let reason = "there is no other target to compare with; give --target twice".to_owned();
+        return result(None, ObjectiveStatus::NotMeasured, reason);
+    };
+    let key = format!("{}.{}", objective.metric.name(), objective.statistic.name());
+    let compared = comparisons
+        .iter()
+        .find(|comparison| comparison.target == target.name);
+    if let Some(metric) = compared.and_then(|comparison| comparison.metrics.get(&key)) {
+        let Some((low, high)) = metric.ratio_ci95 else {
+            let status = if objective.operator.is_upper() {
+                ObjectiveStatus::Fail
+            } else {
+                ObjectiveStatus::Pass
+            };
+            return result(
+                None,
+                status,
+                "it lies among this target's failed requests".to_owned(),
+            );
+        };
+        let holds = |ratio: f64| objective.operator.holds(ratio - 1.0, tolerance);
+        let status = match (holds(low), holds(high)) {
+            (true, true) => ObjectiveStatus::Pass,
+            (false, false) => ObjectiveStatus::Fail,
+            _ => ObjectiveStatus::Inconclusive,
+        };
+        let change = metric.ratio.map(|ratio| ratio - 1.0);
+        let reason = format!(
+            "{} against {}: between {:+.1} % and {:+.1} % (95 %, this trace, this run)",
+            change.map_or_else(
+                || "it".to_owned(),
+                |change| format!("{:+.1} %", change * 100.0)
+            ),
+            baseline.name,
+            (low - 1.0) * 100.0,
+            (high - 1.0) * 100.0
+        );
+        return result(change, status, reason);
+    }
+    match (figure(objective, baseline), figure(objective, target)) {
+        (Figure::Value(before), Figure::Value(now)) => {
+            // Shares change by points, all else by ratio.
+            let change = if unit(objective.metric, objective.statistic) == Unit::Share {
+                now - before
+            } else {
+                now / before.max(f64::MIN_POSITIVE) - 1.0
+            };
+            let met = objective.operator.holds(change, tolerance);
+            let status = if met {
+                ObjectiveStatus::Pass
+            } else {
+                ObjectiveStatus::Fail
+            };
+            result(
+                Some(change),
+                status,
+                format!("{:+.1} % against {}", change * 100.0, baseline.name),
+            )
+        }
+        (Figure::Absent(why) | Figure::Unbounded(why), _) | (_, Figure::Absent(why)) => {
+            result(None, ObjectiveStatus::NotMeasured, why)
+        }
+        (_, Figure::Unbounded(why)) => result(None, ObjectiveStatus::Fail, why),
+    }
+}
+
+enum Figure {
+    Value(f64),
+    /// The figure is infinite: it lies among the failures.
+    Unbounded(String),
+    Absent(String),
+}
+
+fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
+    let absent = |what: &str| Figure::Absent(format!("{what} was not measured"));
+    let known = |value: Option<f64>, what: &str| value.map_or_else(|| absent(what), Figure::Value);
+    let requests = &target.requests;
+    match objective.metric {
+        Metric::Ttft => latency(target.latency.get("ttft_ms"), objective.statistic, "TTFT"),
+        Metric::Itl => latency(target.latency.get("itl_ms"), objective.statistic, "ITL"),
+        Metric::Tpot => latency(target.latency.get("tpot_ms"), objective.statistic, "TPOT"),
+        Metric::E2e => latency(target.latency.get("e2e_ms"), objective.statistic, "E2E"),
+        Metric::Errors => {
+            let judged = requests.planned - requests.cancelled;
+            known((judged > 0).then(|| float(requests.failed) / float(judged)), "the share of errors")
+        }
+        Metric::Requests => Figure::Value(float(requests.failed)),
+        Metric::Goodput => match (&target.goodput, objective.statistic) {
+            (None, _) => Figure::Absent(
+                "goodput needs a bound on ttft, tpot or e2e among the objectives, such as ttft.p99<800ms".to_owned(),
+            ),
+            (Some(goodput), Statistic::Rate) => Figure::Value(goodput.rate),
+            (Some(goodput), _) => Figure::Value(goodput.requests_per_s),
+        },
+        Metric::Throughput => match objective.statistic {
+            Statistic::RequestsPerS => Figure::Value(target.throughput.requests_per_s),
+            _ => known(target.throughput.output_tokens_per_s, "the rate of output tokens"),
+        },
+        Metric::Vram => {
+            let peak = target.gpu.iter().map(|gpu| float(gpu.used_peak_bytes)).reduce(f64::max);
+            let growth = target.gpu.iter().filter_map(|gpu| gpu.growth_bytes_per_s).reduce(f64::max);
+            known(if objective.statistic == Statistic::Growth { growth } else { peak }, "GPU memory")
+        }
+        Metric::KvCache => {
+            known(target.engine.as_ref().and_then(|engine| engine.kv_cache_peak), "the engine's KV cache")
+        }
+        Metric::Quality => absent("answer quality"),
+    }
+}
+
+fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -> Figure {
+    let Some(summary) = summary else {
+        return Figure::Absent(format!("{name} was not measured"));
+    };
+    let value = match statistic {
+        Statistic::P50 => summary.p50,
+        Statistic::P90 => summary.p90,
+        Statistic::P95 => summary.p95,
+        Statistic::P99 => summary.p99,
+        Statistic::P99_9 => summary.p99_9,
+        Statistic::Mean => summary.mean,
+        _ => summary.max,
+    };
+    match value {
+        Some(value) => Figure::Value(value),
+        None if summary.misses > 0 => {
+            let total = summary.count + summary.misses;
+            Figure::Unbounded(format!(
+                "it lies among the failures: {} of {total} requests failed",
+                summary.misses
+            ))
+        }
+        None => Figure::Absent(format!("{name} was not measured")),
+    }
+}
+
+fn show(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Milliseconds if value >= 10_000.0 => format!("{:.1} s", value / 1000.0),
+        Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
+        Unit::Milliseconds => format!("{value:.2} ms"),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+        Unit::Bytes => format!("{:.2} GiB", value / 1_073_741_824.0),
+        Unit::BytesPerSecond => format!("{:.2} MiB/s", value / 1_048_576.0),
+        Unit::Number => format!("{value:.1}"),
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts and bytes stay below 2^53"
+)]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{
+        GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure, compare,
+    };
+    use crate::replay::{FailureKind, RequestOutcome, SendResult};
+
+    fn outcome(index: u64, took_us: u64, failed: bool) -> RequestOutcome {
+        RequestOutcome {
+            index,
+            intended_us: index * 1000,
+            sent_us: Some(index * 1000),
+            headers_us: None,
+            first_token_us: Some(index * 1000 + took_us / 2),
+            first_answer_us: None,
+            last_token_us: Some(index * 1000 + took_us),
+            end_us: index * 1000 + took_us,
+            stream: true,
+            result: if failed {
+                SendResult::Failed(FailureKind::Reset)
+            } else {
+                SendResult::Ok
+            },
+            status: Some(200),
+            recorded_prompt_tokens: Some(10),
+            prompt_tokens: Some(10),
+            recorded_output_tokens: Some(5),
+            output_tokens: Some(5),
+            planned_shared_tokens: 0,
+            cached_tokens: None,
+            token_events: 5,
+            gaps_us: vec![1000; 4],
+            simulated: false,
+        }
+    }
+
+    fn run(name: &str, took_us: u64, failures: u64) -> (TargetSummary, TargetMeasure) {
+        let measure = || {
+            let mut measure = TargetMeasure::new(MeasureOptions::default());
+            (0..1000)
+                .for_each(|i| measure.record(&outcome(i, took_us + i % 50 * 100, i < failures)));
+            measure
+        };
+        let identity = TargetIdentity {
+            name: name.to_owned(),
+            ..TargetIdentity::default()
+        };
+        (
+            measure().finish(
+                identity,
+                GeneratorEvidence::default(),
+                Vec::new(),
+                |_, _| None,
+            ),
+            measure(),
+        )
+    }
+
+    fn objectives(exprs: &[&str]) -> Vec<Objective> {
+        exprs.iter().map(|expr| expr.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn absolute_objectives_are_judged_on_every_target() {
+        let targets = [run("a", 100_000, 0).0, run("b", 500_000, 0).0];
+        let verdict = judge(
+            &objectives(&["e2e.p99<200ms", "errors.rate<1%"]),
+            &targets,
+            &[],
+        );
+        let statuses: Vec<_> = verdict
+            .objectives
+            .iter()
+            .map(|result| result.status)
+            .collect();
+        use ObjectiveStatus::{Fail, Pass};
+        assert_eq!(statuses, [Pass, Fail, Pass, Pass]);
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(
+            verdict.objectives[1].reason.contains("against 200 ms"),
+            "{verdict:#?}"
+        );
+    }
+
+    #[test]
+    fn a_quantile_among_the_failures_misses_its_bound() {
+        let verdict = judge(&objectives(&["ttft.p99<10s"]), &[run("a", 1000, 50).0], &[]);
+        assert_eq!(verdict.status, Status::Fail);
+        assert!(
+            verdict.objectives[0]
+                .reason
+                .contains("50 of 1000 requests failed")
+        );
+        assert_eq!(verdict.objectives[0].value, None);
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_pass() {
+        let verdict = judge(
+            &objectives(&["vram.peak<80GiB"]),
+            &[run("a", 1000, 0).0],
+            &[],
+        );
+        assert_eq!(verdict.objectives[0].status, ObjectiveStatus::NotMeasured);
+        assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn relative_latencies_are_judged_by_their_interval() {
+        let (a, mut a_measure) = run("a", 100_000, 0);
+        let (b, mut b_measure) = run("b", 130_000, 0);
+        let compared = compare(
+            ("a", &a_measure.take_sample()),
+            ("b", &b_measure.take_sample()),
+            0.05,
+            1,
+        );
+        let verdict = judge(
+            &objectives(&["e2e.p50<+10%", "e2e.p50<+50%"]),
+            &[a, b],
+            &[compared],
+        );
+        assert_eq!(verdict.objectives.len(), 2, "on the second target only");
+        assert_eq!(
+            verdict.objectives[0].status,
+            ObjectiveStatus::Fail,
+            "{verdict:#?}"
+        );
+        assert_eq!(verdict.objectives[1].status, ObjectiveStatus::Pass);
+        assert!(verdict.objectives[0].reason.contains("this run"));
+        let alone = judge(&objectives(&["e2e.p50<+10%"]), &[run("a", 1000, 0).0], &[]);
+        assert_eq!(alone.objectives[0].status, ObjectiveStatus::NotMeasured);
+    }
+
+    #[test]
+    fn an_unfaithful_replay_is_neither_pass_nor_fail() {
+        let (mut target, _) = run("a", 1000, 0);
+        target.fidelity.valid = false;
+        target.fidelity.reasons = vec!["sends were late".to_owned()];
+        let verdict = judge(&objectives(&["e2e.p99<1ms"]), &[target], &[]);
+        assert_eq!(verdict.status, Status::Invalid);
+        assert_eq!(verdict.reasons, ["a: sends were late"]);
+    }
+
+    #[test]
+    fn the_loosest_bounds_make_goodput() {
+        let bounds = per_request_bounds(&objectives(&[
+            "ttft.p99<800ms",
+            "ttft.p50<200ms",
+            "e2e.p99<+5%",
+            "tpot.p95<=40ms",
+        ]));
+        assert_eq!(
+            (bounds.ttft_ms, bounds.tpot_ms, bounds.e2e_ms),
+            (Some(800.0), Some(40.0), None)
+        );
+    }
+}

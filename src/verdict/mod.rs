@@ -1,0 +1,9 @@
+//! Objectives and what became of them: the SLO language, and pass / fail / invalid with reasons.
+
+mod judge;
+mod objective;
+mod parse;
+
+pub use judge::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, per_request_bounds};
+pub use objective::{Bound, Metric, Objective, Operator, Statistic};
+pub use parse::ObjectiveError;

@@ -1,0 +1,163 @@
+//! GPU memory through NVML, against a stand-in library that this test builds itself.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use reenact::measure::summarise_gpus;
+use reenact::telemetry::{GpuAbsent, GpuSampler};
+
+const GIB: u64 = 1 << 30;
+
+struct Standin {
+    dir: tempfile::TempDir,
+}
+
+impl Standin {
+    fn build() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let standin = Self { dir };
+        standin.uses("0");
+        let status = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(standin.library())
+            .arg(format!("-DSTANDIN=\"{}\"", standin.file().display()))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/nvml_standin/libnvidia-ml.c"
+            ))
+            .status()
+            .unwrap();
+        assert!(status.success());
+        standin
+    }
+
+    fn library(&self) -> PathBuf {
+        self.dir.path().join("libnvidia-ml.so.1")
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("used")
+    }
+
+    fn uses(&self, word: &str) {
+        let next = self.dir.path().join("next");
+        std::fs::write(&next, word).unwrap();
+        std::fs::rename(next, self.file()).unwrap();
+    }
+
+    /// Waits until the library has been asked `count` more times.
+    fn asked(&self, count: u64) {
+        let reads = self.dir.path().join("used.reads");
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let until = length(&reads) + count;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while length(&reads) < until {
+            assert!(Instant::now() < deadline, "the library is no longer asked");
+            std::thread::yield_now();
+        }
+    }
+
+    fn start(&self) -> GpuSampler {
+        GpuSampler::start(
+            Some(self.library()),
+            Instant::now(),
+            Duration::from_millis(2),
+        )
+        .unwrap()
+    }
+}
+
+#[test]
+fn the_peak_and_the_growth_are_found() {
+    let standin = Standin::build();
+    standin.uses(&(10 * GIB).to_string());
+    let sampler = standin.start();
+    for step in 0..40 {
+        standin.uses(&((10 + step) * GIB).to_string());
+        standin.asked(2);
+    }
+    standin.uses(&(20 * GIB).to_string());
+    standin.asked(2);
+    let timeline = sampler.stop();
+    let gpu = &summarise_gpus(&timeline)[0];
+    assert_eq!(
+        (gpu.source.as_str(), gpu.index, gpu.total_bytes),
+        ("nvml", 0, 80 * GIB)
+    );
+    assert_eq!(gpu.name.as_deref(), Some("Stand-in GPU"));
+    assert_eq!(
+        (
+            gpu.used_start_bytes,
+            gpu.used_peak_bytes,
+            gpu.used_end_bytes
+        ),
+        (10 * GIB, 49 * GIB, 20 * GIB)
+    );
+    assert!(
+        gpu.growth_bytes_per_s.unwrap() > 0.0 && gpu.growth_ci95.unwrap().0 > 0.0,
+        "{gpu:?}"
+    );
+    assert_eq!(gpu.state, None);
+    assert!(timeline.used_between(0, u64::MAX).unwrap() == 49 * GIB);
+}
+
+#[test]
+fn a_gpu_lost_in_mid_run_is_a_state_and_keeps_its_samples() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(3);
+    standin.uses("lost");
+    standin.asked(3);
+    let gpu = summarise_gpus(&sampler.stop()).remove(0);
+    assert!(gpu.state.unwrap().contains("the GPU was lost"));
+    assert_eq!(gpu.used_peak_bytes, GIB);
+}
+
+#[test]
+fn a_driver_that_was_reloaded_is_opened_anew() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(2);
+    standin.uses("unknown");
+    standin.asked(1);
+    standin.uses(&(3 * GIB).to_string());
+    standin.asked(2);
+    let gpu = summarise_gpus(&sampler.stop()).remove(0);
+    assert_eq!(gpu.used_peak_bytes, 3 * GIB, "it was sampled again");
+    assert!(gpu.state.is_some(), "and the gap is told");
+}
+
+#[test]
+fn no_driver_and_a_foreign_library_are_absences() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |library: &Path| {
+        GpuSampler::start(
+            Some(library.to_owned()),
+            Instant::now(),
+            Duration::from_millis(2),
+        )
+        .unwrap_err()
+    };
+    assert!(matches!(
+        start(&dir.path().join("none.so")),
+        GpuAbsent::NoDriver(_)
+    ));
+    let source = dir.path().join("foreign.c");
+    std::fs::write(&source, "int answer(void) { return 42; }\n").unwrap();
+    let foreign = dir.path().join("foreign.so");
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&foreign)
+        .arg(&source)
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let GpuAbsent::NoDriver(why) = start(&foreign) else {
+        panic!("a GPU in a foreign library")
+    };
+    assert!(why.contains("not NVML"), "{why}");
+}

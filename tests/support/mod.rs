@@ -1,0 +1,186 @@
+//! What the integration tests share: the built binary as a child process that is found by the line it prints, and ended
+//! when its test is.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub
+)]
+
+pub mod http;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long anything in a test may take before the test is failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command line of the built binary.
+pub fn reenact<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reenact"));
+    command
+        .args(args)
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1");
+    command
+}
+
+/// Runs it to its end.
+pub fn run<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    reenact(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs it to its end and gives its standard output; fails the test if it failed.
+pub fn stdout_of<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> String {
+    let output = run(args);
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// `inspect --exchanges`, in order of arrival.
+pub fn exchanges(trace: &Path) -> Vec<serde_json::Value> {
+    stdout_of([
+        "inspect".as_ref(),
+        "--exchanges".as_ref(),
+        trace.as_os_str(),
+    ])
+    .lines()
+    .map(|line| serde_json::from_str(line).unwrap())
+    .collect()
+}
+
+/// A server of ours that runs until its test ends.
+pub struct Server {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    seen: Vec<String>,
+    /// `http://ADDR` of its main listener.
+    pub url: String,
+}
+
+impl Server {
+    /// Starts `reenact ARGS` and waits until it says `listening on http://…`.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        Self::launch(&mut reenact(args))
+    }
+
+    /// The same, for a command prepared by the test.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut server = Self {
+            child,
+            lines,
+            reader: Some(reader),
+            seen: Vec::new(),
+            url: String::new(),
+        };
+        server.url = server.wait_for_url("listening on ");
+        server
+    }
+
+    /// A simulated inference server.
+    pub fn sim(args: &[&str]) -> Self {
+        Self::start([&["sim", "--listen", "127.0.0.1:0"], args].concat())
+    }
+
+    /// A recorder in front of `upstream` that writes to `dir`; its admin endpoint listens too.
+    pub fn recorder(upstream: &str, dir: &Path, args: &[&str]) -> Self {
+        let dir = dir.to_str().unwrap();
+        let fixed = [
+            "record",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--upstream",
+            upstream,
+        ];
+        Self::start([&fixed[..], &["--trace-dir", dir], args].concat())
+    }
+
+    /// Waits for a line that holds `mark`, and gives the `http://…` after it.
+    pub fn wait_for_url(&mut self, mark: &str) -> String {
+        let line = self.wait_for(mark);
+        let rest = line.split_once(mark).unwrap().1;
+        rest.split_whitespace()
+            .next()
+            .unwrap()
+            .trim_end_matches(['/', ','])
+            .to_owned()
+    }
+
+    /// Waits for a line on standard error that holds `mark` (also among those already read).
+    pub fn wait_for(&mut self, mark: &str) -> String {
+        if let Some(line) = self.seen.iter().find(|line| line.contains(mark)) {
+            return line.clone();
+        }
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(mark) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("no line with {mark:?}; it said:\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits: its exit status and everything it wrote to standard error.
+    pub fn terminate(mut self) -> (ExitStatus, String) {
+        self.signal(rustix::process::Signal::TERM);
+        self.wait()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.seen.extend(self.lines.try_iter());
+        (status, self.seen.join("\n"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
