@@ -112,7 +112,9 @@ fn nanoseconds(text: &str) -> Option<i128> {
 mod tests {
     use super::*;
 
-    fn rows(text: &str) -> Vec<Result<(u64, u32, u32), (u64, String)>> {
+    type Read = Result<(u64, u32, u32), (u64, String)>;
+
+    fn rows(text: &str) -> Vec<Read> {
         let mut rows = AzureRows::new(Box::new(std::io::Cursor::new(text.to_owned())))
             .ok()
             .unwrap();

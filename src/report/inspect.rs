@@ -359,7 +359,7 @@ fn counts<'a, K: Serialize + 'a>(counts: impl IntoIterator<Item = (&'a K, &'a u6
             (count, name.to_owned())
         })
         .collect();
-    pairs.sort_by(|a, b| b.0.cmp(&a.0));
+    pairs.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
     let pairs: Vec<_> = pairs
         .into_iter()
         .map(|(count, name)| format!("{name} {count}"))

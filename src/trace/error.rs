@@ -115,7 +115,7 @@ impl TraceError {
             },
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space; what was written before is whole and readable"
+                    "free some space on that disk"
                 }
                 _ => "what was written before is whole and readable",
             },

@@ -107,7 +107,9 @@ fn read_footer(file: &File, start: u64, len: u64) -> io::Result<Option<Footer>> 
     if !read_at(file, &mut trailer, trailer_at)? {
         return Ok(None);
     }
-    let Some(offset) = footer_offset(&trailer).filter(|&offset| offset >= start) else {
+    let Some(offset) =
+        footer_offset(&trailer).filter(|&offset| offset >= start && offset < trailer_at)
+    else {
         return Ok(None);
     };
     let Some((frame, payload)) = read_block(file, offset, trailer_at)? else {

@@ -262,3 +262,64 @@ fn joined(
         (first, second) => first.and(second),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{
+        Endpoint, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
+    };
+    use crate::trace::{Source, Trace};
+
+    fn exchange(at_us: u64) -> Recordable {
+        Recordable::content_free(Exchange {
+            at: TraceTime::from_us(at_us),
+            endpoint: Endpoint::Other,
+            method: Method::Get,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Generic,
+            request: RequestShape::default(),
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        })
+    }
+
+    #[test]
+    fn a_failed_write_is_counted_and_does_not_spoil_what_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.rt");
+        let header = Header {
+            tool: "0.1.0".into(),
+            source: Source::Recorded,
+            block: None,
+            epoch_unix_us: None,
+            run: 1,
+            sample_ppm: 1_000_000,
+        };
+        let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
+        writer.push(exchange(1)).unwrap();
+        writer.flush().unwrap();
+        // A handle that cannot write stands for a disk that will not.
+        let read_only = File::open(&path).unwrap();
+        let writable = std::mem::replace(&mut writer.file, read_only);
+        writer.push(exchange(2)).unwrap();
+        writer.push(exchange(3)).unwrap();
+        let error = writer.flush().unwrap_err();
+        assert_eq!(error.lost(), 2, "{error}");
+        assert!(writer.torn);
+        // Half a block stands where the failed one began.
+        writable
+            .write_all_at(b"\xb1\x0cR\x1a half", writer.whole)
+            .unwrap();
+        writer.file = writable;
+        writer.push(exchange(4)).unwrap();
+        writer.finish().unwrap();
+        let mut trace = Trace::open(&[path]).unwrap();
+        let times: Vec<_> = trace.exchanges().map(|e| e.unwrap().at.us()).collect();
+        assert_eq!(times, [1, 4]);
+        assert_eq!(trace.damage(), crate::trace::Damage::default());
+    }
+}

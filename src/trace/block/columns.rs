@@ -30,6 +30,11 @@ macro_rules! columns {
                     .filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
             }
 
+            /// Lengths of the columns as they stand in the document, in their order.
+            pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
+                self.telling().map(|(_, bytes)| bytes.len())
+            }
+
             pub(super) fn clear(&mut self) {
                 $(self.$name.clear();)*
             }
@@ -96,18 +101,19 @@ columns! {
     65 last_token,
     66 end,
     67 gap_buckets,
-    68 gap_bucket,
-    69 gap_count,
-    70 gap_longest,
-    71 output_tokens,
-    72 output_tokens_source,
-    73 cached_tokens,
-    74 reasoning_tokens,
-    75 finish,
-    76 tool_calls,
-    77 response_bytes,
-    78 events,
-    79 token_events,
+    68 gap_first,
+    69 gap_counts,
+    70 gap_far,
+    71 gap_longest,
+    72 output_tokens,
+    73 output_tokens_source,
+    74 cached_tokens,
+    75 reasoning_tokens,
+    76 finish,
+    77 tool_calls,
+    78 response_bytes,
+    79 events,
+    80 token_events,
 }
 
 impl Serialize for Columns {

@@ -12,6 +12,21 @@ use crate::trace::varint::{Malformed, put, put_residual};
 #[derive(Debug, Default)]
 pub(super) struct Before {
     first_bucket: u64,
+    bytes_per_event: u64,
+}
+
+impl Before {
+    /// About the bytes of an answer of so many events.
+    fn expected_bytes(&self, response: &ResponseShape) -> u64 {
+        self.bytes_per_event.wrapping_mul(response.events.into())
+    }
+
+    fn learn_bytes(&mut self, response: &ResponseShape) {
+        let events = u64::from(response.events);
+        if let Some(bytes_per_event) = response.bytes.checked_div(events) {
+            self.bytes_per_event = bytes_per_event;
+        }
+    }
 }
 
 pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before) {
@@ -63,7 +78,12 @@ pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before)
         put(&mut out.finish, finish.code());
     }
     put(&mut out.tool_calls, response.tool_calls.into());
-    put(&mut out.response_bytes, response.bytes);
+    put_residual(
+        &mut out.response_bytes,
+        response.bytes,
+        before.expected_bytes(response),
+    );
+    before.learn_bytes(response);
     put_residual(&mut out.events, response.events.into(), token_events);
     put(&mut out.token_events, token_events);
 }
@@ -74,16 +94,21 @@ fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
     let mut previous = None;
     for &(bucket, count) in buckets {
         let bucket = u64::from(bucket);
-        match previous {
+        // Buckets rise and counts are above 0, so neither step nor count is lost.
+        let empty = match previous {
             None => {
-                put_residual(&mut out.gap_bucket, bucket, before.first_bucket);
+                put_residual(&mut out.gap_first, bucket, before.first_bucket);
                 before.first_bucket = bucket;
+                0
             }
-            // Buckets rise, so the step is at least one.
-            Some(previous) => put(&mut out.gap_bucket, bucket.saturating_sub(previous + 1)),
-        }
+            Some(previous) => bucket.saturating_sub(previous + 1),
+        };
         previous = Some(bucket);
-        put(&mut out.gap_count, u64::from(count).saturating_sub(1));
+        let count = u64::from(count).saturating_sub(1);
+        put(&mut out.gap_counts, count << 2 | empty.min(FAR));
+        if empty >= FAR {
+            put(&mut out.gap_far, empty - FAR);
+        }
     }
     put_residual(&mut out.gap_longest, gaps.longest_us(), top(gaps));
 }
@@ -157,8 +182,10 @@ pub(super) fn read(
         response.finish = Some(FinishReason::from_code(columns.finish.next()?));
     }
     response.tool_calls = columns.tool_calls.next_as()?;
-    response.bytes = columns.response_bytes.next()?;
     response.events = columns.events.residual_as(token_events)?;
+    let expected = before.expected_bytes(&response);
+    response.bytes = columns.response_bytes.residual(expected)?;
+    before.learn_bytes(&response);
     Ok((response, outcome))
 }
 
@@ -171,20 +198,25 @@ fn read_gaps(
     let mut buckets = Vec::with_capacity(len);
     let mut previous: Option<u64> = None;
     for _ in 0..len {
+        let code = columns.gap_counts.next()?;
         let bucket = match previous {
             None => {
-                let bucket = columns.gap_bucket.residual(before.first_bucket)?;
-                before.first_bucket = bucket;
-                bucket
+                before.first_bucket = columns.gap_first.residual(before.first_bucket)?;
+                before.first_bucket
             }
-            Some(previous) => columns
-                .gap_bucket
-                .next()?
-                .saturating_add(previous)
-                .saturating_add(1),
+            Some(previous) => {
+                let far = match code & FAR {
+                    FAR => columns.gap_far.next()?,
+                    _ => 0,
+                };
+                (code & FAR)
+                    .saturating_add(far)
+                    .saturating_add(previous)
+                    .saturating_add(1)
+            }
         };
         previous = Some(bucket);
-        let count = columns.gap_count.next()?.saturating_add(1);
+        let count = (code >> 2) + 1;
         buckets.push((
             u16::try_from(bucket).map_err(|_| Malformed("a gap bucket is out of range"))?,
             u32::try_from(count).map_err(|_| Malformed("a gap count is out of range"))?,
@@ -197,6 +229,10 @@ fn read_gaps(
     GapSketch::from_parts(buckets, longest_us)
         .map_err(|_| Malformed("a gap bucket is out of range"))
 }
+
+/// A bucket's code holds its count, less one, and in its lowest two bits the empty buckets before it; this many stand for
+/// more, which has a column of its own.
+const FAR: u64 = 3;
 
 /// About the time from the first token to the last: what of the latter's moment can be guessed.
 fn sum(gaps: &GapSketch) -> u64 {

@@ -3,9 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
 use super::{blocks_of, chat, header, write};
-use crate::shape::Exchange;
-use crate::trace::{Damage, Trace, TraceError};
+use crate::shape::{BlockSpec, Exchange};
+use crate::trace::block::{BlockDecoder, BlockEncoder};
+use crate::trace::footer::Footer;
+use crate::trace::frame::{FRAME, Frame};
+use crate::trace::{Damage, Totals, Trace, TraceError};
 
 const BLOCK: usize = 4;
 const BLOCKS: usize = 5;
@@ -146,7 +151,6 @@ fn what_cannot_be_a_trace_is_named() {
 
 #[test]
 fn blocks_of_kinds_to_come_are_skipped() {
-    use crate::trace::frame::{FRAME, Frame};
     let (bytes, exchanges, ends) = small();
     let header_len = header(1).encode().len();
     let mut frame = Frame::decode(bytes[header_len..][..FRAME].first_chunk().unwrap()).unwrap();
@@ -158,4 +162,39 @@ fn blocks_of_kinds_to_come_are_skipped() {
     let (read, damage) = self::read(&later).unwrap();
     assert_eq!(read, exchanges);
     assert_eq!(damage.bad_bytes, 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// A file made to do harm has the right checksums.
+    #[test]
+    fn a_block_of_any_content_is_read_or_refused(
+        exchanges in prop::collection::vec(super::any::exchange(), 1..6),
+        wounds in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        count in prop_oneof![Just(None), (0..70_000_u32).prop_map(Some)],
+    ) {
+        let spec = Some(BlockSpec::LIVE);
+        let mut exchanges = exchanges;
+        let mut bytes = Vec::new();
+        let mut encoder = BlockEncoder::new(spec).unwrap();
+        let frame = encoder.encode(&mut exchanges, &Totals::default(), &[], &mut bytes).unwrap();
+        let mut decoder = BlockDecoder::new().unwrap();
+        let mut document = decoder.unpack(&frame, &bytes[FRAME..]).unwrap();
+        for (place, byte) in wounds {
+            let place = place.index(document.len());
+            document[place] = byte;
+        }
+        let payload = zstd::bulk::compress(&document, 1).unwrap();
+        let forged = Frame {
+            payload_crc: crc32c::crc32c(&payload),
+            payload_len: payload.len() as u32,
+            count: count.unwrap_or(frame.count),
+            ..frame
+        };
+        // Only that it comes back is asked.
+        drop(decoder.decode(&forged, &payload, spec));
+        drop(decoder.totals(&forged, &payload));
+        drop(Footer::decode(&forged, &document));
+    }
 }

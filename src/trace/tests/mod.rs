@@ -1,6 +1,7 @@
 mod any;
 mod cost;
 mod damage;
+mod golden;
 mod many;
 mod round_trip;
 

@@ -1,0 +1,236 @@
+//! Files of format 1.0 that must read the same for ever.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{chat, header};
+use crate::anonymise::{Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Sighting};
+use crate::shape::{
+    BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, MediaKind,
+    MediaPart, MessageShape, Method, Outcome, ReasoningEffort, RequestParams, RequestShape,
+    ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
+    TraceTime,
+};
+use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/traces")
+        .join(name)
+}
+
+fn tokens(count: u32, source: TokenSource) -> Option<TokenCount> {
+    Some(TokenCount { count, source })
+}
+
+/// An answer with a bit of everything.
+fn rich() -> Exchange {
+    let mut gaps = GapSketch::default();
+    for gap in [0, 3, 3, 31, 32, 20_000, 20_100, 25_000, 1_000_000] {
+        gaps.record(gap);
+    }
+    let message = |role, bytes, tokens| MessageShape {
+        role,
+        bytes,
+        tokens,
+    };
+    Exchange {
+        at: TraceTime::from_us(1_000_000),
+        endpoint: Endpoint::Messages,
+        method: Method::Post,
+        model: None,
+        session: Some(SessionId(0)),
+        client: Some(ClientId(1)),
+        in_flight: 3,
+        shape: ShapeStatus::Known,
+        request: RequestShape {
+            bytes: 5_000,
+            messages: vec![
+                message(Role::System, 90, Some(20)),
+                message(Role::User, 200, None),
+                message(Role::Assistant, 0, Some(0)),
+                message(Role::Tool, 12, None),
+                message(Role::Other, 1, None),
+            ],
+            prompt_tokens: tokens(110, TokenSource::Usage),
+            blocks: [0, 1, 2, 3, 4, 5, 6].map(BlockId).to_vec(),
+            params: RequestParams {
+                max_tokens: Some(1000),
+                min_tokens: Some(0),
+                ignore_eos: true,
+                n: 2,
+                best_of: Some(3),
+                stream: true,
+                include_usage: true,
+                greedy: Some(false),
+                structured: Structured::JsonSchema,
+                schema_bytes: 77,
+                logprobs: Some(5),
+                stop_count: 4,
+                reasoning_effort: Some(ReasoningEffort::High),
+                token_ids: false,
+                echo: true,
+            },
+            tools: ToolsShape {
+                count: 2,
+                bytes: 150,
+            },
+            media: vec![
+                MediaPart {
+                    message: 1,
+                    kind: MediaKind::Image,
+                    bytes: 12_345,
+                    pixels: Some((640, 480)),
+                },
+                MediaPart {
+                    message: 1,
+                    kind: MediaKind::Audio,
+                    bytes: 0,
+                    pixels: None,
+                },
+            ],
+        },
+        response: ResponseShape {
+            status: 200,
+            headers_us: Some(1_500),
+            first_byte_us: Some(1_600),
+            first_token_us: Some(300_000),
+            first_answer_us: Some(400_000),
+            last_token_us: Some(1_400_000),
+            end_us: Some(1_400_900),
+            gaps,
+            output_tokens: tokens(12, TokenSource::Counted),
+            cached_tokens: Some(64),
+            reasoning_tokens: Some(4),
+            finish: Some(FinishReason::ToolCalls),
+            tool_calls: 1,
+            bytes: 4_321,
+            events: 14,
+            token_events: 10,
+        },
+        outcome: Outcome::Completed,
+    }
+}
+
+/// Exchanges that between them use every field, every outcome and every kind of prediction.
+fn exchanges() -> Vec<Exchange> {
+    let mut out = vec![rich()];
+    let outcomes = [
+        Outcome::ClientCancelled { at_us: 10 },
+        Outcome::UpstreamRefused { at_us: 20 },
+        Outcome::UpstreamReset { at_us: 600 },
+        Outcome::UpstreamTimeout { at_us: 30_000_000 },
+        Outcome::Truncated { at_us: 499 },
+        Outcome::Rejected,
+        Outcome::Completed,
+    ];
+    for (i, outcome) in (0_u32..).zip(outcomes) {
+        // A chain that branches off the first, and goes on as the one before it did.
+        let ids = [0, 1, 2].into_iter().chain((7..8 + i).skip(i as usize / 2));
+        let mut exchange = chat(900_000 + u64::from(i) * 70_000, 500, ids);
+        exchange.outcome = outcome;
+        exchange.method = Method::ALL[i as usize];
+        exchange.endpoint = Endpoint::ALL[i as usize];
+        exchange.session = (i % 2 == 0).then_some(SessionId(i / 2));
+        exchange.in_flight = i;
+        out.push(exchange);
+    }
+    let mut bare = chat(u64::from(u32::MAX), 0, []);
+    bare.request = RequestShape::default();
+    bare.response = ResponseShape::default();
+    bare.shape = ShapeStatus::Shed;
+    out.push(bare);
+    out
+}
+
+fn golden_header() -> Header {
+    Header {
+        block: Some(BlockSpec::LIVE),
+        epoch_unix_us: Some(1_700_000_000_000_000),
+        sample_ppm: 250_000,
+        ..header(0x0123_4567_89ab_cdef)
+    }
+}
+
+fn totals() -> Totals {
+    Totals {
+        seen: 12,
+        recorded: 9,
+        sampled_out: 1,
+        dropped: [("probe".to_owned(), 2)].into(),
+        simulated: 9,
+    }
+}
+
+#[test]
+fn golden_files_of_1_0_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden();
+    }
+    let lines = fs::read_to_string(fixture("golden-1.0.jsonl")).unwrap();
+    let read = |name| {
+        let mut trace = Trace::open(&[fixture(name)]).unwrap();
+        let exchanges: Vec<_> = trace
+            .exchanges()
+            .map(|exchange| serde_json::to_string(&exchange.unwrap()).unwrap() + "\n")
+            .collect();
+        (trace, exchanges)
+    };
+    let (trace, exchanges) = read("golden-1.0.rt");
+    assert_eq!(exchanges.concat(), lines);
+    assert_eq!(trace.header(), &golden_header());
+    assert_eq!(trace.totals(), totals());
+    assert_eq!(trace.damage(), crate::trace::Damage::default());
+    let names: Vec<_> = [0, 1]
+        .map(|id| trace.model_name(crate::shape::ModelId(id)))
+        .into();
+    assert_eq!(names, [None, Some("meta/llama")]);
+    let (trace, exchanges) = read("golden-1.0-unfinished.rt");
+    assert_eq!(exchanges.len(), 5, "one of two blocks");
+    assert!(exchanges.iter().all(|line| lines.contains(line)));
+    assert_eq!(trace.damage().unfinished_files, 1);
+    assert_eq!(
+        (trace.damage().bad_blocks, trace.damage().lost_exchanges),
+        (1, 4)
+    );
+}
+
+/// Text whose blocks are the same where the numbers are.
+fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
+    let mut prompt = PromptRender::new(key);
+    for id in ids {
+        prompt.text(&[b'a' + u8::try_from(id.0).unwrap(); 64]);
+    }
+    prompt.finish().chain
+}
+
+fn write_golden() {
+    let path = fixture("golden-1.0.rt");
+    drop(fs::remove_file(&path));
+    let policy = Policy {
+        keep_models: ["meta/llama".into()].into(),
+    };
+    let mut gate = Anonymiser::with_key(policy, ChainKey::from_bytes([1; 16]));
+    let options = WriterOptions { block_exchanges: 5 };
+    let mut writer = TraceWriter::create(&path, &golden_header(), options).unwrap();
+    writer.account(&totals());
+    for (i, exchange) in exchanges().into_iter().enumerate() {
+        let chain = chain_of(gate.key(), &exchange.request.blocks);
+        let named = gate.admit(Sighting {
+            exchange,
+            model: Some(Private::new(["a secret", "meta/llama"][i % 2])),
+            chain,
+        });
+        writer.push(named).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
+    let lines: Vec<_> = trace
+        .exchanges()
+        .map(|exchange| serde_json::to_string(&exchange.unwrap()).unwrap() + "\n")
+        .collect();
+    fs::write(fixture("golden-1.0.jsonl"), lines.concat()).unwrap();
+    let cut = usize::try_from(trace.files[0].file.blocks[1].offset).unwrap() + 100;
+    let bytes = fs::read(&path).unwrap();
+    fs::write(fixture("golden-1.0-unfinished.rt"), &bytes[..cut]).unwrap();
+}
