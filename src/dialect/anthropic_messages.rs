@@ -382,6 +382,9 @@ impl Reader for Answers {
             .filter(|block| block.is_tool_use())
             .count();
         tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        if answer.kind.0 == "error" {
+            tally.error();
+        }
         if let Some(usage) = answer.usage {
             usage.note(tally);
         }
@@ -394,6 +397,8 @@ impl Reader for Answers {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
+    #[serde(borrow, rename = "type", default, deserialize_with = "null_is_empty")]
+    kind: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
     content: Vec<Kind<'a>>,
     #[serde(default)]
@@ -404,7 +409,7 @@ struct Answer<'a> {
 
 #[derive(Deserialize)]
 struct Event<'a> {
-    #[serde(borrow, rename = "type", default)]
+    #[serde(borrow, rename = "type", default, deserialize_with = "null_is_empty")]
     kind: Text<'a>,
     #[serde(default)]
     message: Option<Start>,
@@ -464,17 +469,11 @@ struct Usage {
 
 impl Usage {
     fn note(&self, tally: &mut Tally) {
-        if let Some(input) = self.input_tokens.0 {
-            let cache = [
-                self.cache_read_input_tokens,
-                self.cache_creation_input_tokens,
-            ];
-            let sum = cache
-                .iter()
-                .filter_map(|count| count.0)
-                .fold(input, u32::saturating_add);
-            tally.prompt_tokens(Count(Some(sum)));
-        }
+        tally.prompt_parts([
+            self.input_tokens,
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+        ]);
         tally.cached_tokens(self.cache_read_input_tokens);
         tally.output_tokens(self.output_tokens);
     }

@@ -9,6 +9,8 @@ pub struct ResponseObserver {
     form: Form,
     reader: &'static dyn Reader,
     tally: Tally,
+    /// When the last piece arrived.
+    last_us: u64,
 }
 
 /// One wire API's reading of answers.
@@ -63,11 +65,13 @@ impl ResponseObserver {
             form,
             reader,
             tally,
+            last_us: 0,
         }
     }
 
     /// Takes the next piece of the body, which arrived at `at_us`.
     pub fn data(&mut self, at_us: u64, bytes: &[u8]) {
+        self.last_us = at_us;
         let (reader, tally) = (self.reader, &mut self.tally);
         match &mut self.form {
             Form::Stream(splitter) => splitter.feed(bytes, |event| {
@@ -92,12 +96,13 @@ impl ResponseObserver {
             form,
             reader,
             mut tally,
+            last_us,
         } = self;
         match form {
             Form::Stream(mut splitter) => {
-                let at_us = tally.sight.last_token_us.unwrap_or(0);
-                splitter
-                    .finish(|event| read_event(reader, at_us, event.name, event.data, &mut tally));
+                splitter.finish(|event| {
+                    read_event(reader, last_us, event.name, event.data, &mut tally);
+                });
             }
             Form::Plain(body) => reader.body(&body, &mut tally),
             Form::TooLarge => tally.sight.unparsable = true,
@@ -115,6 +120,11 @@ fn read_event(
     tally: &mut Tally,
 ) {
     tally.sight.events = tally.sight.events.saturating_add(1);
+    // Its data may be a line of prose.
+    if name == b"error" {
+        tally.error();
+        return;
+    }
     match data {
         Some(data) => reader.event(at_us, name, data, tally),
         None => tally.sight.unparsable = true,
@@ -123,3 +133,161 @@ fn read_event(
 
 /// A plain answer larger than this is not read: at four bytes a token, sixteen million tokens.
 const MAX_BODY: usize = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::FinishReason;
+
+    fn observe(endpoint: Endpoint, kind: &str, pieces: &[&[u8]]) -> ResponseSight {
+        let head = ResponseHead {
+            status: 200,
+            content_type: Some(kind),
+            content_encoding: None,
+        };
+        let mut observer = ResponseObserver::new(endpoint, head, true);
+        for (at_us, piece) in (100..).zip(pieces) {
+            observer.data(at_us, piece);
+        }
+        observer.finish()
+    }
+
+    const SSE: &str = "text/event-stream; charset=utf-8";
+
+    #[test]
+    fn an_event_without_its_blank_line_is_stamped_with_its_last_piece() {
+        let pieces: [&[u8]; 2] = [
+            b"data: {\"choices\":[{\"delta\":",
+            b"{\"content\":\"a\"}}]}",
+        ];
+        let sight = observe(Endpoint::ChatCompletions, SSE, &pieces);
+        assert_eq!((sight.first_token_us, sight.ended), (Some(101), false));
+    }
+
+    #[test]
+    fn errors_inside_an_answer_are_seen() {
+        for (endpoint, kind, body) in [
+            (
+                Endpoint::ChatCompletions,
+                SSE,
+                &b"data: {\"error\":{\"message\":\"secret\"}}\n\n"[..],
+            ),
+            (
+                Endpoint::ChatCompletions,
+                SSE,
+                b"event: error\ndata: {\"message\":\"secret\"}\n\n",
+            ),
+            (
+                Endpoint::Completions,
+                "application/json",
+                b"{\"error\":{\"code\":500}}",
+            ),
+            (
+                Endpoint::Messages,
+                SSE,
+                b"event: error\ndata: {\"type\":\"error\",\"error\":{}}\n\n",
+            ),
+            (
+                Endpoint::Messages,
+                SSE,
+                b"event: error\ndata: {\"error\":{\"type\":\"overloaded_error\"}}\n\n",
+            ),
+            (
+                Endpoint::Messages,
+                SSE,
+                b"event: error\ndata: gone away\n\n",
+            ),
+            (
+                Endpoint::Messages,
+                "application/json",
+                b"{\"type\":\"error\",\"error\":{\"type\":\"api_error\"}}",
+            ),
+        ] {
+            let sight = observe(endpoint, kind, &[body]);
+            assert!(sight.error, "{endpoint:?} {kind}");
+            assert_eq!(sight.finish, Some(FinishReason::Error));
+        }
+    }
+
+    #[test]
+    fn cached_tokens_told_at_the_start_stay_in_the_prompt() {
+        let stream = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":\
+            {\"input_tokens\":10,\"cache_read_input_tokens\":80,\"cache_creation_input_tokens\":5,\"output_tokens\":1}}}\n\n\
+            event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\
+            \"usage\":{\"input_tokens\":10,\"output_tokens\":7}}\n\n";
+        let sight = observe(Endpoint::Messages, SSE, &[stream]);
+        assert_eq!(
+            (sight.prompt_tokens, sight.cached_tokens),
+            (Some(95), Some(80))
+        );
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_counted_as_one() {
+        let chat = |delta: &str| {
+            let event = format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n");
+            observe(Endpoint::ChatCompletions, SSE, &[event.as_bytes()]).token_events
+        };
+        for silent in [
+            r#"{"role":"assistant"}"#,
+            r#"{"role":"assistant","content":""}"#,
+            r#"{"content":null}"#,
+            "{}",
+            "null",
+            r#"{"tool_calls":[]}"#,
+            r#"{"tool_calls":[{"index":0,"id":"c","function":{"arguments":""}}]}"#,
+        ] {
+            assert_eq!(chat(silent), 0, "{silent}");
+        }
+        for token in [
+            r#"{"content":" "}"#,
+            r#"{"reasoning":"x"}"#,
+            r#"{"reasoning_content":"x"}"#,
+            r#"{"refusal":"no"}"#,
+            r#"{"tool_calls":[{"function":{"name":"f"}}]}"#,
+            r#"{"tool_calls":[{"function":{"arguments":"{"}}]}"#,
+        ] {
+            assert_eq!(chat(token), 1, "{token}");
+        }
+        let claude = |delta: &str| {
+            let event = format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"delta\":{delta}}}\n\n"
+            );
+            let sight = observe(Endpoint::Messages, SSE, &[event.as_bytes()]);
+            (sight.token_events, sight.first_answer_us.is_some())
+        };
+        assert_eq!(
+            claude(r#"{"type":"signature_delta","signature":"abc"}"#),
+            (0, false)
+        );
+        assert_eq!(claude(r#"{"type":"text_delta","text":""}"#), (0, false));
+        assert_eq!(claude(r#"{"type":"text_delta","text":"a"}"#), (1, true));
+        assert_eq!(
+            claude(r#"{"type":"thinking_delta","thinking":"a"}"#),
+            (1, false)
+        );
+        assert_eq!(
+            claude(r#"{"type":"input_json_delta","partial_json":"{"}"#),
+            (1, true)
+        );
+    }
+
+    #[test]
+    fn a_coding_hides_the_body_and_is_said() {
+        let head = ResponseHead {
+            status: 200,
+            content_type: Some(SSE),
+            content_encoding: Some("gzip"),
+        };
+        let mut observer = ResponseObserver::new(Endpoint::ChatCompletions, head, true);
+        observer.data(
+            1,
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+        );
+        let expected = ResponseSight {
+            encoded: true,
+            ..ResponseSight::default()
+        };
+        assert_eq!(observer.finish(), expected);
+    }
+}

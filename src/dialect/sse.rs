@@ -95,14 +95,11 @@ impl SseSplitter {
         &[]
     }
 
+    /// Keeps as much of a line as shows that its data is too large, and no more.
     fn grow_line(&mut self, part: &[u8]) {
-        if self.line.len() + part.len() <= MAX_EVENT {
-            self.line.extend_from_slice(part);
-        } else {
-            self.oversize = true;
-            // Something stays, so that the line is not taken for a blank one.
-            self.line.truncate(MAX_EVENT);
-        }
+        let room = MAX_LINE.saturating_sub(self.line.len());
+        self.line
+            .extend_from_slice(part.get(..room).unwrap_or(part));
     }
 
     fn take_line<'a>(
@@ -125,7 +122,10 @@ impl SseSplitter {
             None => (line, &[][..]),
         };
         match field {
-            b"data" if !self.has_data && here.is_none() => *here = Some(value),
+            b"data" if !self.has_data && here.is_none() => {
+                self.oversize = value.len() > MAX_EVENT;
+                *here = Some(value);
+            }
             b"data" => {
                 self.keep(here);
                 if self.data.len() + value.len() < MAX_EVENT {
@@ -147,10 +147,8 @@ impl SseSplitter {
     fn keep(&mut self, here: &mut Option<&[u8]>) {
         if let Some(data) = here.take() {
             self.has_data = true;
-            if data.len() <= MAX_EVENT {
+            if !self.oversize {
                 self.data.extend_from_slice(data);
-            } else {
-                self.oversize = true;
             }
         }
     }
@@ -172,6 +170,8 @@ impl SseSplitter {
 
 /// Data of one event that is kept; a larger event is counted, not read.
 const MAX_EVENT: usize = 1 << 20;
+/// A line of data that was cut here is longer than [`MAX_EVENT`], whatever precedes its value.
+const MAX_LINE: usize = MAX_EVENT + 16;
 /// Every event type of every dialect is shorter.
 const MAX_NAME: usize = 128;
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -229,6 +229,33 @@ mod tests {
         let enormous = vec![b'x'; MAX_EVENT + 10];
         let seen = events(&[b"data: ", &enormous, b"\n\ndata: small\n\n"]);
         assert_eq!(seen, [(vec![], None), (vec![], Some(b"small".to_vec()))]);
+    }
+
+    #[test]
+    fn an_enormous_event_counts_once_wherever_it_is_cut() {
+        let mut stream = b"data: first\n\ndata: ".to_vec();
+        stream.resize(stream.len() + MAX_EVENT + 1, b'x');
+        stream.extend_from_slice(b"data: y\n\ndata: last\n\n");
+        let sizes = |pieces: &[&[u8]]| -> Vec<Option<usize>> {
+            let seen = events(pieces).into_iter();
+            seen.map(|(_, data)| data.map(|data| data.len())).collect()
+        };
+        let expected = [Some(5), None, Some(4)];
+        let cuts = [
+            0,
+            14,
+            20,
+            100,
+            stream.len() - 23,
+            stream.len() - 16,
+            stream.len(),
+        ];
+        for cut in cuts {
+            let (head, tail) = stream.split_at(cut);
+            assert_eq!(sizes(&[head, tail]), expected, "cut at {cut}");
+        }
+        let pieces: Vec<&[u8]> = stream.chunks(MAX_EVENT / 3).collect();
+        assert_eq!(sizes(&pieces), expected);
     }
 
     proptest! {

@@ -9,6 +9,8 @@ pub(super) struct Tally {
     keep_gaps: bool,
     /// Output tokens as the server said, cumulative where it says so more than once.
     usage_output: Option<u32>,
+    /// Parts of the prompt that a server counts one by one.
+    prompt_parts: [Option<u32>; 3],
 }
 
 /// What one event carried.
@@ -61,6 +63,17 @@ impl Tally {
     /// What the server says of its counts; the last word counts.
     pub(super) fn prompt_tokens(&mut self, count: Count) {
         self.sight.prompt_tokens = count.0.or(self.sight.prompt_tokens);
+    }
+
+    /// The prompt is the sum of its parts; a part that is not told again stays as it was.
+    pub(super) fn prompt_parts(&mut self, parts: [Count; 3]) {
+        for (held, told) in self.prompt_parts.iter_mut().zip(parts) {
+            *held = told.0.or(*held);
+        }
+        if parts.iter().any(|part| part.0.is_some()) {
+            let told = self.prompt_parts.iter().flatten();
+            self.sight.prompt_tokens = Some(told.fold(0, |sum, &part| sum.saturating_add(part)));
+        }
     }
 
     pub(super) fn output_tokens(&mut self, count: Count) {
