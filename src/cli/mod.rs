@@ -53,7 +53,7 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Record(record::RecordArgs),
+    Record(Box<record::RecordArgs>),
     Replay(Box<replay::ReplayArgs>),
     Inspect(inspect::InspectArgs),
     Import(import::ImportArgs),

@@ -14,7 +14,7 @@ use crate::record::{self, ListenAddr, Options, RecordError, TraceOptions, Upstre
 /// SIGTERM drains and closes the trace; a second one leaves at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Where clients connect: 127.0.0.1:8080, [::1]:8080 or :8080 (may be given several times)
+    /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080` or `:8080` (may be given several times)
     #[arg(long, value_name = "ADDR", required = true)]
     listen: Vec<ListenAddr>,
     /// The inference server: http://HOST:PORT or https://HOST, with a base path where one is needed

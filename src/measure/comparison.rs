@@ -8,7 +8,7 @@ use super::latency::tpot_us;
 use crate::replay::{RequestOutcome, SendResult};
 
 /// Latencies of single requests, kept to compare two targets that were sent the same requests. Bounded: beyond
-/// [`MOST`] requests every second one is left out, then every second of those left, and so on, by index alone, so two targets keep the same.
+/// 20,000 requests every second one is left out, then every second of those left, and so on, by index alone, so two targets keep the same.
 #[derive(Debug, Default)]
 pub struct PairedSample {
     values: BTreeMap<u64, Values>,

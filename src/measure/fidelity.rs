@@ -201,14 +201,14 @@ impl FidelityMeter {
                 bar.prompt_tokens_error * 100.0
             ));
         }
-        if let (Some(recorded), Some(sent)) = (evidence.prefix_share_recorded, prefix_share_sent) {
-            if (recorded - sent).abs() > bar.prefix_share_error {
-                faults.push(format!(
-                    "{:.1} % of prompt tokens repeated an earlier prompt in the trace, {:.1} % as sent",
-                    recorded * 100.0,
-                    sent * 100.0
-                ));
-            }
+        if let (Some(recorded), Some(sent)) = (evidence.prefix_share_recorded, prefix_share_sent)
+            && (recorded - sent).abs() > bar.prefix_share_error
+        {
+            faults.push(format!(
+                "{:.1} % of prompt tokens repeated an earlier prompt in the trace, {:.1} % as sent",
+                recorded * 100.0,
+                sent * 100.0
+            ));
         }
         Fidelity {
             valid: faults.is_empty(),

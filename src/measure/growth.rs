@@ -11,7 +11,7 @@ pub struct Growth {
 
 /// The trend of `(seconds, value)` samples, in rising order of time; `None` for fewer than ten.
 ///
-/// All pairs are looked at, so a longer series is thinned evenly to [`MOST`] samples first. Sources: Theil 1950, Sen 1968,
+/// All pairs are looked at, so a longer series is thinned evenly to 600 samples first. Sources: Theil 1950, Sen 1968,
 /// Mann 1945, Kendall 1975 (variance with ties).
 pub fn growth(samples: &[(f64, f64)]) -> Option<Growth> {
     if samples.len() < FEWEST {

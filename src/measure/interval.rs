@@ -36,9 +36,9 @@ fn smallest_with(below: &Binomial, n: u64, p: f64) -> u64 {
     while low < high {
         let middle = low + (high - low) / 2;
         if below.cdf(middle) >= p {
-            high = middle
+            high = middle;
         } else {
-            low = middle + 1
+            low = middle + 1;
         }
     }
     low

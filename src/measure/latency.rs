@@ -5,7 +5,7 @@ use super::interval::quantile_ranks;
 use crate::replay::{RequestOutcome, SendResult};
 
 /// One latency's values of one target: a histogram of the successes (microseconds, 3 significant digits, up to
-/// [`MAX_US`]), and a count of the misses, which lie above all of them.
+/// a day), and a count of the misses, which lie above all of them.
 #[derive(Debug, Clone)]
 pub struct Distribution {
     histogram: Histogram<u64>,
@@ -194,7 +194,7 @@ impl Distribution {
             }
             match buckets.last_mut() {
                 Some((last, count)) if *last == edge / 1000.0 => {
-                    *count += value.count_since_last_iteration()
+                    *count += value.count_since_last_iteration();
                 }
                 _ => buckets.push((edge / 1000.0, value.count_since_last_iteration())),
             }

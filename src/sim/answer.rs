@@ -9,7 +9,7 @@ use super::words::word;
 
 /// What a request says about the length of its answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LengthAsk {
+pub(super) struct LengthAsk {
     /// At most this many tokens.
     pub max_tokens: Option<u32>,
     /// At least this many.
@@ -20,7 +20,7 @@ pub struct LengthAsk {
 
 /// Why an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
+pub(super) enum Finish {
     /// It was complete.
     Stop,
     /// It reached the most tokens it may have.
@@ -29,7 +29,7 @@ pub enum Finish {
 
 /// What an answer looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// Words.
     Text,
     /// The JSON arguments of a tool call, with words in them.
@@ -38,7 +38,7 @@ pub enum Form {
 
 /// One answer, token by token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub(super) struct Answer {
     key: u64,
     tokens: u32,
     finish: Finish,
@@ -48,7 +48,13 @@ pub struct Answer {
 impl Answer {
     /// The answer that choice `choice` of a request with this prompt gets. The prompt must be shorter than the longest
     /// sequence.
-    pub fn plan(config: &Config, prompt: &Prompt, choice: u32, ask: LengthAsk, form: Form) -> Self {
+    pub(super) fn plan(
+        config: &Config,
+        prompt: &Prompt,
+        choice: u32,
+        ask: LengthAsk,
+        form: Form,
+    ) -> Self {
         let key = mix(mix(config.seed, prompt.hash()), u64::from(choice));
         let room = config
             .longest_sequence()
@@ -78,22 +84,22 @@ impl Answer {
     }
 
     /// How many tokens it has.
-    pub fn tokens(&self) -> u32 {
+    pub(super) fn tokens(&self) -> u32 {
         self.tokens
     }
 
     /// Why it ends.
-    pub fn finish(&self) -> Finish {
+    pub(super) fn finish(&self) -> Finish {
         self.finish
     }
 
     /// What it looks like.
-    pub fn form(&self) -> Form {
+    pub(super) fn form(&self) -> Form {
         self.form
     }
 
     /// The text of its token number `ordinal`.
-    pub fn piece(&self, ordinal: u32) -> &'static str {
+    pub(super) fn piece(&self, ordinal: u32) -> &'static str {
         let bits = mix(self.key, u64::from(ordinal));
         match self.form {
             Form::Text => word(bits, ordinal == 0),
@@ -109,13 +115,13 @@ impl Answer {
         }
     }
 
-    /// The id of its token number `ordinal`: what [`tokenizer::ids`] gives for it in the whole text.
-    pub fn token_id(&self, ordinal: u32) -> u32 {
+    /// The id of its token number `ordinal`: what the tokenizer gives for it in the whole text.
+    pub(super) fn token_id(&self, ordinal: u32) -> u32 {
         tokenizer::id_of(self.piece(ordinal).as_bytes())
     }
 
     /// All of it.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         (0..self.tokens)
             .map(|ordinal| self.piece(ordinal))
             .collect()

@@ -366,7 +366,7 @@ impl Stream {
             let (reply, mut events) = (&self.open.reply, Vec::new());
             match delivery {
                 Delivery::Token { choice, ordinal } => {
-                    reply.api.token(reply, choice, ordinal, &mut events)
+                    reply.api.token(reply, choice, ordinal, &mut events);
                 }
                 Delivery::Done => reply.api.end(reply, &mut events),
                 Delivery::Admitted { .. } | Delivery::Refused(_) => {}

@@ -8,7 +8,7 @@ use super::tokenizer::{each_id, id_of};
 /// The generation prompt is how an assistant's message begins, so an answer that comes back as history has the tokens it
 /// had when it was generated.
 #[derive(Debug)]
-pub struct PromptTokens {
+pub(super) struct PromptTokens {
     ids: Vec<u32>,
     count: u64,
     limit: usize,
@@ -16,7 +16,7 @@ pub struct PromptTokens {
 
 impl PromptTokens {
     /// An empty prompt.
-    pub fn new(limit: u32) -> Self {
+    pub(super) fn new(limit: u32) -> Self {
         Self {
             ids: Vec::new(),
             count: 0,
@@ -25,24 +25,24 @@ impl PromptTokens {
     }
 
     /// Opens a message.
-    pub fn open(&mut self, role: &str) {
+    pub(super) fn open(&mut self, role: &str) {
         self.push(START);
         self.push(id_of(role.as_bytes()));
         self.push(SEPARATOR);
     }
 
     /// Closes a message.
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.push(END);
     }
 
     /// Asks for the answer.
-    pub fn generation(&mut self) {
+    pub(super) fn generation(&mut self) {
         self.open("assistant");
     }
 
     /// Text as it is.
-    pub fn text(&mut self, text: &str) {
+    pub(super) fn text(&mut self, text: &str) {
         each_id(text, |id| {
             // Written out: a closure cannot borrow all of self while text is read.
             self.count += 1;
@@ -53,7 +53,7 @@ impl PromptTokens {
     }
 
     /// One image, sound or document: tokens that follow from `data`, which identifies it.
-    pub fn media(&mut self, data: &[u8]) {
+    pub(super) fn media(&mut self, data: &[u8]) {
         let id = id_of(data);
         for part in 0..MEDIA_TOKENS {
             self.push(id_of(&[id.to_le_bytes(), part.to_le_bytes()].concat()));
@@ -61,7 +61,7 @@ impl PromptTokens {
     }
 
     /// One tool, by its definition as JSON.
-    pub fn tool(&mut self, definition: &str) {
+    pub(super) fn tool(&mut self, definition: &str) {
         for part in 0..TOOL_TOKENS {
             self.push(TOOL + part);
         }
@@ -69,7 +69,7 @@ impl PromptTokens {
     }
 
     /// A token by its id.
-    pub fn push(&mut self, id: u32) {
+    pub(super) fn push(&mut self, id: u32) {
         self.count += 1;
         if self.ids.len() < self.limit {
             self.ids.push(id);
@@ -77,12 +77,12 @@ impl PromptTokens {
     }
 
     /// How many tokens it has.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count
     }
 
     /// The ids; `None` when there were more than the limit.
-    pub fn into_ids(self) -> Option<Vec<u32>> {
+    pub(super) fn into_ids(self) -> Option<Vec<u32>> {
         (self.count == self.ids.len() as u64).then_some(self.ids)
     }
 }

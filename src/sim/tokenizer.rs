@@ -14,14 +14,16 @@ const LETTERS: usize = 12;
 const RUN: usize = 3;
 
 /// How many tokens `text` has.
-pub fn count(text: &str) -> u64 {
+#[cfg(test)]
+pub(super) fn count(text: &str) -> u64 {
     let mut tokens = 0;
     cut(text.as_bytes(), |_| tokens += 1);
     tokens
 }
 
 /// The ids of `text`'s tokens, in order.
-pub fn ids(text: &str) -> Vec<u32> {
+#[cfg(test)]
+pub(super) fn ids(text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
     each_id(text, |id| ids.push(id));
     ids

@@ -171,6 +171,7 @@ pub fn get(url: &str, path: &str) -> String {
 }
 
 /// The value of one line of `/metrics`, by its name with labels; 0 where it is not there.
+#[allow(clippy::cast_possible_truncation, reason = "counts are small")]
 pub fn metric(admin: &str, name: &str) -> u64 {
     let page = get(admin, "/metrics");
     let value = page

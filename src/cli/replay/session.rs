@@ -397,7 +397,7 @@ impl Session {
                 summary.abandoned
             )),
             Ended::TraceBroken(error) => {
-                faults.push(format!("the trace could not be read to its end: {error}"))
+                faults.push(format!("the trace could not be read to its end: {error}"));
             }
         }
         if generator.outcomes_lost > 0 {

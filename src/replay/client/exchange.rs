@@ -33,7 +33,7 @@ pub(in crate::replay) async fn exchange(lane: &Lane, prepared: Prepared) -> Requ
         watch: Watch::new(lane, prepared.cancel),
         outcome: &mut outcome,
     };
-    let result = follow.to_the_end(prepared).await;
+    let result = follow.finish(prepared).await;
     outcome.result = match result {
         Ok(()) => SendResult::Ok,
         Err(Cut::Failed(kind)) => SendResult::Failed(kind),
@@ -111,7 +111,7 @@ struct Follow<'a> {
 }
 
 impl Follow<'_> {
-    async fn to_the_end(&mut self, prepared: Prepared) -> Result<(), Cut> {
+    async fn finish(&mut self, prepared: Prepared) -> Result<(), Cut> {
         let Prepared {
             request,
             endpoint,

@@ -15,9 +15,9 @@ mod submission;
 use std::collections::{BTreeMap, HashMap};
 
 pub use account::Stats;
-pub use prompt::Prompt;
+pub(super) use prompt::Prompt;
 pub(crate) use submission::check_fit;
-pub use submission::{Refusal, Submission};
+pub(super) use submission::{Refusal, Submission};
 
 use super::answer::Finish;
 use super::config::Config;
@@ -26,11 +26,11 @@ use schedule::Step;
 use sequence::{Sequence, SequenceId};
 
 /// One request's name, given by the caller.
-pub type RequestId = u64;
+pub(super) type RequestId = u64;
 
 /// What happened to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// One of its prompts began to be computed (for the first time).
     Admitted {
         /// Which request.
@@ -64,7 +64,7 @@ pub enum Event {
 
 /// The simulated engine.
 #[derive(Debug)]
-pub struct Engine {
+pub(super) struct Engine {
     config: Config,
     kv: KvCache,
     requests: HashMap<RequestId, Request>,
@@ -88,7 +88,7 @@ struct Request {
 
 impl Engine {
     /// An idle engine.
-    pub fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config) -> Self {
         Self {
             kv: KvCache::new(config.kv_blocks()),
             requests: HashMap::new(),
@@ -109,7 +109,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Refusal::QueueFull`].
-    pub fn submit(
+    pub(super) fn submit(
         &mut self,
         now_us: u64,
         request: RequestId,
@@ -124,18 +124,17 @@ impl Engine {
                 return Err(Refusal::QueueFull);
             }
         }
-        let mut order = self
+        let first = self
             .waiting
             .last_key_value()
             .map_or(0, |(order, _)| order + 1);
         let mut ids = Vec::with_capacity(wanted);
-        for (choice, planned) in (0..).zip(submission.sequences) {
+        for ((choice, planned), order) in (0..).zip(submission.sequences).zip(first..) {
             let id = self.next_sequence;
             self.next_sequence += 1;
             self.sequences
                 .insert(id, Sequence::new(request, choice, planned, order));
             self.waiting.insert(order, id);
-            order += 1;
             ids.push(id);
         }
         self.requests.insert(
@@ -152,7 +151,7 @@ impl Engine {
     }
 
     /// Ends a request before its time and frees what it held. `false` when it is not (or no longer) there.
-    pub fn cancel(&mut self, request: RequestId) -> bool {
+    pub(super) fn cancel(&mut self, request: RequestId) -> bool {
         let Some(gone) = self.requests.remove(&request) else {
             return false;
         };
@@ -171,19 +170,9 @@ impl Engine {
         true
     }
 
-    /// Whether anything is running or waiting.
-    pub fn is_idle(&self) -> bool {
-        self.sequences.is_empty()
-    }
-
     /// The truth, as of now.
-    pub fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// What it was built with.
-    pub fn config(&self) -> &Config {
-        &self.config
     }
 
     fn count_load(&mut self) {

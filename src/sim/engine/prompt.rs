@@ -4,7 +4,7 @@ use crate::sim::noise::mix;
 
 /// A prompt's tokens and the hash chain over its full blocks. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Prompt {
+pub(crate) struct Prompt {
     tokens: Arc<[u32]>,
     chain: Arc<[u64]>,
     hash: u64,
@@ -12,7 +12,7 @@ pub struct Prompt {
 
 impl Prompt {
     /// A prompt of these tokens, cut into blocks of `block_tokens`.
-    pub fn new(tokens: Vec<u32>, block_tokens: u32) -> Self {
+    pub(crate) fn new(tokens: Vec<u32>, block_tokens: u32) -> Self {
         let blocks = tokens.chunks_exact(block_tokens.max(1) as usize);
         let rest = blocks.remainder();
         let mut last = CHAIN_ROOT;
@@ -31,17 +31,12 @@ impl Prompt {
     }
 
     /// How many tokens it has.
-    pub fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
     /// A hash of all of it.
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 

@@ -28,7 +28,7 @@ struct StepLoad {
 
 impl Engine {
     /// Starts a step at `now_us` and says when it ends; `None` when there is nothing to do. No step may be under way.
-    pub fn begin_step(&mut self, now_us: u64, events: &mut Vec<Event>) -> Option<u64> {
+    pub(crate) fn begin_step(&mut self, now_us: u64, events: &mut Vec<Event>) -> Option<u64> {
         debug_assert!(self.step.is_none(), "one step at a time");
         let mut work = Vec::with_capacity(self.running.len() + 1);
         let mut load = StepLoad::default();
@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// Ends the step under way: each sequence whose tokens are all computed has its next one.
-    pub fn finish_step(&mut self, events: &mut Vec<Event>) {
+    pub(crate) fn finish_step(&mut self, events: &mut Vec<Event>) {
         let Some(Step { end_us, work }) = self.step.take() else {
             return;
         };

@@ -4,7 +4,7 @@ use crate::sim::answer::{Answer, Form, LengthAsk};
 
 /// A request, planned to its last token.
 #[derive(Debug, Clone)]
-pub struct Submission {
+pub(crate) struct Submission {
     pub(super) sequences: Vec<Planned>,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct Planned {
 
 /// Why a request cannot be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// There is nothing to compute.
     #[error("the prompt is empty")]
     Empty,
@@ -45,7 +45,7 @@ impl Submission {
     ///
     /// # Errors
     /// When a prompt is empty, or it and the answer asked for can never fit.
-    pub fn plan(
+    pub(crate) fn plan(
         config: &Config,
         prompts: &[Prompt],
         choices: u32,
@@ -68,7 +68,7 @@ impl Submission {
     }
 
     /// The answers, one for each sequence.
-    pub fn answers(&self) -> Vec<Answer> {
+    pub(crate) fn answers(&self) -> Vec<Answer> {
         self.sequences
             .iter()
             .map(|planned| planned.answer)
@@ -76,7 +76,7 @@ impl Submission {
     }
 
     /// Tokens of its prompts, each counted once.
-    pub fn prompt_tokens(&self) -> u64 {
+    pub(crate) fn prompt_tokens(&self) -> u64 {
         self.sequences
             .iter()
             .filter(|planned| planned.leads)

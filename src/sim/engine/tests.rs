@@ -55,7 +55,7 @@ impl Bench {
 
     fn submit(&mut self, prompt: Prompt, choices: u32, answer: u32) -> RequestId {
         let submission = Submission::plan(
-            self.engine.config(),
+            &self.engine.config,
             &[prompt],
             choices,
             exactly(answer),
@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn ask(&mut self, seed: u32, tokens: u32, answer: u32) -> RequestId {
-        let prompt = prompt(self.engine.config(), seed, tokens);
+        let prompt = prompt(&self.engine.config, seed, tokens);
         self.submit(prompt, 1, answer)
     }
 
@@ -93,7 +93,7 @@ impl Bench {
             steps += 1;
             assert!(steps < 100_000, "no progress");
         }
-        assert!(self.engine.is_idle());
+        assert!(self.engine.sequences.is_empty());
         assert_eq!(self.engine.stats().kv_used_tokens, 0, "a block leaked");
     }
 
@@ -332,7 +332,7 @@ fn tokens_of_a_preempted_sequence_are_neither_lost_nor_repeated() {
 #[test]
 fn choices_share_the_blocks_of_their_prompt() {
     let mut bench = Bench::new(config());
-    let shared = prompt(bench.engine.config(), 1, 160);
+    let shared = prompt(&bench.engine.config, 1, 160);
     let id = bench.submit(shared, 4, 10);
     bench.step();
     let stats = bench.engine.stats();
@@ -387,9 +387,9 @@ fn a_full_queue_refuses_and_says_so() {
     for seed in 0..3 {
         bench.ask(seed, 20, 5);
     }
-    let another = prompt(bench.engine.config(), 9, 20);
+    let another = prompt(&bench.engine.config, 9, 20);
     let submission =
-        Submission::plan(bench.engine.config(), &[another], 1, exactly(5), Form::Text).unwrap();
+        Submission::plan(&bench.engine.config, &[another], 1, exactly(5), Form::Text).unwrap();
     assert_eq!(
         bench.engine.submit(0, 99, submission),
         Err(Refusal::QueueFull)
@@ -467,7 +467,7 @@ fn play(config: Config, happenings: &[Happening]) -> Vec<(u64, Event)> {
                 answer,
                 choices,
             } => {
-                let prompt = prompt(bench.engine.config(), seed, tokens);
+                let prompt = prompt(&bench.engine.config, seed, tokens);
                 let id = bench.submit(prompt, choices, answer);
                 asked.insert(id, (answer * choices) as usize);
             }
@@ -514,7 +514,7 @@ fn play(config: Config, happenings: &[Happening]) -> Vec<(u64, Event)> {
             stats.running as usize + stats.waiting as usize,
             bench.engine.sequences.len()
         );
-        assert!(stats.running <= bench.engine.config().max_num_seqs);
+        assert!(stats.running <= bench.engine.config.max_num_seqs);
     }
     bench.drain();
     let mut counts: HashMap<RequestId, usize> = HashMap::new();
