@@ -49,7 +49,7 @@
       scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * 1.08] } },
       axes: [
         { ...axis, values: (_, ticks) => ticks.map(options.showX || plain), splits: options.xSplits },
-        { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => steps125(min, max) } : {}) },
+        { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => steps125(min, max), filter: (_, splits) => splits } : {}) },
       ],
       series: [
         { label: options.xLabel, value: (_, v) => (v == null ? "–" : (options.showX || plain)(v)) },
