@@ -128,6 +128,10 @@ fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
         connect_timeout: Duration::from_secs(5),
         first_byte_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
+        header_timeout: Duration::from_secs(30),
+        body_timeout: Duration::from_secs(60),
+        client_idle: Duration::from_secs(300),
+        max_header_bytes: 64 << 10,
         pool_idle: Duration::from_secs(4),
         drain_timeout: Duration::from_secs(30),
     };

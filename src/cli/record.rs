@@ -68,6 +68,18 @@ pub(super) struct RecordArgs {
     /// How long an answer may be silent between two pieces; there is no limit on its whole length
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
     idle_timeout: Duration,
+    /// How long a request's head may take to arrive, from its first byte; then 408
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    header_timeout: Duration,
+    /// How long a request's body may be silent between two pieces; then 408
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    body_timeout: Duration,
+    /// How long a client's connection may stay open without a request
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
+    client_idle: Duration,
+    /// How large a request's head may be; above it 431
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size)]
+    max_header_size: u64,
     /// How long an idle upstream connection is kept (uvicorn, and so vLLM, closes at 5s)
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = values::duration)]
     pool_idle: Duration,
@@ -103,6 +115,10 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         connect_timeout: args.connect_timeout,
         first_byte_timeout: args.first_byte_timeout,
         idle_timeout: args.idle_timeout,
+        header_timeout: args.header_timeout,
+        body_timeout: args.body_timeout,
+        client_idle: args.client_idle,
+        max_header_bytes: usize::try_from(args.max_header_size).unwrap_or(usize::MAX),
         pool_idle: args.pool_idle,
         drain_timeout: args.drain_timeout,
     };

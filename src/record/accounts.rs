@@ -54,6 +54,8 @@ pub(super) struct Accounts {
     simulated: AtomicU64,
     in_flight: AtomicI64,
     trace_bytes: AtomicU64,
+    malformed: AtomicU64,
+    retries: AtomicU64,
 }
 
 impl Accounts {
@@ -92,6 +94,24 @@ impl Accounts {
 
     pub(super) fn wrote(&self, bytes: u64) {
         self.trace_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A request was refused because it can be read in more than one way.
+    pub(super) fn refuse(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was sent again, since the idle connection it had been sent on was closed.
+    pub(super) fn retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     pub(super) fn in_flight(&self) -> i64 {

@@ -1,8 +1,6 @@
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::TcpStream as StdTcpStream;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +8,7 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
@@ -21,8 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use super::accounts::Accounts;
 use super::alarm::Alarm;
 use super::capture::Capture;
-use super::forward::forward;
-use super::link::{Link, Pool};
+use super::http1::{self, Link, Pool, Scratch};
 use super::signals::Stop;
 use super::upstream::Upstream;
 
@@ -32,6 +27,14 @@ pub(super) struct Limits {
     pub(super) first_byte: Duration,
     pub(super) idle: Duration,
     pub(super) pool_idle: Duration,
+    /// For a request's head, from its first byte.
+    pub(super) header: Duration,
+    /// Between two pieces of a request's body.
+    pub(super) body: Duration,
+    /// Between two requests of a client.
+    pub(super) client_idle: Duration,
+    /// Bytes of a request's head.
+    pub(super) max_head: usize,
 }
 
 /// What every lane needs.
@@ -50,11 +53,12 @@ pub(super) struct Lane {
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
+    pub(super) scratch: RefCell<Scratch>,
     pool: RefCell<Pool>,
     ids: Cell<u64>,
     draining: Cell<bool>,
     cutting: Cell<bool>,
-    drain: Notify,
+    pub(super) drain: Notify,
     /// Open client connections, which the listener reads to choose a lane.
     open: Arc<AtomicUsize>,
     emptied: Notify,
@@ -73,9 +77,15 @@ impl Lane {
         self.cutting.get()
     }
 
+    /// No new exchanges.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// An idle upstream connection.
     pub(super) fn take(&self, now: Instant) -> Option<Box<Link>> {
-        self.pool.borrow_mut().take(self.oldest(now))
+        let mut scratch = self.scratch.borrow_mut();
+        self.pool.borrow_mut().take(self.oldest(now), &mut scratch)
     }
 
     /// Gives an upstream connection back.
@@ -137,6 +147,7 @@ pub(super) fn start(
                     capture: parts.capture,
                     accounts: parts.accounts,
                     limits: parts.limits,
+                    scratch: RefCell::default(),
                     pool: RefCell::default(),
                     ids: Cell::new((number as u64) << 48),
                     draining: Cell::new(false),
@@ -164,7 +175,8 @@ async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<StdTcpStream>, stop: S
         loop {
             tick.tick().await;
             let oldest = sweeper.oldest(Instant::now());
-            sweeper.pool.borrow_mut().sweep(oldest);
+            let mut scratch = sweeper.scratch.borrow_mut();
+            sweeper.pool.borrow_mut().sweep(oldest, &mut scratch);
         }
     });
     while let Some(client) = waiting.recv().await {
@@ -202,40 +214,12 @@ impl Drop for OpenClient {
 }
 
 async fn serve(open: OpenClient, stream: TcpStream) {
-    let lane = &open.0;
     let client = Rc::new(Client::default());
     let io = ClientIo {
         stream,
         client: Rc::clone(&client),
     };
-    let service = service_fn(|request| {
-        let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
-        async { Ok::<_, Infallible>(exchange.await) }
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .preserve_header_case(true)
-            .auto_date_header(false)
-            // One copy of small pieces into one buffer is cheaper than a vectored write.
-            .writev(false)
-            .serve_connection(TokioIo::new(io), service)
-    );
-    // Registered with the first poll; from then on the flag is enough.
-    let mut drain = pin!(lane.drain.notified());
-    let mut registered = false;
-    let mut told = false;
-    let _ = poll_fn(|cx| {
-        if !registered {
-            registered = true;
-            let _ = drain.as_mut().poll(cx);
-        }
-        if !told && lane.draining.get() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.as_mut().poll(cx)
-    })
-    .await;
+    http1::serve(&open.0, client, io, BytesMut::new()).await;
 }
 
 /// What belongs to one client's connection.
@@ -258,7 +242,7 @@ impl Client {
 }
 
 /// A client's connection.
-struct ClientIo {
+pub(super) struct ClientIo {
     stream: TcpStream,
     client: Rc<Client>,
 }

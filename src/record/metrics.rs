@@ -235,6 +235,16 @@ impl Collector for Counted {
                 "Bytes written to trace files",
                 self.accounts.trace_bytes(),
             ),
+            (
+                "reenact_malformed_requests",
+                "Requests refused because they can be read in more than one way",
+                self.accounts.malformed(),
+            ),
+            (
+                "reenact_upstream_retries",
+                "Requests sent again, since the idle connection they were sent on was closed",
+                self.accounts.retries(),
+            ),
         ] {
             let counter = ConstCounter::new(count);
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;

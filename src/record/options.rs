@@ -28,6 +28,14 @@ pub struct Options {
     pub first_byte_timeout: Duration,
     /// How long an answer may be silent between two pieces.
     pub idle_timeout: Duration,
+    /// How long a request's head may take to arrive, from its first byte.
+    pub header_timeout: Duration,
+    /// How long a request's body may be silent between two pieces.
+    pub body_timeout: Duration,
+    /// How long a client's connection may stay open without a request.
+    pub client_idle: Duration,
+    /// Bytes that a request's head may have.
+    pub max_header_bytes: usize,
     /// How long an idle upstream connection is kept. Below 5 s, after which uvicorn closes.
     pub pool_idle: Duration,
     /// How long exchanges in flight may take to finish after the first signal.

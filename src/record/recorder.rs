@@ -95,6 +95,10 @@ impl Recorder {
                 first_byte: options.first_byte_timeout,
                 idle: options.idle_timeout,
                 pool_idle: options.pool_idle,
+                header: options.header_timeout,
+                body: options.body_timeout,
+                client_idle: options.client_idle,
+                max_head: options.max_header_bytes,
             },
             stop: stop.clone(),
         };

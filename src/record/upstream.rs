@@ -126,6 +126,16 @@ impl Upstream {
         self.host_header.clone()
     }
 
+    /// The same, as bytes.
+    pub(super) fn host(&self) -> &[u8] {
+        self.host_header.as_bytes()
+    }
+
+    /// What every path lies below; empty where there is nothing.
+    pub(super) fn base(&self) -> &str {
+        &self.url.base
+    }
+
     /// The target of the upstream's request line: path and query byte for byte as they came, below the base path.
     pub(super) fn target(&self, uri: &Uri) -> Option<Uri> {
         let origin_form = uri.authority().is_none();

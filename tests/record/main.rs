@@ -67,3 +67,6 @@ fn exchanges(dir: &Path) -> Vec<Exchange> {
 }
 
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: model.test\r\n\r\n";
+
+/// A small answer.
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";

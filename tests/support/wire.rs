@@ -105,6 +105,11 @@ impl Wire {
             .unwrap();
     }
 
+    /// Closes this side: nothing more will be sent, an answer is still read.
+    pub fn finish(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// A second handle, to write from another thread.
     pub fn writer(&self) -> TcpStream {
         self.stream.try_clone().unwrap()
