@@ -1,3 +1,5 @@
+mod placement;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -5,7 +7,9 @@ use std::time::Duration;
 use super::failure::{Exit, Failure};
 use super::values;
 use crate::anonymise::Policy;
-use crate::record::{self, ListenAddr, Options, RecordError, TraceOptions, UpstreamUrl};
+use crate::record::{
+    self, Listen, ListenAddr, NamedUpstream, Options, RecordError, TraceOptions, UpstreamProtocol,
+};
 
 /// Record the shape and timing of live traffic
 ///
@@ -14,12 +18,20 @@ use crate::record::{self, ListenAddr, Options, RecordError, TraceOptions, Upstre
 /// SIGTERM drains and closes the trace; a second one leaves at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080` or `:8080` (may be given several times)
-    #[arg(long, value_name = "ADDR", required = true)]
-    listen: Vec<ListenAddr>,
-    /// The inference server: http://HOST:PORT or https://HOST, with a base path where one is needed
-    #[arg(long, value_name = "URL")]
-    upstream: UpstreamUrl,
+    /// Where clients connect: 127.0.0.1:8080, [::1]:8080, :8080, unix:PATH, systemd or fd:NAME (sockets handed over by systemd).
+    /// With https:// or http:// before it, TLS is spoken there or not; with UPSTREAM= before all, it leads to the --upstream
+    /// of that name (may be given several times)
+    #[arg(long, value_name = "[UPSTREAM=]ADDR", required = true)]
+    listen: Vec<Listen>,
+    /// The inference server: http://HOST:PORT or https://HOST, with a base path where one is needed, or unix:PATH. Several have
+    /// names, by which --listen chooses
+    #[arg(long, value_name = "[NAME=]URL")]
+    upstream: Vec<NamedUpstream>,
+    /// Which HTTP upstreams are spoken to in: the client's (over TLS, what both sides can), or always the same
+    #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
+    upstream_protocol: Protocol,
+    #[command(flatten)]
+    placement: placement::PlacementArgs,
     /// The directory that trace files are written to (made where missing)
     #[arg(long, value_name = "DIR", required_unless_present = "no_record")]
     trace_dir: Option<PathBuf>,
@@ -56,9 +68,6 @@ pub(super) struct RecordArgs {
     /// Begin the next trace file at this age
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
     rotate_age: Duration,
-    /// PEM file with the roots to trust for an https:// upstream [default: the platform's]
-    #[arg(long, value_name = "FILE")]
-    upstream_ca: Option<PathBuf>,
     /// How long connecting to the upstream may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     connect_timeout: Duration,
@@ -88,6 +97,23 @@ pub(super) struct RecordArgs {
     drain_timeout: Duration,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Protocol {
+    Auto,
+    Http1,
+    Http2,
+}
+
+impl From<Protocol> for UpstreamProtocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Auto => Self::Auto,
+            Protocol::Http1 => Self::Http1,
+            Protocol::Http2 => Self::Http2,
+        }
+    }
+}
+
 /// Runs it until a signal ends it.
 ///
 /// # Errors
@@ -107,8 +133,9 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
     });
     let options = Options {
         listen: args.listen.clone(),
-        upstream: args.upstream.clone(),
-        upstream_ca: args.upstream_ca.clone(),
+        upstreams: args.upstream.clone(),
+        upstream_protocol: args.upstream_protocol.into(),
+        placement: args.placement.placement()?,
         admin: Some(admin(args)?),
         trace,
         threads: args.threads.map_or_else(default_threads, usize::from),

@@ -21,6 +21,8 @@ pub(super) enum Refusal {
     BadBody,
     /// `CONNECT` and upgrades are not carried.
     Unsupported,
+    /// A redirect rule led our own connection back to us.
+    Loop,
 }
 
 impl Refusal {
@@ -62,6 +64,11 @@ impl Refusal {
                 "bad_body",
                 "reenact: the request's body is not framed as it says\n",
             ),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                "reenact: a redirect rule leads its own connections back to it\n",
+            ),
             Self::Unsupported => (
                 StatusCode::NOT_IMPLEMENTED,
                 "unsupported",
@@ -81,7 +88,7 @@ impl Refusal {
             Self::UpstreamRefused | Self::UpstreamTls => End::Refused,
             Self::ConnectTimeout | Self::FirstByteTimeout => End::Timeout,
             Self::UpstreamClosed | Self::UpstreamNotHttp => End::Reset,
-            Self::BadBody | Self::Unsupported => End::Whole,
+            Self::BadBody | Self::Unsupported | Self::Loop => End::Whole,
         }
     }
 }

@@ -1,6 +1,5 @@
 use std::cell::{Cell, RefCell};
-use std::net::TcpStream as StdTcpStream;
-use std::pin::Pin;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,18 +7,22 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use super::accounts::Accounts;
+use super::admit::admit;
 use super::alarm::Alarm;
 use super::capture::Capture;
-use super::http1::{self, Link, Pool, Scratch};
+use super::connections::Connections;
+use super::door::{PoolKey, Route};
+use super::http1::{Link, Pool, Scratch};
+use super::listen::Accepted;
+use super::serve::serve;
 use super::signals::Stop;
-use super::upstream::Upstream;
+use super::socket::ResetSwitch;
+use super::translate;
+use super::turn_away::turn_away;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
 #[derive(Debug, Clone, Copy)]
@@ -35,27 +38,30 @@ pub(super) struct Limits {
     pub(super) client_idle: Duration,
     /// Bytes of a request's head.
     pub(super) max_head: usize,
+    pub(super) handshake: Duration,
 }
 
 /// What every lane needs.
 #[derive(Clone)]
 pub(super) struct LaneParts {
-    pub(super) upstream: Arc<Upstream>,
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) connections: Arc<Connections>,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
 }
 
 /// One traffic thread's own world: everything in it is touched by that thread only.
 pub(super) struct Lane {
-    pub(super) upstream: Arc<Upstream>,
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
     pub(super) scratch: RefCell<Scratch>,
-    pool: RefCell<Pool>,
+    connections: Arc<Connections>,
+    pools: RefCell<HashMap<PoolKey, Pool>>,
+    translated: RefCell<translate::Pools>,
     ids: Cell<u64>,
+    clients: Cell<u64>,
     draining: Cell<bool>,
     cutting: Cell<bool>,
     pub(super) drain: Notify,
@@ -82,15 +88,31 @@ impl Lane {
         self.draining.get()
     }
 
-    /// An idle upstream connection.
-    pub(super) fn take(&self, now: Instant) -> Option<Box<Link>> {
+    /// An idle upstream connection that may serve this client.
+    pub(super) fn take(&self, client: &Client, now: Instant) -> Option<Box<Link>> {
+        let mut pools = self.pools.borrow_mut();
         let mut scratch = self.scratch.borrow_mut();
-        self.pool.borrow_mut().take(self.oldest(now), &mut scratch)
+        let pool = pools.get_mut(&client.route.pool)?;
+        pool.take(self.oldest(now), &mut scratch)
     }
 
-    /// Gives an upstream connection back.
-    pub(super) fn put(&self, now: Instant, link: Box<Link>) {
-        self.pool.borrow_mut().put(now, link);
+    /// Gives an upstream connection that served this client back.
+    pub(super) fn put(&self, client: &Client, now: Instant, link: Box<Link>) {
+        let mut pools = self.pools.borrow_mut();
+        pools.entry(client.route.pool).or_default().put(now, link);
+    }
+
+    /// An upstream connection for a translated exchange of this client.
+    pub(super) fn take_translated(&self, client: &Client, now: Instant) -> Option<translate::Link> {
+        let mut pools = self.translated.borrow_mut();
+        pools.take(client.route.pool, self.oldest(now))
+    }
+
+    /// Gives such a connection back, or lets others share it.
+    pub(super) fn put_translated(&self, client: &Client, now: Instant, link: translate::Link) {
+        self.translated
+            .borrow_mut()
+            .put(client.route.pool, now, link);
     }
 
     fn oldest(&self, now: Instant) -> Option<Instant> {
@@ -100,7 +122,7 @@ impl Lane {
 
 /// A running lane, as the listener sees it.
 pub(super) struct LaneHandle {
-    clients: mpsc::Sender<StdTcpStream>,
+    clients: mpsc::Sender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
@@ -111,7 +133,7 @@ impl LaneHandle {
     }
 
     /// Hands a client to this lane; gives it back when the lane has too many waiting.
-    pub(super) fn serve(&self, client: StdTcpStream) -> Result<(), StdTcpStream> {
+    pub(super) fn serve(&self, client: Accepted) -> Result<(), Accepted> {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.clients.try_send(client).map_err(|error| {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -143,13 +165,15 @@ pub(super) fn start(
         .spawn(move || match runtime() {
             Ok(runtime) => {
                 let lane = Rc::new(Lane {
-                    upstream: parts.upstream,
                     capture: parts.capture,
                     accounts: parts.accounts,
                     limits: parts.limits,
                     scratch: RefCell::default(),
-                    pool: RefCell::default(),
+                    connections: parts.connections,
+                    pools: RefCell::default(),
+                    translated: RefCell::default(),
                     ids: Cell::new((number as u64) << 48),
+                    clients: Cell::new(0),
                     draining: Cell::new(false),
                     cutting: Cell::new(false),
                     drain: Notify::new(),
@@ -168,24 +192,24 @@ pub(super) fn start(
 /// Accepted clients that may wait for one lane; more are refused by the listener.
 const CLIENTS_WAITING: usize = 4096;
 
-async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<StdTcpStream>, stop: Stop) {
+async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<Accepted>, stop: Stop) {
     let sweeper = Rc::clone(lane);
     tokio::task::spawn_local(async move {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             tick.tick().await;
             let oldest = sweeper.oldest(Instant::now());
+            sweeper.translated.borrow_mut().sweep(oldest);
             let mut scratch = sweeper.scratch.borrow_mut();
-            sweeper.pool.borrow_mut().sweep(oldest, &mut scratch);
+            sweeper.pools.borrow_mut().retain(|_, pool| {
+                pool.sweep(oldest, &mut scratch);
+                !pool.is_empty()
+            });
         }
     });
     while let Some(client) = waiting.recv().await {
         let guard = OpenClient(Rc::clone(lane));
-        if let Ok(stream) = TcpStream::from_std(client) {
-            // Not fatal: without it small writes may wait for an acknowledgement.
-            let _ = stream.set_nodelay(true);
-            tokio::task::spawn_local(serve(guard, stream));
-        }
+        tokio::task::spawn_local(welcome(guard, client));
     }
     lane.draining.set(true);
     lane.drain.notify_waiters();
@@ -213,20 +237,55 @@ impl Drop for OpenClient {
     }
 }
 
-async fn serve(open: OpenClient, stream: TcpStream) {
-    let client = Rc::new(Client::default());
-    let io = ClientIo {
-        stream,
-        client: Rc::clone(&client),
-    };
-    http1::serve(&open.0, client, io, BytesMut::new()).await;
+async fn welcome(open: OpenClient, accepted: Accepted) {
+    let lane = &open.0;
+    let Accepted {
+        socket,
+        door,
+        one_too_many,
+        permit,
+    } = accepted;
+    if one_too_many {
+        turn_away(socket, door.tls.is_some()).await;
+        return;
+    }
+    let admitted = admit(socket, &door, lane.limits.handshake).await;
+    let routed = admitted.and_then(|(io, arrival)| Ok((io, door.route(arrival, &lane.clients)?)));
+    match routed {
+        Ok((io, route)) => {
+            let client = Rc::new(Client {
+                alarm: RefCell::default(),
+                reset: io.reset_switch(),
+                route,
+            });
+            let _own_pool = OwnPool(lane, client.route.pool);
+            serve(lane, client, io).await;
+        }
+        Err(reason) => {
+            lane.connections.turn_away(reason);
+            tracing::debug!(reason = reason.name(), "a client was turned away");
+        }
+    }
+    drop(permit);
 }
 
 /// What belongs to one client's connection.
-#[derive(Default)]
 pub(super) struct Client {
     pub(super) alarm: RefCell<Alarm>,
-    reset: Cell<bool>,
+    pub(super) route: Route,
+    reset: ResetSwitch,
+}
+
+/// Closes the upstream connections that no other client may use, once their client is gone.
+struct OwnPool<'a>(&'a Lane, PoolKey);
+
+impl Drop for OwnPool<'_> {
+    fn drop(&mut self) {
+        if matches!(self.1, PoolKey::Client(_)) {
+            self.0.pools.borrow_mut().remove(&self.1);
+            self.0.translated.borrow_mut().remove(self.1);
+        }
+    }
 }
 
 impl Client {
@@ -237,48 +296,6 @@ impl Client {
 
     /// Makes the connection end in a reset.
     pub(super) fn reset_on_close(&self) {
-        self.reset.set(true);
-    }
-}
-
-/// A client's connection.
-pub(super) struct ClientIo {
-    stream: TcpStream,
-    client: Rc<Client>,
-}
-
-impl Drop for ClientIo {
-    fn drop(&mut self) {
-        if self.client.reset.get() {
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        self.reset.throw();
     }
 }

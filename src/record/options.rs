@@ -1,9 +1,11 @@
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use super::UpstreamUrl;
+use super::listen::Listen;
+use super::placement::{Placement, PlacementError};
+use super::upstream::UpstreamProtocol;
+use super::upstream_url::NamedUpstream;
 use crate::anonymise::Policy;
 use crate::trace::TraceError;
 
@@ -11,11 +13,13 @@ use crate::trace::TraceError;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where clients connect.
-    pub listen: Vec<ListenAddr>,
-    /// Where requests go.
-    pub upstream: UpstreamUrl,
-    /// PEM file with the roots that the upstream's certificate must lead to; the platform's where absent.
-    pub upstream_ca: Option<PathBuf>,
+    pub listen: Vec<Listen>,
+    /// Where requests go; empty where redirected clients bring their own.
+    pub upstreams: Vec<NamedUpstream>,
+    /// Which HTTP upstreams are spoken to in.
+    pub upstream_protocol: UpstreamProtocol,
+    /// Where it sits between the two.
+    pub placement: Placement,
     /// Where metrics and health are served; nowhere where absent.
     pub admin: Option<SocketAddr>,
     /// Where and how traces are written; a plain proxy where absent.
@@ -63,28 +67,6 @@ pub struct TraceOptions {
     pub rotate_age: Duration,
 }
 
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for every interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenAddr(pub SocketAddr);
-
-impl FromStr for ListenAddr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let full = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.to_owned(),
-        };
-        full.to_socket_addrs()
-            .ok()
-            .and_then(|mut addrs| addrs.next())
-            .map(Self)
-            .ok_or_else(|| {
-                "not an address to listen on; write 127.0.0.1:8080, [::1]:8080 or :8080".to_owned()
-            })
-    }
-}
-
 /// Why a recorder cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -107,14 +89,9 @@ pub enum RecordError {
     /// The first trace file cannot be begun.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// The roots for the upstream's certificate cannot be read.
-    #[error("cannot read certificates from {path}: {reason}")]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// It cannot sit where it is told to.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// No roots at all: an `https://` upstream could never be trusted.
     #[error("no root certificates were found on this machine")]
     NoRoots,
@@ -136,7 +113,7 @@ impl RecordError {
             Self::TraceDir { .. } | Self::Trace(_) => {
                 "give --trace-dir a directory that this user may write to, or --no-record to only forward"
             }
-            Self::Roots { .. } => "--upstream-ca takes a file of PEM certificates",
+            Self::Placement(error) => error.hint(),
             Self::NoRoots => {
                 "install ca-certificates, or name the upstream's root with --upstream-ca"
             }
@@ -147,31 +124,17 @@ impl RecordError {
     }
 }
 
+impl From<super::tls::PemError> for RecordError {
+    fn from(error: super::tls::PemError) -> Self {
+        Self::Placement(error.into())
+    }
+}
+
 /// The system's message without the number, so that tests and people read the same.
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "the port is already in use".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_read_as_documented() {
-        for (text, means) in [
-            ("127.0.0.1:8080", "127.0.0.1:8080"),
-            (":9000", "0.0.0.0:9000"),
-            ("[::1]:80", "[::1]:80"),
-        ] {
-            assert_eq!(
-                text.parse::<ListenAddr>().unwrap().0,
-                means.parse().unwrap()
-            );
-        }
-        assert!("8080".parse::<ListenAddr>().unwrap_err().contains(":8080"));
     }
 }

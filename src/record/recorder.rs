@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use super::accounts::{Accounts, Summary};
 use super::capture::Capture;
+use super::connections::Connections;
+use super::door::Door;
 use super::lane::{LaneParts, Limits};
+use super::listen::Listener;
 use super::metrics::Metrics;
 use super::observe::{ObserverHandle, ObserverParts};
 use super::options::{Options, RecordError, TraceOptions};
+use super::place::{Place, Taken};
 use super::signals::{Stop, Stopper, watch_signals};
-use super::upstream::Upstream;
 use super::write::{ORDERS, Writer, WriterState};
 use super::{admin, lane, listen, observe, tls};
 use crate::anonymise::{Anonymiser, Policy};
@@ -47,20 +50,9 @@ impl Recorder {
     /// # Errors
     /// When an address, the trace directory or a certificate file is of no use.
     pub fn start(options: &Options) -> Result<Self, RecordError> {
-        let tls = match options.upstream.is_tls() {
-            true => Some(tls::client_config(options.upstream_ca.as_deref())?),
-            false => None,
-        };
-        let upstream = Upstream::new(options.upstream.clone(), tls, options.connect_timeout)?;
-        let listeners = options
-            .listen
-            .iter()
-            .map(|addr| listen::bind(addr.0))
-            .collect::<Result<Vec<_>, _>>()?;
-        let listening = listeners
-            .iter()
-            .map(std::net::TcpListener::local_addr)
-            .collect::<Result<Vec<_>, _>>()?;
+        let place = Place::of(options)?.take()?;
+        let listening = place.addresses();
+        let connections = Connections::new(options.placement.max_connections);
         let admin_listener = options.admin.map(listen::bind).transpose()?;
 
         let accounts = Arc::new(Accounts::default());
@@ -75,8 +67,13 @@ impl Recorder {
             .trace
             .as_ref()
             .map_or_else(Policy::default, |trace| trace.policy.clone());
-        let (metrics, registry) = Metrics::new(policy, Arc::clone(&accounts), capture.clone())
-            .map_err(std::io::Error::other)?;
+        let (metrics, registry) = Metrics::new(
+            policy,
+            Arc::clone(&accounts),
+            Arc::clone(&connections),
+            capture.clone(),
+        )
+        .map_err(std::io::Error::other)?;
         let (stopper, stop) = Stopper::new();
         let mut ending = Vec::new();
         let observer = match (&options.trace, &capture) {
@@ -87,10 +84,15 @@ impl Recorder {
             }
             _ => None,
         };
+        ending.push(tls::watch(
+            place.reloading.clone(),
+            Arc::clone(&connections),
+            stop.clone(),
+        )?);
         let parts = LaneParts {
-            upstream: Arc::new(upstream),
             capture,
             accounts: Arc::clone(&accounts),
+            connections,
             limits: Limits {
                 first_byte: options.first_byte_timeout,
                 idle: options.idle_timeout,
@@ -99,10 +101,12 @@ impl Recorder {
                 body: options.body_timeout,
                 client_idle: options.client_idle,
                 max_head: options.max_header_bytes,
+                handshake: options.placement.handshake_timeout,
             },
             stop: stop.clone(),
         };
-        let traffic = start_traffic(listeners, options.threads, &parts, stop.clone())?;
+        say_what_is_on(options, &place);
+        let traffic = start_traffic(place.listeners, options.threads, &parts, stop.clone())?;
         let admin = match admin_listener {
             Some(listener) => {
                 let (address, thread) = admin::start(listener, registry, stop)?;
@@ -111,7 +115,9 @@ impl Recorder {
             }
             None => None,
         };
-        say_what_is_on(options, &listening, admin);
+        if let Some(admin) = admin {
+            tracing::info!("admin on http://{admin}");
+        }
         Ok(Self {
             listening,
             admin,
@@ -124,7 +130,7 @@ impl Recorder {
         })
     }
 
-    /// Where clients connect.
+    /// The addresses where clients connect; unix sockets have none.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
     }
@@ -212,7 +218,7 @@ fn start_recording(
 }
 
 fn start_traffic(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<(Listener, Arc<Door>)>,
     threads: usize,
     parts: &LaneParts,
     stop: Stop,
@@ -224,22 +230,21 @@ fn start_traffic(
         lanes.push(lane);
         traffic.push(thread);
     }
-    traffic.insert(0, listen::start(listeners, lanes, stop)?);
+    let connections = Arc::clone(&parts.connections);
+    traffic.insert(0, listen::start(listeners, lanes, connections, stop)?);
     Ok(traffic)
 }
 
-fn say_what_is_on(options: &Options, listening: &[SocketAddr], admin: Option<SocketAddr>) {
+fn say_what_is_on(options: &Options, place: &Taken) {
     if options.trace.is_none() {
         tracing::info!("recording is off: this is a proxy only");
     }
-    if let Some(admin) = admin {
-        tracing::info!("admin on http://{admin}");
-    }
-    for address in listening {
+    for line in place.lines() {
         tracing::info!(
-            upstream = %options.upstream,
+            upstream = line.upstream,
             threads = options.threads.max(1),
-            "listening on http://{address}"
+            "listening on {}",
+            line.listener
         );
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod failures;
+mod http2;
 mod lifecycle;
 mod recording;
 #[path = "../support/mod.rs"]

@@ -18,8 +18,9 @@ use super::serve::Session;
 use super::{Link, Malformed};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
-use crate::record::capture::End;
-use crate::record::lane::Lane;
+use crate::record::capture::{End, MarkKind};
+use crate::record::door::Route;
+use crate::record::lane::{Client, Lane};
 use crate::record::tap::{Begun, HeadSeen, Passage, Piece};
 
 /// A request that has been read as far as it was there, ready to be sent.
@@ -38,6 +39,7 @@ impl Prepared {
     /// Reads a request from `bytes`, whose head ends at `end`, and says how much of them it took.
     pub(super) fn read(
         lane: &Rc<Lane>,
+        client: &Client,
         bytes: &[u8],
         end: usize,
     ) -> Result<(Self, usize), Malformed> {
@@ -52,7 +54,10 @@ impl Prepared {
             },
         );
         let mut out = Vec::with_capacity(bytes.len() + 128);
-        head.write(lane.upstream.base(), lane.upstream.host(), &mut out);
+        let Route {
+            upstream, stamp, ..
+        } = &client.route;
+        head.write(upstream.base(), upstream.host(), stamp.as_ref(), &mut out);
         let start = out.len();
         let mut runs = Vec::new();
         let taken = framing.scan(body, |run| runs.push(start + run.start..start + run.end))?;
@@ -470,6 +475,7 @@ impl<'a> Exchange<'a> {
         head.write(self.down.taker, &mut out);
         if upgraded {
             out.extend_from_slice(body);
+            self.passage.tunnelled(body.len(), MarkKind::Data);
             self.pass_down(cx, &Lent::Shared(Bytes::from(out)))?;
             return Err(Fate::Upgraded);
         }

@@ -56,6 +56,11 @@ impl Pool {
         self.idle.push((now, link));
     }
 
+    /// Whether it holds none.
+    pub(in crate::record) fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     /// Closes what has been idle since before `oldest`, and what the upstream has closed.
     pub(in crate::record) fn sweep(&mut self, oldest: Option<Instant>, scratch: &mut Scratch) {
         self.idle.retain_mut(|(since, link)| {

@@ -3,6 +3,7 @@
 use super::Malformed;
 use super::fields::{BodyFields, Field, Fields, is_token, members, next_line};
 use super::framing::{Chunked, Framing};
+use crate::record::forwarded::Stamp;
 
 /// A request's head, borrowed from the bytes it was read from.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) struct RequestHead<'a> {
     pub(super) closes: bool,
     /// The protocol asked for, other than h2c: a server may stay with HTTP/1.1, and we do.
     pub(super) upgrades: bool,
-    has_host: bool,
+    host: Option<&'a [u8]>,
     /// A replay's probe.
     pub(super) probe: bool,
 }
@@ -122,7 +123,7 @@ impl<'a> RequestHead<'a> {
             hop: HopByHop::default(),
             closes: false,
             upgrades: false,
-            has_host: false,
+            host: None,
             probe: false,
         };
         let mut body = BodyFields::default();
@@ -132,7 +133,7 @@ impl<'a> RequestHead<'a> {
             head.hop.note(&field);
             match field.name.len() {
                 4 if field.is("host") => {
-                    if std::mem::replace(&mut head.has_host, true) || !is_host(field.value) {
+                    if head.host.replace(field.value).is_some() || !is_host(field.value) {
                         return Err(Malformed::Host);
                     }
                 }
@@ -144,7 +145,7 @@ impl<'a> RequestHead<'a> {
                 _ => {}
             }
         }
-        if !old && !head.has_host {
+        if !old && head.host.is_none() {
             return Err(Malformed::Host);
         }
         if old && body.chunked {
@@ -173,34 +174,50 @@ impl<'a> RequestHead<'a> {
         matches!(self.target, Target::Authority)
     }
 
-    /// Writes the head for an upstream whose paths lie below `base` and whose name is `host`.
-    pub(super) fn write(&self, base: &str, host: &[u8], out: &mut Vec<u8>) {
+    /// Writes the head for an upstream whose paths lie below `base` and whose name is `host`, with the forwarded headers of
+    /// `stamp`.
+    pub(super) fn write(&self, base: &str, host: &[u8], stamp: Option<&Stamp>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.method);
         out.push(b' ');
-        match self.target {
-            Target::Origin(below) | Target::Absolute { below, .. } => {
-                if below != b"*" {
-                    out.extend_from_slice(base.as_bytes());
-                }
-                out.extend_from_slice(below);
+        if let Target::Origin(below) | Target::Absolute { below, .. } = self.target {
+            if below != b"*" {
+                out.extend_from_slice(base.as_bytes());
             }
-            Target::Authority => {}
+            out.extend_from_slice(below);
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        match self.target {
-            Target::Absolute { authority, .. } => {
-                write_host(authority, out);
-                let mut rest = Vec::with_capacity(self.fields.len());
-                self.hop.write(self.fields, self.upgrades, &mut rest);
-                for field in Fields(&rest).flatten().filter(|field| !field.is("host")) {
-                    out.extend_from_slice(field.line);
-                }
+        let named = match self.target {
+            Target::Absolute { authority, .. } => Some(authority),
+            _ => None,
+        };
+        if let Some(authority) = named {
+            write_host(authority, out);
+        }
+        if named.is_none() && stamp.is_none() {
+            self.hop.write(self.fields, self.upgrades, out);
+        } else {
+            let mut rest = Vec::with_capacity(self.fields.len());
+            self.hop.write(self.fields, self.upgrades, &mut rest);
+            let stays = |field: &Field<'_>| {
+                !(named.is_some() && field.is("host")
+                    || stamp.is_some() && Stamp::speaks_for(field.name))
+            };
+            for field in Fields(&rest).flatten().filter(stays) {
+                out.extend_from_slice(field.line);
             }
-            _ => {
-                self.hop.write(self.fields, self.upgrades, out);
-                if !self.has_host {
-                    write_host(host, out);
-                }
+        }
+        if named.is_none() && self.host.is_none() {
+            write_host(host, out);
+        }
+        if let Some(stamp) = stamp {
+            let came = Fields(self.fields)
+                .flatten()
+                .map(|field| (field.name, field.value));
+            for (name, value) in stamp.lines(named.or(self.host), came) {
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(&value);
+                out.extend_from_slice(b"\r\n");
             }
         }
         out.extend_from_slice(b"\r\n");
@@ -294,7 +311,7 @@ mod tests {
     fn forwarded(head: &str) -> Result<String, Malformed> {
         let (head, _) = RequestHead::read(head.as_bytes())?;
         let mut out = Vec::new();
-        head.write("/base", b"up:80", &mut out);
+        head.write("/base", b"up:80", None, &mut out);
         Ok(String::from_utf8(out).unwrap())
     }
 

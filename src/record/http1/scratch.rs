@@ -15,7 +15,7 @@ pub(in crate::record) struct Scratch(BytesMut);
 
 impl Scratch {
     /// One read from the system; what an earlier one left is gone. `Ok(0)` is the stream's end.
-    pub(super) fn poll_read(
+    pub(in crate::record) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut (impl AsyncRead + Unpin),
@@ -28,7 +28,7 @@ impl Scratch {
     }
 
     /// What the last read brought.
-    pub(super) fn filled(&self) -> &[u8] {
+    pub(in crate::record) fn filled(&self) -> &[u8] {
         &self.0
     }
 

@@ -15,7 +15,9 @@ use super::{Link, Malformed, Scratch, own, tunnel};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::capture::End;
-use crate::record::lane::{Client, ClientIo, Lane};
+use crate::record::client_io::ClientIo;
+use crate::record::lane::{Client, Lane};
+use crate::record::upstream::Wanted;
 
 /// A client's connection, and what has been read of it and belongs to no request yet.
 pub(super) struct Session {
@@ -106,7 +108,7 @@ async fn next(lane: &Rc<Lane>, session: &mut Session) -> Next {
         loop {
             skip_blank_lines(&mut session.ahead);
             if !session.ahead.is_empty() {
-                match prepare(lane, &session.ahead, &mut scanned) {
+                match prepare(lane, &session.client, &session.ahead, &mut scanned) {
                     Ok(Some((prepared, taken))) => {
                         let _ = session.ahead.split_to(taken);
                         if session.ahead.is_empty() {
@@ -127,7 +129,7 @@ async fn next(lane: &Rc<Lane>, session: &mut Session) -> Next {
                 Poll::Ready(Ok(0)) => session.said_all = true,
                 Poll::Ready(Ok(_)) if session.ahead.is_empty() => {
                     // The common case, in one read: nothing is kept but what follows the request.
-                    match prepare(lane, scratch.filled(), &mut scanned) {
+                    match prepare(lane, &session.client, scratch.filled(), &mut scanned) {
                         Ok(Some((prepared, taken))) => {
                             let rest = scratch.filled().get(taken..).unwrap_or_default();
                             session.ahead.extend_from_slice(rest);
@@ -173,11 +175,14 @@ fn skip_blank_lines(ahead: &mut BytesMut) {
 
 fn prepare(
     lane: &Rc<Lane>,
+    client: &Client,
     bytes: &[u8],
     scanned: &mut usize,
 ) -> Result<Option<(Prepared, usize)>, Malformed> {
     match end_of_head(bytes, scanned)? {
-        Some(end) if end <= lane.limits.max_head => Prepared::read(lane, bytes, end).map(Some),
+        Some(end) if end <= lane.limits.max_head => {
+            Prepared::read(lane, client, bytes, end).map(Some)
+        }
         None if bytes.len() <= lane.limits.max_head => Ok(None),
         _ => Err(Malformed::HeadTooLarge),
     }
@@ -188,12 +193,17 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
     if prepared.connect {
         return refuse(session, &prepared, Refusal::Unsupported, true).await;
     }
+    let client = Rc::clone(&session.client);
+    let route = &client.route;
+    if let Some(refusal) = route.upstream.refusal(&route.arrival) {
+        return refuse(session, &prepared, refusal, true).await;
+    }
     let passage = Rc::clone(&prepared.passage);
-    let mut link = lane.take(passage.arrived);
+    let mut link = lane.take(&client, passage.arrived);
     loop {
         let taken = match link.take() {
             Some(link) => link,
-            None => match connect(lane, session).await {
+            None => match connect(lane, &client, session).await {
                 Ok(link) => link,
                 Err(Some(refusal)) => return refuse(session, &prepared, refusal, false).await,
                 Err(None) => {
@@ -209,7 +219,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
             Fate::Answered => {
                 let whole = exchange.is_request_over();
                 if let Some(link) = exchange.into_reusable() {
-                    lane.put(Instant::now(), link);
+                    lane.put(&client, Instant::now(), link);
                 }
                 if closes {
                     end_in_order(session, !whole).await;
@@ -270,8 +280,13 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
 }
 
 /// A fresh upstream connection; `None` where the client has gone meanwhile.
-async fn connect(lane: &Rc<Lane>, session: &mut Session) -> Result<Box<Link>, Option<Refusal>> {
-    let mut connecting = pin!(lane.upstream.connect());
+async fn connect(
+    lane: &Rc<Lane>,
+    client: &Client,
+    session: &mut Session,
+) -> Result<Box<Link>, Option<Refusal>> {
+    let route = &client.route;
+    let mut connecting = pin!(route.upstream.connect(&route.arrival, Wanted::Http1));
     poll_fn(|cx| {
         if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
             return Poll::Ready(connected.map(Link::over).map_err(Some));

@@ -64,6 +64,7 @@ pub(super) async fn tunnel(
         ..Pipe::default()
     };
     // What the client sent before it knew of the change belongs to the new protocol.
+    passage.tunnelled(session.ahead.len(), MarkKind::Upload);
     up.way = Way::of(session.ahead.split().freeze());
     let broken = poll_fn(|cx| {
         let mut scratch = lane.scratch.borrow_mut();
