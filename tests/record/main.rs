@@ -7,12 +7,17 @@
     clippy::print_stderr
 )]
 
+mod echo;
 mod failures;
 mod http2;
+mod forwarding;
 mod lifecycle;
 mod recording;
+mod redirect;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod transparency;
 
 use std::path::Path;

@@ -72,6 +72,14 @@ impl Wire {
         self.take(bytes)
     }
 
+    /// Reads exactly so many bytes that are no text.
+    pub fn read_bytes(&mut self, bytes: usize) -> Vec<u8> {
+        while self.ahead.len() < bytes {
+            assert!(self.read_more().is_ok_and(|read| read > 0), "ended early");
+        }
+        self.ahead.drain(..bytes).collect()
+    }
+
     /// Reads what is left, and how it ended.
     pub fn read_to_end(&mut self) -> (String, Ending) {
         loop {
