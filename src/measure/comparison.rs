@@ -147,7 +147,7 @@ pub fn compare(
 }
 
 fn compare_column(column: &[(f32, f32)], q: f64, margin: f64, seed: u64) -> MetricComparison {
-    let rank = rank(column.len(), q);
+    let rank = rank_index(column.len(), q);
     let sides = |column: &[(f32, f32)]| {
         let mut baseline: Vec<f32> = column.iter().map(|pair| pair.0).collect();
         let mut target: Vec<f32> = column.iter().map(|pair| pair.1).collect();
@@ -197,10 +197,6 @@ fn compare_column(column: &[(f32, f32)], q: f64, margin: f64, seed: u64) -> Metr
 }
 
 /// Index of the `q` quantile among `count` rising values: nearest rank.
-fn rank(count: usize, q: f64) -> usize {
-    rank_index(count, q)
-}
-
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
