@@ -327,18 +327,18 @@ impl Inspection {
             line(f, "unfinished files", text)?;
         }
         if damage.is_loss() {
-            let text = format!(
-                "{} blocks and {} bytes unreadable, {} exchanges known to be lost",
-                damage.bad_blocks, damage.bad_bytes, damage.lost_exchanges
-            );
-            line(f, "damage", text)?;
+            line(f, "damage", damage)?;
         }
         Ok(())
     }
 }
 
+/// A fact and its name; nothing where there is nothing to tell.
 fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
-    writeln!(f, "{name:<18}{value}")
+    match value.to_string() {
+        nothing if nothing.is_empty() => Ok(()),
+        value => writeln!(f, "{name:<18}{value}"),
+    }
 }
 
 fn percent(share: f64) -> String {
