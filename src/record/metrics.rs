@@ -160,7 +160,7 @@ struct ModelLabels {
 impl ModelLabels {
     fn new(policy: Policy) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            gate: Anonymiser::new(policy)?,
+            gate: Anonymiser::new(policy, 0)?,
             kept: Vec::new(),
         })
     }

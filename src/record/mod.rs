@@ -21,6 +21,7 @@ mod capture;
 mod forward;
 mod headers;
 mod lane;
+mod ledger;
 mod link;
 mod listen;
 mod metrics;
