@@ -53,8 +53,17 @@ pub enum Unparsable {
     #[error("the body does not read as {0:?}")]
     Body(Dialect),
     /// There is more in it than is read.
-    #[error("the body has more than {MAX_PARTS} tools, messages or media parts")]
+    #[error("the body's lists hold more than {MAX_PARTS} items")]
     TooMany(Dialect),
+}
+
+impl Unparsable {
+    fn new(dialect: Dialect, refused: json::Refused) -> Self {
+        match refused {
+            json::Refused::Malformed => Self::Body(dialect),
+            json::Refused::TooMany => Self::TooMany(dialect),
+        }
+    }
 }
 
 /// Reads a whole request body. An endpoint without a dialect has nothing to read.

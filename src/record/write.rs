@@ -364,3 +364,100 @@ fn taken_away(path: PathBuf) -> TraceError {
         source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anonymise::Policy;
+    use crate::record::ledger::{Ledger, Share};
+    use crate::shape::{
+        Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
+    };
+    use crate::trace::Trace;
+
+    fn writer(dir: &Path) -> Writer {
+        let options = TraceOptions {
+            dir: dir.to_owned(),
+            name: "trace".to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            capture_memory: 1 << 20,
+            max_body: 1 << 20,
+            rotate_bytes: 1 << 30,
+            rotate_age: Duration::from_secs(3600),
+        };
+        Writer::open(&options, 1, Arc::default(), Arc::default()).unwrap()
+    }
+
+    fn keep(writer: &mut Writer, ledger: &Arc<Ledger>, generation: u64) {
+        writer.accounts.arrive();
+        writer.accounts.leave();
+        let exchange = Exchange {
+            at: TraceTime::default(),
+            endpoint: Endpoint::Other,
+            method: Method::Get,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Generic,
+            request: RequestShape::default(),
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        };
+        writer.carry_out(Order::Keep {
+            generation,
+            recordable: Box::new(Recordable::content_free(exchange)),
+            charge: ledger.charge(100, Share::All).unwrap(),
+        });
+    }
+
+    #[test]
+    fn exchanges_weigh_until_their_block_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        keep(&mut writer, &ledger, 1);
+        assert_eq!(ledger.held(), 200);
+        writer.flush();
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn after_a_panic_another_file_is_begun_and_each_tells_its_own_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        writer.flush();
+        keep(&mut writer, &ledger, 1);
+        writer.guarded(|_| panic!("a bug"));
+        assert_eq!((writer.state.broken(), ledger.held()), (1, 0));
+        keep(&mut writer, &ledger, 1);
+        writer.carry_out(Order::Begin { generation: 2 });
+        keep(&mut writer, &ledger, 2);
+        writer.close();
+        let trace = Trace::open(&[dir.path().to_owned()]).unwrap();
+        let totals = trace.totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 2));
+        assert_eq!(
+            totals.dropped,
+            [("panic".to_owned(), 1), ("write_error".to_owned(), 1)].into()
+        );
+        assert_eq!(trace.exchange_count(), 2);
+    }
+
+    #[test]
+    fn what_was_lost_after_the_last_block_stands_in_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        keep(&mut writer, &Ledger::new(1000), 1);
+        writer.flush();
+        writer.accounts.drop_many(DropReason::Memory, 3);
+        writer.close();
+        let totals = Trace::open(&[dir.path().to_owned()]).unwrap().totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 1));
+        assert_eq!(totals.dropped["memory"], 3);
+    }
+}

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::reading::{Panicked, guarded};
+use super::reading::{Panicked, guarded, trip_over};
 use crate::anonymise::{Chain, ChainKey, Private, Sighting};
 use crate::dialect::{
     RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
@@ -210,7 +210,11 @@ impl Assembly {
             return self.is_in_trouble(ShapeStatus::Shed);
         }
         let endpoint = self.endpoint();
-        match guarded(|| observe_request(endpoint, body, key)) {
+        let read = || {
+            trip_over(body);
+            observe_request(endpoint, body, key)
+        };
+        match guarded(read) {
             Ok(Ok(sight)) => self.request = Some(sight),
             Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
             Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
@@ -235,7 +239,11 @@ impl Assembly {
         let Some(observer) = &mut self.response else {
             return;
         };
-        if guarded(|| observer.data(at_us, bytes)).is_err() {
+        let read = || {
+            trip_over(bytes);
+            observer.data(at_us, bytes);
+        };
+        if guarded(read).is_err() {
             self.is_in_trouble(ShapeStatus::Failed);
         }
     }

@@ -6,6 +6,8 @@
 
 mod assembly;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -210,6 +212,7 @@ impl Observer {
                 None => return self.capture.recycle(parcel),
             }
         };
+        reading::trip_over(&parcel.texts);
         let fits = assembly.take(&mut parcel, &self.key, &self.capture);
         let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
         self.capture.recycle(parcel);
