@@ -283,7 +283,8 @@ fn bodies_that_would_grow_when_read_stay_within_the_bound() {
     let peak = peak_mib(recorder.pid());
     let totals = settle(recorder, dir.path(), bodies.len() as u64);
     assert_eq!(totals.recorded, bodies.len() as u64);
-    assert!(peak < MOST_MIB, "{peak} MiB");
+    // Without a bound on what lists hold it would be gigabytes.
+    assert!(peak < 128, "{peak} MiB");
 }
 
 #[test]
