@@ -52,19 +52,23 @@ pub struct Anonymiser {
 }
 
 impl Anonymiser {
-    /// A gate with a fresh random key.
+    /// A gate with a fresh random key, whose table of prompt blocks takes at most `table_bytes`.
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
-    pub fn new(policy: Policy) -> Result<Self, getrandom::Error> {
-        Ok(Self::with_key(policy, ChainKey::random()?))
+    pub fn new(policy: Policy, table_bytes: u64) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            key: ChainKey::random()?,
+            blocks: BlockTable::within(table_bytes),
+            models: ModelTable::new(policy),
+        })
     }
 
     /// A gate with a given key.
     pub fn with_key(policy: Policy, key: ChainKey) -> Self {
         Self {
             key,
-            blocks: BlockTable::new(),
+            blocks: BlockTable::within(DEFAULT_TABLE_BYTES),
             models: ModelTable::new(policy),
         }
     }
@@ -95,3 +99,6 @@ impl Anonymiser {
         self.blocks.number(chain)
     }
 }
+
+/// The table's bound where nobody gives one.
+const DEFAULT_TABLE_BYTES: u64 = 64 << 20;

@@ -15,4 +15,4 @@ mod render;
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
 pub use names::{KeptName, Policy, Private};
-pub use render::{MARKER_BYTES, MEDIA_BYTES, PromptRender, RenderedPrompt};
+pub use render::{MARKER_BYTES, MAX_PARTS, MEDIA_BYTES, PromptRender, RenderedPrompt};

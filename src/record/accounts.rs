@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::trace::Totals;
+use crate::trace::{Totals, TraceError};
 
 /// Why an exchange is not in the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,8 +13,12 @@ pub enum DropReason {
     Memory,
     /// The queue to the trace writer was full: the disk is slow.
     WriterBehind,
-    /// The trace could not be written.
+    /// The disk, or a quota on it, was full.
+    DiskFull,
+    /// The trace could not be written for another reason.
     WriteError,
+    /// Recording it panicked: a bug of the recorder's.
+    Panic,
     /// A replay's own probe, marked by its header.
     Probe,
     /// Recording is off.
@@ -22,11 +27,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::QueueFull,
         Self::Memory,
         Self::WriterBehind,
+        Self::DiskFull,
         Self::WriteError,
+        Self::Panic,
         Self::Probe,
         Self::Off,
     ];
@@ -37,9 +44,24 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::Memory => "memory",
             Self::WriterBehind => "writer_behind",
+            Self::DiskFull => "disk_full",
             Self::WriteError => "write_error",
+            Self::Panic => "panic",
             Self::Probe => "probe",
             Self::Off => "off",
+        }
+    }
+
+    /// Why what an attempt to write has lost is lost.
+    pub(super) fn of(error: &TraceError) -> Self {
+        let (TraceError::Io { source, .. } | TraceError::Write { source, .. }) = error else {
+            return Self::WriteError;
+        };
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::DiskFull
+            }
+            _ => Self::WriteError,
         }
     }
 }

@@ -26,6 +26,7 @@ mod door;
 mod forwarded;
 mod http1;
 mod lane;
+mod ledger;
 mod listen;
 mod metrics;
 mod observe;

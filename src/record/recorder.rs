@@ -77,11 +77,7 @@ impl Recorder {
         let (stopper, stop) = Stopper::new();
         let mut ending = Vec::new();
         let observer = match (&options.trace, &capture) {
-            (Some(trace), Some(capture)) => {
-                let (observer, writer) = start_recording(trace, capture, metrics)?;
-                ending.push(writer);
-                Some(observer)
-            }
+            (Some(trace), Some(capture)) => Some(start_recording(trace, capture, metrics)?),
             _ => None,
         };
         ending.push(tls::watch(
@@ -184,11 +180,12 @@ fn start_recording(
     trace: &TraceOptions,
     capture: &Arc<Capture>,
     metrics: Metrics,
-) -> Result<(ObserverHandle, JoinHandle<()>), RecordError> {
+) -> Result<ObserverHandle, RecordError> {
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(std::io::Error::other)?;
     let run = u64::from_le_bytes(run);
-    let gate = Anonymiser::new(trace.policy.clone()).map_err(std::io::Error::other)?;
+    let gate = Anonymiser::new(trace.policy.clone(), capture.table_bytes)
+        .map_err(std::io::Error::other)?;
     let state = Arc::new(WriterState::default());
     let writer = Writer::open(
         trace,
@@ -204,8 +201,7 @@ fn start_recording(
         models_kept = trace.policy.keep_models.len(),
         "recording shapes and times, no content"
     );
-    let writer = writer.start(receiver)?;
-    let observer = observe::start(ObserverParts {
+    let parts = ObserverParts {
         capture: Arc::clone(capture),
         metrics,
         options: trace.clone(),
@@ -213,8 +209,8 @@ fn start_recording(
         writer: state,
         gate,
         epoch: Instant::now(),
-    })?;
-    Ok((observer, writer))
+    };
+    Ok(observe::start(parts, writer.start(receiver)?)?)
 }
 
 fn start_traffic(

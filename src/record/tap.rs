@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::accounts::DropReason;
-use super::capture::{
-    Capture, Closing, End, HandOver, Head, Kept, Mark, MarkKind, Opening, Parcel,
-};
+use super::capture::{Capture, Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Weighed};
 use super::lane::Lane;
 use crate::shape::Method;
 
@@ -207,25 +205,22 @@ struct Tap {
     parcel: Box<Parcel>,
     /// Bytes of the request's body so far.
     uploaded: u64,
-    /// Bytes pinned by this parcel's references.
-    referenced: usize,
     /// Bodies are let go: the recorder was over its memory bound.
     shed: bool,
-    /// A part of it was lost, so the rest is of no use.
+    /// A part of it was lost (and counted), so the rest is of no use.
     lost: bool,
     alive: Option<Arc<()>>,
 }
 
 impl Tap {
     fn new(capture: Arc<Capture>, id: u64, arrived: Instant) -> Self {
-        let parcel = capture.parcel(id, arrived);
+        let (parcel, weighed) = capture.parcel(id, arrived);
         Self {
             capture,
             parcel,
             uploaded: 0,
-            referenced: 0,
             shed: false,
-            lost: false,
+            lost: weighed == Weighed::Lost,
             alive: None,
         }
     }
@@ -235,6 +230,9 @@ impl Tap {
     }
 
     fn mark(&mut self, now: Instant, len: usize, kind: MarkKind) {
+        if self.lost {
+            return;
+        }
         let at_us = self.since_arrival(now);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         match self.parcel.marks.last_mut() {
@@ -244,10 +242,12 @@ impl Tap {
             }
             _ => self.parcel.marks.push(Mark { at_us, len, kind }),
         }
-        if self.parcel.marks.len() >= MARKS_PER_PARCEL
-            || self.parcel.copies.len() >= COPIES_PER_PARCEL
-            || self.referenced >= REFERENCES_PER_PARCEL
-        {
+        match self.capture.weigh(&mut self.parcel) {
+            Weighed::Fits => {}
+            Weighed::Shed => self.shed = true,
+            Weighed::Lost => self.lost = true,
+        }
+        if self.parcel.is_full() {
             self.hand_over_part();
         }
     }
@@ -264,14 +264,13 @@ impl Tap {
         if let MarkKind::Upload(_) = kind(Kept::SizeOnly) {
             self.uploaded += len as u64;
         }
-        let kept = if self.shed || self.uploaded > self.capture.max_body {
+        let kept = if self.shed || self.lost || self.uploaded > self.capture.max_body {
             Kept::SizeOnly
         } else if len <= COPY_UP_TO {
             self.parcel.copies.extend_from_slice(bytes);
             Kept::Copied
         } else {
-            self.referenced += len;
-            self.parcel.references.push(match piece {
+            self.parcel.refer(match piece {
                 Piece::Shared(bytes) => bytes.slice(run),
                 Piece::Lent(_) => Bytes::copy_from_slice(bytes),
             });
@@ -295,6 +294,9 @@ impl Tap {
     }
 
     fn close(mut self, at: Instant, end: End, answered: Option<u16>) {
+        if self.lost {
+            return;
+        }
         self.parcel.closing = Some(Closing {
             at_us: self.since_arrival(at),
             end,
@@ -305,28 +307,22 @@ impl Tap {
     }
 
     fn hand_over_part(&mut self) {
+        if self.lost {
+            return;
+        }
         let alive = self.alive.get_or_insert_with(|| Arc::new(()));
         self.parcel.alive = Some(Arc::clone(alive));
-        let next = self.capture.parcel(self.parcel.id, self.parcel.arrived);
-        self.referenced = 0;
-        match self
-            .capture
-            .hand_over(std::mem::replace(&mut self.parcel, next))
-        {
-            HandOver::Done => {}
-            HandOver::Shed => self.shed = true,
-            HandOver::Lost => self.lost = true,
-        }
+        let (mut next, weighed) = self.capture.parcel(self.parcel.id, self.parcel.arrived);
+        next.shed = self.shed;
+        let full = std::mem::replace(&mut self.parcel, next);
+        // One loss of an exchange is enough to count.
+        self.lost = weighed == Weighed::Lost || !self.capture.hand_over(full);
     }
 }
 
 /// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
 /// hyper allocate the next one.
 pub(super) const COPY_UP_TO: usize = 4 << 10;
-/// A parcel is handed over when it holds this much; short exchanges travel in one.
-const MARKS_PER_PARCEL: usize = 32;
-const COPIES_PER_PARCEL: usize = 16 << 10;
-const REFERENCES_PER_PARCEL: usize = 64 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::measure::traffic::{Quantiles, Share, Traffic};
 use crate::shape::{BlockSpec, BlockUnit};
-use crate::trace::{Damage, Source, Totals, Trace};
+use crate::trace::{Damage, Missing, Source, Totals, Trace};
 
 /// The document that `reenact inspect --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +27,9 @@ pub struct Inspection {
     pub models: Vec<ModelCount>,
     /// What became of every exchange that the recorder saw.
     pub accounts: Totals,
+    /// What the recorder lost; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// What could not be read.
     pub damage: Damage,
 }
@@ -90,6 +93,7 @@ impl Inspection {
             },
             models,
             accounts: trace.totals(),
+            missing: trace.totals().missing(),
             damage: trace.damage(),
             traffic,
         }
@@ -315,8 +319,8 @@ impl Inspection {
             text += &format!(", {} answered by a simulated server", accounts.simulated);
         }
         line(f, "accounts", text)?;
-        if !accounts.dropped.is_empty() {
-            line(f, "dropped", counts(&accounts.dropped))?;
+        if let Some(missing) = &self.missing {
+            line(f, "missing", missing)?;
         }
         let damage = &self.damage;
         if damage.unfinished_files > 0 {

@@ -490,18 +490,12 @@ pub(in crate::cli) fn exit(document: &ResultDocument) -> Exit {
 /// What a reader of any figure should know of the trace.
 fn remarks(trace: &Trace) -> Vec<String> {
     let mut remarks = Vec::new();
-    let (damage, totals) = (trace.damage(), trace.totals());
+    let damage = trace.damage();
     if damage.is_loss() {
         remarks.push(format!("the trace is damaged: {damage}"));
     }
-    let lost = totals.lost();
-    if lost > 0 && totals.seen > 0 {
-        #[allow(clippy::cast_precision_loss, reason = "for display")]
-        let share = lost as f64 / totals.seen as f64 * 100.0;
-        remarks.push(format!(
-            "the recorder lost {lost} of {} exchanges ({share:.2} %)",
-            totals.seen
-        ));
+    if let Some(missing) = trace.totals().missing() {
+        remarks.push(format!("the trace lacks {missing}"));
     }
     remarks
 }
