@@ -258,28 +258,13 @@ fn drive(request: &str, answer: &str, times: u32) -> (f64, f64) {
 }
 
 fn options(upstream: &str, dir: &std::path::Path) -> Options {
-    let hour = Duration::from_secs(3600);
     Options {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        upstream: upstream.parse().unwrap(),
-        upstream_ca: None,
-        admin: None,
         trace: Some(TraceOptions {
-            dir: dir.to_owned(),
-            name: "bench".to_owned(),
-            policy: Policy::default(),
-            sample: 1.0,
-            capture_memory: 256 << 20,
-            max_body: 64 << 20,
             rotate_bytes: 1 << 40,
-            rotate_age: hour,
+            ..TraceOptions::in_dir(dir.to_owned(), "bench")
         }),
-        threads: 1,
-        connect_timeout: hour,
-        first_byte_timeout: hour,
-        idle_timeout: hour,
-        pool_idle: hour,
         drain_timeout: Duration::from_secs(5),
+        ..Options::in_front_of(upstream.parse().unwrap())
     }
 }
 

@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn labels_are_bounded_whatever_clients_and_upstreams_send() {
         let (mut metrics, _) =
-            Metrics::new(Policy::default(), Arc::new(Accounts::default()), None).unwrap();
+            Metrics::new(Policy::default(), Arc::default(), Connections::new(1), None).unwrap();
         let mut models = HashSet::new();
         let mut sets = HashSet::new();
         for number in 0..20_000_u16 {

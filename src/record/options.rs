@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::listen::Listen;
 use super::placement::{Placement, PlacementError};
 use super::upstream::UpstreamProtocol;
-use super::upstream_url::NamedUpstream;
+use super::upstream_url::{NamedUpstream, UpstreamUrl};
 use crate::anonymise::Policy;
 use crate::trace::TraceError;
 
@@ -65,6 +65,48 @@ pub struct TraceOptions {
     pub rotate_bytes: u64,
     /// A file is closed and the next begun at this age.
     pub rotate_age: Duration,
+}
+
+impl Options {
+    /// A recorder on a free port of the loopback in front of one upstream, that keeps nothing; everything else as the command
+    /// line has it.
+    pub fn in_front_of(upstream: UpstreamUrl) -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+            upstreams: vec![upstream.into()],
+            upstream_protocol: UpstreamProtocol::Auto,
+            placement: Placement::default(),
+            admin: None,
+            trace: None,
+            threads: 1,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: 10 * minute,
+            idle_timeout: 10 * minute,
+            header_timeout: minute / 2,
+            body_timeout: minute,
+            client_idle: 5 * minute,
+            max_header_bytes: 64 << 10,
+            pool_idle: Duration::from_secs(4),
+            drain_timeout: minute / 2,
+        }
+    }
+}
+
+impl TraceOptions {
+    /// Everything that passes, in `dir`; the rest as the command line has it.
+    pub fn in_dir(dir: PathBuf, name: &str) -> Self {
+        Self {
+            dir,
+            name: name.to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            capture_memory: 256 << 20,
+            max_body: 64 << 20,
+            rotate_bytes: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 /// Why a recorder cannot start.

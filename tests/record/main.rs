@@ -9,8 +9,8 @@
 
 mod echo;
 mod failures;
-mod http2;
 mod forwarding;
+mod http2;
 mod lifecycle;
 mod recording;
 mod redirect;

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use crate::anonymise::Policy;
 use crate::record::{DropReason, Options, Recorder, TraceOptions};
 use crate::shape::ShapeStatus;
 use crate::trace::Trace;
@@ -91,25 +90,12 @@ fn options(upstream: &TcpListener, dir: &std::path::Path) -> Options {
     let minute = Duration::from_secs(60);
     let url = format!("http://{}", upstream.local_addr().unwrap());
     Options {
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        upstream: url.parse().unwrap(),
-        upstream_ca: None,
-        admin: None,
         trace: Some(TraceOptions {
-            dir: dir.to_owned(),
-            name: "trace".to_owned(),
-            policy: Policy::default(),
-            sample: 1.0,
             capture_memory: 16 << 20,
             max_body: 1 << 20,
-            rotate_bytes: 1 << 30,
-            rotate_age: minute,
+            ..TraceOptions::in_dir(dir.to_owned(), "trace")
         }),
-        threads: 1,
-        connect_timeout: minute,
-        first_byte_timeout: minute,
-        idle_timeout: minute,
-        pool_idle: minute,
         drain_timeout: minute,
+        ..Options::in_front_of(url.parse().unwrap())
     }
 }
