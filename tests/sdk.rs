@@ -208,6 +208,23 @@ fn expected(name: &str, call: &Value, run: &Value) -> Vec<(&'static str, Value)>
             "/request/media",
             json!([{"message": 0, "kind": "image", "bytes": picture, "pixels": [24, 16]}]),
         )],
+        "messages_tools" => vec![
+            ("/request/tools/count", json!(1)),
+            ("/response/tool_calls", json!(1)),
+            ("/response/finish", json!("tool_calls")),
+            (
+                "/response/output_tokens",
+                tokens(&seen["usage"]["output_tokens"]),
+            ),
+        ],
+        "messages_tools_stream" => vec![
+            ("/request/tools/count", json!(1)),
+            ("/response/tool_calls", json!(1)),
+            (
+                "/response/output_tokens",
+                tokens(&usage_of_chunks()["output_tokens"]),
+            ),
+        ],
         "refused" => vec![
             ("/response/status", seen["status"].clone()),
             ("/outcome/kind", json!("rejected")),
@@ -217,7 +234,7 @@ fn expected(name: &str, call: &Value, run: &Value) -> Vec<(&'static str, Value)>
             ("/method", json!("GET")),
             ("/shape", json!("generic")),
         ],
-        "chat_cancelled" => {
+        "chat_cancelled" | "messages_cancelled" => {
             vec![
                 ("/outcome/kind", json!("client_cancelled")),
                 ("/request/params/max_tokens", json!(5000)),
@@ -225,7 +242,7 @@ fn expected(name: &str, call: &Value, run: &Value) -> Vec<(&'static str, Value)>
         }
         other => panic!("a call without expectations: {other}"),
     };
-    if !matches!(name, "refused" | "chat_cancelled") {
+    if name != "refused" && !name.ends_with("cancelled") {
         expected.push(("/outcome/kind", json!("completed")));
         expected.push(("/response/status", json!(200)));
     }

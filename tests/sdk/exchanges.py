@@ -41,6 +41,17 @@ WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
+TOOL_QUESTION = {
+    "tools": [
+        {
+            "name": "get_weather",
+            "description": "Look up the weather",
+            "input_schema": WEATHER["function"]["parameters"],
+        }
+    ],
+    "tool_choice": {"type": "any"},
+    "messages": [{"role": "user", "content": "Will it rain?"}],
+}
 HISTORY = [
     {"role": "system", "content": "You are a careful assistant that answers in plain words."},
     {"role": "user", "content": "Tell me about the harbour at dawn."},
@@ -154,6 +165,28 @@ def messages_image():
     return plain(claude.messages.create(model=MODEL, max_tokens=6, messages=[{"role": "user", "content": content}]))
 
 
+def messages_tools():
+    return plain(claude.messages.create(model=MODEL, max_tokens=400, **TOOL_QUESTION))
+
+
+def messages_tools_stream():
+    with claude.messages.create(model=MODEL, max_tokens=400, stream=True, **TOOL_QUESTION) as stream:
+        return [plain(event) for event in stream]
+
+
+def messages_cancelled():
+    stream = claude.messages.create(
+        model=MODEL, max_tokens=5000, messages=[{"role": "user", "content": "Go on and on"}], stream=True
+    )
+    seen = []
+    for event in stream:
+        seen.append(plain(event))
+        if len(seen) == 6:
+            break
+    stream.close()
+    return seen
+
+
 def refused():
     try:
         chat.chat.completions.create(model=MODEL, messages=[], max_tokens=3)
@@ -178,9 +211,12 @@ CALLS = [
     messages_plain,
     messages_stream,
     messages_image,
+    messages_tools,
+    messages_tools_stream,
     refused,
     models,
     chat_cancelled,
+    messages_cancelled,
 ]
 
 began = time.monotonic()
