@@ -114,11 +114,13 @@ fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
         upstream: upstream.parse()?,
         upstream_ca: None,
         admin: None,
+        sandbox: false,
         trace: Some(TraceOptions {
             dir: dir.to_owned(),
             name: "demo".to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            session_header: None,
             capture_memory: 64 << 20,
             max_body: 64 << 20,
             rotate_bytes: 256 << 20,
@@ -129,6 +131,7 @@ fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
         first_byte_timeout: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(60),
         pool_idle: Duration::from_secs(4),
+        drain_delay: Duration::ZERO,
         drain_timeout: Duration::from_secs(30),
     };
     Ok(Recorder::start(&options)?)

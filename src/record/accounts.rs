@@ -18,17 +18,20 @@ pub enum DropReason {
     Probe,
     /// Recording is off.
     Off,
+    /// The operator has paused recording.
+    Paused,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::QueueFull,
         Self::Memory,
         Self::WriterBehind,
         Self::WriteError,
         Self::Probe,
         Self::Off,
+        Self::Paused,
     ];
 
     /// The value of the `reason` label, and the key in a trace's totals.
@@ -40,6 +43,7 @@ impl DropReason {
             Self::WriteError => "write_error",
             Self::Probe => "probe",
             Self::Off => "off",
+            Self::Paused => "paused",
         }
     }
 }

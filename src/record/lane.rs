@@ -23,6 +23,7 @@ use super::alarm::Alarm;
 use super::capture::Capture;
 use super::forward::forward;
 use super::link::{Link, Pool};
+use super::pulse::Pulse;
 use super::signals::Stop;
 use super::upstream::Upstream;
 
@@ -42,6 +43,7 @@ pub(super) struct LaneParts {
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
+    pub(super) pulse: Pulse,
 }
 
 /// One traffic thread's own world: everything in it is touched by that thread only.
@@ -145,6 +147,7 @@ pub(super) fn start(
                     open,
                     emptied: Notify::new(),
                 });
+                runtime.spawn_local(parts.pulse.beat());
                 runtime.block_on(run(&lane, waiting, parts.stop));
                 lane.cutting.set(true);
                 drop(runtime); // Ends what is still open; each passage tells its tap.

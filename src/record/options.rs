@@ -1,9 +1,10 @@
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::UpstreamUrl;
+use super::admin::AdminOptions;
 use crate::anonymise::Policy;
 use crate::trace::TraceError;
 
@@ -17,7 +18,9 @@ pub struct Options {
     /// PEM file with the roots that the upstream's certificate must lead to; the platform's where absent.
     pub upstream_ca: Option<PathBuf>,
     /// Where metrics and health are served; nowhere where absent.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminOptions>,
+    /// Whether the process gives up the files it has no use for.
+    pub sandbox: bool,
     /// Where and how traces are written; a plain proxy where absent.
     pub trace: Option<TraceOptions>,
     /// Threads that carry traffic.
@@ -30,8 +33,17 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long an idle upstream connection is kept. Below 5 s, after which uvicorn closes.
     pub pool_idle: Duration,
-    /// How long exchanges in flight may take to finish after the first signal.
+    /// How long new clients are still taken after the first signal, while `/readyz` already says no.
+    pub drain_delay: Duration,
+    /// How long exchanges in flight may take to finish after that.
     pub drain_timeout: Duration,
+}
+
+impl Options {
+    /// Files that are read after the start, and that may be replaced while the recorder runs.
+    pub(super) fn files_read_again(&self) -> impl Iterator<Item = &Path> {
+        self.upstream_ca.as_deref().into_iter()
+    }
 }
 
 /// Where and how traces are written.
@@ -43,8 +55,10 @@ pub struct TraceOptions {
     pub name: String,
     /// What may stand in clear.
     pub policy: Policy,
-    /// Share of exchanges recorded.
+    /// Share of conversations recorded.
     pub sample: f64,
+    /// The request header that names a conversation, where clients send one.
+    pub session_header: Option<http::HeaderName>,
     /// Bound on everything that waits to be recorded.
     pub capture_memory: u64,
     /// Bodies above this are recorded by size only.
@@ -88,6 +102,14 @@ pub enum RecordError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The admin socket's file cannot be made.
+    #[error("cannot listen on unix:{path}: {}", reason(source))]
+    AdminSocket {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The trace directory or its first file cannot be made.
     #[error("cannot write traces to {dir}: {}", reason(source))]
     TraceDir {
@@ -124,6 +146,12 @@ impl RecordError {
             }
             Self::Listen { .. } => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE, and the address must be one of this machine's"
+            }
+            Self::AdminSocket { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                "another process listens there, or the path is no socket; choose another --admin"
+            }
+            Self::AdminSocket { .. } => {
+                "the directory of --admin unix:PATH must be there, and this user may write to it"
             }
             Self::TraceDir { .. } | Self::Trace(_) => {
                 "give --trace-dir a directory that this user may write to, or --no-record to only forward"

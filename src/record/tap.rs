@@ -42,6 +42,10 @@ impl Passage {
                 path_len: path.len(),
                 in_flight,
                 probe: request.headers.contains_key(PROBE),
+                conversation: capture
+                    .session_header
+                    .as_ref()
+                    .and_then(|header| header.conversation(&request.headers)),
             });
             tap
         });

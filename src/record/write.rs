@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::accounts::{Accounts, DropReason};
 use super::capture::Charge;
+use super::current_file::CurrentFile;
 use super::options::{RecordError, TraceOptions};
 use crate::anonymise::Recordable;
 use crate::shape::BlockSpec;
@@ -38,6 +39,7 @@ pub(super) const ORDERS: usize = 4096;
 pub(super) struct WriterState {
     broken: AtomicU64,
     full: AtomicU64,
+    pub(super) file: CurrentFile,
 }
 
 impl WriterState {
@@ -169,6 +171,7 @@ impl Writer {
             self.settle(true, &Ok(()));
         }
         self.identity = self.path().and_then(identity);
+        self.state.file.set(self.path());
         Ok(())
     }
 
@@ -241,6 +244,7 @@ impl Writer {
         let pending = std::mem::take(&mut self.pending);
         self.accounts.drop_many(DropReason::WriteError, pending);
         self.file = None;
+        self.state.file.set(None);
         self.state.broken.store(generation, Ordering::Relaxed);
         self.complain(error);
     }
@@ -273,7 +277,8 @@ fn header(options: &TraceOptions, run: u64) -> Header {
     }
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+/// Makes a trace directory, which only its owner may look into.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
