@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +87,12 @@ pub(super) struct RecordArgs {
     /// How long exchanges in flight may take to finish after that
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     drain_timeout: Duration,
+    /// Try everything that a start needs, say what would happen, and end: 0 if it would start, else 1
+    #[arg(long)]
+    check: bool,
+    /// Say it in JSON
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 /// Runs it until a signal ends it.
@@ -121,12 +128,29 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
     };
+    if args.check {
+        return say(&record::check(&options), args.json);
+    }
     record::run(&options)
         .map(|_| Exit::Ok)
         .map_err(|error: RecordError| {
             let hint = error.hint();
             Failure::could_not_run(error).hint(hint)
         })
+}
+
+fn say(check: &record::Check, json: bool) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, check).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{check}")?;
+    }
+    Ok(match check.ok {
+        true => Exit::Ok,
+        false => Exit::CouldNotRun,
+    })
 }
 
 fn admin(args: &RecordArgs, log_levels: LogLevels) -> Result<AdminOptions, Failure> {

@@ -87,6 +87,12 @@ impl Refusal {
         self.parts().0
     }
 
+    /// What went wrong, as half a sentence.
+    pub(super) fn reason(self) -> &'static str {
+        let text = self.parts().2;
+        text.trim_start_matches("reenact: ").trim_end()
+    }
+
     /// The whole answer.
     pub(super) fn answer(self) -> Response<Answer> {
         let (status, name, text) = self.parts();

@@ -18,6 +18,7 @@ mod admin;
 mod alarm;
 mod answer;
 mod capture;
+mod check;
 mod current_file;
 mod forward;
 mod headers;
@@ -43,6 +44,7 @@ mod write;
 
 pub use accounts::{DropReason, Summary};
 pub use admin::{AdminAddr, AdminOptions, LogLevels, Token, TokenError};
+pub use check::{Check, Finding, Level, check};
 pub use options::{ListenAddr, Options, RecordError, TraceOptions};
 pub use recorder::{Recorder, run};
 pub use upstream::{UpstreamUrl, UpstreamUrlError};

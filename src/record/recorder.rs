@@ -14,7 +14,7 @@ use super::options::{Options, RecordError, TraceOptions};
 use super::pause::Pause;
 use super::pulse::Pulses;
 use super::session_header::SessionHeader;
-use super::signals::{Stop, Stopper, watch_signals};
+use super::signals::{Stopper, watch_signals};
 use super::upstream::Upstream;
 use super::write::{ORDERS, Writer, WriterState};
 use super::{admin, lane, listen, observe, sandbox, tls};
