@@ -211,7 +211,9 @@ async fn serve(open: OpenClient, stream: TcpStream) {
         stream,
         client: Rc::clone(&client),
     };
+    let accepted = Instant::now();
     let service = service_fn(|request| {
+        client.asked.set(true);
         let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
         async { Ok::<_, Infallible>(exchange.await) }
     });
@@ -232,20 +234,35 @@ async fn serve(open: OpenClient, stream: TcpStream) {
             registered = true;
             let _ = drain.as_mut().poll(cx);
         }
-        if !told && lane.draining.get() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
+        loop {
+            // A client that has just come has its request on the way: it would be refused by a plain shutdown.
+            if !told && lane.draining.get() {
+                let deadline = accepted + FIRST_REQUEST;
+                told = client.asked.get() || client.poll_alarm(cx, deadline).is_ready();
+                if told {
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+            let fresh = !client.asked.get();
+            match connection.as_mut().poll(cx) {
+                Poll::Pending if fresh && client.asked.get() => {}
+                other => return other,
+            }
         }
-        connection.as_mut().poll(cx)
     })
     .await;
 }
+
+/// How long after its arrival a client's first request is waited for while draining.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What belongs to one client's connection.
 #[derive(Default)]
 pub(super) struct Client {
     pub(super) alarm: RefCell<Alarm>,
     reset: Cell<bool>,
+    /// A request has come.
+    asked: Cell<bool>,
 }
 
 impl Client {
