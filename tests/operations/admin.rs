@@ -177,6 +177,22 @@ fn the_log_level_changes_while_it_runs() {
 }
 
 #[test]
+fn a_scraper_that_asks_for_open_metrics_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&upstream(), dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    // As Prometheus sends it.
+    let accept = "Accept: application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5\r\n";
+    let (code, page) = ask(&admin, "GET", "/metrics", accept, "");
+    assert_eq!(code, 200);
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(page.contains(kind), "{page}");
+    assert!(page.contains("# TYPE reenact_recorded counter\n"), "{page}");
+    assert!(page.contains("\nreenact_recorded_total 0\n"), "{page}");
+    assert!(page.ends_with("# EOF\n"), "{page}");
+}
+
+#[test]
 fn web_pages_and_wrong_methods_are_turned_away() {
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = Server::recorder(&upstream(), dir.path(), &[]);
