@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::failure::{Exit, Failure, HintExt};
 use super::replay::session::{self, Gpu, Session};
 use crate::anonymise::Policy;
 use crate::interop::{self, ImportFormat, ImportOptions};
-use crate::record::{ListenAddr, Options, Recorder, TraceOptions};
+use crate::record::{Options, Placement, Recorder, TraceOptions, UpstreamUrl};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
 use crate::sim;
 use crate::verdict::Objective;
@@ -110,9 +110,9 @@ fn url(server: &sim::ServerHandle) -> String {
 
 fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
     let options = Options {
-        listen: vec![ListenAddr(([127, 0, 0, 1], 0).into())],
-        upstream: upstream.parse()?,
-        upstream_ca: None,
+        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+        upstreams: vec![upstream.parse::<UpstreamUrl>()?.into()],
+        placement: Placement::default(),
         admin: None,
         sandbox: false,
         trace: Some(TraceOptions {

@@ -1,3 +1,5 @@
+mod placement;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,8 +8,8 @@ use super::failure::{Exit, Failure};
 use super::values;
 use crate::anonymise::Policy;
 use crate::record::{
-    self, AdminAddr, AdminOptions, ListenAddr, LogLevels, Options, RecordError, Token, TokenError,
-    TraceOptions, UpstreamUrl,
+    self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
+    TokenError, TraceOptions,
 };
 
 /// Record the shape and timing of live traffic
@@ -17,12 +19,17 @@ use crate::record::{
 /// SIGTERM drains and closes the trace; a second one leaves at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080` or `:8080` (may be given several times)
-    #[arg(long, value_name = "ADDR", required = true)]
-    listen: Vec<ListenAddr>,
-    /// The inference server: http://HOST:PORT or https://HOST, with a base path where one is needed
-    #[arg(long, value_name = "URL")]
-    upstream: UpstreamUrl,
+    /// Where clients connect: 127.0.0.1:8080, [::1]:8080, :8080, unix:PATH, systemd or fd:NAME (sockets handed over by systemd).
+    /// With https:// or http:// before it, TLS is spoken there or not; with UPSTREAM= before all, it leads to the --upstream
+    /// of that name (may be given several times)
+    #[arg(long, value_name = "[UPSTREAM=]ADDR", required = true)]
+    listen: Vec<Listen>,
+    /// The inference server: http://HOST:PORT or https://HOST, with a base path where one is needed, or unix:PATH. Several have
+    /// names, by which --listen chooses
+    #[arg(long, value_name = "[NAME=]URL")]
+    upstream: Vec<NamedUpstream>,
+    #[command(flatten)]
+    placement: placement::PlacementArgs,
     /// The directory that trace files are written to (made where missing)
     #[arg(long, value_name = "DIR", required_unless_present = "no_record")]
     trace_dir: Option<PathBuf>,
@@ -66,9 +73,6 @@ pub(super) struct RecordArgs {
     /// Begin the next trace file at this age
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
     rotate_age: Duration,
-    /// PEM file with the roots to trust for an https:// upstream [default: the platform's]
-    #[arg(long, value_name = "FILE")]
-    upstream_ca: Option<PathBuf>,
     /// How long connecting to the upstream may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     connect_timeout: Duration,
@@ -115,8 +119,8 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
     });
     let options = Options {
         listen: args.listen.clone(),
-        upstream: args.upstream.clone(),
-        upstream_ca: args.upstream_ca.clone(),
+        upstreams: args.upstream.clone(),
+        placement: args.placement.placement()?,
         admin: Some(admin(args, log_levels)?),
         sandbox: !args.no_sandbox,
         trace,

@@ -34,6 +34,8 @@ pub(super) enum Refusal {
     BadBody,
     /// `CONNECT` and upgrades are not carried.
     Unsupported,
+    /// A redirect rule led our own connection back to us.
+    Loop,
 }
 
 impl Refusal {
@@ -73,6 +75,11 @@ impl Refusal {
                 StatusCode::BAD_REQUEST,
                 "bad_body",
                 "reenact: the request's body is not framed as it says\n",
+            ),
+            Self::Loop => (
+                StatusCode::LOOP_DETECTED,
+                "loop",
+                "reenact: a redirect rule leads its own connections back to it\n",
             ),
             Self::Unsupported => (
                 StatusCode::NOT_IMPLEMENTED,

@@ -8,10 +8,11 @@ use bytesize::ByteSize;
 use rustix::fs::Access;
 use serde::Serialize;
 
-use super::admin::{AdminAddr, AdminListener, AdminOptions};
+use super::admin::{AdminAddr, AdminOptions};
+use super::arrival::Arrival;
+use super::listen::{self, Inherited, Listen, ListenPlace};
 use super::options::{Options, RecordError, TraceOptions};
-use super::upstream::Upstream;
-use super::{listen, tls};
+use super::place::Place;
 
 /// What a recorder with these options would do, and what keeps it from it.
 #[derive(Debug, Serialize)]
@@ -69,14 +70,16 @@ impl fmt::Display for Check {
 /// directory and removed.
 pub fn check(options: &Options) -> Check {
     let mut findings = Vec::new();
-    for addr in &options.listen {
-        let bound = listen::bind(addr.0).map(drop);
-        findings.push(Finding::of(
-            "listen",
-            bound.map(|()| format!("clients connect to http://{}", addr.0)),
-        ));
+    findings.extend(
+        options
+            .listen
+            .iter()
+            .map(|listen| listener(listen, options)),
+    );
+    match Place::of(options) {
+        Ok(place) => findings.extend(upstreams(options, &place)),
+        Err(error) => findings.push(Finding::of("placement", Err(error))),
     }
-    findings.extend(upstream(options));
     if let Some(trace) = &options.trace {
         findings.push(trace_dir(trace));
         findings.push(Finding::ok("keep", kept(trace)));
@@ -126,35 +129,55 @@ impl Finding {
     }
 }
 
+fn listener(listen: &Listen, options: &Options) -> Finding {
+    let place = &listen.place;
+    let scheme = match listen.tls.unwrap_or(options.placement.listen_tls.is_some()) {
+        true => "https",
+        false => "http",
+    };
+    let opened = match place {
+        // Handed over at the start, and only then.
+        ListenPlace::Inherited(_) => Ok(()),
+        _ => listen::open(place, options.placement.socket_mode, &mut Inherited::none()).map(drop),
+    };
+    Finding::of(
+        "listen",
+        opened.map(|()| format!("clients connect to {place}, over {scheme}")),
+    )
+}
+
 /// An upstream that is not there yet is no mistake: servers load their weights for minutes.
-fn upstream(options: &Options) -> Vec<Finding> {
-    let tls = match options.upstream.is_tls() {
-        false => None,
-        true => match tls::client_config(options.upstream_ca.as_deref()) {
-            Ok(config) => Some(config),
-            Err(error) => return vec![Finding::of("upstream-ca", Err(error))],
-        },
+fn upstreams(options: &Options, place: &Place<'_>) -> Vec<Finding> {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return vec![Finding::of("upstream", Err(error.into()))],
     };
-    let url = &options.upstream;
-    let connected = Upstream::new(url.clone(), tls, options.connect_timeout).and_then(|upstream| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(runtime.block_on(upstream.connect()).map(drop))
-    });
-    let finding = match connected {
-        Ok(Ok(())) => Finding::ok(
+    let mut findings = Vec::new();
+    if options.placement.transparent.is_some() {
+        findings.push(Finding::ok(
             "upstream",
-            format!("requests go to {url}, which takes connections"),
-        ),
-        Ok(Err(refusal)) => Finding::warning(
-            "upstream",
-            format!("requests go to {url}, and {}", refusal.reason()),
-            "until it does, clients get a 502 or 504 with x-reenact-error",
-        ),
-        Err(error) => Finding::of("upstream", Err(error.into())),
-    };
-    vec![finding]
+            "requests go where each redirected client wanted to go",
+        ));
+    }
+    for (upstream, named) in place.upstreams().iter().zip(&options.upstreams) {
+        let url = &named.url;
+        let finding = match runtime.block_on(upstream.connect(&Arrival::default())) {
+            Ok(_) => Finding::ok(
+                "upstream",
+                format!("requests go to {url}, which takes connections"),
+            ),
+            Err(refusal) => Finding::warning(
+                "upstream",
+                format!("requests go to {url}, and {}", refusal.reason()),
+                "until it does, clients get a 502 or 504 with x-reenact-error",
+            ),
+        };
+        findings.push(finding);
+    }
+    findings
 }
 
 fn trace_dir(trace: &TraceOptions) -> Finding {
@@ -213,7 +236,7 @@ fn admin(options: &AdminOptions) -> Finding {
         (None, AdminAddr::Unix(_)) => "for this user and group",
         (None, AdminAddr::Tcp(_)) => "for everybody on this machine",
     };
-    let bound = AdminListener::bind(&options.addr).map(drop);
+    let bound = options.addr.listen().map(drop);
     Finding::of(
         "admin",
         bound.map(|()| format!("metrics, health and switches on {}, {guard}", options.addr)),

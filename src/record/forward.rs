@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 
 use super::answer::{Answer, Refusal};
 use super::capture::End;
+use super::door::Route;
 use super::headers;
 use super::lane::{Client, Lane};
 use super::link::{Failed, Link};
@@ -25,6 +26,10 @@ pub(super) async fn forward(
     if parts.method == Method::CONNECT || headers::wants_upgrade(&parts.headers) {
         return refuse(&passage, Refusal::Unsupported);
     }
+    let route = &client.route;
+    if let Some(refusal) = route.upstream.refusal(&route.arrival) {
+        return refuse(&passage, refusal);
+    }
     let old_client = parts.version < Version::HTTP_11;
     if let Some(authority) = parts.uri.authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
@@ -32,21 +37,24 @@ pub(super) async fn forward(
         // RFC 9112, 3.2.2: the absolute form's host wins over the header's.
         parts.headers.insert(HOST, host);
     } else if old_client && !parts.headers.contains_key(HOST) {
-        parts.headers.insert(HOST, lane.upstream.host_header());
+        parts.headers.insert(HOST, route.upstream.host_header());
     }
-    if let Some(target) = lane.upstream.target(&parts.uri) {
+    if let Some(target) = route.upstream.target(&parts.uri) {
         parts.uri = target;
     }
     parts.version = Version::HTTP_11;
     headers::strip_hop_by_hop(&mut parts.headers);
+    if let Some(stamp) = &route.stamp {
+        headers::stamp(&mut parts.headers, stamp);
+    }
     let mut request = Request::from_parts(parts, Upload::new(body, &passage));
     Upload::honour_expect(&mut request);
     let method = request.method().clone();
 
     loop {
-        let link = match lane.take(passage.arrived) {
+        let link = match lane.take(&client, passage.arrived) {
             Some(link) => Ok(link),
-            None => connect(&lane).await,
+            None => connect(route).await,
         };
         let mut link = match link {
             Ok(link) => link,
@@ -89,8 +97,8 @@ pub(super) async fn forward(
     }
 }
 
-async fn connect(lane: &Lane) -> Result<Box<Link>, Refusal> {
-    let io = lane.upstream.connect().await?;
+async fn connect(route: &Route) -> Result<Box<Link>, Refusal> {
+    let io = route.upstream.connect(&route.arrival).await?;
     Link::over(io).await.map(Box::new)
 }
 
@@ -99,7 +107,7 @@ fn refuse(passage: &Passage, refusal: Refusal) -> Response<Answer> {
         Refusal::UpstreamRefused | Refusal::UpstreamTls => End::Refused,
         Refusal::ConnectTimeout | Refusal::FirstByteTimeout => End::Timeout,
         Refusal::UpstreamClosed | Refusal::UpstreamNotHttp => End::Reset,
-        Refusal::BadBody | Refusal::Unsupported => End::Whole,
+        Refusal::BadBody | Refusal::Unsupported | Refusal::Loop => End::Whole,
     };
     passage.end_with_own_answer(end, refusal.status());
     refusal.answer()

@@ -5,6 +5,8 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::forwarded::Stamp;
+
 /// Removes what is meant for one hop only: `Connection` and the headers it names, `Keep-Alive`, `Proxy-Connection`, `Upgrade`,
 /// and of `TE` everything but `trailers`. `Transfer-Encoding` stays: it says how the body is framed on the next hop too,
 /// and hyper frames it so. The order of the rest is kept, which `HeaderMap::remove` would not.
@@ -27,6 +29,31 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             }
         } else if !is_hop_by_hop(name) && !named.contains(name) {
             headers.append(name, value);
+        }
+    }
+}
+
+/// Puts the forwarded headers in, behind the others.
+pub(super) fn stamp(headers: &mut HeaderMap, stamp: &Stamp) {
+    let came = headers
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    let lines = stamp.lines(host, came);
+    let mut name = None;
+    for (next, value) in std::mem::take(headers) {
+        if next.is_some() {
+            name = next;
+        }
+        if let Some(name) = &name
+            && !Stamp::speaks_for(name.as_str().as_bytes())
+        {
+            headers.append(name, value);
+        }
+    }
+    for (name, value) in lines {
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
+            headers.append(HeaderName::from_static(name), value);
         }
     }
 }

@@ -1,8 +1,8 @@
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::TcpStream as StdTcpStream;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,19 +13,23 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use super::accounts::Accounts;
+use super::admit::admit;
 use super::alarm::Alarm;
 use super::capture::Capture;
+use super::client_io::ClientIo;
+use super::connections::Connections;
+use super::door::{PoolKey, Route};
 use super::forward::forward;
 use super::link::{Link, Pool};
+use super::listen::Accepted;
 use super::pulse::Pulse;
 use super::signals::Stop;
-use super::upstream::Upstream;
+use super::socket::ResetSwitch;
+use super::turn_away::turn_away;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
 #[derive(Debug, Clone, Copy)]
@@ -33,14 +37,15 @@ pub(super) struct Limits {
     pub(super) first_byte: Duration,
     pub(super) idle: Duration,
     pub(super) pool_idle: Duration,
+    pub(super) handshake: Duration,
 }
 
 /// What every lane needs.
 #[derive(Clone)]
 pub(super) struct LaneParts {
-    pub(super) upstream: Arc<Upstream>,
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) connections: Arc<Connections>,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
     pub(super) pulse: Pulse,
@@ -48,12 +53,13 @@ pub(super) struct LaneParts {
 
 /// One traffic thread's own world: everything in it is touched by that thread only.
 pub(super) struct Lane {
-    pub(super) upstream: Arc<Upstream>,
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
-    pool: RefCell<Pool>,
+    connections: Arc<Connections>,
+    pools: RefCell<HashMap<PoolKey, Pool>>,
     ids: Cell<u64>,
+    clients: Cell<u64>,
     draining: Cell<bool>,
     cutting: Cell<bool>,
     drain: Notify,
@@ -75,14 +81,16 @@ impl Lane {
         self.cutting.get()
     }
 
-    /// An idle upstream connection.
-    pub(super) fn take(&self, now: Instant) -> Option<Box<Link>> {
-        self.pool.borrow_mut().take(self.oldest(now))
+    /// An idle upstream connection that may serve this client.
+    pub(super) fn take(&self, client: &Client, now: Instant) -> Option<Box<Link>> {
+        let mut pools = self.pools.borrow_mut();
+        pools.get_mut(&client.route.pool)?.take(self.oldest(now))
     }
 
-    /// Gives an upstream connection back.
-    pub(super) fn put(&self, now: Instant, link: Box<Link>) {
-        self.pool.borrow_mut().put(now, link);
+    /// Gives an upstream connection that served this client back.
+    pub(super) fn put(&self, client: &Client, now: Instant, link: Box<Link>) {
+        let mut pools = self.pools.borrow_mut();
+        pools.entry(client.route.pool).or_default().put(now, link);
     }
 
     fn oldest(&self, now: Instant) -> Option<Instant> {
@@ -92,7 +100,7 @@ impl Lane {
 
 /// A running lane, as the listener sees it.
 pub(super) struct LaneHandle {
-    clients: mpsc::Sender<StdTcpStream>,
+    clients: mpsc::Sender<Accepted>,
     open: Arc<AtomicUsize>,
 }
 
@@ -103,7 +111,7 @@ impl LaneHandle {
     }
 
     /// Hands a client to this lane; gives it back when the lane has too many waiting.
-    pub(super) fn serve(&self, client: StdTcpStream) -> Result<(), StdTcpStream> {
+    pub(super) fn serve(&self, client: Accepted) -> Result<(), Accepted> {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.clients.try_send(client).map_err(|error| {
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -135,12 +143,13 @@ pub(super) fn start(
         .spawn(move || match runtime() {
             Ok(runtime) => {
                 let lane = Rc::new(Lane {
-                    upstream: parts.upstream,
                     capture: parts.capture,
                     accounts: parts.accounts,
                     limits: parts.limits,
-                    pool: RefCell::default(),
+                    connections: parts.connections,
+                    pools: RefCell::default(),
                     ids: Cell::new((number as u64) << 48),
+                    clients: Cell::new(0),
                     draining: Cell::new(false),
                     cutting: Cell::new(false),
                     drain: Notify::new(),
@@ -160,23 +169,22 @@ pub(super) fn start(
 /// Accepted clients that may wait for one lane; more are refused by the listener.
 const CLIENTS_WAITING: usize = 4096;
 
-async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<StdTcpStream>, stop: Stop) {
+async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<Accepted>, stop: Stop) {
     let sweeper = Rc::clone(lane);
     tokio::task::spawn_local(async move {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             tick.tick().await;
             let oldest = sweeper.oldest(Instant::now());
-            sweeper.pool.borrow_mut().sweep(oldest);
+            sweeper.pools.borrow_mut().retain(|_, pool| {
+                pool.sweep(oldest);
+                !pool.is_empty()
+            });
         }
     });
     while let Some(client) = waiting.recv().await {
         let guard = OpenClient(Rc::clone(lane));
-        if let Ok(stream) = TcpStream::from_std(client) {
-            // Not fatal: without it small writes may wait for an acknowledgement.
-            let _ = stream.set_nodelay(true);
-            tokio::task::spawn_local(serve(guard, stream));
-        }
+        tokio::task::spawn_local(welcome(guard, client));
     }
     lane.draining.set(true);
     lane.drain.notify_waiters();
@@ -204,14 +212,39 @@ impl Drop for OpenClient {
     }
 }
 
-async fn serve(open: OpenClient, stream: TcpStream) {
+async fn welcome(open: OpenClient, accepted: Accepted) {
     let lane = &open.0;
-    let client = Rc::new(Client::default());
-    let io = ClientIo {
-        stream,
-        client: Rc::clone(&client),
-    };
+    let Accepted {
+        socket,
+        door,
+        one_too_many,
+        permit,
+    } = accepted;
+    if one_too_many {
+        turn_away(socket, door.tls.is_some()).await;
+        return;
+    }
+    let admitted = admit(socket, &door, lane.limits.handshake).await;
+    let routed = admitted.and_then(|(io, arrival)| Ok((io, door.route(arrival, &lane.clients)?)));
+    match routed {
+        Ok((io, route)) => serve(lane, io, route).await,
+        Err(reason) => {
+            lane.connections.turn_away(reason);
+            tracing::debug!(reason = reason.name(), "a client was turned away");
+        }
+    }
+    drop(permit);
+}
+
+async fn serve(lane: &Rc<Lane>, io: ClientIo, route: Route) {
+    let client = Rc::new(Client {
+        alarm: RefCell::default(),
+        reset: io.reset_switch(),
+        asked: Cell::new(false),
+        route,
+    });
     let accepted = Instant::now();
+    let _own_pool = OwnPool(lane, client.route.pool);
     let service = service_fn(|request| {
         client.asked.set(true);
         let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
@@ -257,12 +290,23 @@ async fn serve(open: OpenClient, stream: TcpStream) {
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What belongs to one client's connection.
-#[derive(Default)]
 pub(super) struct Client {
     pub(super) alarm: RefCell<Alarm>,
-    reset: Cell<bool>,
+    pub(super) route: Route,
+    reset: ResetSwitch,
     /// A request has come.
     asked: Cell<bool>,
+}
+
+/// Closes the upstream connections that no other client may use, once their client is gone.
+struct OwnPool<'a>(&'a Lane, PoolKey);
+
+impl Drop for OwnPool<'_> {
+    fn drop(&mut self) {
+        if matches!(self.1, PoolKey::Client(_)) {
+            self.0.pools.borrow_mut().remove(&self.1);
+        }
+    }
 }
 
 impl Client {
@@ -273,48 +317,6 @@ impl Client {
 
     /// Makes the connection end in a reset.
     pub(super) fn reset_on_close(&self) {
-        self.reset.set(true);
-    }
-}
-
-/// A client's connection.
-struct ClientIo {
-    stream: TcpStream,
-    client: Rc<Client>,
-}
-
-impl Drop for ClientIo {
-    fn drop(&mut self) {
-        if self.client.reset.get() {
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        self.reset.throw();
     }
 }

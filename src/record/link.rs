@@ -115,6 +115,11 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    /// Whether none is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+
     /// The latest used connection that is still open, from the ones idle since `oldest` at most.
     pub(super) fn take(&mut self, oldest: Option<Instant>) -> Option<Box<Link>> {
         while let Some((since, mut link)) = self.idle.pop() {

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::accounts::Accounts;
 use super::capture::Capture;
+use super::connections::{Connections, CountedConnections};
 use super::observe::Finished;
 use crate::anonymise::{Anonymiser, Chain, Policy, Private, Sighting};
 use crate::shape::{
@@ -69,6 +70,7 @@ impl Metrics {
     pub(super) fn new(
         policy: Policy,
         accounts: Arc<Accounts>,
+        connections: Arc<Connections>,
         capture: Option<Arc<Capture>>,
     ) -> Result<(Self, Registry), getrandom::Error> {
         let metrics = Self {
@@ -100,6 +102,7 @@ impl Metrics {
             metrics.overhead.clone(),
         );
         registry.register_collector(Box::new(Counted { accounts, capture }));
+        registry.register_collector(Box::new(CountedConnections(connections)));
         Ok((metrics, registry))
     }
 

@@ -28,6 +28,20 @@ pub(super) fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
+/// Says that files are read again, on whichever thread does so.
+pub(super) fn reloading() {
+    // systemd asks for the moment beside it, so as to tell one reload from the next.
+    match NotifyState::monotonic_usec_now() {
+        Ok(moment) => tell(&[NotifyState::Reloading, moment]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Says that they have been.
+pub(super) fn reloaded() {
+    tell(&[NotifyState::Ready]);
+}
+
 impl Notifier {
     /// Says that the recorder is ready, and goes on from there. Does nothing where there is no manager.
     pub(super) fn start(watched: Watched) -> std::io::Result<Self> {

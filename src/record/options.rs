@@ -1,10 +1,12 @@
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::UpstreamUrl;
 use super::admin::AdminOptions;
+use super::listen::Listen;
+use super::placement::{Placement, PlacementError};
+use super::tls;
+use super::upstream_url::NamedUpstream;
 use crate::anonymise::Policy;
 use crate::trace::TraceError;
 
@@ -12,11 +14,11 @@ use crate::trace::TraceError;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where clients connect.
-    pub listen: Vec<ListenAddr>,
-    /// Where requests go.
-    pub upstream: UpstreamUrl,
-    /// PEM file with the roots that the upstream's certificate must lead to; the platform's where absent.
-    pub upstream_ca: Option<PathBuf>,
+    pub listen: Vec<Listen>,
+    /// Where requests go; empty where redirected clients bring their own.
+    pub upstreams: Vec<NamedUpstream>,
+    /// Where it sits between the two.
+    pub placement: Placement,
     /// Where metrics and health are served; nowhere where absent.
     pub admin: Option<AdminOptions>,
     /// Whether the process gives up the files it has no use for.
@@ -41,8 +43,10 @@ pub struct Options {
 
 impl Options {
     /// Files that are read after the start, and that may be replaced while the recorder runs.
-    pub(super) fn files_read_again(&self) -> impl Iterator<Item = &Path> {
-        self.upstream_ca.as_deref().into_iter()
+    pub(super) fn files_read_again(&self) -> Vec<PathBuf> {
+        let mut files = tls::client_files(&self.placement.upstream_tls);
+        files.extend(self.placement.listen_tls.iter().flat_map(tls::server_files));
+        files
     }
 }
 
@@ -69,28 +73,6 @@ pub struct TraceOptions {
     pub rotate_age: Duration,
 }
 
-/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `:8080` for every interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenAddr(pub SocketAddr);
-
-impl FromStr for ListenAddr {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let full = match text.strip_prefix(':') {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => text.to_owned(),
-        };
-        full.to_socket_addrs()
-            .ok()
-            .and_then(|mut addrs| addrs.next())
-            .map(Self)
-            .ok_or_else(|| {
-                "not an address to listen on; write 127.0.0.1:8080, [::1]:8080 or :8080".to_owned()
-            })
-    }
-}
-
 /// Why a recorder cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -99,14 +81,6 @@ pub enum RecordError {
     Listen {
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The admin socket's file cannot be made.
-    #[error("cannot listen on unix:{path}: {}", reason(source))]
-    AdminSocket {
-        /// The file.
-        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -121,14 +95,9 @@ pub enum RecordError {
     /// The first trace file cannot be begun.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// The roots for the upstream's certificate cannot be read.
-    #[error("cannot read certificates from {path}: {reason}")]
-    Roots {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// It cannot sit where it is told to.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
     /// No roots at all: an `https://` upstream could never be trusted.
     #[error("no root certificates were found on this machine")]
     NoRoots,
@@ -147,16 +116,10 @@ impl RecordError {
             Self::Listen { .. } => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE, and the address must be one of this machine's"
             }
-            Self::AdminSocket { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                "another process listens there, or the path is no socket; choose another --admin"
-            }
-            Self::AdminSocket { .. } => {
-                "the directory of --admin unix:PATH must be there, and this user may write to it"
-            }
             Self::TraceDir { .. } | Self::Trace(_) => {
                 "give --trace-dir a directory that this user may write to, or --no-record to only forward"
             }
-            Self::Roots { .. } => "--upstream-ca takes a file of PEM certificates",
+            Self::Placement(error) => error.hint(),
             Self::NoRoots => {
                 "install ca-certificates, or name the upstream's root with --upstream-ca"
             }
@@ -167,31 +130,17 @@ impl RecordError {
     }
 }
 
+impl From<super::tls::PemError> for RecordError {
+    fn from(error: super::tls::PemError) -> Self {
+        Self::Placement(error.into())
+    }
+}
+
 /// The system's message without the number, so that tests and people read the same.
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "the port is already in use".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_read_as_documented() {
-        for (text, means) in [
-            ("127.0.0.1:8080", "127.0.0.1:8080"),
-            (":9000", "0.0.0.0:9000"),
-            ("[::1]:80", "[::1]:80"),
-        ] {
-            assert_eq!(
-                text.parse::<ListenAddr>().unwrap().0,
-                means.parse().unwrap()
-            );
-        }
-        assert!("8080".parse::<ListenAddr>().unwrap_err().contains(":8080"));
     }
 }

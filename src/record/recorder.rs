@@ -4,18 +4,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::accounts::{Accounts, Summary};
-use super::admin::{Admin, AdminAddr, AdminListener};
+use super::admin::{Admin, AdminAddr};
 use super::capture::Capture;
+use super::connections::Connections;
+use super::door::Door;
 use super::lane::{LaneParts, Limits};
+use super::listen::Listener;
 use super::metrics::Metrics;
 use super::notify::{Notifier, Watched, watchdog};
 use super::observe::{ObserverHandle, ObserverParts};
 use super::options::{Options, RecordError, TraceOptions};
 use super::pause::Pause;
+use super::place::{Place, Taken};
 use super::pulse::Pulses;
 use super::session_header::SessionHeader;
 use super::signals::{Stopper, watch_signals};
-use super::upstream::Upstream;
 use super::write::{ORDERS, Writer, WriterState};
 use super::{admin, lane, listen, observe, sandbox, tls};
 use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
@@ -59,24 +62,13 @@ impl Recorder {
     /// # Errors
     /// When an address, the trace directory or a certificate file is of no use.
     pub fn start(options: &Options) -> Result<Self, RecordError> {
-        let tls = match options.upstream.is_tls() {
-            true => Some(tls::client_config(options.upstream_ca.as_deref())?),
-            false => None,
-        };
-        let upstream = Upstream::new(options.upstream.clone(), tls, options.connect_timeout)?;
-        let listeners = options
-            .listen
-            .iter()
-            .map(|addr| listen::bind(addr.0))
-            .collect::<Result<Vec<_>, _>>()?;
-        let listening = listeners
-            .iter()
-            .map(std::net::TcpListener::local_addr)
-            .collect::<Result<Vec<_>, _>>()?;
+        let place = Place::of(options)?.take()?;
+        let listening = place.addresses();
+        let connections = Connections::new(options.placement.max_connections);
         let admin_listener = options
             .admin
             .as_ref()
-            .map(|admin| AdminListener::bind(&admin.addr))
+            .map(|admin| admin.addr.listen())
             .transpose()?;
 
         let accounts = Arc::new(Accounts::default());
@@ -94,8 +86,13 @@ impl Recorder {
             .trace
             .as_ref()
             .map_or_else(Policy::default, |trace| trace.policy.clone());
-        let (metrics, registry) = Metrics::new(policy, Arc::clone(&accounts), capture.clone())
-            .map_err(std::io::Error::other)?;
+        let (metrics, registry) = Metrics::new(
+            policy,
+            Arc::clone(&accounts),
+            Arc::clone(&connections),
+            capture.clone(),
+        )
+        .map_err(std::io::Error::other)?;
         let (stopper, stop) = Stopper::new();
         let pause = Arc::new(Pause::default());
         let state = Arc::new(WriterState::default());
@@ -110,24 +107,31 @@ impl Recorder {
             }
             _ => None,
         };
+        ending.push(tls::watch(
+            place.reloading.clone(),
+            Arc::clone(&connections),
+            stop.clone(),
+        )?);
         let mut pulses = Pulses::new(watchdog());
         let parts = LaneParts {
-            upstream: Arc::new(upstream),
             capture: capture.clone(),
             accounts: Arc::clone(&accounts),
+            connections,
             limits: Limits {
                 first_byte: options.first_byte_timeout,
                 idle: options.idle_timeout,
                 pool_idle: options.pool_idle,
+                handshake: options.placement.handshake_timeout,
             },
             stop: stop.clone(),
             pulse: pulses.add(),
         };
-        let traffic = start_traffic(listeners, options.threads, parts, &mut pulses)?;
+        say_what_is_on(options, &place);
+        let traffic = start_traffic(place.listeners, options.threads, parts, &mut pulses)?;
         let pulses = Arc::new(pulses);
         let admin = match (admin_listener, &options.admin) {
             (Some(listener), Some(options)) => {
-                let address = listener.local_addr()?;
+                let address = options.addr.of(&listener);
                 ending.push(admin::start(
                     listener,
                     Admin {
@@ -147,7 +151,11 @@ impl Recorder {
             }
             _ => None,
         };
-        say_what_is_on(options, &listening, admin.as_ref());
+        match &admin {
+            Some(AdminAddr::Tcp(addr)) => tracing::info!("admin on http://{addr}"),
+            Some(unix) => tracing::info!("admin on {unix}"),
+            None => {}
+        }
         Ok(Self {
             listening,
             admin,
@@ -163,7 +171,7 @@ impl Recorder {
         })
     }
 
-    /// Where clients connect.
+    /// The addresses where clients connect; unix sockets have none.
     pub fn listening(&self) -> &[SocketAddr] {
         &self.listening
     }
@@ -279,7 +287,7 @@ fn start_recording(
 }
 
 fn start_traffic(
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<(Listener, Arc<Door>)>,
     threads: usize,
     mut parts: LaneParts,
     pulses: &mut Pulses,
@@ -295,25 +303,21 @@ fn start_traffic(
         lanes.push(lane);
         traffic.push(thread);
     }
-    traffic.insert(0, listen::start(listeners, lanes, stop)?);
+    let connections = Arc::clone(&parts.connections);
+    traffic.insert(0, listen::start(listeners, lanes, connections, stop)?);
     Ok(traffic)
 }
 
-fn say_what_is_on(options: &Options, listening: &[SocketAddr], admin: Option<&AdminAddr>) {
+fn say_what_is_on(options: &Options, place: &Taken) {
     if options.trace.is_none() {
         tracing::info!("recording is off: this is a proxy only");
     }
-    if let Some(admin) = admin {
-        match admin {
-            AdminAddr::Tcp(addr) => tracing::info!("admin on http://{addr}"),
-            AdminAddr::Unix(_) => tracing::info!("admin on {admin}"),
-        }
-    }
-    for address in listening {
+    for line in place.lines() {
         tracing::info!(
-            upstream = %options.upstream,
+            upstream = line.upstream,
             threads = options.threads.max(1),
-            "listening on http://{address}"
+            "listening on {}",
+            line.listener
         );
     }
 }

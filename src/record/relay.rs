@@ -141,7 +141,7 @@ impl Relay {
         }
         self.passage.end(End::Whole);
         if let Some(link) = self.link.take() {
-            self.lane.put(Instant::now(), link);
+            self.lane.put(&self.client, Instant::now(), link);
         }
     }
 

@@ -14,6 +14,7 @@ use landlock::{
 };
 
 use super::admin::AdminAddr;
+use super::listen::ListenPlace;
 use super::options::Options;
 
 /// The paths that a recorder needs, by what it does to them.
@@ -88,10 +89,15 @@ impl Needs {
                 .extend(std::env::var_os(variable).map(PathBuf::from));
         }
         for file in options.files_read_again() {
-            needs.reads_around(file);
+            needs.reads_around(&file);
         }
         if let Some(trace) = &options.trace {
             needs.writes(&trace.dir);
+        }
+        for listen in &options.listen {
+            if let ListenPlace::Unix(path) = &listen.place {
+                needs.sockets.insert(above(path));
+            }
         }
         if let Some(AdminAddr::Unix(path)) = options.admin.as_ref().map(|admin| &admin.addr) {
             needs.sockets.insert(above(path));

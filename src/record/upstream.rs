@@ -1,123 +1,97 @@
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::uri::{PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::answer::Refusal;
+use super::arrival::Arrival;
+use super::client_io::Wire;
+use super::proxy_protocol::{self, ProxyVersion};
+use super::resolve::Resolver;
+use super::socket::Socket;
+use super::tls::Reloading;
+use super::transparent::LoopGuard;
+use super::upstream_url::{Place, UpstreamUrl, UpstreamUrlError};
 
-/// Where requests go: `http://HOST[:PORT][/BASE]` or `https://…`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamUrl {
-    tls: bool,
-    host: String,
-    port: u16,
-    authority: String,
-    /// Without a slash at its end; empty where there is none.
-    base: String,
-}
-
-/// What is wrong with an upstream's URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not an upstream; write http://HOST:PORT or https://HOST, with a base path where one is needed"
-)]
-pub struct UpstreamUrlError;
-
-impl FromStr for UpstreamUrl {
-    type Err = UpstreamUrlError;
-
-    fn from_str(text: &str) -> Result<Self, UpstreamUrlError> {
-        let uri: Uri = text.parse().map_err(|_| UpstreamUrlError)?;
-        let tls = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => false,
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            _ => return Err(UpstreamUrlError),
-        };
-        let authority = uri.authority().ok_or(UpstreamUrlError)?;
-        if authority.as_str().contains('@') || uri.query().is_some() || authority.host().is_empty()
-        {
-            return Err(UpstreamUrlError);
-        }
-        // A port that is there but does not read (`:`, `:99999`) must not silently become the default.
-        let after_host = authority.as_str().len() > authority.host().len();
-        let port = match authority.port_u16() {
-            Some(port) => port,
-            None if after_host => return Err(UpstreamUrlError),
-            None if tls => 443,
-            None => 80,
-        };
-        Ok(Self {
-            tls,
-            host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port,
-            authority: authority.as_str().to_owned(),
-            base: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for UpstreamUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.base)
-    }
-}
-
-impl UpstreamUrl {
-    /// Whether it is spoken to over TLS.
-    pub fn is_tls(&self) -> bool {
-        self.tls
-    }
-}
+/// A connection to the upstream.
+pub(super) type UpstreamIo = Wire;
 
 /// An upstream ready to be connected to.
 pub(super) struct Upstream {
-    url: UpstreamUrl,
-    /// Its address, where its host is one: no resolver then.
-    address: Option<SocketAddr>,
+    place: Reach,
+    /// Without a slash at its end; empty where there is none.
+    base: String,
     host_header: HeaderValue,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
-    connect_timeout: Duration,
+    tls: Option<UpstreamTls>,
+    how: Connecting,
+}
+
+/// How its connections are made, the same for every upstream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Connecting {
+    /// Most time for name, connection and TLS together.
+    pub(super) timeout: Duration,
+    /// The PROXY header that a connection begins with.
+    pub(super) proxy_out: Option<ProxyVersion>,
+}
+
+/// What TLS to an upstream needs.
+pub(super) struct UpstreamTls {
+    pub(super) config: Arc<Reloading<ClientConfig>>,
+    /// Whom its certificate must be for.
+    pub(super) name: ServerName<'static>,
+}
+
+enum Reach {
+    Host(Resolver),
+    Unix(PathBuf),
+    /// Where a redirected client wanted to go.
+    Original(SocketAddr, Arc<LoopGuard>),
 }
 
 impl Upstream {
+    /// The upstream of a URL. `tls` is called for `https://`, with the URL's host.
     pub(super) fn new(
-        url: UpstreamUrl,
-        tls: Option<Arc<ClientConfig>>,
-        connect_timeout: Duration,
+        url: &UpstreamUrl,
+        tls: Option<UpstreamTls>,
+        how: Connecting,
     ) -> Result<Self, io::Error> {
         let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, UpstreamUrlError);
-        let host_header = HeaderValue::from_str(&url.authority).map_err(|_| invalid(()))?;
-        let tls = match tls {
-            Some(config) => {
-                let name = ServerName::try_from(url.host.clone()).map_err(|_| invalid(()))?;
-                Some((TlsConnector::from(config), name))
-            }
-            None => None,
-        };
         Ok(Self {
-            address: url
-                .host
-                .parse()
-                .ok()
-                .map(|ip| SocketAddr::new(ip, url.port)),
-            host_header,
+            place: match &url.place {
+                Place::Tcp { host, port, .. } => Reach::Host(Resolver::new(host, *port)),
+                Place::Unix(path) => Reach::Unix(path.clone()),
+            },
+            base: url.base.clone(),
+            host_header: HeaderValue::from_str(&url.authority).map_err(invalid)?,
             tls,
-            connect_timeout,
-            url,
+            how,
+        })
+    }
+
+    /// The server that a redirected client wanted to reach.
+    pub(super) fn original(
+        destination: SocketAddr,
+        guard: &Arc<LoopGuard>,
+        tls: Option<UpstreamTls>,
+        how: Connecting,
+    ) -> Option<Self> {
+        Some(Self {
+            place: Reach::Original(destination, Arc::clone(guard)),
+            base: String::new(),
+            host_header: HeaderValue::from_str(&destination.to_string()).ok()?,
+            tls,
+            how,
         })
     }
 
@@ -130,135 +104,118 @@ impl Upstream {
     pub(super) fn target(&self, uri: &Uri) -> Option<Uri> {
         let origin_form = uri.authority().is_none();
         let below = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        if origin_form && (self.url.base.is_empty() || below == "*") {
+        if origin_form && (self.base.is_empty() || below == "*") {
             return None;
         }
-        let target = format!("{}{below}", self.url.base);
+        let target = format!("{}{below}", self.base);
         PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))
             .ok()
             .map(Uri::from)
     }
 
-    /// A fresh connection.
-    pub(super) async fn connect(&self) -> Result<UpstreamIo, Refusal> {
-        match tokio::time::timeout(self.connect_timeout, self.connect_at_leisure()).await {
+    /// Why no request of this client may go to it: its connection is one of ours that a redirect rule led back to us.
+    pub(super) fn refusal(&self, arrival: &Arrival) -> Option<Refusal> {
+        match (&self.place, arrival.peer) {
+            (Reach::Original(destination, guard), Some(peer))
+                if guard.is_ours(peer, *destination) =>
+            {
+                Some(Refusal::Loop)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether its connections tell of one client, so that no other may use them.
+    pub(super) fn is_personal(&self) -> bool {
+        self.how.proxy_out.is_some()
+    }
+
+    /// A fresh connection, for the client that came in by `arrival`.
+    pub(super) async fn connect(&self, arrival: &Arrival) -> Result<UpstreamIo, Refusal> {
+        let deadline = super::link::later(std::time::Instant::now(), self.how.timeout);
+        let deadline = Instant::from_std(deadline);
+        match tokio::time::timeout_at(deadline, self.connect_by(deadline, arrival)).await {
             Ok(connected) => connected,
             Err(_) => Err(Refusal::ConnectTimeout),
         }
     }
 
-    async fn connect_at_leisure(&self) -> Result<UpstreamIo, Refusal> {
-        let connected = match self.address {
-            Some(address) => TcpStream::connect(address).await,
-            None => TcpStream::connect((self.url.host.as_str(), self.url.port)).await,
+    async fn connect_by(
+        &self,
+        deadline: Instant,
+        arrival: &Arrival,
+    ) -> Result<UpstreamIo, Refusal> {
+        let socket = match &self.place {
+            Reach::Host(resolver) => host(resolver, deadline).await,
+            Reach::Unix(path) => unix(path).await.map(Socket::from),
+            Reach::Original(destination, guard) => {
+                let connected = TcpStream::connect(destination).await.map(Socket::from);
+                connected.map(|socket| match guard.note(&socket, *destination) {
+                    Some(outgoing) => socket.marked(outgoing),
+                    None => socket,
+                })
+            }
         };
-        let stream = connected.map_err(|_| Refusal::UpstreamRefused)?;
-        // Not fatal: without it small writes may wait for an acknowledgement.
-        let _ = stream.set_nodelay(true);
+        let mut socket = socket.map_err(|_| Refusal::UpstreamRefused)?;
+        if let Some(version) = self.how.proxy_out {
+            let header = proxy_protocol::write(version, arrival.client.zip(arrival.destination));
+            // Fits into a fresh connection's buffer, so this does not wait.
+            let written = socket.write_all(&header).await;
+            written.map_err(|_| Refusal::UpstreamRefused)?;
+        }
         match &self.tls {
-            None => Ok(UpstreamIo::Plain(stream)),
-            Some((connector, name)) => connector
-                .connect(name.clone(), stream)
+            None => Ok(Wire::Plain(socket)),
+            Some(tls) => TlsConnector::from(tls.config.current())
+                .connect(tls.name.clone(), socket)
                 .await
-                .map(|stream| UpstreamIo::Tls(Box::new(stream)))
+                .map(|stream| Wire::Tls(Box::new(stream.into())))
                 .map_err(|_| Refusal::UpstreamTls),
         }
     }
 }
 
-/// A connection to the upstream.
-pub(super) enum UpstreamIo {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// Tries a host's addresses in turn. Each has its share of the time that is left, so that one that swallows packets leaves
+/// some for the next.
+async fn host(resolver: &Resolver, deadline: Instant) -> io::Result<Socket> {
+    let addresses = resolver.addresses().await?;
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = u32::try_from(addresses.len() - tried).map_or(left, |others| left / others);
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream.into()),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    resolver.doubt().await;
+    Err(last)
 }
 
-impl AsyncRead for UpstreamIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for UpstreamIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+/// Connects to a unix socket. Where TCP would wait for a place in the listener's queue, a unix socket says `EAGAIN`.
+async fn unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(QUEUE_FULL).await;
+            }
+            connected => return connected,
         }
     }
 }
+
+const QUEUE_FULL: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn upstream(url: &str) -> Upstream {
-        Upstream::new(url.parse().unwrap(), None, Duration::from_secs(1)).unwrap()
-    }
-
-    #[test]
-    fn urls_read_as_documented() {
-        let url: UpstreamUrl = "https://api.example.com/openai/".parse().unwrap();
-        assert!(url.is_tls());
-        assert_eq!(
-            (url.host.as_str(), url.port, url.base.as_str()),
-            ("api.example.com", 443, "/openai")
-        );
-        let url: UpstreamUrl = "http://[::1]:8000".parse().unwrap();
-        assert_eq!((url.host.as_str(), url.port), ("::1", 8000));
-        assert_eq!(url.to_string(), "http://[::1]:8000");
-        for bad in [
-            "localhost:8000",
-            "ftp://a",
-            "http://",
-            "http://user:secret@a",
-            "http://a:99999",
-            "http://a/?q=1",
-        ] {
-            assert_eq!(bad.parse::<UpstreamUrl>(), Err(UpstreamUrlError), "{bad}");
-        }
+        let how = Connecting {
+            timeout: Duration::from_secs(10),
+            proxy_out: None,
+        };
+        Upstream::new(&url.parse().unwrap(), None, how).unwrap()
     }
 
     #[test]
@@ -271,5 +228,38 @@ mod tests {
         let based = upstream("http://a/base/");
         let target = based.target(&"/v1/x?a=%41&b=//c".parse().unwrap());
         assert_eq!(target.unwrap().to_string(), "/base/v1/x?a=%41&b=//c");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn every_address_of_a_host_is_tried() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let dead = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let resolver = Resolver::knowing(&[dead, alive]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let socket = host(&resolver, deadline).await.unwrap();
+        assert_eq!(socket.ends().unwrap().1, alive);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_full_queue_of_a_unix_socket_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let kind = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let listener = kind.unwrap();
+        listener
+            .bind(&socket2::SockAddr::unix(&path).unwrap())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let first = unix(&path).await.unwrap();
+        let mut second = std::pin::pin!(unix(&path));
+        let waited = tokio::time::timeout(10 * QUEUE_FULL, second.as_mut()).await;
+        assert!(waited.is_err(), "the queue holds one");
+        let _ = listener.accept().unwrap();
+        second.await.unwrap();
+        drop(first);
     }
 }

@@ -74,7 +74,7 @@ fn every_mistake_is_told_at_once_with_its_mend() {
     ]);
     assert_eq!(code, Some(1), "{document}");
     assert_eq!(document["ok"], false);
-    for about in ["listen", "upstream-ca", "trace-dir", "admin"] {
+    for about in ["listen", "placement", "trace-dir", "admin"] {
         assert_eq!(level(&document, about), "error", "{document}");
     }
     let hints = document["findings"].as_array().unwrap().iter();

@@ -161,3 +161,20 @@ fn a_stuck_lane_misses_the_watchdog_and_a_running_one_does_not() {
     drop(orders);
     python.wait().unwrap();
 }
+
+#[test]
+fn a_reload_is_told_from_its_beginning_to_its_end() {
+    let manager = Manager::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::launch(
+        support::reenact(arguments(&upstream(), &dir)).env("NOTIFY_SOCKET", manager.path()),
+    );
+    manager.until("READY=1");
+    recorder.signal(Signal::HUP);
+    let told = manager.until("RELOADING=1");
+    assert!(told.last().unwrap().contains("MONOTONIC_USEC="), "{told:?}");
+    manager.until("READY=1");
+    serve(&recorder.url);
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+}

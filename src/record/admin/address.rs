@@ -1,13 +1,10 @@
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::record::options::ListenAddr;
-use crate::record::{RecordError, listen};
+use crate::record::listen::{self, Inherited, ListenAddr, ListenPlace, Listener};
+use crate::record::{PlacementError, RecordError};
 
 /// Where the admin endpoint listens: an address, or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,83 +47,27 @@ impl AdminAddr {
             Self::Unix(_) => true,
         }
     }
-}
 
-/// A bound socket of the admin endpoint.
-pub(in crate::record) enum AdminListener {
-    Tcp(StdTcpListener),
-    Unix(StdUnixListener, SocketFile),
-}
-
-impl AdminListener {
-    /// Binds it.
-    ///
-    /// # Errors
-    /// When the address is taken or not ours, or the socket file cannot be made.
-    pub(in crate::record) fn bind(addr: &AdminAddr) -> Result<Self, RecordError> {
-        match addr {
-            AdminAddr::Tcp(addr) => listen::bind(*addr).map(Self::Tcp),
-            AdminAddr::Unix(path) => SocketFile::bind(path)
-                .map(|(listener, file)| Self::Unix(listener, file))
-                .map_err(|source| RecordError::AdminSocket {
-                    path: path.clone(),
-                    source,
-                }),
-        }
+    /// Listens there.
+    pub(in crate::record) fn listen(&self) -> Result<Listener, RecordError> {
+        let place = match self {
+            Self::Tcp(addr) => ListenPlace::Tcp(*addr),
+            Self::Unix(path) => ListenPlace::Unix(path.clone()),
+        };
+        // One address is one listener.
+        listen::open(&place, SOCKET_MODE, &mut Inherited::none())?
+            .pop()
+            .ok_or_else(|| PlacementError::NoneInherited.into())
     }
 
-    /// Where it listens now, port 0 resolved.
-    pub(in crate::record) fn local_addr(&self) -> io::Result<AdminAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(AdminAddr::Tcp),
-            Self::Unix(_, file) => Ok(AdminAddr::Unix(file.path.clone())),
-        }
+    /// The same, with the port that its listener got.
+    pub(in crate::record) fn of(&self, listener: &Listener) -> Self {
+        listener.address().map_or_else(|| self.clone(), Self::Tcp)
     }
 }
 
-/// A socket's file, removed when dropped if it is still ours.
-pub(in crate::record) struct SocketFile {
-    path: PathBuf,
-    inode: u64,
-}
-
-impl SocketFile {
-    fn bind(path: &Path) -> io::Result<(StdUnixListener, Self)> {
-        clear_the_way(path)?;
-        let listener = StdUnixListener::bind(path)?;
-        // Connecting takes write permission: this user and the group, nobody else.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-        listener.set_nonblocking(true)?;
-        let inode = std::fs::symlink_metadata(path)?.ino();
-        Ok((
-            listener,
-            Self {
-                path: path.to_owned(),
-                inode,
-            },
-        ))
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if std::fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Removes the socket file of a process that is gone. One that is listened on stays, and so does anything that is no socket.
-fn clear_the_way(path: &Path) -> io::Result<()> {
-    let left_behind = std::fs::symlink_metadata(path)
-        .is_ok_and(|meta| meta.file_type().is_socket())
-        && StdUnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if left_behind {
-        std::fs::remove_file(path)?;
-    }
-    Ok(())
-}
+/// Connecting takes write permission: this user and the group, nobody else.
+const SOCKET_MODE: u32 = 0o660;
 
 #[cfg(test)]
 mod tests {
@@ -143,25 +84,5 @@ mod tests {
         for bad in ["unix:", "9464"] {
             assert!(bad.parse::<AdminAddr>().unwrap_err().contains("unix:"));
         }
-    }
-
-    #[test]
-    fn a_dead_sockets_file_gives_way_and_a_live_ones_does_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let addr = AdminAddr::Unix(path.clone());
-        drop(StdUnixListener::bind(&path).unwrap());
-        let listener = AdminListener::bind(&addr).unwrap();
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o660
-        );
-        let error = AdminListener::bind(&addr).err().unwrap();
-        assert!(error.to_string().contains("in use"), "{error}");
-        drop(listener);
-        assert!(!path.exists(), "the file goes with its listener");
-        std::fs::write(&path, "precious").unwrap();
-        assert!(AdminListener::bind(&addr).is_err());
-        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 }

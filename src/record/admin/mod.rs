@@ -18,18 +18,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::LocalOptions;
 use tokio::sync::Semaphore;
 
 use super::accounts::Accounts;
 use super::capture::Capture;
 use super::current_file::CurrentFile;
+use super::listen::{Accepting, Listener};
 use super::pause::Pause;
 use super::pulse::Pulses;
 use super::signals::Stop;
+use super::socket::Socket;
 pub use address::AdminAddr;
-pub(super) use address::AdminListener;
 pub use log_levels::LogLevels;
 pub use token::{Token, TokenError};
 
@@ -59,14 +59,24 @@ pub(super) struct Admin {
 }
 
 /// Serves it until the recorder has drained.
-pub(super) fn start(listener: AdminListener, admin: Admin) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+pub(super) fn start(listener: Listener, admin: Admin) -> std::io::Result<JoinHandle<()>> {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+    };
+    // Made here once so that a failure is an error of the start; the runtime itself must be born on its thread.
+    drop(runtime()?);
     std::thread::Builder::new()
         .name("reenact-admin".to_owned())
         .spawn(move || {
             let ended = admin.stop.clone();
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    return tracing::error!(kind = ?error.kind(), "the admin endpoint could not start");
+                }
+            };
             runtime.block_on(async move {
                 tokio::select! {
                     () = accept(listener, Arc::new(admin)) => {}
@@ -80,15 +90,9 @@ pub(super) fn start(listener: AdminListener, admin: Admin) -> std::io::Result<Jo
 const CONNECTIONS: usize = 64;
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 
-async fn accept(listener: AdminListener, admin: Arc<Admin>) {
+async fn accept(listener: Listener, admin: Arc<Admin>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let listening = match listener {
-        AdminListener::Tcp(listener) => TcpListener::from_std(listener).map(Listening::Tcp),
-        AdminListener::Unix(listener, file) => {
-            UnixListener::from_std(listener).map(|listener| Listening::Unix(listener, file))
-        }
-    };
-    let listening = match listening {
+    let listening = match Accepting::from_raw(listener) {
         Ok(listening) => listening,
         Err(error) => return tracing::error!(kind = ?error.kind(), "the admin listener failed"),
     };
@@ -97,34 +101,20 @@ async fn accept(listener: AdminListener, admin: Arc<Admin>) {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
-        let admin = Arc::clone(&admin);
-        let accepted = match &listening {
-            Listening::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    serve(stream, admin).await;
+        match listening.accept().await.and_then(Socket::from_raw) {
+            Ok(socket) => {
+                let admin = Arc::clone(&admin);
+                tokio::task::spawn_local(async move {
+                    serve(socket, admin).await;
                     drop(place);
-                })
-            }),
-            Listening::Unix(listener, _) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(async move {
-                    serve(stream, admin).await;
-                    drop(place);
-                })
-            }),
-        };
-        if accepted.is_err() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+                });
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-enum Listening {
-    Tcp(TcpListener),
-    /// The socket file lives as long as its listener.
-    Unix(UnixListener, #[allow(dead_code)] address::SocketFile),
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, admin: Arc<Admin>) {
+async fn serve(socket: Socket, admin: Arc<Admin>) {
     let service = service_fn(|request| {
         let admin = Arc::clone(&admin);
         async move { Ok::<_, Infallible>(respond::respond(request, &admin).await) }
@@ -132,6 +122,6 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, admin: Arc
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_PATIENCE)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(socket), service)
         .await;
 }
