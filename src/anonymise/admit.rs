@@ -52,21 +52,26 @@ pub struct Anonymiser {
 }
 
 impl Anonymiser {
-    /// A gate with a fresh random key.
+    /// A gate with a fresh random key, whose table of prompt blocks takes at most `table_bytes`.
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
-    pub fn new(policy: Policy) -> Result<Self, getrandom::Error> {
-        Ok(Self::with_key(policy, ChainKey::random()?))
+    pub fn new(policy: Policy, table_bytes: u64) -> Result<Self, getrandom::Error> {
+        Ok(Self::within(policy, ChainKey::random()?, table_bytes))
+    }
+
+    /// A gate with a given key and room for its table of blocks.
+    pub fn within(policy: Policy, key: ChainKey, table_bytes: u64) -> Self {
+        Self {
+            key,
+            blocks: BlockTable::within(table_bytes),
+            models: ModelTable::new(policy),
+        }
     }
 
     /// A gate with a given key.
     pub fn with_key(policy: Policy, key: ChainKey) -> Self {
-        Self {
-            key,
-            blocks: BlockTable::new(),
-            models: ModelTable::new(policy),
-        }
+        Self::within(policy, key, DEFAULT_TABLE_BYTES)
     }
 
     /// The key that this gate's prompts must be rendered with.
@@ -95,3 +100,6 @@ impl Anonymiser {
         self.blocks.number(chain)
     }
 }
+
+/// The table's bound where nobody gives one.
+const DEFAULT_TABLE_BYTES: u64 = 64 << 20;

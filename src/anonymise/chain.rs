@@ -65,6 +65,13 @@ impl ChainKey {
 #[derive(Default)]
 pub struct Chain(Vec<u64>);
 
+impl Chain {
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<u64>()
+    }
+}
+
 /// Cuts a byte stream into blocks of [`BlockSpec::LIVE`] and hashes them as they fill; holds at most one block of text.
 pub(super) struct ChainBuilder {
     key: ChainKey,
@@ -135,11 +142,16 @@ pub(super) struct BlockTable {
 }
 
 impl BlockTable {
-    /// About 64 MiB when full: an entry is 16 bytes, and a hash table doubles.
-    const DEFAULT_CAPACITY: usize = 2 << 20;
+    /// Bytes of an entry: a hash and a number, and the hash table's byte of its own.
+    const ENTRY_BYTES: u64 = size_of::<(u64, BlockId)>() as u64 + 1;
 
-    pub(super) fn new() -> Self {
-        Self::with_capacity(Self::DEFAULT_CAPACITY)
+    /// A table of at most `bytes`. A hash table has a power of two of places, seven eighths of them in use at most, and while
+    /// it doubles both sizes are there: two generations of `places`, and half of one, are the most there ever is.
+    pub(super) fn within(bytes: u64) -> Self {
+        let places = (bytes * 2 / 5 / Self::ENTRY_BYTES).max(8);
+        let places = 1_u64 << places.ilog2();
+        let half = places / 8 * 7;
+        Self::with_capacity(usize::try_from(half * 2).unwrap_or(usize::MAX))
     }
 
     fn with_capacity(capacity: usize) -> Self {
@@ -195,7 +207,7 @@ mod tests {
 
     #[test]
     fn prompts_share_as_many_ids_as_leading_blocks() {
-        let mut table = BlockTable::new();
+        let mut table = BlockTable::within(1 << 20);
         let mut text = vec![b'a'; 64 * 5 + 10];
         let first = table.number(&chain(1, &text));
         assert_eq!(first, [0, 1, 2, 3, 4].map(BlockId));
@@ -206,13 +218,27 @@ mod tests {
     #[test]
     fn numbers_do_not_depend_on_the_key_or_on_how_the_text_arrives() {
         let text: Vec<u8> = (0..1000_u32).map(|i| (i % 251) as u8).collect();
-        let whole = BlockTable::new().number(&chain(1, &text));
-        assert_eq!(BlockTable::new().number(&chain(9, &text)), whole);
+        let whole = BlockTable::within(1 << 20).number(&chain(1, &text));
+        assert_eq!(BlockTable::within(1 << 20).number(&chain(9, &text)), whole);
         let mut builder = ChainBuilder::new(&ChainKey::from_bytes([1; 16]));
         for byte in &text {
             builder.push(std::slice::from_ref(byte));
         }
         assert_eq!(builder.finish().0, chain(1, &text).0);
+    }
+
+    #[test]
+    fn a_table_stays_within_its_bytes() {
+        let bytes = 1 << 20;
+        let mut table = BlockTable::within(bytes);
+        let mut most = 0;
+        for hash in 0..200_000 {
+            table.number(&Chain(vec![hash]));
+            let places = (table.young.capacity() + table.old.capacity()) as u64 * 8 / 7;
+            most = most.max(places * BlockTable::ENTRY_BYTES);
+        }
+        assert!(most <= bytes, "{most}");
+        assert!(most > bytes / 4, "{most}: most of it would never be used");
     }
 
     #[test]

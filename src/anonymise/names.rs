@@ -7,9 +7,22 @@ use crate::shape::ModelId;
 pub struct Private(String);
 
 impl Private {
+    /// Bytes by which texts are told apart; the rest of a longer one is let go.
+    const MAX_BYTES: usize = 512;
+
     /// Wraps text that a client or server sent.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let mut text = text.into();
+        if text.len() > Self::MAX_BYTES {
+            text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
+            text.shrink_to_fit();
+        }
+        Self(text)
+    }
+
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.0.capacity()
     }
 }
 
@@ -37,7 +50,7 @@ impl KeptName {
     }
 }
 
-/// Model names to pseudonyms, in order of first appearance; bounded, since names come from clients.
+/// Model names to pseudonyms, in order of first appearance; bounded at about 600 KiB, since names come from clients.
 pub(super) struct ModelTable {
     policy: Policy,
     ids: HashMap<Private, ModelId>,
@@ -100,6 +113,7 @@ mod tests {
             table.pseudonym(Private::new(i.to_string()));
         }
         assert_eq!(table.ids.len(), 1000);
+        assert_eq!(Private::new("é".repeat(1 << 20)).held_bytes(), 512);
         assert_eq!(table.pseudonym(Private::new("one more")).0, ModelId(1000));
     }
 }

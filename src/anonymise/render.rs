@@ -17,6 +17,7 @@ pub struct PromptRender {
     media: Vec<MediaPart>,
     /// Digests of the open message's media, rendered when it closes.
     pending: Vec<[u8; 8]>,
+    overfull: bool,
 }
 
 /// What is left of a prompt after rendering.
@@ -32,7 +33,21 @@ pub struct RenderedPrompt {
     pub messages: Vec<MessageShape>,
     /// Media parts in order.
     pub media: Vec<MediaPart>,
+    /// There were more than [`MAX_PARTS`] tools, messages or media parts, and the others are not in here.
+    pub overfull: bool,
 }
+
+impl RenderedPrompt {
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.chain.held_bytes()
+            + self.messages.capacity() * size_of::<MessageShape>()
+            + self.media.capacity() * size_of::<MediaPart>()
+    }
+}
+
+/// Tools, messages, and media parts that a prompt may have of each: what a few bytes each can ask for is bounded.
+pub const MAX_PARTS: usize = 1 << 16;
 
 /// Bytes that a tool or message marker takes in the rendered stream.
 pub const MARKER_BYTES: u64 = 1;
@@ -49,6 +64,7 @@ impl PromptRender {
             messages: Vec::new(),
             media: Vec::new(),
             pending: Vec::new(),
+            overfull: false,
         }
     }
 
@@ -63,6 +79,9 @@ impl PromptRender {
     /// Opens the next message.
     pub fn message(&mut self, role: Role) {
         self.close_message();
+        if self.is_full(self.messages.len()) {
+            return;
+        }
         if let Some(opening) = &mut self.opening {
             opening.message(role);
         }
@@ -91,6 +110,9 @@ impl PromptRender {
         if self.messages.is_empty() {
             self.message(Role::User);
         }
+        if self.is_full(self.media.len()) {
+            return;
+        }
         self.pending.push(self.chain.digest(data));
         if let Some(opening) = &mut self.opening {
             opening.refer_to(data);
@@ -113,7 +135,13 @@ impl PromptRender {
             tools: self.tools,
             messages: self.messages,
             media: self.media,
+            overfull: self.overfull,
         }
+    }
+
+    fn is_full(&mut self, parts: usize) -> bool {
+        self.overfull |= parts >= MAX_PARTS;
+        self.overfull
     }
 
     fn close_message(&mut self) {
@@ -182,6 +210,20 @@ mod tests {
             [8, 7]
         );
         assert_eq!(prompt.media[0].message, 1);
+    }
+
+    #[test]
+    fn a_flood_of_parts_is_cut_off_and_said() {
+        let prompt = render(|r| {
+            for _ in 0..MAX_PARTS + 5 {
+                r.message(Role::User);
+                r.media(MediaKind::Image, b"", 0, None);
+            }
+        });
+        assert_eq!(
+            (prompt.messages.len(), prompt.media.len(), prompt.overfull),
+            (MAX_PARTS, MAX_PARTS, true)
+        );
     }
 
     #[test]

@@ -1,12 +1,10 @@
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::failure::{Exit, Failure, HintExt};
 use super::replay::session::{self, Gpu, Session};
-use crate::anonymise::Policy;
 use crate::interop::{self, ImportFormat, ImportOptions};
-use crate::record::{Options, Placement, Recorder, TraceOptions, UpstreamUrl};
+use crate::record::{Options, Recorder, TraceOptions};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
 use crate::sim;
 use crate::verdict::Objective;
@@ -110,29 +108,8 @@ fn url(server: &sim::ServerHandle) -> String {
 
 fn record(upstream: &str, dir: &Path) -> Result<Recorder, Failure> {
     let options = Options {
-        listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
-        upstreams: vec![upstream.parse::<UpstreamUrl>()?.into()],
-        placement: Placement::default(),
-        admin: None,
-        sandbox: false,
-        trace: Some(TraceOptions {
-            dir: dir.to_owned(),
-            name: "demo".to_owned(),
-            policy: Policy::default(),
-            sample: 1.0,
-            session_header: None,
-            capture_memory: 64 << 20,
-            max_body: 64 << 20,
-            rotate_bytes: 256 << 20,
-            rotate_age: Duration::from_secs(24 * 3600),
-        }),
-        threads: 1,
-        connect_timeout: Duration::from_secs(5),
-        first_byte_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(60),
-        pool_idle: Duration::from_secs(4),
-        drain_delay: Duration::ZERO,
-        drain_timeout: Duration::from_secs(30),
+        trace: Some(TraceOptions::in_dir(dir.to_owned(), "demo")),
+        ..Options::in_front_of(upstream.parse()?)
     };
     Ok(Recorder::start(&options)?)
 }

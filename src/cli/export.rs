@@ -4,7 +4,7 @@ use super::failure::{Exit, Failure};
 use crate::interop::{ExportFormat, export};
 use crate::trace::Trace;
 
-/// Writes a trace in another tool's format.
+/// Write a trace in another tool's format
 #[derive(Debug, clap::Args)]
 pub(super) struct ExportArgs {
     /// The format to write
@@ -39,19 +39,16 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(&args.traces).map_err(super::inspect::failure)?;
     let done = match export(format, &mut trace, &args.output).map_err(super::import::failure) {
         Err(failure) if failure.is_broken_pipe() => return Ok(Exit::Ok),
-        result => result?,
+        Err(failure) => {
+            super::inspect::warn_of_damage(&trace);
+            return Err(failure);
+        }
+        Ok(done) => done,
     };
     anstream::eprintln!("wrote {} rows", done.rows);
     for (reason, count) in done.left_out {
         anstream::eprintln!("warning: {count} exchanges were left out: {reason}");
     }
-    let damage = trace.damage();
-    if damage.is_loss() {
-        anstream::eprintln!(
-            "warning: {} blocks of the trace could not be read; {} exchanges are known to be lost",
-            damage.bad_blocks,
-            damage.lost_exchanges
-        );
-    }
+    super::inspect::warn_of_damage(&trace);
     Ok(Exit::Ok)
 }

@@ -82,9 +82,6 @@ impl fmt::Display for Failure {
         let error = anstyle::Style::new()
             .bold()
             .fg_color(Some(anstyle::AnsiColor::Red.into()));
-        let hint = anstyle::Style::new()
-            .bold()
-            .fg_color(Some(anstyle::AnsiColor::Cyan.into()));
         write!(f, "{error}error:{error:#} {}", self.error)?;
         // Some errors already quote their cause.
         let mut said = self.error.to_string();
@@ -95,9 +92,21 @@ impl fmt::Display for Failure {
             }
         }
         if let Some(mend) = &self.hint {
-            write!(f, "\n{hint}hint:{hint:#} {mend}")?;
+            write!(f, "\n{}", Hint(mend))?;
         }
         Ok(())
+    }
+}
+
+/// What mends an error, as the line below it.
+pub(super) struct Hint<'a>(pub(super) &'a str);
+
+impl fmt::Display for Hint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let style = anstyle::Style::new()
+            .bold()
+            .fg_color(Some(anstyle::AnsiColor::Cyan.into()));
+        write!(f, "{style}hint:{style:#} {}", self.0)
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::failure::{Exit, Failure};
 use crate::interop::{ImportFormat, ImportOptions, InteropError, import};
 
-/// Turns another tool's trace into a reenact trace.
+/// Turn another tool's trace into a reenact trace
 #[derive(Debug, clap::Args)]
 pub(super) struct ImportArgs {
     /// The format of FILE

@@ -1,12 +1,12 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Hint};
 use crate::measure::traffic::TrafficMeter;
 use crate::report::inspect::Inspection;
 use crate::trace::{Source, Trace, TraceError};
 
-/// Shows what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors.
+/// Show what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors
 #[derive(Debug, clap::Args)]
 pub(super) struct InspectArgs {
     /// Trace files, or directories of them; several are read as one trace
@@ -17,8 +17,8 @@ pub(super) struct InspectArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print every exchange as a line of JSON, in order of arrival, instead of the statistics
-    #[arg(long, conflicts_with = "json")]
+    /// Print every exchange as a line of JSON, in order of arrival, instead of the statistics (with or without --json)
+    #[arg(long)]
     exchanges: bool,
 }
 
@@ -61,19 +61,17 @@ fn statistics(trace: &mut Trace, json: bool, mut out: impl Write) -> Result<(), 
         write!(out, "{inspection}")?;
     }
     out.flush()?;
+    warn_of_damage(trace);
     Ok(())
 }
 
+/// Says what of the trace could not be read, where something could not.
 #[allow(clippy::print_stderr, reason = "a note beside machine-clean output")]
-fn warn_of_damage(trace: &Trace) {
+pub(super) fn warn_of_damage(trace: &Trace) {
     let damage = trace.damage();
     if damage.is_loss() {
-        anstream::eprintln!(
-            "warning: {} blocks and {} bytes could not be read; {} exchanges are known to be lost",
-            damage.bad_blocks,
-            damage.bad_bytes,
-            damage.lost_exchanges
-        );
+        anstream::eprintln!("warning: the trace is damaged: {damage}");
+        anstream::eprintln!("{}", Hint(DAMAGED));
     }
 }
 
@@ -94,3 +92,6 @@ pub(super) fn failure(error: TraceError) -> Failure {
         None => failure,
     }
 }
+
+/// What to do about a damaged trace.
+pub(super) const DAMAGED: &str = "what is sound is read; if the file is a copy, copy it again";

@@ -1,15 +1,24 @@
-//! Options from the environment and from a config file, for every option of every command alike: a value found there
-//! becomes the option's default, so the command line wins over the environment and the environment over the file.
+//! Options from the environment and from a config file, for every option of every command alike: a value found there is
+//! added to the command line as if it had been typed, unless the option, or one that it conflicts with, was typed. So the
+//! command line wins over the environment, the environment over the file, and clap judges all three by the same rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgAction, Command};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// Where a default came from, by (command, long option).
-#[derive(Debug, Default)]
-pub(super) struct Provenance(BTreeMap<(String, String), Source>);
+/// A command line with the layers below it added.
+#[derive(Debug)]
+pub(super) struct Layered {
+    /// What clap shall parse.
+    pub(super) args: Vec<OsString>,
+    /// The subcommand, where one was typed.
+    pub(super) subcommand: Option<String>,
+    /// Where each option that was not typed comes from, by its long name.
+    provenance: BTreeMap<String, Source>,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
@@ -17,7 +26,7 @@ enum Source {
     File(PathBuf),
 }
 
-/// What is wrong with a config file.
+/// What is wrong with a config file, or with a variable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LayerError {
     /// The file cannot be read.
@@ -44,137 +53,314 @@ pub(super) enum LayerError {
         /// Which, and what would have been right.
         what: String,
     },
+    /// A switch that is neither on nor off.
+    #[error("--{long} is on or off, and `{value}` is neither; write true or false")]
+    Switch {
+        /// The option.
+        long: String,
+        /// What it was set to.
+        value: String,
+        /// Where.
+        told: String,
+    },
 }
 
-impl Provenance {
-    /// Says where the value of `--long` of `command` was set, where it was not on the command line.
-    pub(super) fn tell(&self, command: &str, long: &str) -> Option<String> {
-        self.0
-            .get(&(command.to_owned(), long.to_owned()))
-            .map(|source| match source {
-                Source::Environment(name) => {
-                    format!("--{long} was set by the environment variable {name}")
-                }
-                Source::File(path) => {
-                    format!(
-                        "--{long} was set in {}, table [{command}], key {long}",
-                        path.display()
-                    )
-                }
-            })
-    }
-}
-
-/// Puts the config file's and the environment's values under the command line.
-///
-/// # Errors
-/// When the file cannot be read, is not TOML, or has a table or key that no command knows.
-pub(super) fn apply(
-    command: Command,
-    file: Option<&Path>,
-    environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Command, Provenance), LayerError> {
-    let mut tables = file.map(read).transpose()?.unwrap_or_default();
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    if let (Some(path), Some(stranger)) = (file, tables.keys().find(|name| !names.contains(name))) {
-        let what = format!(
-            "[{stranger}] is no command; tables are named {}",
-            names.join(", ")
-        );
-        return Err(LayerError::Unknown {
-            path: path.to_owned(),
-            what,
-        });
-    }
-    let mut provenance = Provenance::default();
-    let mut layered = command;
-    for name in names {
-        let mut table = tables.remove(&name).unwrap_or_default();
-        layered = layered.mut_subcommand(&name, |sub| {
-            sub.mut_args(|arg| {
-                let Some(long) = arg.get_long().map(str::to_owned) else {
-                    return arg;
-                };
-                let variable = format!("REENACT_{}", long.replace('-', "_").to_uppercase());
-                let from_file = table.remove(&long);
-                let (values, source) = match (environment(&variable), from_file, file) {
-                    (Some(value), _, _) => (
-                        split(&arg, &value.to_string_lossy()),
-                        Source::Environment(variable),
-                    ),
-                    (None, Some(values), Some(path)) => (values, Source::File(path.to_owned())),
-                    _ => return arg,
-                };
-                provenance.0.insert((name.clone(), long), source);
-                arg.required(false).default_values(values)
-            })
-        });
-        if let (Some(path), Some(stranger)) = (file, table.keys().next()) {
-            let what = format!("[{name}] has no option {stranger}; see `reenact {name} --help`");
-            return Err(LayerError::Unknown {
-                path: path.to_owned(),
-                what,
-            });
+impl LayerError {
+    /// What mends it.
+    pub(super) fn hint(&self) -> String {
+        match self {
+            Self::Read { .. } => "--config names a TOML file".to_owned(),
+            Self::Syntax { .. } | Self::Unknown { .. } => {
+                "a table for each command, keys named as its options: [record] trace-dir = \"…\""
+                    .to_owned()
+            }
+            Self::Switch { told, .. } => told.clone(),
         }
     }
-    Ok((layered, provenance))
+}
+
+impl Layered {
+    /// Says where the value of `--long` was set, where it was not typed.
+    pub(super) fn tell(&self, long: &str) -> Option<String> {
+        self.provenance.get(long).map(|source| source.tell(long))
+    }
+}
+
+impl Source {
+    fn tell(&self, long: &str) -> String {
+        match self {
+            Self::Environment(name) => {
+                format!("--{long} was set by the environment variable {name}")
+            }
+            Self::File(path) => format!("--{long} was set in {}", path.display()),
+        }
+    }
+}
+
+/// Adds the environment's and the config file's values to the command line `args`. The file is the one that `--config` names,
+/// else the variable `REENACT_CONFIG`.
+///
+/// # Errors
+/// When the file cannot be read, is not TOML, or has a table or key that no command knows; when a switch is neither on nor off.
+pub(super) fn lay(
+    command: &Command,
+    args: Vec<OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Layered, LayerError> {
+    // An empty variable is one that is not set, as shells and manifests write it.
+    let environment = |long: &str| {
+        let name = format!("REENACT_{}", long.replace('-', "_").to_uppercase());
+        let value = environment(&name).filter(|value| !value.is_empty())?;
+        Some((value, Source::Environment(name)))
+    };
+    // What is wrong with the command line is clap's to say, when it parses the whole.
+    let matches = command
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(&args)
+        .ok();
+    let typed = matches.as_ref().and_then(ArgMatches::subcommand);
+    let named = typed.and_then(|(_, typed)| typed.get_one::<PathBuf>(CONFIG).cloned());
+    let file = named.or_else(|| environment(CONFIG).map(|(path, _)| PathBuf::from(path)));
+    let tables = file
+        .as_deref()
+        .map(|path| Tables::read(path, command))
+        .transpose()?
+        .unwrap_or_default();
+    let Some((name, typed)) = typed else {
+        return Ok(Layered {
+            args,
+            subcommand: None,
+            provenance: BTreeMap::new(),
+        });
+    };
+    let from_file = |long: &str| Some((tables.values(name, long)?, file.clone()?));
+
+    let mut layers = Layers::over(command, name, typed);
+    layers.add(|arg, long| {
+        let (value, source) = environment(long)?;
+        Some((split(arg, value), source))
+    })?;
+    layers.add(|_, long| {
+        let (values, path) = from_file(long)?;
+        let values = values.iter().map(OsString::from).collect();
+        Some((values, Source::File(path)))
+    })?;
+
+    // Behind `--` all is positional.
+    let end = args
+        .iter()
+        .position(|arg| arg == "--")
+        .unwrap_or(args.len());
+    let mut whole = args;
+    whole.splice(end..end, layers.added);
+    Ok(Layered {
+        args: whole,
+        subcommand: Some(name.to_owned()),
+        provenance: layers.provenance,
+    })
+}
+
+/// The layers of one command's options, from the top down.
+struct Layers<'a> {
+    options: Vec<(&'a Arg, &'a str)>,
+    /// For each option (by id) those that cannot stand beside it.
+    conflicts: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Options that a layer above has set.
+    decided: BTreeSet<&'a str>,
+    /// Of them, those that are in force: a switch that is set to off conflicts with nothing.
+    in_force: BTreeSet<&'a str>,
+    added: Vec<OsString>,
+    provenance: BTreeMap<String, Source>,
+}
+
+impl<'a> Layers<'a> {
+    /// The top layer: what was typed.
+    fn over(command: &'a Command, name: &str, typed: &ArgMatches) -> Self {
+        let options: Vec<_> = options_of(command, name).collect();
+        let mut conflicts: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        if let Some(sub) = command.find_subcommand(name) {
+            for arg in sub.get_arguments() {
+                for other in sub.get_arg_conflicts_with(arg) {
+                    let (one, two) = (arg.get_id().as_str(), other.get_id().as_str());
+                    conflicts.entry(one).or_default().insert(two);
+                    conflicts.entry(two).or_default().insert(one);
+                }
+            }
+        }
+        let decided: BTreeSet<_> = options
+            .iter()
+            .map(|(arg, _)| arg.get_id().as_str())
+            .filter(|id| typed.value_source(id) == Some(ValueSource::CommandLine))
+            .collect();
+        Self {
+            options,
+            conflicts,
+            in_force: decided.clone(),
+            decided,
+            added: Vec::new(),
+            provenance: BTreeMap::new(),
+        }
+    }
+
+    /// Adds one layer below those there are.
+    fn add(
+        &mut self,
+        values: impl Fn(&Arg, &str) -> Option<(Vec<OsString>, Source)>,
+    ) -> Result<(), LayerError> {
+        let above = self.in_force.clone();
+        for &(arg, long) in &self.options {
+            let id = arg.get_id().as_str();
+            let overruled = self
+                .conflicts
+                .get(id)
+                .is_some_and(|others| !others.is_disjoint(&above));
+            if overruled || self.decided.contains(id) {
+                continue;
+            }
+            let Some((values, source)) = values(arg, long) else {
+                continue;
+            };
+            self.decided.insert(id);
+            if matches!(arg.get_action(), ArgAction::SetTrue) {
+                if !is_on(long, &values, &source)? {
+                    continue;
+                }
+                self.added.push(OsString::from(format!("--{long}")));
+            } else {
+                for value in values {
+                    let mut option = OsString::from(format!("--{long}="));
+                    option.push(value);
+                    self.added.push(option);
+                }
+            }
+            self.in_force.insert(id);
+            self.provenance.insert(long.to_owned(), source);
+        }
+        Ok(())
+    }
+}
+
+/// The options of a command and those of all commands, with their long names; but for `--config`, which is read before.
+fn options_of<'a>(
+    command: &'a Command,
+    name: &str,
+) -> impl Iterator<Item = (&'a Arg, &'a str)> + use<'a> {
+    let own = command
+        .find_subcommand(name)
+        .into_iter()
+        .flat_map(Command::get_arguments);
+    own.chain(command.get_arguments().filter(|arg| arg.is_global_set()))
+        .filter_map(|arg| Some((arg, arg.get_long()?)))
+        .filter(|(_, long)| *long != CONFIG)
+}
+
+fn is_on(long: &str, values: &[OsString], source: &Source) -> Result<bool, LayerError> {
+    let text = values
+        .iter()
+        .map(|value| value.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(",");
+    match text.trim().to_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(LayerError::Switch {
+            long: long.to_owned(),
+            value: text,
+            told: source.tell(long),
+        }),
+    }
 }
 
 /// A variable can hold several values of a repeatable option, separated by commas.
-fn split(arg: &clap::Arg, value: &str) -> Vec<String> {
-    if matches!(arg.get_action(), ArgAction::Append) {
-        value
-            .split(',')
-            .map(|part| part.trim().to_owned())
-            .collect()
-    } else {
-        vec![value.to_owned()]
+fn split(arg: &Arg, value: OsString) -> Vec<OsString> {
+    match value.to_str() {
+        Some(text) if matches!(arg.get_action(), ArgAction::Append) => {
+            text.split(',').map(|part| part.trim().into()).collect()
+        }
+        _ => vec![value],
     }
 }
 
-type Tables = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+/// A config file: values by key, in a table for each command, and above the tables those of all commands.
+#[derive(Debug, Default)]
+struct Tables {
+    commands: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    all: BTreeMap<String, Vec<String>>,
+}
 
-fn read(path: &Path) -> Result<Tables, LayerError> {
-    let text = std::fs::read_to_string(path).map_err(|source| LayerError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let parsed: toml::Table =
-        text.parse()
-            .map_err(|error: toml::de::Error| LayerError::Syntax {
-                path: path.to_owned(),
-                message: error.to_string().trim_end().to_owned(),
-            })?;
-    let unknown = |what: String| LayerError::Unknown {
-        path: path.to_owned(),
-        what,
-    };
-    let mut tables = Tables::new();
-    for (name, value) in parsed {
-        let toml::Value::Table(table) = value else {
-            return Err(unknown(format!(
-                "`{name}` stands outside a table; options stand in [record], [replay], …"
-            )));
-        };
-        let mut options = BTreeMap::new();
-        for (key, value) in table {
-            let values = match value {
-                toml::Value::Array(items) => items.iter().map(scalar).collect(),
-                other => scalar(&other).map(|value| vec![value]),
-            };
-            let values = values.ok_or_else(|| {
-                unknown(format!(
-                    "[{name}] {key}: expected a string, number, true / false, or a list of those"
-                ))
-            })?;
-            options.insert(key, values);
-        }
-        tables.insert(name, options);
+impl Tables {
+    fn read(path: &Path, command: &Command) -> Result<Self, LayerError> {
+        let text = std::fs::read_to_string(path).map_err(|source| LayerError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let parsed: toml::Table =
+            text.parse()
+                .map_err(|error: toml::de::Error| LayerError::Syntax {
+                    path: path.to_owned(),
+                    message: error.to_string().trim_end().to_owned(),
+                })?;
+        Self::of(parsed, command).map_err(|what| LayerError::Unknown {
+            path: path.to_owned(),
+            what,
+        })
     }
-    Ok(tables)
+
+    fn of(parsed: toml::Table, command: &Command) -> Result<Self, String> {
+        let mut tables = Self::default();
+        for (name, value) in parsed {
+            let toml::Value::Table(table) = value else {
+                if !options_of(command, "").any(|(_, long)| long == name) {
+                    return Err(format!(
+                        "`{name}` stands outside a table; options stand in [record], [replay], …"
+                    ));
+                }
+                let values = values(&value).ok_or_else(|| not_a_value(&name))?;
+                tables.all.insert(name, values);
+                continue;
+            };
+            if command.find_subcommand(&name).is_none() {
+                let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
+                return Err(format!(
+                    "[{name}] is no command; tables are named {}",
+                    known.join(", ")
+                ));
+            }
+            let mut options = BTreeMap::new();
+            for (key, value) in table {
+                if !options_of(command, &name).any(|(_, long)| long == key) {
+                    return Err(format!(
+                        "[{name}] has no option {key}; see `reenact {name} --help`"
+                    ));
+                }
+                let values =
+                    values(&value).ok_or_else(|| not_a_value(&format!("[{name}] {key}")))?;
+                options.insert(key, values);
+            }
+            tables.commands.insert(name, options);
+        }
+        Ok(tables)
+    }
+
+    fn values(&self, command: &str, long: &str) -> Option<&[String]> {
+        let own = self
+            .commands
+            .get(command)
+            .and_then(|options| options.get(long));
+        own.or_else(|| self.all.get(long)).map(Vec::as_slice)
+    }
+}
+
+fn not_a_value(key: &str) -> String {
+    format!("{key}: expected a string, number, true / false, or a list of those")
+}
+
+fn values(value: &toml::Value) -> Option<Vec<String>> {
+    match value {
+        toml::Value::Array(items) => items.iter().map(scalar).collect(),
+        other => scalar(other).map(|value| vec![value]),
+    }
 }
 
 fn scalar(value: &toml::Value) -> Option<String> {
@@ -187,99 +373,159 @@ fn scalar(value: &toml::Value) -> Option<String> {
     }
 }
 
+/// The long name of the option that names the file.
+const CONFIG: &str = "config";
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Arg, value_parser};
+    use clap::value_parser;
 
     fn command() -> Command {
-        Command::new("reenact").subcommand(
-            Command::new("replay")
-                .arg(
-                    Arg::new("speed")
-                        .long("speed")
-                        .value_parser(value_parser!(f64))
-                        .default_value("1"),
-                )
-                .arg(Arg::new("slo").long("slo").action(ArgAction::Append))
-                .arg(Arg::new("target").long("target").required(true))
-                .arg(
-                    Arg::new("keep")
-                        .long("keep-going")
-                        .action(ArgAction::SetTrue),
-                ),
-        )
+        let global = |name: &'static str| Arg::new(name).long(name).global(true);
+        Command::new("reenact")
+            .arg(global("config").value_parser(value_parser!(PathBuf)))
+            .arg(global("log-level"))
+            .subcommand(
+                Command::new("replay")
+                    .arg(Arg::new("trace").action(ArgAction::Append))
+                    .arg(
+                        Arg::new("speed")
+                            .long("speed")
+                            .value_parser(value_parser!(f64))
+                            .default_value("1"),
+                    )
+                    .arg(Arg::new("slo").long("slo").action(ArgAction::Append))
+                    .arg(Arg::new("target").long("target").required(true))
+                    .arg(
+                        Arg::new("out")
+                            .long("out-dir")
+                            .required_unless_present("dry-run"),
+                    )
+                    .arg(
+                        Arg::new("dry-run")
+                            .long("dry-run")
+                            .action(ArgAction::SetTrue)
+                            .conflicts_with("out"),
+                    ),
+            )
     }
 
+    /// The layered command line with these above each other, parsed.
     fn parse(
         file: Option<&str>,
         environment: &[(&str, &str)],
         args: &[&str],
-    ) -> (clap::ArgMatches, Provenance) {
+    ) -> Result<(ArgMatches, Layered), LayerError> {
         let dir = tempfile::tempdir().unwrap();
-        let path = file.map(|text| {
+        let mut line: Vec<OsString> = ["reenact", "replay"].map(OsString::from).to_vec();
+        if let Some(text) = file {
             let path = dir.path().join("reenact.toml");
             std::fs::write(&path, text).unwrap();
-            path
-        });
+            line.extend(["--config".into(), path.into()]);
+        }
+        line.extend(args.iter().map(OsString::from));
         let lookup = |name: &str| {
             environment
                 .iter()
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| OsString::from(value))
         };
-        let (command, provenance) = apply(command(), path.as_deref(), lookup).unwrap();
-        let matches = command
-            .try_get_matches_from([&["reenact", "replay"], args].concat())
-            .unwrap();
-        (
-            matches.subcommand_matches("replay").unwrap().clone(),
-            provenance,
-        )
+        let layered = lay(&command(), line, lookup)?;
+        let matches = command().try_get_matches_from(&layered.args).unwrap();
+        let replay = matches.subcommand_matches("replay").unwrap().clone();
+        Ok((replay, layered))
     }
+
+    fn strings<'a>(matches: &'a ArgMatches, id: &str) -> Vec<&'a str> {
+        matches
+            .get_many::<String>(id)
+            .unwrap_or_default()
+            .map(String::as_str)
+            .collect()
+    }
+
+    const FILE: &str = "log-level = \"warn\"\n[replay]\nspeed = 2\ntarget = \"http://a\"\nout-dir = \"file\"\nslo = [\"x<1\", \"y<2\"]\n";
 
     #[test]
     fn the_flag_wins_over_the_environment_and_that_over_the_file() {
-        let file = "[replay]\nspeed = 2\ntarget = \"http://a\"\nkeep-going = true\nslo = [\"x<1\", \"y<2\"]\n";
-        let (matches, provenance) = parse(Some(file), &[], &[]);
+        let (matches, layered) = parse(Some(FILE), &[], &[]).unwrap();
         assert_eq!(matches.get_one::<f64>("speed"), Some(&2.0));
-        assert!(matches.get_flag("keep"));
-        assert_eq!(matches.get_many::<String>("slo").unwrap().count(), 2);
-        assert!(
-            provenance
-                .tell("replay", "speed")
-                .unwrap()
-                .contains("reenact.toml")
-        );
+        assert_eq!(strings(&matches, "slo"), ["x<1", "y<2"]);
+        assert!(layered.tell("speed").unwrap().contains("reenact.toml"));
 
-        let (matches, provenance) = parse(Some(file), &[("REENACT_SPEED", "3")], &[]);
+        let environment = [
+            ("REENACT_SPEED", "3"),
+            ("REENACT_SLO", "z<3"),
+            ("REENACT_TARGET", ""),
+        ];
+        let (matches, layered) = parse(Some(FILE), &environment, &[]).unwrap();
         assert_eq!(matches.get_one::<f64>("speed"), Some(&3.0));
-        assert!(
-            provenance
-                .tell("replay", "speed")
-                .unwrap()
-                .contains("REENACT_SPEED")
+        assert_eq!(strings(&matches, "slo"), ["z<3"]);
+        assert_eq!(
+            strings(&matches, "target"),
+            ["http://a"],
+            "an empty variable is not set"
         );
+        assert!(layered.tell("speed").unwrap().contains("REENACT_SPEED"));
 
-        let (matches, _) = parse(Some(file), &[("REENACT_SPEED", "3")], &["--speed", "4"]);
+        let (matches, layered) = parse(
+            Some(FILE),
+            &environment,
+            &["--speed", "4", "--slo", "w<4", "--", "trace"],
+        )
+        .unwrap();
         assert_eq!(matches.get_one::<f64>("speed"), Some(&4.0));
+        assert_eq!(strings(&matches, "slo"), ["w<4"]);
+        assert_eq!(strings(&matches, "trace"), ["trace"]);
+        assert_eq!(layered.tell("speed"), None);
+    }
+
+    #[test]
+    fn options_of_every_command_come_from_the_layers_too() {
+        let (matches, _) = parse(Some(FILE), &[], &[]).unwrap();
+        assert_eq!(strings(&matches, "log-level"), ["warn"]);
+        let (matches, _) = parse(Some(FILE), &[("REENACT_LOG_LEVEL", "debug")], &[]).unwrap();
+        assert_eq!(strings(&matches, "log-level"), ["debug"]);
+        let own = format!("{FILE}log-level = \"error\"\n");
+        let (matches, _) = parse(Some(&own), &[], &[]).unwrap();
+        assert_eq!(
+            strings(&matches, "log-level"),
+            ["error"],
+            "the command's own table is nearer"
+        );
+    }
+
+    #[test]
+    fn an_option_gives_way_to_one_above_it_that_it_conflicts_with() {
+        let (matches, _) = parse(Some(FILE), &[], &["--dry-run"]).unwrap();
+        assert!(matches.get_flag("dry-run") && strings(&matches, "out").is_empty());
+        let (matches, _) = parse(Some(FILE), &[("REENACT_DRY_RUN", "1")], &[]).unwrap();
+        assert!(matches.get_flag("dry-run") && strings(&matches, "out").is_empty());
+        let (matches, _) = parse(Some(FILE), &[("REENACT_DRY_RUN", "false")], &[]).unwrap();
+        assert!(!matches.get_flag("dry-run"));
+        assert_eq!(
+            strings(&matches, "out"),
+            ["file"],
+            "off conflicts with nothing"
+        );
     }
 
     #[test]
     fn a_variable_holds_several_values_of_a_repeatable_option() {
-        let (matches, _) = parse(
-            None,
-            &[("REENACT_SLO", "a<1, b<2")],
-            &["--target", "http://a"],
-        );
-        let values: Vec<&String> = matches.get_many("slo").unwrap().collect();
-        assert_eq!(values, ["a<1", "b<2"]);
+        let (matches, _) = parse(Some(FILE), &[("REENACT_SLO", "a<1, b<2")], &[]).unwrap();
+        assert_eq!(strings(&matches, "slo"), ["a<1", "b<2"]);
+    }
+
+    #[test]
+    fn a_switch_is_on_or_off() {
+        let error = parse(Some(FILE), &[("REENACT_DRY_RUN", "perhaps")], &[]).unwrap_err();
+        assert!(error.to_string().contains("--dry-run") && error.to_string().contains("perhaps"));
+        assert!(error.hint().contains("REENACT_DRY_RUN"));
     }
 
     #[test]
     fn strangers_in_the_file_are_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("c.toml");
         for (text, word) in [
             ("[replai]\nspeed = 1\n", "replai"),
             ("[replay]\nsped = 1\n", "sped"),
@@ -287,13 +533,14 @@ mod tests {
             ("[replay]\nspeed = {}\n", "expected a string"),
             ("[replay\n", "line 1"),
         ] {
-            std::fs::write(&path, text).unwrap();
-            let error = apply(command(), Some(&path), |_| None)
-                .unwrap_err()
-                .to_string();
-            assert!(error.contains(word) && error.contains("c.toml"), "{error}");
+            let error = parse(Some(text), &[], &[]).unwrap_err().to_string();
+            assert!(
+                error.contains(word) && error.contains("reenact.toml"),
+                "{error}"
+            );
         }
-        let missing = apply(command(), Some(&dir.path().join("none.toml")), |_| None).unwrap_err();
+        let line = ["reenact", "replay", "--config", "none.toml"].map(OsString::from);
+        let missing = lay(&command(), line.to_vec(), |_| None).unwrap_err();
         assert!(missing.to_string().contains("none.toml"));
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -41,15 +41,28 @@ struct Cli {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Read options from a TOML file: a table for each command, keys named as its options
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, display_order = 1000, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The least important log lines shown: error, warn, info, debug or trace (RUST_LOG refines it)
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1000,
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
     log_level: LevelFilter,
     /// How log lines are written
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1000,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     log_format: LogFormat,
 }
 
@@ -67,7 +80,7 @@ enum Command {
 const AFTER_HELP: &str = "\
 Every option of a command can also come from the environment (--trace-dir as REENACT_TRACE_DIR; several values \
 separated by commas) or from --config FILE ([record] trace-dir = \"…\"). The command line wins over the environment, \
-and that over the file.
+and that over the file; an option that conflicts with one set above it is passed over.
 
 Exit codes: 0 done and every objective met; 1 could not run; 2 wrong usage; 3 an objective was missed; \
 4 the measurement is invalid.";
@@ -81,15 +94,18 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 .unwrap_or_else(|failure| complain(&failure))
                 .into()
         }
-        Err(Misread::Clap { error, told }) => {
+        Err(Misread::Clap { error, hint }) => {
             // Help and version go to standard output and end in 0, the rest to standard error and 2.
-            let _ = error.print();
-            if let Some(told) = told {
-                anstream::eprintln!("hint: {told}");
+            match hint {
+                None => drop(error.print()),
+                Some(hint) => complain_of_usage(&error, &hint),
             }
             ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
         }
-        Err(Misread::Layer(error)) => complain(&Failure::usage(error)).into(),
+        Err(Misread::Layer(error)) => {
+            let hint = error.hint();
+            complain(&Failure::usage(error).hint(hint)).into()
+        }
     }
 }
 
@@ -111,58 +127,54 @@ fn complain(failure: &Failure) -> Exit {
     failure.exit()
 }
 
+/// What clap says, but for its last line, which is no hint.
+#[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
+fn complain_of_usage(error: &clap::Error, hint: &str) {
+    let text = error.render().ansi().to_string();
+    let told = text
+        .lines()
+        .filter(|line| !line.starts_with("For more information"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    anstream::eprintln!("{}\n{}", told.trim_end(), failure::Hint(hint));
+}
+
 enum Misread {
     Clap {
         error: clap::Error,
-        told: Option<String>,
+        /// What mends it; nothing needs mending in a call for help.
+        hint: Option<String>,
     },
     Layer(layers::LayerError),
 }
 
 fn parse(args: Vec<OsString>) -> Result<Cli, Misread> {
     let environment = |name: &str| std::env::var_os(name);
-    let file = config_file(&args).or_else(|| environment("REENACT_CONFIG").map(PathBuf::from));
-    let (command, provenance) =
-        layers::apply(Cli::command(), file.as_deref(), environment).map_err(Misread::Layer)?;
-    let subcommand = args.get(1..).unwrap_or_default().iter().find_map(|arg| {
-        let arg = arg.to_str()?;
-        command
-            .find_subcommand(arg)
-            .map(|sub| sub.get_name().to_owned())
-    });
-    command
-        .try_get_matches_from(args)
+    let layered = layers::lay(&Cli::command(), args, environment).map_err(Misread::Layer)?;
+    Cli::command()
+        .try_get_matches_from(&layered.args)
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| {
-            let long = match error.get(ContextKind::InvalidArg) {
-                Some(ContextValue::String(arg)) => arg
-                    .trim_start_matches("--")
-                    .split([' ', '='])
-                    .next()
-                    .map(str::to_owned),
-                _ => None,
-            };
-            let told = subcommand
-                .zip(long)
-                .and_then(|(sub, long)| provenance.tell(&sub, &long));
-            Misread::Clap { error, told }
+        .map_err(|error| Misread::Clap {
+            hint: usage_hint(&error, &layered),
+            error,
         })
 }
 
-/// The config file named on the command line: looked for ahead of parsing, since it changes the defaults.
-fn config_file(args: &[OsString]) -> Option<PathBuf> {
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        let text = arg.to_string_lossy();
-        if text == "--config" {
-            return rest.next().map(PathBuf::from);
-        }
-        if let Some(value) = text.strip_prefix("--config=") {
-            return Some(PathBuf::from(value));
-        }
-        if text == "--" {
-            break;
-        }
+/// Where the wrong value was set, if it was not typed; else where to look.
+fn usage_hint(error: &clap::Error, layered: &layers::Layered) -> Option<String> {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return None;
     }
-    None
+    let told = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) => arg
+            .trim_start_matches("--")
+            .split([' ', '='])
+            .next()
+            .and_then(|long| layered.tell(long)),
+        _ => None,
+    };
+    Some(told.unwrap_or_else(|| match &layered.subcommand {
+        Some(name) => format!("`reenact {name} --help` has every option"),
+        None => "`reenact --help` has every command".to_owned(),
+    }))
 }

@@ -9,7 +9,7 @@ use super::values;
 use crate::anonymise::Policy;
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
-    TokenError, TraceOptions,
+    TokenError, TraceOptions, UpstreamProtocol,
 };
 
 /// Record the shape and timing of live traffic
@@ -28,6 +28,9 @@ pub(super) struct RecordArgs {
     /// names, by which --listen chooses
     #[arg(long, value_name = "[NAME=]URL")]
     upstream: Vec<NamedUpstream>,
+    /// Which HTTP upstreams are spoken to in: the client's (over TLS, what both sides can), or always the same
+    #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
+    upstream_protocol: Protocol,
     #[command(flatten)]
     placement: placement::PlacementArgs,
     /// The directory that trace files are written to (made where missing)
@@ -82,6 +85,18 @@ pub(super) struct RecordArgs {
     /// How long an answer may be silent between two pieces; there is no limit on its whole length
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
     idle_timeout: Duration,
+    /// How long a request's head may take to arrive, from its first byte; then 408
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
+    header_timeout: Duration,
+    /// How long a request's body may be silent between two pieces; then 408
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
+    body_timeout: Duration,
+    /// How long a client's connection may stay open without a request
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
+    client_idle: Duration,
+    /// How large a request's head may be; above it 431
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size)]
+    max_header_size: u64,
     /// How long an idle upstream connection is kept (uvicorn, and so vLLM, closes at 5s)
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = values::duration)]
     pool_idle: Duration,
@@ -97,6 +112,23 @@ pub(super) struct RecordArgs {
     /// Say it in JSON
     #[arg(long, requires = "check")]
     json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Protocol {
+    Auto,
+    Http1,
+    Http2,
+}
+
+impl From<Protocol> for UpstreamProtocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Auto => Self::Auto,
+            Protocol::Http1 => Self::Http1,
+            Protocol::Http2 => Self::Http2,
+        }
+    }
 }
 
 /// Runs it until a signal ends it.
@@ -120,6 +152,7 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
     let options = Options {
         listen: args.listen.clone(),
         upstreams: args.upstream.clone(),
+        upstream_protocol: args.upstream_protocol.into(),
         placement: args.placement.placement()?,
         admin: Some(admin(args, log_levels)?),
         sandbox: !args.no_sandbox,
@@ -128,6 +161,10 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         connect_timeout: args.connect_timeout,
         first_byte_timeout: args.first_byte_timeout,
         idle_timeout: args.idle_timeout,
+        header_timeout: args.header_timeout,
+        body_timeout: args.body_timeout,
+        client_idle: args.client_idle,
+        max_header_bytes: usize::try_from(args.max_header_size).unwrap_or(usize::MAX),
         pool_idle: args.pool_idle,
         drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,

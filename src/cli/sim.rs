@@ -5,7 +5,7 @@ use super::values;
 use crate::record::ListenAddr;
 use crate::sim::{Config, Server};
 
-/// A simulated inference server, for demos, tests and trying things out
+/// Serve as a simulated inference server, for demos, tests and trying things out
 ///
 /// Speaks OpenAI chat completions and completions, Anthropic messages, /v1/models, /tokenize, /health and /metrics under vLLM's names. The
 /// engine behind it batches continuously, holds KV memory in blocks, has a prefix cache, queues and preempts; docs/simulator.md has the
@@ -107,7 +107,7 @@ pub(super) struct SimArgs {
 
 pub(super) fn run(args: &SimArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
-    config.validate().map_err(Failure::usage)?;
+    config.validate().map_err(Failure::usage).hint(OPTIONS)?;
     let ListenAddr(addr) = args.listen;
     let listener = TcpListener::bind(addr)
         .map_err(|error| {
@@ -132,7 +132,9 @@ pub(super) fn run(args: &SimArgs) -> Result<Exit, Failure> {
 }
 
 fn config(args: &SimArgs) -> Result<Config, Failure> {
-    let mut config = Config::profile(&args.profile).map_err(Failure::usage)?;
+    let mut config = Config::profile(&args.profile)
+        .map_err(Failure::usage)
+        .hint(OPTIONS)?;
     set(&mut config.model, args.model.clone());
     set(&mut config.seed, args.seed);
     set(&mut config.slowdown, args.slowdown);
@@ -168,3 +170,5 @@ fn set<T>(field: &mut T, value: Option<T>) {
         *field = value;
     }
 }
+
+const OPTIONS: &str = "`reenact sim --help` has every option and what it takes";

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{Count, Items, Presence, Text};
+use super::json::{self, Count, Items, List, Presence, Text};
 use super::openai::{Lengths, greedy, null_is_empty};
 use super::response::Reader;
 use super::tally::{Carried, Tally};
@@ -19,16 +19,16 @@ use crate::shape::{
 /// Reads a request's body.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let request: Request<'_> =
-        serde_json::from_slice(body).map_err(|_| Unparsable::Body(Dialect::AnthropicMessages))?;
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::AnthropicMessages, refused))?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flatten() {
+    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
         render.tool(tool.get().as_bytes());
     }
     if !matches!(request.system, Content::None) {
         render.message(Role::System);
         request.system.render(&mut render);
     }
-    for message in &request.messages {
+    for message in request.messages.iter() {
         render.message(message.role());
         message.content.render(&mut render);
     }
@@ -115,9 +115,9 @@ struct Request<'a> {
     #[serde(borrow, default)]
     system: Content<'a>,
     #[serde(borrow)]
-    messages: Vec<Message<'a>>,
+    messages: List<Message<'a>>,
     #[serde(borrow, default)]
-    tools: Option<Vec<&'a RawValue>>,
+    tools: Option<List<&'a RawValue>>,
     #[serde(default)]
     max_tokens: Count,
     #[serde(default)]
@@ -201,7 +201,7 @@ enum Content<'a> {
     #[default]
     None,
     Text(Text<'a>),
-    Blocks(Vec<Block<'a>>),
+    Blocks(List<Block<'a>>),
 }
 
 impl Content<'_> {
@@ -236,12 +236,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
                 Ok(Content::Text(Text(text.to_owned().into())))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut blocks = Vec::new();
-                while let Some(block) = items.next_element()? {
-                    blocks.push(block);
-                }
-                Ok(Content::Blocks(blocks))
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                List::collect(items).map(Content::Blocks)
             }
         }
         deserializer.deserialize_any(Reader)
@@ -266,7 +262,7 @@ struct Block<'a> {
     content: Content<'a>,
     /// `image`, `document`
     #[serde(borrow, default)]
-    source: Option<Source<'a>>,
+    source: Option<Box<Source<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -335,7 +331,7 @@ pub(super) struct Answers;
 
 impl Reader for Answers {
     fn event(&self, at_us: u64, _name: &[u8], data: &[u8], tally: &mut Tally) {
-        let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
+        let Ok(event) = json::read::<Event<'_>>(data) else {
             tally.sight.unparsable = true;
             return;
         };
@@ -372,7 +368,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+        let Ok(answer) = json::read::<Answer<'_>>(body) else {
             tally.sight.unparsable = true;
             return;
         };
@@ -400,7 +396,7 @@ struct Answer<'a> {
     #[serde(borrow, rename = "type", default, deserialize_with = "null_is_empty")]
     kind: Text<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
-    content: Vec<Kind<'a>>,
+    content: List<Kind<'a>>,
     #[serde(default)]
     usage: Option<Usage>,
     #[serde(borrow, default)]

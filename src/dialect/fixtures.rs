@@ -29,6 +29,8 @@ fn case(name: &'static str) -> Case {
         "openai-chat" | "json" => Endpoint::ChatCompletions,
         other => panic!("a fixture of dialect {other}"),
     };
+    let length = meta["expected"]["body_bytes"].as_u64();
+    assert_eq!(length, Some(body.len() as u64), "{name}: the body is whole");
     Case {
         name,
         meta,
@@ -127,6 +129,29 @@ fn recorded_answers_hold_what_an_independent_parser_found() {
         }
         if let Some(prompt) = number(&["prompt_tokens", "input_tokens"]) {
             assert_eq!(sight.prompt_tokens, Some(prompt), "{name}: prompt tokens");
+        }
+        for (path, found) in [
+            ("/prompt_tokens_details/cached_tokens", sight.cached_tokens),
+            (
+                "/completion_tokens_details/reasoning_tokens",
+                sight.reasoning_tokens,
+            ),
+            ("/cache_read_input_tokens", sight.cached_tokens),
+        ] {
+            if let Some(count) = usage.pointer(path).and_then(Value::as_u64) {
+                assert_eq!(found.map(u64::from), Some(count), "{name}: {path}");
+            }
+        }
+        if expected["reasoning_chars"].as_u64() > Some(0) {
+            let mut byte_by_byte = case.observer();
+            for (moment, byte) in (0..).zip(case.body.chunks(1)) {
+                byte_by_byte.data(moment, byte);
+            }
+            let sight = byte_by_byte.finish();
+            assert!(
+                sight.first_token_us.is_some() && sight.first_token_us < sight.first_answer_us,
+                "{name}: it thinks before it answers"
+            );
         }
         let has_text = expected["text"]
             .as_object()

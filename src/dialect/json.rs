@@ -1,9 +1,98 @@
 //! Pieces of JSON as servers read them: borrowed where they can be, lenient where servers are.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::anonymise::MAX_PARTS;
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It is not JSON, or not of the form.
+    Malformed,
+    /// Its lists hold more than [`MAX_PARTS`] items, however nested.
+    TooMany,
+}
+
+/// Reads a whole body.
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
+    ROOM.set(MAX_PARTS);
+    serde_json::from_slice(body).map_err(|_| match ROOM.get() {
+        0 => Refused::TooMany,
+        _ => Refused::Malformed,
+    })
+}
+
+thread_local! {
+    /// Items that the lists of the body that is being read may still hold. Three bytes of JSON can ask for a hundred times as
+    /// much memory, and lists nest; deserialising by derived code leaves no other way to hand a shared count down.
+    static ROOM: Cell<usize> = const { Cell::new(MAX_PARTS) };
+}
+
+/// A list that takes part in the bound of [`read`].
+pub(super) struct List<T>(Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> List<T> {
+    /// Reads the items of a list.
+    pub(super) fn collect<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error>
+    where
+        T: Deserialize<'de>,
+    {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            take_room()?;
+            list.push(item);
+        }
+        Ok(Self(list))
+    }
+}
+
+/// One more item of a list.
+pub(super) fn take_room<E: Error>() -> Result<(), E> {
+    let room = ROOM.get();
+    ROOM.set(room.saturating_sub(1));
+    if room <= 1 {
+        return Err(E::custom("too many items"));
+    }
+    Ok(())
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<List<T>, A::Error> {
+                List::collect(items)
+            }
+        }
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
+}
 
 /// A string, borrowed from the body unless it holds escapes.
 #[derive(Default, Clone, PartialEq, Eq)]
@@ -196,6 +285,25 @@ impl<'de> Deserialize<'de> for Items {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_bounded_together_however_they_nest() {
+        type Nested = List<List<u8>>;
+        let nested = |inner: usize, outer: usize| {
+            let inner = format!("[{}]", vec!["1"; inner].join(","));
+            format!("[{}]", vec![inner; outer].join(","))
+        };
+        let body = nested(250, 250);
+        let lists: Nested = read(body.as_bytes()).unwrap();
+        assert_eq!((lists.len(), lists[0].len()), (250, 250));
+        let refused = |body: &str| read::<Nested>(body.as_bytes()).err();
+        assert_eq!(refused(&nested(300, 300)), Some(Refused::TooMany));
+        assert_eq!(refused("[[1"), Some(Refused::Malformed));
+        assert!(
+            read::<Nested>(body.as_bytes()).is_ok(),
+            "each body has its own"
+        );
+    }
 
     #[test]
     fn values_are_read_as_leniently_as_servers_do() {

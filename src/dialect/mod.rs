@@ -23,7 +23,7 @@ pub use response::ResponseObserver;
 
 use serde::Serialize;
 
-use crate::anonymise::{ChainKey, Private, RenderedPrompt};
+use crate::anonymise::{ChainKey, MAX_PARTS, Private, RenderedPrompt};
 use crate::shape::{
     Dialect, Endpoint, FinishReason, GapSketch, RequestParams, Role, TokenCount, ToolsShape,
 };
@@ -39,12 +39,31 @@ pub struct RequestSight {
     pub params: RequestParams,
 }
 
+impl RequestSight {
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.prompt.held_bytes() + self.model.as_ref().map_or(0, Private::held_bytes)
+    }
+}
+
 /// A body that is not what its dialect says. Never quotes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unparsable {
     /// The body is not JSON, or not of the dialect's form.
     #[error("the body does not read as {0:?}")]
     Body(Dialect),
+    /// There is more in it than is read.
+    #[error("the body's lists hold more than {MAX_PARTS} items")]
+    TooMany(Dialect),
+}
+
+impl Unparsable {
+    fn new(dialect: Dialect, refused: json::Refused) -> Self {
+        match refused {
+            json::Refused::Malformed => Self::Body(dialect),
+            json::Refused::TooMany => Self::TooMany(dialect),
+        }
+    }
 }
 
 /// Reads a whole request body. An endpoint without a dialect has nothing to read.
@@ -56,12 +75,17 @@ pub fn observe_request(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    match endpoint.dialect() {
+    let dialect = endpoint.dialect();
+    let sight = match dialect {
         Dialect::OpenAiChat => openai_chat::observe(body, key),
         Dialect::OpenAiCompletions => openai_completions::observe(body, key),
         Dialect::AnthropicMessages => anthropic_messages::observe(body, key),
         Dialect::Generic => Ok(RequestSight::default()),
+    }?;
+    if sight.prompt.overfull {
+        return Err(Unparsable::TooMany(dialect));
     }
+    Ok(sight)
 }
 
 /// What the response head tells the observer.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{Count, Items, Presence, Text};
+use super::json::{self, Count, Items, List, Presence, Text};
 use super::response::Reader;
 use super::tally::{Carried, Tally};
 use super::{Draft, OutputLength};
@@ -18,14 +18,14 @@ impl Reader for Answers {
             tally.sight.ended = true;
             return;
         }
-        let Ok(chunk) = serde_json::from_slice::<Answer<'_>>(data) else {
+        let Ok(chunk) = json::read::<Answer<'_>>(data) else {
             tally.sight.unparsable = true;
             return;
         };
         let mut carried = None;
-        for choice in &chunk.choices {
+        for choice in chunk.choices.iter() {
             let delta = &choice.delta;
-            let calls = delta.tool_calls.iter().flatten();
+            let calls = delta.tool_calls.iter().flat_map(|calls| calls.iter());
             let named = calls.clone().filter(|call| call.function.name.0).count();
             tally.tool_calls(u32::try_from(named).unwrap_or(u32::MAX));
             let called = calls
@@ -49,12 +49,16 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = serde_json::from_slice::<Answer<'_>>(body) else {
+        let Ok(answer) = json::read::<Answer<'_>>(body) else {
             tally.sight.unparsable = true;
             return;
         };
-        for choice in &answer.choices {
-            let calls = choice.message.tool_calls.as_ref().map_or(0, Vec::len);
+        for choice in answer.choices.iter() {
+            let calls = choice
+                .message
+                .tool_calls
+                .as_ref()
+                .map_or(0, |calls| calls.len());
             tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
         }
         answer.note(tally);
@@ -65,7 +69,7 @@ impl Reader for Answers {
 #[derive(Deserialize)]
 struct Answer<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
-    choices: Vec<Choice<'a>>,
+    choices: List<Choice<'a>>,
     #[serde(default)]
     usage: Option<Usage>,
     /// Where Groq puts a stream's usage.
@@ -83,7 +87,7 @@ struct Aside {
 
 impl Answer<'_> {
     fn note(&self, tally: &mut Tally) {
-        for choice in &self.choices {
+        for choice in self.choices.iter() {
             if let Some(reason) = &choice.finish_reason {
                 tally.finish_reason(finish_reason(&reason.0));
             }
@@ -128,7 +132,7 @@ struct Delta {
     #[serde(default)]
     reasoning_content: Presence,
     #[serde(default)]
-    tool_calls: Option<Vec<ToolCall>>,
+    tool_calls: Option<List<ToolCall>>,
     /// The form before tools.
     #[serde(default)]
     function_call: Presence,

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::Text;
+use super::json::{self, List, Text};
 use super::openai::{Lengths, Parameters, null_is_empty};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
@@ -14,14 +14,14 @@ use crate::shape::{Dialect, MediaKind, Role};
 
 /// Reads a request's body.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let wrong = |_| Unparsable::Body(Dialect::OpenAiChat);
-    let request: Request<'_> = serde_json::from_slice(body).map_err(wrong)?;
-    let parameters: Parameters<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let wrong = |refused| Unparsable::new(Dialect::OpenAiChat, refused);
+    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let parameters: Parameters<'_> = json::read(body).map_err(wrong)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flatten() {
+    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
         render.tool(tool.get().as_bytes());
     }
-    for message in &request.messages {
+    for message in request.messages.iter() {
         message.render(&mut render);
     }
     Ok(RequestSight {
@@ -74,9 +74,9 @@ struct Request<'a> {
     #[serde(borrow, default)]
     model: Option<Text<'a>>,
     #[serde(borrow)]
-    messages: Vec<Message<'a>>,
+    messages: List<Message<'a>>,
     #[serde(borrow, default)]
-    tools: Option<Vec<&'a RawValue>>,
+    tools: Option<List<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -90,7 +90,7 @@ struct Message<'a> {
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
+    tool_calls: Option<List<ToolCall<'a>>>,
 }
 
 impl Message<'_> {
@@ -107,7 +107,7 @@ impl Message<'_> {
         if let Some(refusal) = &self.refusal {
             render.text(refusal.bytes());
         }
-        for call in self.tool_calls.iter().flatten() {
+        for call in self.tool_calls.iter().flat_map(|calls| calls.iter()) {
             for text in [&call.function.name, &call.function.arguments]
                 .into_iter()
                 .flatten()
@@ -138,7 +138,7 @@ enum Content<'a> {
     #[default]
     None,
     Text(Text<'a>),
-    Parts(Vec<Part<'a>>),
+    Parts(List<Part<'a>>),
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
@@ -163,12 +163,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
                 Ok(Content::Text(Text(text.to_owned().into())))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut parts = Vec::new();
-                while let Some(part) = items.next_element()? {
-                    parts.push(part);
-                }
-                Ok(Content::Parts(parts))
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                List::collect(items).map(Content::Parts)
             }
         }
         deserializer.deserialize_any(Reader)
@@ -182,15 +178,15 @@ struct Part<'a> {
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
-    image_url: Option<Reference<'a>>,
+    image_url: Option<Box<Reference<'a>>>,
     #[serde(borrow, default)]
-    video_url: Option<Reference<'a>>,
+    video_url: Option<Box<Reference<'a>>>,
     #[serde(borrow, default)]
-    audio_url: Option<Reference<'a>>,
+    audio_url: Option<Box<Reference<'a>>>,
     #[serde(borrow, default)]
-    input_audio: Option<Reference<'a>>,
+    input_audio: Option<Box<Reference<'a>>>,
     #[serde(borrow, default)]
-    file: Option<Reference<'a>>,
+    file: Option<Box<Reference<'a>>>,
 }
 
 /// Where a media part's bytes are: in it, or elsewhere.

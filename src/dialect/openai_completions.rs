@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::json::Text;
+use super::json::{self, Text};
 use super::openai::{Lengths, Parameters, stops};
 use super::openai_chat::IncludeUsage;
 use super::{Draft, RequestSight, Unparsable, WireRequest};
@@ -14,9 +14,9 @@ use crate::shape::{Dialect, RequestParams, Role};
 
 /// Reads a request's body. Each prompt of a batch is a message of its own; token ids count as four bytes each.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let wrong = |_| Unparsable::Body(Dialect::OpenAiCompletions);
-    let request: Request<'_> = serde_json::from_slice(body).map_err(wrong)?;
-    let parameters: Parameters<'_> = serde_json::from_slice(body).map_err(wrong)?;
+    let wrong = |refused| Unparsable::new(Dialect::OpenAiCompletions, refused);
+    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let parameters: Parameters<'_> = json::read(body).map_err(wrong)?;
     let mut render = PromptRender::new(key);
     for text in &request.prompt.texts {
         render.message(Role::User);
@@ -127,9 +127,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
                 let mut flat: Option<Vec<u32>> = None;
                 while let Some(item) = items.next_element::<Item<'de>>()? {
                     match item {
-                        Item::Text(text) => prompt.texts.push(text),
+                        // Ids take no more memory than their digits did.
                         Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
-                        Item::Ids(ids) => prompt.ids.push(ids),
+                        Item::Text(text) => {
+                            json::take_room()?;
+                            prompt.texts.push(text);
+                        }
+                        Item::Ids(ids) => {
+                            json::take_room()?;
+                            prompt.ids.push(ids);
+                        }
                     }
                 }
                 prompt.ids.extend(flat);

@@ -90,6 +90,16 @@ impl ResponseObserver {
         self.tally.sight.token_events
     }
 
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        let form = match &self.form {
+            Form::Stream(splitter) => splitter.held_bytes(),
+            Form::Plain(body) => body.capacity(),
+            Form::Opaque | Form::TooLarge => 0,
+        };
+        form + self.tally.held_bytes()
+    }
+
     /// What was seen.
     pub fn finish(self) -> ResponseSight {
         let Self {

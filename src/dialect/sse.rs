@@ -58,11 +58,16 @@ impl SseSplitter {
                 self.take_line(&whole, &mut none, &mut on_event);
                 self.keep(&mut none);
                 self.line = whole;
-                self.line.clear();
+                empty(&mut self.line);
             }
         }
         self.grow_line(rest);
         self.keep(&mut here);
+    }
+
+    /// Bytes that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.line.capacity() + self.data.capacity() + self.name.capacity()
     }
 
     /// Hands on an event that the stream's end left without its blank line.
@@ -161,13 +166,23 @@ impl SseSplitter {
                 data: (!self.oversize).then_some(data),
             });
         }
-        self.data.clear();
+        empty(&mut self.data);
         self.name.clear();
         self.has_data = false;
         self.oversize = false;
     }
 }
 
+/// Empties a buffer. The room of everyday events is kept; that of a large one is not, as streams are many and long.
+fn empty(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > EVERYDAY {
+        *buffer = Vec::new();
+    } else {
+        buffer.clear();
+    }
+}
+
+const EVERYDAY: usize = 4 << 10;
 /// Data of one event that is kept; a larger event is counted, not read.
 const MAX_EVENT: usize = 1 << 20;
 /// A line of data that was cut here is longer than [`MAX_EVENT`], whatever precedes its value.

@@ -30,6 +30,12 @@ impl Tally {
         }
     }
 
+    /// Bytes that it holds beyond its own: the gaps, of which a sketch has at most 1,920 kinds.
+    pub(super) fn held_bytes(&self) -> usize {
+        size_of_val(self.sight.gaps.buckets())
+            + self.sight.all_gaps_us.capacity() * size_of::<u32>()
+    }
+
     /// A token event at `at_us`.
     pub(super) fn token(&mut self, at_us: u64, carried: Carried) {
         let sight = &mut self.sight;

@@ -103,8 +103,10 @@ pub fn import(
     while let Some(row) = rows.next_row() {
         match row {
             Ok(row) => {
-                writer.push(Recordable::content_free(exchange_of(row)))?;
                 done.rows += 1;
+                // Before the push, which may cut the block that carries them.
+                writer.account(&accounts(&done));
+                writer.push(Recordable::content_free(exchange_of(row)))?;
             }
             Err(RowError::Bad { line, reason }) if options.skip_bad => {
                 done.skipped += 1;
@@ -120,19 +122,19 @@ pub fn import(
             skipped: done.skipped,
         });
     }
-    let mut totals = Totals {
-        seen: done.rows + done.skipped,
-        recorded: done.rows,
-        ..Totals::default()
-    };
-    if done.skipped > 0 {
-        totals
-            .dropped
-            .insert("malformed_row".to_owned(), done.skipped);
-    }
-    writer.account(&totals);
+    writer.account(&accounts(&done));
     writer.finish()?;
     Ok(done)
+}
+
+fn accounts(done: &Imported) -> Totals {
+    let malformed = (done.skipped > 0).then(|| ("malformed_row".to_owned(), done.skipped));
+    Totals {
+        seen: done.rows + done.skipped,
+        recorded: done.rows,
+        dropped: malformed.into_iter().collect(),
+        ..Totals::default()
+    }
 }
 
 fn open_rows(format: ImportFormat, reader: Box<dyn BufRead>) -> Result<Box<dyn Rows>, RowError> {

@@ -21,8 +21,5 @@ pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
 pub use latency::{Distribution, Latencies, LatencySummary};
-pub use summary::{
-    EngineSummary, Goodput, GpuSummary, QualitySummary, Requests, Step, TargetSummary, Throughput,
-    Window,
-};
+pub use summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput, Window};
 pub use target::{MeasureOptions, PerRequestBounds, TargetIdentity, TargetMeasure};

@@ -34,15 +34,6 @@ pub struct TargetSummary {
     /// GPUs, by source and index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuSummary>,
-    /// The engine's own figures.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub engine: Option<EngineSummary>,
-    /// Answer quality.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quality: Option<QualitySummary>,
-    /// Steps of a sweep.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub steps: Vec<Step>,
     /// The run over time.
     pub timeline: Vec<Window>,
 }
@@ -120,30 +111,6 @@ pub struct GpuSummary {
     pub state: Option<String>,
 }
 
-/// The engine's own figures.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct EngineSummary {
-    /// Which engine.
-    pub kind: String,
-    /// Largest share of its KV cache in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kv_cache_peak: Option<f64>,
-    /// Preemptions during the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub preemptions: Option<u64>,
-}
-
-/// Answer quality, idle and under load.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct QualitySummary {}
-
-/// One step of a sweep.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Step {
-    /// The speed it ran at.
-    pub speed: f64,
-}
-
 /// One window of the run. Requests belong to the window of their intended send.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Window {
@@ -178,7 +145,4 @@ pub struct Window {
     /// GPU memory in use, over all GPUs; the most in the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vram_used_bytes: Option<u64>,
-    /// Share of the engine's KV cache in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kv_cache: Option<f64>,
 }

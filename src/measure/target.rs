@@ -190,9 +190,6 @@ impl TargetMeasure {
             goodput,
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
             gpu,
-            engine: None,
-            quality: None,
-            steps: Vec::new(),
             timeline: self.windows.finish(vram),
         }
     }

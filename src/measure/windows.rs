@@ -82,7 +82,6 @@ impl Windows {
                     .any_output
                     .then(|| tokens(window.output_tokens) / seconds(width_us)),
                 vram_used_bytes: vram(start_us, start_us + width_us),
-                kv_cache: None,
             });
             start_us += width_us;
         }

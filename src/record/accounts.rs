@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::trace::Totals;
+use crate::trace::{Totals, TraceError};
 
 /// Why an exchange is not in the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,8 +13,12 @@ pub enum DropReason {
     Memory,
     /// The queue to the trace writer was full: the disk is slow.
     WriterBehind,
-    /// The trace could not be written.
+    /// The disk, or a quota on it, was full.
+    DiskFull,
+    /// The trace could not be written for another reason.
     WriteError,
+    /// Recording it panicked: a bug of the recorder's.
+    Panic,
     /// A replay's own probe, marked by its header.
     Probe,
     /// Recording is off.
@@ -24,11 +29,13 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::Memory,
         Self::WriterBehind,
+        Self::DiskFull,
         Self::WriteError,
+        Self::Panic,
         Self::Probe,
         Self::Off,
         Self::Paused,
@@ -40,10 +47,25 @@ impl DropReason {
             Self::QueueFull => "queue_full",
             Self::Memory => "memory",
             Self::WriterBehind => "writer_behind",
+            Self::DiskFull => "disk_full",
             Self::WriteError => "write_error",
+            Self::Panic => "panic",
             Self::Probe => "probe",
             Self::Off => "off",
             Self::Paused => "paused",
+        }
+    }
+
+    /// Why what an attempt to write has lost is lost.
+    pub(super) fn of(error: &TraceError) -> Self {
+        let (TraceError::Io { source, .. } | TraceError::Write { source, .. }) = error else {
+            return Self::WriteError;
+        };
+        match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Self::DiskFull
+            }
+            _ => Self::WriteError,
         }
     }
 }
@@ -58,6 +80,8 @@ pub(super) struct Accounts {
     simulated: AtomicU64,
     in_flight: AtomicI64,
     trace_bytes: AtomicU64,
+    malformed: AtomicU64,
+    retries: AtomicU64,
 }
 
 impl Accounts {
@@ -96,6 +120,24 @@ impl Accounts {
 
     pub(super) fn wrote(&self, bytes: u64) {
         self.trace_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A request was refused because it can be read in more than one way.
+    pub(super) fn refuse(&self) {
+        self.malformed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was sent again, since the idle connection it had been sent on was closed.
+    pub(super) fn retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     pub(super) fn in_flight(&self) -> i64 {

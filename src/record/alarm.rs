@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -31,11 +31,18 @@ impl Alarm {
     }
 }
 
+/// `base + wait`, or as good as never where that cannot be expressed.
+pub(super) fn later(base: Instant, wait: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    base.checked_add(wait)
+        .or_else(|| base.checked_add(NEVER))
+        .unwrap_or(base)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::poll_fn;
-    use std::time::Duration;
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_deadline_that_moved_on_does_not_fire_early() {

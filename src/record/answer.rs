@@ -1,19 +1,6 @@
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use http::StatusCode;
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body::{Body, Frame, SizeHint};
-
-use super::relay::{Broken, Relay};
-
-/// The body of what a client gets: the upstream's answer, or one of the recorder's own.
-pub(super) enum Answer {
-    /// The upstream's.
-    Relayed(Box<Relay>),
-    /// The recorder's.
-    Own(Option<Bytes>),
-}
+use super::capture::End;
 
 /// Why the recorder answers itself. The name goes into the `x-reenact-error` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +26,8 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    /// Status, name and text.
+    pub(super) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::UpstreamRefused => (
                 StatusCode::BAD_GATEWAY,
@@ -100,48 +88,13 @@ impl Refusal {
         text.trim_start_matches("reenact: ").trim_end()
     }
 
-    /// The whole answer.
-    pub(super) fn answer(self) -> Response<Answer> {
-        let (status, name, text) = self.parts();
-        let mut response = Response::new(Answer::Own(Some(Bytes::from_static(text.as_bytes()))));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        headers.insert("x-reenact-error", HeaderValue::from_static(name));
-        response
-    }
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match self.get_mut() {
-            Self::Relayed(relay) => relay.poll_frame(cx),
-            Self::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
+    /// What is recorded of an exchange that ends so.
+    pub(super) const fn end(self) -> End {
         match self {
-            Self::Relayed(relay) => relay.is_end_stream(),
-            Self::Own(text) => text.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Relayed(relay) => relay.size_hint(),
-            Self::Own(text) => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
-            }
+            Self::UpstreamRefused | Self::UpstreamTls => End::Refused,
+            Self::ConnectTimeout | Self::FirstByteTimeout => End::Timeout,
+            Self::UpstreamClosed | Self::UpstreamNotHttp => End::Reset,
+            Self::BadBody | Self::Unsupported | Self::Loop => End::Whole,
         }
     }
 }

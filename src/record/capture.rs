@@ -1,14 +1,14 @@
-//! The way from the traffic path to the observer: a bounded lock-free queue that wakes nobody, and the ledger that bounds
-//! the memory of everything behind it.
+//! The way from the traffic path to the observer: parcels, and a bounded lock-free queue that wakes nobody. A parcel weighs
+//! on the ledger from the moment it is begun, so that ten thousand open exchanges count as well as a long queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
 use super::accounts::{Accounts, DropReason};
+use super::ledger::{Charge, Ledger, Share};
 use super::session_header::SessionHeader;
 use crate::anonymise::Conversation;
 use crate::shape::Method;
@@ -27,11 +27,15 @@ pub(super) struct Parcel {
     /// Bytes of copied pieces, one after another.
     pub(super) copies: Vec<u8>,
     /// Bytes of referenced pieces.
-    pub(super) references: Vec<Bytes>,
+    references: Vec<Bytes>,
+    /// What the references weigh: each at least the read buffer that it pins.
+    pinned: usize,
     pub(super) closing: Option<Closing>,
     /// Held by the exchange as long as it may still send parcels, where it sends more than one.
     pub(super) alive: Option<Arc<()>>,
-    pub(super) charge: Option<Charge>,
+    charge: Option<Charge>,
+    /// Its bodies were let go, or are not to be kept.
+    pub(super) shed: bool,
 }
 
 /// How an exchange began.
@@ -103,6 +107,13 @@ pub(super) enum MarkKind {
     Data(Kept),
 }
 
+impl MarkKind {
+    /// Whether the bytes of pieces of this kind lie side by side in the parcel.
+    pub(super) fn is_copied(self) -> bool {
+        matches!(self, Self::Upload(Kept::Copied) | Self::Data(Kept::Copied))
+    }
+}
+
 /// Where a piece's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -123,26 +134,48 @@ impl Parcel {
             texts: Vec::with_capacity(128),
             copies: Vec::new(),
             references: Vec::new(),
+            pinned: 0,
             closing: None,
             alive: None,
             charge: None,
+            shed: false,
         })
     }
 
-    /// What holding it costs. A reference counts for at least the read buffer that it pins.
+    /// Keeps a piece by reference.
+    pub(super) fn refer(&mut self, piece: Bytes) {
+        self.pinned += piece.len().max(PINNED);
+        self.references.push(piece);
+    }
+
+    /// The pieces kept by reference.
+    pub(super) fn references(&self) -> &[Bytes] {
+        &self.references
+    }
+
+    /// Whether it holds as much as one may. Short exchanges travel in one parcel.
+    pub(super) fn is_full(&self) -> bool {
+        self.marks.len() >= MARKS
+            || self.copies.len() >= COPIED_BYTES
+            || self.pinned >= PINNED_BYTES
+    }
+
+    /// What holding it costs.
     fn cost(&self) -> u64 {
-        let referenced: usize = self.references.iter().map(|r| r.len().max(PINNED)).sum();
         (size_of::<Self>()
             + self.marks.capacity() * size_of::<Mark>()
             + self.texts.capacity()
             + self.copies.capacity()
-            + referenced) as u64
+            + self.references.capacity() * size_of::<Bytes>()
+            + self.pinned) as u64
     }
 
     /// Forgets the bodies, keeps sizes and moments.
     fn let_bodies_go(&mut self) {
+        self.shed = true;
         self.copies = Vec::new();
         self.references = Vec::new();
+        self.pinned = 0;
         for mark in &mut self.marks {
             mark.kind = match mark.kind {
                 MarkKind::Upload(_) => MarkKind::Upload(Kept::SizeOnly),
@@ -159,23 +192,29 @@ impl Parcel {
         self.texts.clear();
         self.copies.clear();
         self.references.clear();
+        self.pinned = 0;
         self.closing = None;
         self.alive = None;
         self.charge = None;
+        self.shed = false;
     }
 }
 
 /// hyper's read buffers are at least this large.
 const PINNED: usize = 8 << 10;
+/// What a full parcel holds.
+const MARKS: usize = 32;
+const COPIED_BYTES: usize = 16 << 10;
+const PINNED_BYTES: usize = 64 << 10;
 
-/// What became of a parcel that was handed over.
+/// How a parcel stands with the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HandOver {
-    /// It is on its way.
-    Done,
-    /// It is on its way without its bodies.
+pub(super) enum Weighed {
+    /// There is room for it.
+    Fits,
+    /// There is room for it without its bodies, which are let go.
     Shed,
-    /// It is lost, and counted.
+    /// There is no room: the exchange is lost, and counted.
     Lost,
 }
 
@@ -187,54 +226,82 @@ pub(super) struct Capture {
     pub(super) accounts: Arc<Accounts>,
     pub(super) max_body: u64,
     pub(super) session_header: Option<SessionHeader>,
+    /// What the tables that number prompt blocks may take.
+    pub(super) table_bytes: u64,
 }
 
 impl Capture {
     /// Parcels that can wait. An observer that sleeps for its longest, 50 ms, is a few thousand behind at full load.
     const QUEUE: usize = 16 << 10;
-    /// Parcels kept for use again, of at most `SPARE_BYTES` each: 4 MiB.
-    const SPARES: usize = 256;
-    const SPARE_BYTES: usize = 16 << 10;
+    /// Parcels kept for use again, of at most `SPARE_BYTES` each: 4 MiB, or a sixteenth of a small bound.
+    const SPARES: u64 = 256;
+    const SPARE_BYTES: u64 = 16 << 10;
 
+    /// Of `memory`, a quarter is for the tables that number prompt blocks and a sixteenth for parcels kept for use again; the
+    /// ledger has the rest.
     pub(super) fn new(memory: u64, max_body: u64, accounts: Arc<Accounts>) -> Self {
+        let spares = (memory / 16 / Self::SPARE_BYTES).clamp(1, Self::SPARES);
+        let table_bytes = memory / 4;
+        let room = memory.saturating_sub(table_bytes + spares * Self::SPARE_BYTES);
         Self {
             queue: ArrayQueue::new(Self::QUEUE),
-            spare: ArrayQueue::new(Self::SPARES),
-            ledger: Arc::new(Ledger::new(memory)),
+            spare: ArrayQueue::new(usize::try_from(spares).unwrap_or(1)),
+            ledger: Ledger::new(room),
             accounts,
             max_body,
             session_header: None,
+            table_bytes,
         }
     }
 
-    /// A parcel to fill.
-    pub(super) fn parcel(&self, id: u64, arrived: Instant) -> Box<Parcel> {
+    /// A parcel to fill; [`Weighed::Lost`] where there is no room for another.
+    pub(super) fn parcel(&self, id: u64, arrived: Instant) -> (Box<Parcel>, Weighed) {
         let mut parcel = self.spare.pop().unwrap_or_else(Parcel::blank);
         parcel.id = id;
         parcel.arrived = arrived;
-        parcel
+        parcel.charge = self.ledger.charge(parcel.cost(), Share::All);
+        let weighed = match &parcel.charge {
+            Some(_) => Weighed::Fits,
+            None => self.lose(),
+        };
+        (parcel, weighed)
     }
 
-    /// Hands a parcel to the observer. Never waits.
-    pub(super) fn hand_over(&self, mut parcel: Box<Parcel>) -> HandOver {
-        let mut outcome = HandOver::Done;
-        parcel.charge = Ledger::charge(&self.ledger, parcel.cost(), Share::Bodies);
-        if parcel.charge.is_none() {
-            parcel.let_bodies_go();
-            outcome = HandOver::Shed;
-            parcel.charge = Ledger::charge(&self.ledger, parcel.cost(), Share::All);
-            if parcel.charge.is_none() {
-                self.accounts.drop_one(DropReason::Memory);
-                return HandOver::Lost;
-            }
+    /// Lets a parcel's charge follow what it holds. Touches the ledger only when the parcel has grown.
+    pub(super) fn weigh(&self, parcel: &mut Parcel) -> Weighed {
+        let cost = parcel.cost();
+        let share = if parcel.shed {
+            Share::All
+        } else {
+            Share::Bodies
+        };
+        let Some(charge) = &mut parcel.charge else {
+            return Weighed::Lost;
+        };
+        if cost <= charge.bytes() || charge.resize(cost, share) {
+            return Weighed::Fits;
         }
-        match self.queue.push(parcel) {
-            Ok(()) => outcome,
-            Err(_) => {
-                self.accounts.drop_one(DropReason::QueueFull);
-                HandOver::Lost
-            }
+        parcel.let_bodies_go();
+        let cost = parcel.cost();
+        let fits = parcel
+            .charge
+            .as_mut()
+            .is_some_and(|charge| charge.resize(cost, Share::All));
+        if fits { Weighed::Shed } else { self.lose() }
+    }
+
+    fn lose(&self) -> Weighed {
+        self.accounts.drop_one(DropReason::Memory);
+        Weighed::Lost
+    }
+
+    /// Hands a parcel to the observer; false where it is lost, and counted. Never waits.
+    pub(super) fn hand_over(&self, parcel: Box<Parcel>) -> bool {
+        let taken = self.queue.push(parcel).is_ok();
+        if !taken {
+            self.accounts.drop_one(DropReason::QueueFull);
         }
+        taken
     }
 
     /// The next parcel, for the observer.
@@ -245,66 +312,9 @@ impl Capture {
     /// Gives an emptied parcel back.
     pub(super) fn recycle(&self, mut parcel: Box<Parcel>) {
         parcel.wipe();
-        let bytes = parcel.copies.capacity() + parcel.marks.capacity() * size_of::<Mark>();
-        if bytes <= Self::SPARE_BYTES {
+        if parcel.cost() <= Self::SPARE_BYTES {
             drop(self.spare.push(parcel));
         }
-    }
-}
-
-/// Bytes held by everything behind the tap, against their bound.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    held: AtomicU64,
-    bound: u64,
-}
-
-/// Who asks: bodies may fill seven eighths of the bound, so that exchanges without them still find room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Share {
-    Bodies,
-    All,
-}
-
-impl Ledger {
-    fn new(bound: u64) -> Self {
-        Self {
-            held: AtomicU64::new(0),
-            bound,
-        }
-    }
-
-    /// Bytes held now.
-    pub(super) fn held(&self) -> u64 {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Charges `bytes` until the charge is dropped; `None` where they do not fit.
-    pub(super) fn charge(ledger: &Arc<Self>, bytes: u64, share: Share) -> Option<Charge> {
-        let bound = match share {
-            Share::Bodies => ledger.bound - ledger.bound / 8,
-            Share::All => ledger.bound,
-        };
-        let before = ledger.held.fetch_add(bytes, Ordering::Relaxed);
-        // Made first, so that a refusal gives the bytes back.
-        let charge = Charge {
-            bytes,
-            ledger: Arc::clone(ledger),
-        };
-        (before.saturating_add(bytes) <= bound).then_some(charge)
-    }
-}
-
-/// Bytes of the ledger, given back when dropped.
-#[derive(Debug)]
-pub(super) struct Charge {
-    bytes: u64,
-    ledger: Arc<Ledger>,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.ledger.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -312,60 +322,80 @@ impl Drop for Charge {
 mod tests {
     use super::*;
 
-    fn parcel_with(capture: &Capture, bytes: usize) -> Box<Parcel> {
-        let mut parcel = capture.parcel(1, Instant::now());
-        parcel.references.push(Bytes::from(vec![0; bytes]));
+    /// A bound under which the ledger has 11/16 of it.
+    const MEMORY: u64 = 256 << 10;
+
+    fn capture(memory: u64) -> (Capture, Arc<Accounts>) {
+        let accounts = Arc::new(Accounts::default());
+        (
+            Capture::new(memory, 1 << 20, Arc::clone(&accounts)),
+            accounts,
+        )
+    }
+
+    fn fill(capture: &Capture, parcel: &mut Parcel, bytes: usize) -> Weighed {
+        parcel.refer(Bytes::from(vec![0; bytes]));
         parcel.marks.push(Mark {
             at_us: 0,
             len: u32::try_from(bytes).unwrap(),
             kind: MarkKind::Upload(Kept::Referenced),
         });
-        parcel
+        capture.weigh(parcel)
     }
 
     #[test]
     fn over_the_bound_bodies_go_first_and_exchanges_last() {
-        let accounts = Arc::new(Accounts::default());
-        let capture = Capture::new(16 << 10, 1 << 20, Arc::clone(&accounts));
-        assert_eq!(
-            capture.hand_over(parcel_with(&capture, 9000)),
-            HandOver::Done
-        );
-        assert_eq!(
-            capture.hand_over(parcel_with(&capture, 9000)),
-            HandOver::Shed
-        );
-        let mut lost = 0;
-        while capture.hand_over(parcel_with(&capture, 9000)) != HandOver::Lost {
-            lost += 1;
-            assert!(lost < 100);
+        let (capture, accounts) = capture(MEMORY);
+        let mut held = Vec::new();
+        let mut came = Vec::new();
+        loop {
+            let (mut parcel, begun) = capture.parcel(1, Instant::now());
+            if begun == Weighed::Lost {
+                break;
+            }
+            let weighed = fill(&capture, &mut parcel, 9000);
+            came.push(weighed);
+            held.push(parcel);
+            assert!(held.len() < 1000, "there is no bound");
+            assert!(capture.ledger.held() <= MEMORY);
         }
+        let whole = came.iter().filter(|&&came| came == Weighed::Fits).count();
+        assert!(whole > 5 && came.len() > whole + 5, "{came:?}");
+        assert!(
+            came.iter().skip(whole).all(|&came| came == Weighed::Shed),
+            "bodies that were let go make no room for others: {came:?}"
+        );
         assert_eq!(accounts.summary().dropped[&DropReason::Memory], 1);
-        let whole = capture.next().unwrap();
-        assert_eq!(whole.references.len(), 1);
-        let shed = capture.next().unwrap();
-        assert!(shed.references.is_empty());
-        assert_eq!(shed.marks[0].kind, MarkKind::Upload(Kept::SizeOnly));
-        assert_eq!(shed.marks[0].len, 9000);
-        drop((whole, shed));
-        while capture.next().is_some() {}
+        let last = held.last().unwrap();
+        assert!(last.references().is_empty());
+        assert_eq!(last.marks[0].kind, MarkKind::Upload(Kept::SizeOnly));
+        assert_eq!(last.marks[0].len, 9000);
+        for parcel in held {
+            capture.recycle(parcel);
+        }
         assert_eq!(capture.ledger.held(), 0, "everything is given back");
     }
 
     #[test]
+    fn parcels_that_are_being_filled_weigh_already() {
+        let (capture, _) = capture(MEMORY);
+        let (mut parcel, _) = capture.parcel(1, Instant::now());
+        let empty = capture.ledger.held();
+        assert!(empty >= size_of::<Parcel>() as u64);
+        parcel.copies.extend_from_slice(&[0; 3000]);
+        assert_eq!(capture.weigh(&mut parcel), Weighed::Fits);
+        assert!(capture.ledger.held() >= empty + 3000);
+        drop(parcel);
+        assert_eq!(capture.ledger.held(), 0);
+    }
+
+    #[test]
     fn a_full_queue_loses_and_counts() {
-        let accounts = Arc::new(Accounts::default());
-        let capture = Capture::new(1 << 30, 1 << 20, Arc::clone(&accounts));
+        let (capture, accounts) = capture(1 << 30);
         for _ in 0..Capture::QUEUE {
-            assert_eq!(
-                capture.hand_over(capture.parcel(1, Instant::now())),
-                HandOver::Done
-            );
+            assert!(capture.hand_over(capture.parcel(1, Instant::now()).0));
         }
-        assert_eq!(
-            capture.hand_over(capture.parcel(1, Instant::now())),
-            HandOver::Lost
-        );
+        assert!(!capture.hand_over(capture.parcel(1, Instant::now()).0));
         assert_eq!(accounts.summary().dropped[&DropReason::QueueFull], 1);
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::admin::{AdminAddr, AdminOptions};
 use super::arrival::Arrival;
+use super::client_io::Protocol;
 use super::listen::{self, Inherited, Listen, ListenPlace};
 use super::options::{Options, RecordError, TraceOptions};
 use super::place::Place;
@@ -164,7 +165,9 @@ fn upstreams(options: &Options, place: &Place<'_>) -> Vec<Finding> {
     }
     for (upstream, named) in place.upstreams().iter().zip(&options.upstreams) {
         let url = &named.url;
-        let finding = match runtime.block_on(upstream.connect(&Arrival::default())) {
+        let finding = match runtime
+            .block_on(upstream.connect(&Arrival::default(), upstream.wanted(Protocol::Http1)))
+        {
             Ok(_) => Finding::ok(
                 "upstream",
                 format!("requests go to {url}, which takes connections"),

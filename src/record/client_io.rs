@@ -35,10 +35,6 @@ impl Protocol {
 }
 
 impl Wire {
-    #[expect(
-        dead_code,
-        reason = "a lane that speaks one protocol has nothing to ask"
-    )]
     /// What TLS agreed on; `None` without TLS, or where the peer named no protocol.
     pub(super) fn protocol(&self) -> Option<Protocol> {
         let Self::Tls(stream) = self else {

@@ -1,8 +1,5 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,26 +7,24 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
 use super::accounts::Accounts;
 use super::admit::admit;
-use super::alarm::Alarm;
+use super::alarm::{Alarm, later};
 use super::capture::Capture;
-use super::client_io::ClientIo;
 use super::connections::Connections;
 use super::door::{PoolKey, Route};
-use super::forward::forward;
-use super::link::{Link, Pool};
+use super::http1::{Link, Pool, Scratch};
 use super::listen::Accepted;
 use super::pulse::Pulse;
+use super::serve::serve;
 use super::signals::Stop;
 use super::socket::ResetSwitch;
+use super::translate;
 use super::turn_away::turn_away;
+use crate::anonymise::Conversation;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +32,14 @@ pub(super) struct Limits {
     pub(super) first_byte: Duration,
     pub(super) idle: Duration,
     pub(super) pool_idle: Duration,
+    /// For a request's head, from its first byte.
+    pub(super) header: Duration,
+    /// Between two pieces of a request's body.
+    pub(super) body: Duration,
+    /// Between two requests of a client.
+    pub(super) client_idle: Duration,
+    /// Bytes of a request's head.
+    pub(super) max_head: usize,
     pub(super) handshake: Duration,
 }
 
@@ -56,13 +59,15 @@ pub(super) struct Lane {
     pub(super) capture: Option<Arc<Capture>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
+    pub(super) scratch: RefCell<Scratch>,
     connections: Arc<Connections>,
     pools: RefCell<HashMap<PoolKey, Pool>>,
+    translated: RefCell<translate::Pools>,
     ids: Cell<u64>,
     clients: Cell<u64>,
     draining: Cell<bool>,
     cutting: Cell<bool>,
-    drain: Notify,
+    pub(super) drain: Notify,
     /// Open client connections, which the listener reads to choose a lane.
     open: Arc<AtomicUsize>,
     emptied: Notify,
@@ -76,21 +81,50 @@ impl Lane {
         id
     }
 
+    /// The conversation that a request belongs to by its session header, whose value `field` finds.
+    pub(super) fn conversation<'a>(
+        &self,
+        field: impl FnOnce(&http::HeaderName) -> Option<&'a [u8]>,
+    ) -> Option<Conversation> {
+        let header = self.capture.as_ref()?.session_header.as_ref()?;
+        header.conversation(field(header.name())?)
+    }
+
     /// The recorder is ending exchanges that have not finished in time.
     pub(super) fn is_cutting(&self) -> bool {
         self.cutting.get()
     }
 
+    /// No new exchanges.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
     /// An idle upstream connection that may serve this client.
     pub(super) fn take(&self, client: &Client, now: Instant) -> Option<Box<Link>> {
         let mut pools = self.pools.borrow_mut();
-        pools.get_mut(&client.route.pool)?.take(self.oldest(now))
+        let mut scratch = self.scratch.borrow_mut();
+        let pool = pools.get_mut(&client.route.pool)?;
+        pool.take(self.oldest(now), &mut scratch)
     }
 
     /// Gives an upstream connection that served this client back.
     pub(super) fn put(&self, client: &Client, now: Instant, link: Box<Link>) {
         let mut pools = self.pools.borrow_mut();
         pools.entry(client.route.pool).or_default().put(now, link);
+    }
+
+    /// An upstream connection for a translated exchange of this client.
+    pub(super) fn take_translated(&self, client: &Client, now: Instant) -> Option<translate::Link> {
+        let mut pools = self.translated.borrow_mut();
+        pools.take(client.route.pool, self.oldest(now))
+    }
+
+    /// Gives such a connection back, or lets others share it.
+    pub(super) fn put_translated(&self, client: &Client, now: Instant, link: translate::Link) {
+        self.translated
+            .borrow_mut()
+            .put(client.route.pool, now, link);
     }
 
     fn oldest(&self, now: Instant) -> Option<Instant> {
@@ -146,8 +180,10 @@ pub(super) fn start(
                     capture: parts.capture,
                     accounts: parts.accounts,
                     limits: parts.limits,
+                    scratch: RefCell::default(),
                     connections: parts.connections,
                     pools: RefCell::default(),
+                    translated: RefCell::default(),
                     ids: Cell::new((number as u64) << 48),
                     clients: Cell::new(0),
                     draining: Cell::new(false),
@@ -176,8 +212,10 @@ async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<Accepted>, stop: Stop)
         loop {
             tick.tick().await;
             let oldest = sweeper.oldest(Instant::now());
+            sweeper.translated.borrow_mut().sweep(oldest);
+            let mut scratch = sweeper.scratch.borrow_mut();
             sweeper.pools.borrow_mut().retain(|_, pool| {
-                pool.sweep(oldest);
+                pool.sweep(oldest, &mut scratch);
                 !pool.is_empty()
             });
         }
@@ -227,63 +265,23 @@ async fn welcome(open: OpenClient, accepted: Accepted) {
     let admitted = admit(socket, &door, lane.limits.handshake).await;
     let routed = admitted.and_then(|(io, arrival)| Ok((io, door.route(arrival, &lane.clients)?)));
     match routed {
-        Ok((io, route)) => serve(lane, io, route).await,
+        Ok((io, route)) => {
+            let client = Rc::new(Client {
+                alarm: RefCell::default(),
+                reset: io.reset_switch(),
+                accepted: Instant::now(),
+                asked: Cell::new(false),
+                route,
+            });
+            let _own_pool = OwnPool(lane, client.route.pool);
+            serve(lane, client, io).await;
+        }
         Err(reason) => {
             lane.connections.turn_away(reason);
             tracing::debug!(reason = reason.name(), "a client was turned away");
         }
     }
     drop(permit);
-}
-
-async fn serve(lane: &Rc<Lane>, io: ClientIo, route: Route) {
-    let client = Rc::new(Client {
-        alarm: RefCell::default(),
-        reset: io.reset_switch(),
-        asked: Cell::new(false),
-        route,
-    });
-    let accepted = Instant::now();
-    let _own_pool = OwnPool(lane, client.route.pool);
-    let service = service_fn(|request| {
-        client.asked.set(true);
-        let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
-        async { Ok::<_, Infallible>(exchange.await) }
-    });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .preserve_header_case(true)
-            .auto_date_header(false)
-            // One copy of small pieces into one buffer is cheaper than a vectored write.
-            .writev(false)
-            .serve_connection(TokioIo::new(io), service)
-    );
-    // Registered with the first poll; from then on the flag is enough.
-    let mut drain = pin!(lane.drain.notified());
-    let mut registered = false;
-    let mut told = false;
-    let _ = poll_fn(|cx| {
-        if !registered {
-            registered = true;
-            let _ = drain.as_mut().poll(cx);
-        }
-        loop {
-            // A client that has just come has its request on the way: it would be refused by a plain shutdown.
-            if !told && lane.draining.get() {
-                let deadline = accepted + FIRST_REQUEST;
-                told = client.asked.get() || client.poll_alarm(cx, deadline).is_ready();
-                if told {
-                    connection.as_mut().graceful_shutdown();
-                }
-            }
-            let fresh = !client.asked.get();
-            match connection.as_mut().poll(cx) {
-                Poll::Pending if fresh && client.asked.get() => {}
-                other => return other,
-            }
-        }
-    })
-    .await;
 }
 
 /// How long after its arrival a client's first request is waited for while draining.
@@ -294,6 +292,7 @@ pub(super) struct Client {
     pub(super) alarm: RefCell<Alarm>,
     pub(super) route: Route,
     reset: ResetSwitch,
+    accepted: Instant,
     /// A request has come.
     asked: Cell<bool>,
 }
@@ -305,6 +304,7 @@ impl Drop for OwnPool<'_> {
     fn drop(&mut self) {
         if matches!(self.1, PoolKey::Client(_)) {
             self.0.pools.borrow_mut().remove(&self.1);
+            self.0.translated.borrow_mut().remove(self.1);
         }
     }
 }
@@ -313,6 +313,22 @@ impl Client {
     /// Ready when `deadline` has passed.
     pub(super) fn poll_alarm(&self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.alarm.borrow_mut().poll_at(cx, deadline)
+    }
+
+    /// A request has come.
+    pub(super) fn asks(&self) {
+        self.asked.set(true);
+    }
+
+    /// Until when it is waited for, silent since `began`. While draining not at all, unless it has only just come: its first
+    /// request is then on its way, and closing would be refusing it.
+    pub(super) fn idle_until(&self, lane: &Lane, began: Instant) -> Instant {
+        let usual = later(began, lane.limits.client_idle);
+        match (lane.is_draining(), self.asked.get()) {
+            (false, _) => usual,
+            (true, true) => began,
+            (true, false) => usual.min(later(self.accepted, FIRST_REQUEST)),
+        }
     }
 
     /// Makes the connection end in a reset.

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,7 +27,15 @@ pub(super) struct Metrics {
     gaps: Family<ByModel, Histogram, Buckets>,
     overhead: Histogram,
     models: ModelLabels,
+    /// The label sets of `durations`: clients choose the models, upstreams the codes.
+    sets: HashSet<ByCode>,
 }
+
+/// Models with a label of their own; all others are `other`.
+const MOST_MODELS: u32 = 100;
+/// Label sets of durations, at about 600 bytes each; beyond them models are `other`, and codes their class (400, 500).
+const MOST_SETS: usize = 4096;
+const OTHER: &str = "other";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByCode {
@@ -79,6 +88,7 @@ impl Metrics {
             gaps: Family::new_with_constructor(Buckets),
             overhead: Histogram::new(OVERHEAD_SECONDS),
             models: ModelLabels::new(policy)?,
+            sets: HashSet::new(),
         };
         let mut registry = Registry::default();
         registry.register(
@@ -135,14 +145,31 @@ impl Metrics {
                 }
             }
         }
-        let by_code = ByCode {
+        let by_code = self.bounded(ByCode {
             route,
             model,
             code: finished.code,
-        };
+        });
         self.durations
             .get_or_create(&by_code)
             .observe(seconds(finished.duration_us));
+    }
+}
+
+impl Metrics {
+    fn bounded(&mut self, set: ByCode) -> ByCode {
+        if self.sets.contains(&set) {
+            return set;
+        }
+        if self.sets.len() < MOST_SETS {
+            self.sets.insert(set.clone());
+            return set;
+        }
+        ByCode {
+            model: OTHER.to_owned(),
+            code: (set.code / 100).min(10) * 100,
+            ..set
+        }
     }
 }
 
@@ -163,7 +190,7 @@ struct ModelLabels {
 impl ModelLabels {
     fn new(policy: Policy) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            gate: Anonymiser::new(policy)?,
+            gate: Anonymiser::new(policy, 0)?,
             kept: Vec::new(),
         })
     }
@@ -197,6 +224,7 @@ impl ModelLabels {
         };
         match self.kept.iter().find(|(kept, _)| *kept == id.0) {
             Some((_, name)) => name.clone(),
+            None if id.0 >= MOST_MODELS => OTHER.to_owned(),
             None => id.to_string(),
         }
     }
@@ -238,6 +266,16 @@ impl Collector for Counted {
                 "Bytes written to trace files",
                 self.accounts.trace_bytes(),
             ),
+            (
+                "reenact_malformed_requests",
+                "Requests refused because they can be read in more than one way",
+                self.accounts.malformed(),
+            ),
+            (
+                "reenact_upstream_retries",
+                "Requests sent again, since the idle connection they were sent on was closed",
+                self.accounts.retries(),
+            ),
         ] {
             let counter = ConstCounter::new(count);
             counter.encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
@@ -272,5 +310,30 @@ impl Collector for Counted {
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_bounded_whatever_clients_and_upstreams_send() {
+        let (mut metrics, _) =
+            Metrics::new(Policy::default(), Arc::default(), Connections::new(1), None).unwrap();
+        let mut models = HashSet::new();
+        let mut sets = HashSet::new();
+        for number in 0..20_000_u16 {
+            let name = Private::new((number / 7).to_string());
+            let model = metrics.models.label(Some(&name));
+            models.insert(model.clone());
+            sets.insert(metrics.bounded(ByCode {
+                route: "other",
+                model,
+                code: number,
+            }));
+        }
+        assert_eq!(models.len(), MOST_MODELS as usize + 1);
+        assert!(sets.len() <= MOST_SETS + 11, "{}", sets.len());
     }
 }

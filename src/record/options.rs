@@ -6,7 +6,8 @@ use super::admin::AdminOptions;
 use super::listen::Listen;
 use super::placement::{Placement, PlacementError};
 use super::tls;
-use super::upstream_url::NamedUpstream;
+use super::upstream::UpstreamProtocol;
+use super::upstream_url::{NamedUpstream, UpstreamUrl};
 use crate::anonymise::Policy;
 use crate::trace::TraceError;
 
@@ -17,6 +18,8 @@ pub struct Options {
     pub listen: Vec<Listen>,
     /// Where requests go; empty where redirected clients bring their own.
     pub upstreams: Vec<NamedUpstream>,
+    /// Which HTTP upstreams are spoken to in.
+    pub upstream_protocol: UpstreamProtocol,
     /// Where it sits between the two.
     pub placement: Placement,
     /// Where metrics and health are served; nowhere where absent.
@@ -33,21 +36,20 @@ pub struct Options {
     pub first_byte_timeout: Duration,
     /// How long an answer may be silent between two pieces.
     pub idle_timeout: Duration,
+    /// How long a request's head may take to arrive, from its first byte.
+    pub header_timeout: Duration,
+    /// How long a request's body may be silent between two pieces.
+    pub body_timeout: Duration,
+    /// How long a client's connection may stay open without a request.
+    pub client_idle: Duration,
+    /// Bytes that a request's head may have.
+    pub max_header_bytes: usize,
     /// How long an idle upstream connection is kept. Below 5 s, after which uvicorn closes.
     pub pool_idle: Duration,
     /// How long new clients are still taken after the first signal, while `/readyz` already says no.
     pub drain_delay: Duration,
     /// How long exchanges in flight may take to finish after that.
     pub drain_timeout: Duration,
-}
-
-impl Options {
-    /// Files that are read after the start, and that may be replaced while the recorder runs.
-    pub(super) fn files_read_again(&self) -> Vec<PathBuf> {
-        let mut files = tls::client_files(&self.placement.upstream_tls);
-        files.extend(self.placement.listen_tls.iter().flat_map(tls::server_files));
-        files
-    }
 }
 
 /// Where and how traces are written.
@@ -71,6 +73,58 @@ pub struct TraceOptions {
     pub rotate_bytes: u64,
     /// A file is closed and the next begun at this age.
     pub rotate_age: Duration,
+}
+
+impl Options {
+    /// A recorder on a free port of the loopback in front of one upstream, that keeps nothing; everything else as the command
+    /// line has it.
+    pub fn in_front_of(upstream: UpstreamUrl) -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0)).into()],
+            upstreams: vec![upstream.into()],
+            upstream_protocol: UpstreamProtocol::Auto,
+            placement: Placement::default(),
+            admin: None,
+            sandbox: false,
+            trace: None,
+            threads: 1,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: 10 * minute,
+            idle_timeout: 10 * minute,
+            header_timeout: minute / 2,
+            body_timeout: minute,
+            client_idle: 5 * minute,
+            max_header_bytes: 64 << 10,
+            pool_idle: Duration::from_secs(4),
+            drain_delay: Duration::ZERO,
+            drain_timeout: minute / 2,
+        }
+    }
+
+    /// Files that are read after the start, and that may be replaced while the recorder runs.
+    pub(super) fn files_read_again(&self) -> Vec<PathBuf> {
+        let mut files = tls::client_files(&self.placement.upstream_tls);
+        files.extend(self.placement.listen_tls.iter().flat_map(tls::server_files));
+        files
+    }
+}
+
+impl TraceOptions {
+    /// Everything that passes, in `dir`; the rest as the command line has it.
+    pub fn in_dir(dir: PathBuf, name: &str) -> Self {
+        Self {
+            dir,
+            name: name.to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            session_header: None,
+            capture_memory: 256 << 20,
+            max_body: 64 << 20,
+            rotate_bytes: 256 << 20,
+            rotate_age: Duration::from_secs(24 * 3600),
+        }
+    }
 }
 
 /// Why a recorder cannot start.

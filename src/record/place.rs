@@ -17,9 +17,7 @@ use super::upstream::{Connecting, Upstream, UpstreamTls};
 use super::upstream_url::{NamedUpstream, Place as Reached};
 
 /// What clients are offered over TLS, the preferred one first.
-const TO_CLIENTS: &[Protocol] = &[Protocol::Http1];
-/// What upstreams are offered over TLS.
-const TO_UPSTREAMS: &[Protocol] = &[Protocol::Http1];
+const TO_CLIENTS: &[Protocol] = &[Protocol::Http2, Protocol::Http1];
 
 /// Where the recorder will sit: everything that can be wrong with it has been looked at, and nothing has been opened.
 pub(super) struct Place<'a> {
@@ -74,7 +72,7 @@ impl<'a> Place<'a> {
         let upstream_tls = speaks_tls.then(|| {
             let tls = placement.upstream_tls.clone();
             let files = tls::client_files(&tls);
-            let load = move || tls::client_config(&tls, TO_UPSTREAMS);
+            let load = move || tls::client_config(&tls);
             Reloading::new("the certificates for upstreams", files, load)
         });
         let server_name = placement.upstream_tls.server_name.clone();
@@ -146,6 +144,7 @@ impl<'a> Place<'a> {
     fn connecting(&self) -> Connecting {
         Connecting {
             timeout: self.options.connect_timeout,
+            protocol: self.options.upstream_protocol,
             proxy_out: self.options.placement.proxy_out,
         }
     }

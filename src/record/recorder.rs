@@ -99,12 +99,9 @@ impl Recorder {
         let file = state.file.clone();
         let mut ending = Vec::new();
         let observer = match (&options.trace, &capture) {
-            (Some(trace), Some(capture)) => {
-                let (observer, writer) =
-                    start_recording(trace, capture, metrics, &pause, state, sampling)?;
-                ending.push(writer);
-                Some(observer)
-            }
+            (Some(trace), Some(capture)) => Some(start_recording(
+                trace, capture, metrics, &pause, state, sampling,
+            )?),
             _ => None,
         };
         ending.push(tls::watch(
@@ -121,6 +118,10 @@ impl Recorder {
                 first_byte: options.first_byte_timeout,
                 idle: options.idle_timeout,
                 pool_idle: options.pool_idle,
+                header: options.header_timeout,
+                body: options.body_timeout,
+                client_idle: options.client_idle,
+                max_head: options.max_header_bytes,
                 handshake: options.placement.handshake_timeout,
             },
             stop: stop.clone(),
@@ -246,7 +247,7 @@ fn start_recording(
     pause: &Arc<Pause>,
     state: Arc<WriterState>,
     sampling: ConversationKey,
-) -> Result<(ObserverHandle, JoinHandle<()>), RecordError> {
+) -> Result<ObserverHandle, RecordError> {
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(std::io::Error::other)?;
     let run = u64::from_le_bytes(run);
@@ -256,7 +257,7 @@ fn start_recording(
             .recognising_conversations()
             .map_err(std::io::Error::other)?;
     }
-    let gate = Anonymiser::with_key(trace.policy.clone(), key);
+    let gate = Anonymiser::within(trace.policy.clone(), key, capture.table_bytes);
     let writer = Writer::open(
         trace,
         run,
@@ -271,8 +272,7 @@ fn start_recording(
         models_kept = trace.policy.keep_models.len(),
         "recording shapes and times, no content"
     );
-    let writer = writer.start(receiver)?;
-    let observer = observe::start(ObserverParts {
+    let parts = ObserverParts {
         capture: Arc::clone(capture),
         metrics,
         options: trace.clone(),
@@ -282,8 +282,8 @@ fn start_recording(
         gate,
         sampling,
         epoch: Instant::now(),
-    })?;
-    Ok((observer, writer))
+    };
+    Ok(observe::start(parts, writer.start(receiver)?)?)
 }
 
 fn start_traffic(

@@ -33,7 +33,7 @@ impl Stopper {
     }
 
     pub(super) fn drain(&self, within: Duration) {
-        let deadline = super::link::later(Instant::now(), within);
+        let deadline = super::alarm::later(Instant::now(), within);
         self.0.send_replace(Phase::Draining(deadline));
     }
 

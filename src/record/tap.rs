@@ -1,16 +1,15 @@
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, header, request, response};
 
 use super::accounts::DropReason;
-use super::capture::{
-    Capture, Closing, End, HandOver, Head, Kept, Mark, MarkKind, Opening, Parcel,
-};
+use super::capture::{Capture, Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Weighed};
 use super::lane::Lane;
+use crate::anonymise::Conversation;
 use crate::shape::Method;
 
 /// One exchange on its way through the proxy: what the traffic path must know of it, and the tap that notes what passes.
@@ -22,6 +21,8 @@ pub(super) struct Passage {
     /// When bytes last moved, in either direction.
     progress: Cell<Instant>,
     client_broke: Cell<bool>,
+    /// When the client closed its side.
+    left: Cell<Option<Instant>>,
     over: Cell<bool>,
     tap: RefCell<Option<Tap>>,
     lane: Rc<Lane>,
@@ -29,23 +30,19 @@ pub(super) struct Passage {
 
 impl Passage {
     /// A request's head has been read.
-    pub(super) fn begin(lane: &Rc<Lane>, request: &request::Parts) -> Rc<Self> {
+    pub(super) fn begin(lane: &Rc<Lane>, request: Begun<'_>) -> Rc<Self> {
         let arrived = Instant::now();
         let in_flight = lane.accounts.arrive();
         let tap = lane.capture.as_ref().map(|capture| {
             let mut tap = Tap::new(Arc::clone(capture), lane.next_id(), arrived);
-            let path = request.uri.path().as_bytes();
-            let path = path.get(..MAX_PATH).unwrap_or(path);
+            let path = request.path.get(..MAX_PATH).unwrap_or(request.path);
             tap.parcel.texts.extend_from_slice(path);
             tap.parcel.opening = Some(Opening {
-                method: method(&request.method),
+                method: method(request.method),
                 path_len: path.len(),
                 in_flight,
-                probe: request.headers.contains_key(PROBE),
-                conversation: capture
-                    .session_header
-                    .as_ref()
-                    .and_then(|header| header.conversation(&request.headers)),
+                probe: request.probe,
+                conversation: request.conversation,
             });
             tap
         });
@@ -53,6 +50,7 @@ impl Passage {
             arrived,
             progress: Cell::new(arrived),
             client_broke: Cell::new(false),
+            left: Cell::new(None),
             over: Cell::new(false),
             tap: RefCell::new(tap),
             lane: Rc::clone(lane),
@@ -74,10 +72,9 @@ impl Passage {
         self.client_broke.set(true);
     }
 
-    /// A piece of the request's body passes.
-    pub(super) fn upload(&self, piece: &Bytes) {
-        let now = self.moved();
-        self.note(|tap| tap.piece(now, piece, MarkKind::Upload));
+    /// A run of the request's body passes.
+    pub(super) fn upload_run(&self, now: Instant, piece: Piece<'_>, run: Range<usize>) {
+        self.note(|tap| tap.run(now, piece, run, MarkKind::Upload));
     }
 
     /// The request's body is whole.
@@ -93,15 +90,25 @@ impl Passage {
     }
 
     /// The response's head passes.
-    pub(super) fn head(&self, head: &response::Parts) {
+    pub(super) fn head(&self, head: &HeadSeen<'_>) {
         let now = self.moved();
         self.note(|tap| tap.head(now, head));
     }
 
-    /// A piece of the response's body passes.
-    pub(super) fn data(&self, piece: &Bytes) {
+    /// A run of the response's body passes.
+    pub(super) fn data_run(&self, now: Instant, piece: Piece<'_>, run: Range<usize>) {
+        self.note(|tap| tap.run(now, piece, run, MarkKind::Data));
+    }
+
+    /// Bytes of another protocol pass, after an upgrade: their number is noted.
+    pub(super) fn tunnelled(&self, bytes: usize, kind: fn(Kept) -> MarkKind) {
         let now = self.moved();
-        self.note(|tap| tap.piece(now, piece, MarkKind::Data));
+        self.note(|tap| tap.mark(now, bytes, kind(Kept::SizeOnly)));
+    }
+
+    /// The client has closed its side; if it turns out to have left, it left now.
+    pub(super) fn left(&self) {
+        self.left.set(Some(Instant::now()));
     }
 
     /// It is over. Later calls say nothing new.
@@ -120,14 +127,16 @@ impl Passage {
         }
         let accounts = &self.lane.accounts;
         if let Some(tap) = self.tap.take() {
-            tap.close(end, answered);
+            let left = self.left.get().filter(|_| end == End::ClientCancelled);
+            tap.close(left.unwrap_or_else(Instant::now), end, answered);
         } else if self.lane.capture.is_none() {
             accounts.drop_one(DropReason::Off);
         }
         accounts.leave();
     }
 
-    fn moved(&self) -> Instant {
+    /// Bytes move now.
+    pub(super) fn moved(&self) -> Instant {
         let now = Instant::now();
         self.progress.set(now);
         now
@@ -146,11 +155,51 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        self.end(if self.lane.is_cutting() {
+        // A client that has closed its side and got no answer since has left, whoever ends the exchange.
+        self.end(if self.lane.is_cutting() && self.left.get().is_none() {
             End::Cut
         } else {
             End::ClientCancelled
         });
+    }
+}
+
+/// What the tap takes of a request's head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begun<'a> {
+    pub(super) method: &'a [u8],
+    /// Without the query.
+    pub(super) path: &'a [u8],
+    /// A replay's probe, which is forwarded and not recorded.
+    pub(super) probe: bool,
+    /// The conversation that its session header names.
+    pub(super) conversation: Option<Conversation>,
+}
+
+/// What the tap takes of a response's head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct HeadSeen<'a> {
+    pub(super) status: u16,
+    pub(super) content_type: &'a [u8],
+    pub(super) content_encoding: &'a [u8],
+    pub(super) server: &'a [u8],
+}
+
+/// Bytes on their way, of which runs are a body's data.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Piece<'a> {
+    /// They lie in a buffer that is used again.
+    Lent(&'a [u8]),
+    /// They can be referenced.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Piece<'a> {
+    pub(super) fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
     }
 }
 
@@ -160,25 +209,22 @@ struct Tap {
     parcel: Box<Parcel>,
     /// Bytes of the request's body so far.
     uploaded: u64,
-    /// Bytes pinned by this parcel's references.
-    referenced: usize,
     /// Bodies are let go: the recorder was over its memory bound.
     shed: bool,
-    /// A part of it was lost, so the rest is of no use.
+    /// A part of it was lost (and counted), so the rest is of no use.
     lost: bool,
     alive: Option<Arc<()>>,
 }
 
 impl Tap {
     fn new(capture: Arc<Capture>, id: u64, arrived: Instant) -> Self {
-        let parcel = capture.parcel(id, arrived);
+        let (parcel, weighed) = capture.parcel(id, arrived);
         Self {
             capture,
             parcel,
             uploaded: 0,
-            referenced: 0,
             shed: false,
-            lost: false,
+            lost: weighed == Weighed::Lost,
             alive: None,
         }
     }
@@ -188,55 +234,75 @@ impl Tap {
     }
 
     fn mark(&mut self, now: Instant, len: usize, kind: MarkKind) {
+        if self.lost {
+            return;
+        }
         let at_us = self.since_arrival(now);
-        self.parcel.marks.push(Mark {
-            at_us,
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            kind,
-        });
-        if self.parcel.marks.len() >= MARKS_PER_PARCEL
-            || self.parcel.copies.len() >= COPIES_PER_PARCEL
-            || self.referenced >= REFERENCES_PER_PARCEL
-        {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        match self.parcel.marks.last_mut() {
+            // Chunks that came in one read are one piece: copies lie side by side.
+            Some(last) if last.at_us == at_us && last.kind == kind && kind.is_copied() => {
+                last.len = last.len.saturating_add(len);
+            }
+            _ => self.parcel.marks.push(Mark { at_us, len, kind }),
+        }
+        match self.capture.weigh(&mut self.parcel) {
+            Weighed::Fits => {}
+            Weighed::Shed => self.shed = true,
+            Weighed::Lost => self.lost = true,
+        }
+        if self.parcel.is_full() {
             self.hand_over_part();
         }
     }
 
-    fn piece(&mut self, now: Instant, piece: &Bytes, kind: fn(Kept) -> MarkKind) {
+    fn run(
+        &mut self,
+        now: Instant,
+        piece: Piece<'_>,
+        run: Range<usize>,
+        kind: fn(Kept) -> MarkKind,
+    ) {
+        let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
+        let len = bytes.len();
         if let MarkKind::Upload(_) = kind(Kept::SizeOnly) {
-            self.uploaded += piece.len() as u64;
+            self.uploaded += len as u64;
         }
-        let kept = if self.shed || self.uploaded > self.capture.max_body {
+        let kept = if self.shed || self.lost || self.uploaded > self.capture.max_body {
             Kept::SizeOnly
-        } else if piece.len() <= COPY_UP_TO {
-            self.parcel.copies.extend_from_slice(piece);
+        } else if len <= COPY_UP_TO {
+            self.parcel.copies.extend_from_slice(bytes);
             Kept::Copied
         } else {
-            self.referenced += piece.len();
-            self.parcel.references.push(piece.clone());
+            self.parcel.refer(match piece {
+                Piece::Shared(bytes) => bytes.slice(run),
+                Piece::Lent(_) => Bytes::copy_from_slice(bytes),
+            });
             Kept::Referenced
         };
-        self.mark(now, piece.len(), kind(kept));
+        self.mark(now, len, kind(kept));
     }
 
-    fn head(&mut self, now: Instant, head: &response::Parts) {
+    fn head(&mut self, now: Instant, head: &HeadSeen<'_>) {
         let at_us = self.since_arrival(now);
-        let text = |name| short(&head.headers, name);
-        let (content_type, encoding) = (text(header::CONTENT_TYPE), text(header::CONTENT_ENCODING));
+        let (content_type, encoding) = (short(head.content_type), short(head.content_encoding));
         self.parcel.texts.extend_from_slice(content_type);
         self.parcel.texts.extend_from_slice(encoding);
         self.parcel.head = Some(Head {
             at_us,
-            status: head.status.as_u16(),
+            status: head.status,
             type_len: content_type.len(),
             encoding_len: encoding.len(),
-            simulated: short(&head.headers, header::SERVER).starts_with(SIMULATED),
+            simulated: head.server.starts_with(SIMULATED),
         });
     }
 
-    fn close(mut self, end: End, answered: Option<u16>) {
+    fn close(mut self, at: Instant, end: End, answered: Option<u16>) {
+        if self.lost {
+            return;
+        }
         self.parcel.closing = Some(Closing {
-            at_us: self.since_arrival(Instant::now()),
+            at_us: self.since_arrival(at),
             end,
             answered,
         });
@@ -245,37 +311,28 @@ impl Tap {
     }
 
     fn hand_over_part(&mut self) {
+        if self.lost {
+            return;
+        }
         let alive = self.alive.get_or_insert_with(|| Arc::new(()));
         self.parcel.alive = Some(Arc::clone(alive));
-        let next = self.capture.parcel(self.parcel.id, self.parcel.arrived);
-        self.referenced = 0;
-        match self
-            .capture
-            .hand_over(std::mem::replace(&mut self.parcel, next))
-        {
-            HandOver::Done => {}
-            HandOver::Shed => self.shed = true,
-            HandOver::Lost => self.lost = true,
-        }
+        let (mut next, weighed) = self.capture.parcel(self.parcel.id, self.parcel.arrived);
+        next.shed = self.shed;
+        let full = std::mem::replace(&mut self.parcel, next);
+        // One loss of an exchange is enough to count.
+        self.lost = weighed == Weighed::Lost || !self.capture.hand_over(full);
     }
 }
 
 /// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
 /// hyper allocate the next one.
-const COPY_UP_TO: usize = 4 << 10;
-/// A parcel is handed over when it holds this much; short exchanges travel in one.
-const MARKS_PER_PARCEL: usize = 32;
-const COPIES_PER_PARCEL: usize = 16 << 10;
-const REFERENCES_PER_PARCEL: usize = 64 << 10;
+pub(super) const COPY_UP_TO: usize = 4 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
-/// Marks a replay's probe, which is forwarded and not recorded.
-const PROBE: &str = "x-reenact-probe";
 /// How a simulated server's `server` header begins.
 const SIMULATED: &[u8] = b"reenact-sim";
 
-fn short(headers: &HeaderMap, name: header::HeaderName) -> &[u8] {
-    let value = headers.get(name).map_or(&[][..], |value| value.as_bytes());
+fn short(value: &[u8]) -> &[u8] {
     value.get(..128).unwrap_or(value)
 }
 
@@ -283,14 +340,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn method(method: &http::Method) -> Method {
-    match *method {
-        http::Method::POST => Method::Post,
-        http::Method::GET => Method::Get,
-        http::Method::HEAD => Method::Head,
-        http::Method::PUT => Method::Put,
-        http::Method::DELETE => Method::Delete,
-        http::Method::OPTIONS => Method::Options,
+fn method(method: &[u8]) -> Method {
+    match method {
+        b"POST" => Method::Post,
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"PUT" => Method::Put,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
         _ => Method::Other,
     }
 }

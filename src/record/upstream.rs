@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
@@ -15,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::answer::Refusal;
 use super::arrival::Arrival;
-use super::client_io::Wire;
+use super::client_io::{Protocol, Wire};
 use super::proxy_protocol::{self, ProxyVersion};
 use super::resolve::Resolver;
 use super::socket::Socket;
@@ -41,8 +40,41 @@ pub(super) struct Upstream {
 pub(super) struct Connecting {
     /// Most time for name, connection and TLS together.
     pub(super) timeout: Duration,
+    pub(super) protocol: UpstreamProtocol,
     /// The PROXY header that a connection begins with.
     pub(super) proxy_out: Option<ProxyVersion>,
+}
+
+/// What an upstream connection is to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Http1,
+    Http2,
+    /// What TLS agrees on, HTTP/2 preferred.
+    Either,
+}
+
+impl Wanted {
+    fn offer(self) -> Vec<Vec<u8>> {
+        let offered: &[Protocol] = match self {
+            Self::Http1 => &[Protocol::Http1],
+            Self::Http2 => &[Protocol::Http2],
+            Self::Either => &[Protocol::Http2, Protocol::Http1],
+        };
+        offered.iter().map(|each| each.alpn().to_vec()).collect()
+    }
+}
+
+/// Which HTTP upstreams are spoken to in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpstreamProtocol {
+    /// The client's, so that what works without the recorder works with it.
+    #[default]
+    Auto,
+    /// HTTP/1.1 always.
+    Http1,
+    /// HTTP/2 always, on plain connections without asking.
+    Http2,
 }
 
 /// What TLS to an upstream needs.
@@ -100,17 +132,14 @@ impl Upstream {
         self.host_header.clone()
     }
 
-    /// The target of the upstream's request line: path and query byte for byte as they came, below the base path.
-    pub(super) fn target(&self, uri: &Uri) -> Option<Uri> {
-        let origin_form = uri.authority().is_none();
-        let below = uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        if origin_form && (self.base.is_empty() || below == "*") {
-            return None;
-        }
-        let target = format!("{}{below}", self.base);
-        PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))
-            .ok()
-            .map(Uri::from)
+    /// The same, as bytes.
+    pub(super) fn host(&self) -> &[u8] {
+        self.host_header.as_bytes()
+    }
+
+    /// What every path lies below; empty where there is nothing.
+    pub(super) fn base(&self) -> &str {
+        &self.base
     }
 
     /// Why no request of this client may go to it: its connection is one of ours that a redirect rule led back to us.
@@ -130,11 +159,31 @@ impl Upstream {
         self.how.proxy_out.is_some()
     }
 
+    /// What a connection for a client that speaks `protocol` is to speak.
+    pub(super) fn wanted(&self, protocol: Protocol) -> Wanted {
+        match (self.how.protocol, protocol) {
+            (UpstreamProtocol::Http1, _) | (UpstreamProtocol::Auto, Protocol::Http1) => {
+                Wanted::Http1
+            }
+            (UpstreamProtocol::Auto, Protocol::Http2) if self.tls.is_some() => Wanted::Either,
+            (UpstreamProtocol::Http2 | UpstreamProtocol::Auto, _) => Wanted::Http2,
+        }
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// A fresh connection, for the client that came in by `arrival`.
-    pub(super) async fn connect(&self, arrival: &Arrival) -> Result<UpstreamIo, Refusal> {
-        let deadline = super::link::later(std::time::Instant::now(), self.how.timeout);
+    pub(super) async fn connect(
+        &self,
+        arrival: &Arrival,
+        wanted: Wanted,
+    ) -> Result<UpstreamIo, Refusal> {
+        let deadline = super::alarm::later(std::time::Instant::now(), self.how.timeout);
         let deadline = Instant::from_std(deadline);
-        match tokio::time::timeout_at(deadline, self.connect_by(deadline, arrival)).await {
+        match tokio::time::timeout_at(deadline, self.connect_by(deadline, arrival, wanted)).await {
             Ok(connected) => connected,
             Err(_) => Err(Refusal::ConnectTimeout),
         }
@@ -144,6 +193,7 @@ impl Upstream {
         &self,
         deadline: Instant,
         arrival: &Arrival,
+        wanted: Wanted,
     ) -> Result<UpstreamIo, Refusal> {
         let socket = match &self.place {
             Reach::Host(resolver) => host(resolver, deadline).await,
@@ -166,6 +216,7 @@ impl Upstream {
         match &self.tls {
             None => Ok(Wire::Plain(socket)),
             Some(tls) => TlsConnector::from(tls.config.current())
+                .with_alpn(wanted.offer())
                 .connect(tls.name.clone(), socket)
                 .await
                 .map(|stream| Wire::Tls(Box::new(stream.into())))
@@ -209,26 +260,6 @@ const QUEUE_FULL: Duration = Duration::from_millis(2);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn upstream(url: &str) -> Upstream {
-        let how = Connecting {
-            timeout: Duration::from_secs(10),
-            proxy_out: None,
-        };
-        Upstream::new(&url.parse().unwrap(), None, how).unwrap()
-    }
-
-    #[test]
-    fn a_target_is_left_alone_unless_it_must_change() {
-        let plain = upstream("http://a");
-        assert_eq!(plain.target(&"/v1/x?a=%41&b=//c".parse().unwrap()), None);
-        assert_eq!(plain.target(&"*".parse().unwrap()), None);
-        let absolute = plain.target(&"http://other/v1?q=1".parse().unwrap());
-        assert_eq!(absolute.unwrap().to_string(), "/v1?q=1");
-        let based = upstream("http://a/base/");
-        let target = based.target(&"/v1/x?a=%41&b=//c".parse().unwrap());
-        assert_eq!(target.unwrap().to_string(), "/base/v1/x?a=%41&b=//c");
-    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn every_address_of_a_host_is_tried() {

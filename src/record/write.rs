@@ -3,21 +3,22 @@
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::accounts::{Accounts, DropReason};
-use super::capture::Charge;
 use super::current_file::CurrentFile;
+use super::ledger::Charge;
 use super::options::{RecordError, TraceOptions};
 use crate::anonymise::Recordable;
 use crate::shape::BlockSpec;
-use crate::trace::{Header, RotatingWriter, Rotation, Source, TraceError, WriterOptions};
+use crate::trace::{Header, RotatingWriter, Rotation, Source, Totals, TraceError, WriterOptions};
 
 /// What the observer asks of the writer.
 pub(super) enum Order {
@@ -38,6 +39,8 @@ pub(super) const ORDERS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct WriterState {
     broken: AtomicU64,
+    /// It was a full disk that broke it.
+    by_full_disk: AtomicBool,
     full: AtomicU64,
     pub(super) file: CurrentFile,
 }
@@ -49,6 +52,21 @@ impl WriterState {
     /// The last generation whose file is lost or could not be begun; 0 where there was none.
     pub(super) fn broken(&self) -> u64 {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Why exchanges are lost while there is no file.
+    pub(super) fn broken_by(&self) -> DropReason {
+        if self.by_full_disk.load(Ordering::Relaxed) {
+            DropReason::DiskFull
+        } else {
+            DropReason::WriteError
+        }
+    }
+
+    fn break_by(&self, generation: u64, reason: DropReason) {
+        let full = reason == DropReason::DiskFull;
+        self.by_full_disk.store(full, Ordering::Relaxed);
+        self.broken.store(generation, Ordering::Relaxed);
     }
 
     /// The last generation whose file is as large or as old as a file may be; 0 where there was none.
@@ -67,6 +85,11 @@ pub(super) struct Writer {
     identity: Option<(u64, u64)>,
     /// Exchanges that wait for their block.
     pending: u64,
+    /// What they weigh.
+    charge: Option<Charge>,
+    /// The accounts that the file was last told, and those that stand in a block of a file.
+    told: Totals,
+    carried: Totals,
     /// Bytes already counted, of `file`.
     bytes: u64,
     accounts: Arc<Accounts>,
@@ -93,6 +116,9 @@ impl Writer {
             generation: WriterState::FIRST,
             identity: None,
             pending: 0,
+            charge: None,
+            told: Totals::default(),
+            carried: Totals::default(),
             bytes: 0,
             accounts,
             state,
@@ -122,36 +148,53 @@ impl Writer {
         let mut flushed = Instant::now();
         loop {
             match orders.recv_timeout(FLUSH.saturating_sub(flushed.elapsed())) {
-                Ok(Order::Begin { generation }) => {
-                    if let Err(error) = self.begin(generation) {
-                        self.lose_file(generation, &error);
-                    }
-                }
-                Ok(Order::Keep {
-                    generation,
-                    recordable,
-                    charge,
-                }) => {
-                    self.keep(generation, *recordable);
-                    drop(charge);
-                }
+                Ok(order) => self.guarded(|writer| writer.carry_out(order)),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.close(),
+                Err(RecvTimeoutError::Disconnected) => return self.guarded(Self::close),
             }
             if flushed.elapsed() >= FLUSH {
-                self.flush();
+                self.guarded(Self::flush);
                 flushed = Instant::now();
             }
         }
     }
 
+    /// A panic is a bug of ours; it costs what is pending, and the observer begins another file.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.give_up(self.generation, DropReason::Panic);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Begin { generation } => {
+                if let Err(error) = self.begin(generation) {
+                    self.lose_file(generation, &error);
+                }
+            }
+            Order::Keep {
+                generation,
+                recordable,
+                charge,
+            } => self.keep(generation, *recordable, charge),
+        }
+    }
+
     fn begin(&mut self, generation: u64) -> Result<(), TraceError> {
         self.generation = generation;
+        self.tell();
         if let Some(file) = &mut self.file {
-            file.account(&self.accounts.totals(self.pending));
             let rotated = file.rotate();
             self.settle(true, &rotated);
-            rotated?;
+            if let Err(error) = rotated {
+                // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
+                if let Some(file) = self.file.take() {
+                    let _ = file.finish();
+                }
+                return Err(error);
+            }
+            self.carried.clone_from(&self.told);
         } else {
             // The directory may have been taken away since; whether it is back shows below.
             let _ = make_dir(&self.options.dir);
@@ -160,13 +203,16 @@ impl Writer {
                 max_age: Some(self.options.rotate_age),
                 ..Rotation::default()
             };
-            self.file = Some(RotatingWriter::create(
+            let mut file = RotatingWriter::create(
                 &self.options.dir,
                 &self.options.name,
                 &self.header,
                 rotation,
                 WriterOptions::default(),
-            )?);
+            )?;
+            // What earlier files carry is theirs to tell.
+            file.carry(&self.carried);
+            self.file = Some(file);
             self.bytes = 0;
             self.settle(true, &Ok(()));
         }
@@ -175,20 +221,33 @@ impl Writer {
         Ok(())
     }
 
-    fn keep(&mut self, generation: u64, recordable: Recordable) {
-        let Some(file) = self.file.as_mut().filter(|_| generation == self.generation) else {
-            return self.accounts.drop_one(DropReason::WriteError);
-        };
+    fn keep(&mut self, generation: u64, recordable: Recordable, charge: Charge) {
+        if self.file.is_none() || generation != self.generation {
+            return self.accounts.drop_one(self.state.broken_by());
+        }
         self.pending += 1;
-        file.account(&self.accounts.totals(self.pending));
+        match &mut self.charge {
+            Some(held) => held.absorb(charge),
+            None => self.charge = Some(charge),
+        }
+        self.tell();
+        let Some(file) = &mut self.file else { return };
         let pushed = file.push(recordable);
         self.settle(false, &pushed);
     }
 
+    /// Tells the file how the accounts stand, for its next block.
+    fn tell(&mut self) {
+        self.told = self.accounts.totals(self.pending);
+        if let Some(file) = &mut self.file {
+            file.account(&self.told);
+        }
+    }
+
     fn flush(&mut self) {
-        let Some(file) = &mut self.file else { return };
         if self.pending > 0 {
-            file.account(&self.accounts.totals(self.pending));
+            self.tell();
+            let Some(file) = &mut self.file else { return };
             // A file that is no longer where it was takes writes and keeps nothing.
             if identity(file.path()) != self.identity {
                 let path = file.path().to_owned();
@@ -208,6 +267,8 @@ impl Writer {
 
     fn close(&mut self) {
         self.flush();
+        // The index tells what was lost after the last block, too.
+        self.tell();
         let Some(file) = self.file.take() else { return };
         let path = file.path().to_owned();
         let before = file.bytes();
@@ -228,8 +289,14 @@ impl Writer {
         };
         if forced || lost > 0 || bytes > self.bytes {
             let pending = std::mem::take(&mut self.pending);
+            self.charge = None;
             self.accounts.record(pending.saturating_sub(lost));
-            self.accounts.drop_many(DropReason::WriteError, lost);
+            if let Err(error) = attempt {
+                self.accounts.drop_many(DropReason::of(error), lost);
+            }
+            if bytes > self.bytes {
+                self.carried.clone_from(&self.told);
+            }
             self.accounts.wrote(bytes.saturating_sub(self.bytes));
             self.bytes = bytes;
         }
@@ -241,12 +308,17 @@ impl Writer {
 
     /// Gives a file up; the observer begins another when some time has passed.
     fn lose_file(&mut self, generation: u64, error: &TraceError) {
+        self.give_up(generation, DropReason::of(error));
+        self.complain(error);
+    }
+
+    fn give_up(&mut self, generation: u64, reason: DropReason) {
         let pending = std::mem::take(&mut self.pending);
-        self.accounts.drop_many(DropReason::WriteError, pending);
+        self.charge = None;
+        self.accounts.drop_many(reason, pending);
         self.file = None;
         self.state.file.set(None);
-        self.state.broken.store(generation, Ordering::Relaxed);
-        self.complain(error);
+        self.state.break_by(generation, reason);
     }
 
     /// Once for each time of trouble, not for each block.
@@ -295,5 +367,103 @@ fn taken_away(path: PathBuf) -> TraceError {
     TraceError::Io {
         path,
         source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anonymise::Policy;
+    use crate::record::ledger::{Ledger, Share};
+    use crate::shape::{
+        Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
+    };
+    use crate::trace::Trace;
+
+    fn writer(dir: &Path) -> Writer {
+        let options = TraceOptions {
+            dir: dir.to_owned(),
+            name: "trace".to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            session_header: None,
+            capture_memory: 1 << 20,
+            max_body: 1 << 20,
+            rotate_bytes: 1 << 30,
+            rotate_age: Duration::from_secs(3600),
+        };
+        Writer::open(&options, 1, Arc::default(), Arc::default()).unwrap()
+    }
+
+    fn keep(writer: &mut Writer, ledger: &Arc<Ledger>, generation: u64) {
+        writer.accounts.arrive();
+        writer.accounts.leave();
+        let exchange = Exchange {
+            at: TraceTime::default(),
+            endpoint: Endpoint::Other,
+            method: Method::Get,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Generic,
+            request: RequestShape::default(),
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        };
+        writer.carry_out(Order::Keep {
+            generation,
+            recordable: Box::new(Recordable::content_free(exchange)),
+            charge: ledger.charge(100, Share::All).unwrap(),
+        });
+    }
+
+    #[test]
+    fn exchanges_weigh_until_their_block_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        keep(&mut writer, &ledger, 1);
+        assert_eq!(ledger.held(), 200);
+        writer.flush();
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn after_a_panic_another_file_is_begun_and_each_tells_its_own_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        writer.flush();
+        keep(&mut writer, &ledger, 1);
+        writer.guarded(|_| panic!("a bug"));
+        assert_eq!((writer.state.broken(), ledger.held()), (1, 0));
+        keep(&mut writer, &ledger, 1);
+        writer.carry_out(Order::Begin { generation: 2 });
+        keep(&mut writer, &ledger, 2);
+        writer.close();
+        let trace = Trace::open(&[dir.path().to_owned()]).unwrap();
+        let totals = trace.totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 2));
+        assert_eq!(
+            totals.dropped,
+            [("panic".to_owned(), 1), ("write_error".to_owned(), 1)].into()
+        );
+        assert_eq!(trace.exchange_count(), 2);
+    }
+
+    #[test]
+    fn what_was_lost_after_the_last_block_stands_in_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        keep(&mut writer, &Ledger::new(1000), 1);
+        writer.flush();
+        writer.accounts.drop_many(DropReason::Memory, 3);
+        writer.close();
+        let totals = Trace::open(&[dir.path().to_owned()]).unwrap().totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 1));
+        assert_eq!(totals.dropped["memory"], 3);
     }
 }

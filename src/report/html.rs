@@ -119,10 +119,13 @@ fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
             now: figures.target_ms.map_or_else(|| "∞".to_owned(), ms),
             change: match (figures.ratio, figures.ratio_ci95) {
                 (Some(ratio), Some((low, high))) => format!(
-                    "{:+.1} % ({:+.1} … {:+.1})",
+                    "{:+.1} % ({:+.1} … {})",
                     (ratio - 1.0) * 100.0,
                     (low - 1.0) * 100.0,
-                    (high - 1.0) * 100.0
+                    high.map_or_else(
+                        || "∞".to_owned(),
+                        |high| format!("{:+.1}", (high - 1.0) * 100.0)
+                    )
                 ),
                 _ => "–".to_owned(),
             },

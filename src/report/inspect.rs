@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::measure::traffic::{Quantiles, Share, Traffic};
 use crate::shape::{BlockSpec, BlockUnit};
-use crate::trace::{Damage, Source, Totals, Trace};
+use crate::trace::{Damage, Missing, Source, Totals, Trace};
 
 /// The document that `reenact inspect --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +27,9 @@ pub struct Inspection {
     pub models: Vec<ModelCount>,
     /// What became of every exchange that the recorder saw.
     pub accounts: Totals,
+    /// What the recorder lost; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
     /// What could not be read.
     pub damage: Damage,
 }
@@ -90,6 +93,7 @@ impl Inspection {
             },
             models,
             accounts: trace.totals(),
+            missing: trace.totals().missing(),
             damage: trace.damage(),
             traffic,
         }
@@ -315,8 +319,8 @@ impl Inspection {
             text += &format!(", {} answered by a simulated server", accounts.simulated);
         }
         line(f, "accounts", text)?;
-        if !accounts.dropped.is_empty() {
-            line(f, "dropped", counts(&accounts.dropped))?;
+        if let Some(missing) = &self.missing {
+            line(f, "missing", missing)?;
         }
         let damage = &self.damage;
         if damage.unfinished_files > 0 {
@@ -327,18 +331,18 @@ impl Inspection {
             line(f, "unfinished files", text)?;
         }
         if damage.is_loss() {
-            let text = format!(
-                "{} blocks and {} bytes unreadable, {} exchanges known to be lost",
-                damage.bad_blocks, damage.bad_bytes, damage.lost_exchanges
-            );
-            line(f, "damage", text)?;
+            line(f, "damage", damage)?;
         }
         Ok(())
     }
 }
 
+/// A fact and its name; nothing where there is nothing to tell.
 fn line(f: &mut fmt::Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
-    writeln!(f, "{name:<18}{value}")
+    match value.to_string() {
+        nothing if nothing.is_empty() => Ok(()),
+        value => writeln!(f, "{name:<18}{value}"),
+    }
 }
 
 fn percent(share: f64) -> String {

@@ -101,6 +101,7 @@ impl TraceError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Io { path, .. } if is_partial(path) => WRITABLE,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => {
                     "check the path; a trace is a *.rt file or a directory of them"
@@ -108,9 +109,7 @@ impl TraceError {
                 io::ErrorKind::PermissionDenied => {
                     "traces are readable by their owner only (mode 0600); run as the user that recorded it"
                 }
-                io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => {
-                    "give the path of a file in a directory that can be written to"
-                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => WRITABLE,
                 _ => return None,
             },
             Self::Write { source, .. } => match source.kind() {
@@ -119,7 +118,7 @@ impl TraceError {
                 }
                 _ => "what was written before is whole and readable",
             },
-            Self::Exists { path } if path.extension().is_some_and(|end| end == "partial") => {
+            Self::Exists { path } if is_partial(path) => {
                 "another run is writing it, or was killed; if it was killed, remove the file"
             }
             Self::Exists { .. } => "remove it or choose another name; traces are never overwritten",
@@ -168,3 +167,10 @@ impl TraceError {
         }
     }
 }
+
+/// Whether this is the name of a file that is being written.
+fn is_partial(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "partial")
+}
+
+const WRITABLE: &str = "give the path of a file in a directory that can be written to";

@@ -29,7 +29,7 @@ pub use header::{FORMAT_MAJOR, FORMAT_MINOR, Header, Source};
 pub use partial::PartialName;
 pub use reader::{Damage, Trace};
 pub use rotate::{RotatingWriter, Rotation};
-pub use totals::Totals;
+pub use totals::{Missing, Totals};
 pub use writer::{TraceWriter, WriterOptions};
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -66,6 +67,21 @@ impl Damage {
         self.bad_blocks += other.bad_blocks;
         self.bad_bytes += other.bad_bytes;
         self.lost_exchanges += other.lost_exchanges;
+    }
+}
+
+/// What was left out, in words: `1 block and 512 bytes could not be read; 40 exchanges are known to be lost`.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |n: u64| if n == 1 { "" } else { "s" };
+        let (blocks, bytes, lost) = (self.bad_blocks, self.bad_bytes, self.lost_exchanges);
+        write!(
+            f,
+            "{blocks} block{} and {bytes} byte{} could not be read; {lost} exchange{} known to be lost",
+            plural(blocks),
+            plural(bytes),
+            if lost == 1 { " is" } else { "s are" },
+        )
     }
 }
 

@@ -78,6 +78,12 @@ impl RotatingWriter {
         self.writer.push(exchange)
     }
 
+    /// Says which part of the accounts files of an earlier writer carry already.
+    pub fn carry(&mut self, totals: &Totals) {
+        self.carried.clone_from(totals);
+        self.account(&totals.clone());
+    }
+
     /// Sets the accounts since the recorder began; each file carries its share of them.
     pub fn account(&mut self, totals: &Totals) {
         self.totals.clone_from(totals);

@@ -16,14 +16,14 @@ use crate::shape::Exchange;
 /// How a writer cuts blocks.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// Exchanges in a full block. Larger blocks pack better; a crash loses what was not yet flushed.
+    /// Exchanges in a full block. Larger blocks pack better; one wrong bit loses a block, and a crash what was not yet flushed.
     pub block_exchanges: u32,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
         Self {
-            block_exchanges: 4096,
+            block_exchanges: 1024,
         }
     }
 }

@@ -210,21 +210,21 @@ fn relative(
             );
         };
         let holds = |ratio: f64| objective.operator.holds(ratio - 1.0, tolerance);
-        let status = match (holds(low), holds(high)) {
+        let status = match (holds(low), holds(high.unwrap_or(f64::INFINITY))) {
             (true, true) => ObjectiveStatus::Pass,
             (false, false) => ObjectiveStatus::Fail,
             _ => ObjectiveStatus::Inconclusive,
         };
         let change = metric.ratio.map(|ratio| ratio - 1.0);
         let reason = format!(
-            "{} against {}: between {:+.1} % and {:+.1} % (95 %, this trace, this run)",
-            change.map_or_else(
-                || "it".to_owned(),
-                |change| format!("{:+.1} %", change * 100.0)
-            ),
+            "{} against {}: between {} and {} (95 %, this trace, this run)",
+            change.map_or_else(|| "it".to_owned(), percent),
             baseline.name,
-            (low - 1.0) * 100.0,
-            (high - 1.0) * 100.0
+            percent(low - 1.0),
+            high.map_or_else(
+                || "∞, among the failed requests".to_owned(),
+                |high| percent(high - 1.0)
+            ),
         );
         return result(change, status, reason);
     }
@@ -245,7 +245,7 @@ fn relative(
             result(
                 Some(change),
                 status,
-                format!("{:+.1} % against {}", change * 100.0, baseline.name),
+                format!("{} against {}", percent(change), baseline.name),
             )
         }
         (Figure::Absent(why) | Figure::Unbounded(why), _) | (_, Figure::Absent(why)) => {
@@ -253,6 +253,11 @@ fn relative(
         }
         (_, Figure::Unbounded(why)) => result(None, ObjectiveStatus::Fail, why),
     }
+}
+
+/// A change, in percent.
+fn percent(change: f64) -> String {
+    format!("{:+.1} %", change * 100.0)
 }
 
 enum Figure {
@@ -292,9 +297,8 @@ fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
             let growth = target.gpu.iter().filter_map(|gpu| gpu.growth_bytes_per_s).reduce(f64::max);
             known(if objective.statistic == Statistic::Growth { growth } else { peak }, "GPU memory")
         }
-        Metric::KvCache => {
-            known(target.engine.as_ref().and_then(|engine| engine.kv_cache_peak), "the engine's KV cache")
-        }
+        // Known to the language, and to no part of this version.
+        Metric::KvCache => absent("the engine's KV cache"),
         Metric::Quality => absent("answer quality"),
     }
 }
@@ -328,6 +332,7 @@ fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -
 fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Milliseconds if value >= 10_000.0 => format!("{:.1} s", value / 1000.0),
+        Unit::Milliseconds if value >= 1000.0 => format!("{:.2} s", value / 1000.0),
         Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
         Unit::Milliseconds => format!("{value:.2} ms"),
         Unit::Share => format!("{:.2} %", value * 100.0),
@@ -478,6 +483,28 @@ mod tests {
         assert!(verdict.objectives[0].reason.contains("this run"));
         let alone = judge(&objectives(&["e2e.p50<+10%"]), &[run("a", 1000, 0).0], &[]);
         assert_eq!(alone.objectives[0].status, ObjectiveStatus::NotMeasured);
+    }
+
+    #[test]
+    fn an_interval_that_reaches_into_the_failures_is_no_miss_in_itself() {
+        let judged = |took_us: u64, failures: u64| {
+            let (a, mut a_measure) = run("a", 100_000, 0);
+            let (b, mut b_measure) = run("b", took_us, failures);
+            let sides = (a_measure.take_sample(), b_measure.take_sample());
+            let compared = compare(("a", &sides.0), ("b", &sides.1), 0.05, 1);
+            let verdict = judge(&objectives(&["e2e.p99<+10%"]), &[a, b], &[compared]);
+            verdict.objectives[0].clone()
+        };
+        // Eight failures of a thousand lie beyond the P99, and in some resamples within it.
+        let near = judged(100_000, 8);
+        assert_eq!(near.status, ObjectiveStatus::Inconclusive, "{near:#?}");
+        assert!(
+            near.value.is_some() && near.reason.contains('∞'),
+            "{near:#?}"
+        );
+        assert_eq!(judged(300_000, 8).status, ObjectiveStatus::Fail);
+        let beyond = judged(100_000, 50);
+        assert_eq!(beyond.status, ObjectiveStatus::Fail, "{beyond:#?}");
     }
 
     #[test]

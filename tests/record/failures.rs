@@ -3,8 +3,8 @@
 use reenact::shape::Outcome;
 
 use super::support::Server;
-use super::support::wire::{Ending, Wire};
-use super::{Between, GET, exchanges};
+use super::support::wire::{Ending, Wire, metric};
+use super::{Between, GET, OK, exchanges};
 
 const STREAM: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -40,6 +40,7 @@ fn a_client_that_leaves_mid_stream_takes_the_upstream_connection_with_it() {
     client.read_until("one");
     drop(client);
     server.read_to_end();
+    drop(server);
     let recorded = between.finish();
     assert!(matches!(
         recorded[0].outcome,
@@ -186,19 +187,77 @@ fn a_stale_connection_is_not_used_again() {
 }
 
 #[test]
-fn upgrades_and_connect_are_refused_clearly() {
+fn connect_is_refused_clearly() {
     let between = Between::start(&[]);
+    let mut client = between.client();
+    client.send("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 501 "), "{head}");
+    assert!(head.contains("x-reenact-error: unsupported\r\n"), "{head}");
+    assert!(between.upstream.is_alone());
+}
+
+#[test]
+fn a_stale_idle_connection_costs_nothing() {
+    let mut between = Between::start(&["--threads", "1"]);
+    let post = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody";
+    let (mut client, mut server, _) = between.exchange(post);
+    server.read_exact(4);
+    server.send(OK);
+    client.read_until("hi");
+    // The connection is used again, and closed when the request is already on it.
+    client.send(post);
+    server.read_head();
+    drop(server);
+    let mut server = between.upstream.accept();
+    assert_eq!(server.read_head(), post.strip_suffix("body").unwrap());
+    assert_eq!(server.read_exact(4), "body");
+    server.send(OK);
+    client.read_until("hi");
+    let admin = between.recorder.wait_for_url("admin on ");
+    assert_eq!(metric(&admin, "reenact_upstream_retries_total"), 1);
+}
+
+#[test]
+fn a_fresh_connection_that_is_closed_is_not_tried_again() {
+    let between = Between::start(&[]);
+    let (mut client, server, _) = between.exchange(GET);
+    drop(server);
+    let head = client.read_head();
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    assert!(between.upstream.is_alone());
+}
+
+#[test]
+fn slow_requests_are_ended() {
+    let between = Between::start(&["--header-timeout", "100ms", "--body-timeout", "100ms"]);
     for request in [
-        "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Sl",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo",
     ] {
         let mut client = between.client();
         client.send(request);
-        let head = client.read_head();
-        assert!(head.starts_with("HTTP/1.1 501 "), "{head}");
-        assert!(head.contains("x-reenact-error: unsupported\r\n"), "{head}");
+        let (answer, ending) = client.read_to_end();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert_eq!(ending, Ending::Closed);
     }
-    assert!(between.upstream.is_alone());
+}
+
+#[test]
+fn a_head_may_be_large_but_not_endless() {
+    let between = Between::start(&[]);
+    let large = "x".repeat(60 << 10);
+    let (_client, _server, head) =
+        between.exchange(&format!("GET / HTTP/1.1\r\nHost: a\r\nA: {large}\r\n\r\n"));
+    assert!(head.contains(&large));
+    let mut client = between.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nA: {large}{large}"));
+    let (answer, _) = client.read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(
+        answer.contains("x-reenact-error: head_too_large\r\n"),
+        "{answer}"
+    );
 }
 
 #[test]

@@ -7,11 +7,17 @@
     clippy::print_stderr
 )]
 
+mod echo;
 mod failures;
+mod forwarding;
+mod http2;
 mod lifecycle;
 mod recording;
+mod redirect;
+mod sockets;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod transparency;
 
 use std::path::Path;
@@ -67,3 +73,6 @@ fn exchanges(dir: &Path) -> Vec<Exchange> {
 }
 
 const GET: &str = "GET /v1/models HTTP/1.1\r\nHost: model.test\r\n\r\n";
+
+/// A small answer.
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";

@@ -1,9 +1,7 @@
 //! What passes, passes as it came.
 
 use super::support::wire::{Ending, Wire};
-use super::{Between, GET};
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+use super::{Between, GET, OK};
 
 #[test]
 fn events_arrive_one_by_one() {
@@ -213,10 +211,136 @@ fn an_answer_that_ends_with_its_connection_is_passed_on_whole() {
     let (mut client, mut server, _) = between.exchange(GET);
     server.send("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nall of it");
     drop(server);
-    client.read_head();
     assert_eq!(
-        client.read_until("0\r\n\r\n"),
-        "9\r\nall of it\r\n0\r\n\r\n"
+        client.read_head(),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    );
+    assert_eq!(
+        client.read_to_end(),
+        ("all of it".to_owned(), Ending::Closed)
+    );
+}
+
+#[test]
+fn repeats_of_a_header_stay_where_they_stood() {
+    let between = Between::start(&[]);
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nx-b: 2\r\nx-A: 3\r\nX-B:4\r\n\r\n";
+    let (mut client, mut server, head) = between.exchange(request);
+    assert_eq!(head, request);
+    let answer =
+        "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nB: 1\r\nset-cookie: b\r\nContent-Length: 0\r\n\r\n";
+    server.send(answer);
+    assert_eq!(client.read_head(), answer);
+}
+
+#[test]
+fn chunks_keep_their_digits_and_their_extensions() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0A;x=y\r\n0123456789\r\n0\r\n\r\n",
+    );
+    let body = "0A;x=y\r\n0123456789\r\n0\r\n\r\n";
+    assert_eq!(server.read_until("0\r\n\r\n"), body);
+    server.send(format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+    ));
+    client.read_head();
+    assert_eq!(client.read_until("0\r\n\r\n"), body);
+}
+
+#[test]
+fn interim_answers_pass() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(GET);
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
+    server.send(hints);
+    // Passed on before anything else comes.
+    assert_eq!(client.read_head(), hints);
+    let processing = "HTTP/1.1 102 Processing\r\n\r\n";
+    server.send(format!("{processing}{hints}{OK}"));
+    assert_eq!(client.read_head(), processing);
+    assert_eq!(client.read_head(), hints);
+    client.read_until("hi");
+}
+
+#[test]
+fn an_upgraded_connection_carries_any_bytes_both_ways() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, head) = between.exchange(
+        "GET /v1/realtime HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n",
+    );
+    assert!(head.contains("Upgrade: websocket\r\n") && head.contains("Connection: Upgrade\r\n"));
+    let switching =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    server.send(format!("{switching}\x01first"));
+    assert_eq!(client.read_head(), switching);
+    assert_eq!(client.read_exact(6), "\x01first");
+    client.send("\x00GET / HTTP/1.1\n\n");
+    assert_eq!(server.read_exact(17), "\x00GET / HTTP/1.1\n\n");
+    server.send("\r\n0\r\n");
+    assert_eq!(client.read_exact(5), "\r\n0\r\n");
+    client.finish();
+    assert_eq!(server.read_to_end().1, Ending::Closed);
+    server.send("last");
+    drop(server);
+    assert_eq!(client.read_to_end(), ("last".to_owned(), Ending::Closed));
+    let recorded = between.finish();
+    assert_eq!(recorded[0].response.status, 101);
+    assert_eq!(recorded[0].request.bytes, 17);
+    assert_eq!(recorded[0].response.bytes, 15);
+}
+
+#[test]
+fn nothing_is_tunnelled_before_a_101() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(
+        "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
+    server.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    assert!(client.read_head().starts_with("HTTP/1.1 403 "));
+    // What followed is a request of its own, read as one.
+    assert!(server.read_head().starts_with("GET /smuggled "));
+    // And a 101 that nobody asked for is no answer.
+    server.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n");
+    assert!(client.read_head().starts_with("HTTP/1.1 502 "));
+}
+
+#[test]
+fn a_half_closed_client_still_gets_its_answer() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(GET);
+    client.finish();
+    assert_eq!(server.read_to_end(), (String::new(), Ending::Closed));
+    server.send(OK);
+    assert!(client.read_to_end().0.ends_with("\r\n\r\nhi"));
+}
+
+#[test]
+fn an_old_client_that_asks_for_it_keeps_its_connection() {
+    let between = Between::start(&["--threads", "1"]);
+    let request = "GET / HTTP/1.0\r\nHost: a\r\nConnection: Keep-Alive\r\n\r\n";
+    let (mut client, mut server, _) = between.exchange(request);
+    for _ in 0..2 {
+        server.send(OK);
+        assert!(
+            client
+                .read_head()
+                .contains("\r\nConnection: keep-alive\r\n")
+        );
+        client.read_exact(2);
+        client.send(request);
+        server.read_head();
+    }
+}
+
+#[test]
+fn an_absolute_target_names_the_host() {
+    let between = Between::start(&[]);
+    let (_client, _server, head) =
+        between.exchange("GET http://model.test:1/v1?q HTTP/1.1\r\nHost: other\r\nA: b\r\n\r\n");
+    assert_eq!(
+        head,
+        "GET /v1?q HTTP/1.1\r\nHost: model.test:1\r\nA: b\r\n\r\n"
     );
 }
 

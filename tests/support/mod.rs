@@ -133,7 +133,8 @@ impl Server {
     pub fn wait_for_url(&mut self, mark: &str) -> String {
         let line = self.wait_for(mark);
         let rest = line.split_once(mark).unwrap().1;
-        rest.split_whitespace()
+        // A log line in JSON ends the URL with a quote.
+        rest.split([' ', '"'])
             .next()
             .unwrap()
             .trim_end_matches(['/', ','])

@@ -72,6 +72,14 @@ impl Wire {
         self.take(bytes)
     }
 
+    /// Reads exactly so many bytes that are no text.
+    pub fn read_bytes(&mut self, bytes: usize) -> Vec<u8> {
+        while self.ahead.len() < bytes {
+            assert!(self.read_more().is_ok_and(|read| read > 0), "ended early");
+        }
+        self.ahead.drain(..bytes).collect()
+    }
+
     /// Reads what is left, and how it ended.
     pub fn read_to_end(&mut self) -> (String, Ending) {
         loop {
@@ -103,6 +111,11 @@ impl Wire {
         socket2::SockRef::from(&self.stream)
             .set_linger(Some(std::time::Duration::ZERO))
             .unwrap();
+    }
+
+    /// Closes this side: nothing more will be sent, an answer is still read.
+    pub fn finish(&self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     /// A second handle, to write from another thread.

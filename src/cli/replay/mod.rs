@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::failure::{Exit, Failure, HintExt};
 use super::values;
 use crate::replay::{BaseUrl, Cache, Credentials, LengthPolicy, PlanOptions, RunOptions, Target};
-use crate::verdict::Objective;
+use crate::verdict::{Bound, Objective};
 use session::{Gpu, Session};
 
-/// Re-enacts a trace against one or more servers, measures them, and judges them
+/// Re-enact a trace against one or more servers, measure them, and judge them
 ///
 /// Requests are sent at their recorded instants (or faster, with --speed), whether earlier ones have been answered or not. Prompts are made
 /// of ordinary words: as many tokens as recorded, sharing prefixes where the recorded ones did. Several targets are replayed against one after another;
@@ -138,9 +138,18 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
                 .hint("--to is where the slice ends, counted from the trace's start like --from"),
         );
     }
+    let targets = targets(args)?;
+    let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
+    if let ([_], Some(objective)) = (&targets[..], args.objectives.iter().find(relative)) {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--slo {} is relative to the first target, and there is no other",
+            objective.expr
+        ))
+        .hint("give --target twice, the baseline first"));
+    }
     let session = Session {
         traces: args.traces.clone(),
-        targets: targets(args)?,
+        targets,
         plan: PlanOptions {
             speed: args.speed,
             from_us: args.from.map(micros),

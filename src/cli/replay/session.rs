@@ -227,16 +227,17 @@ impl Session {
         let plan = planner.summary().clone();
         drop(planner);
         if plan.planned == 0 {
-            let hint = match plan.skipped.is_empty() {
-                true => {
-                    "`reenact inspect` shows what is in it, and --from, --to and --limit what is taken of it"
-                }
-                false => "it holds no request for tokens: see `reenact inspect`",
+            let nothing = "there is nothing in the trace to replay";
+            let (error, hint) = if !plan.skipped.is_empty() {
+                let hint = "it holds no request for tokens: see `reenact inspect`";
+                (nothing.to_owned(), hint)
+            } else if trace.damage().is_loss() {
+                (format!("{nothing}: {}", trace.damage()), inspect::DAMAGED)
+            } else {
+                let hint = "`reenact inspect` shows what is in it, and --from, --to and --limit what is taken of it";
+                (nothing.to_owned(), hint)
             };
-            return Err(Failure::could_not_run(anyhow::anyhow!(
-                "there is nothing in the trace to replay"
-            ))
-            .hint(hint));
+            return Err(Failure::could_not_run(anyhow::anyhow!(error)).hint(hint));
         }
         let prefix_share = meter
             .finish()
@@ -489,21 +490,12 @@ pub(in crate::cli) fn exit(document: &ResultDocument) -> Exit {
 /// What a reader of any figure should know of the trace.
 fn remarks(trace: &Trace) -> Vec<String> {
     let mut remarks = Vec::new();
-    let (damage, totals) = (trace.damage(), trace.totals());
+    let damage = trace.damage();
     if damage.is_loss() {
-        remarks.push(format!(
-            "the trace is damaged: {} blocks and {} bytes could not be read",
-            damage.bad_blocks, damage.bad_bytes
-        ));
+        remarks.push(format!("the trace is damaged: {damage}"));
     }
-    let lost = totals.lost();
-    if lost > 0 && totals.seen > 0 {
-        #[allow(clippy::cast_precision_loss, reason = "for display")]
-        let share = lost as f64 / totals.seen as f64 * 100.0;
-        remarks.push(format!(
-            "the recorder lost {lost} of {} exchanges ({share:.2} %)",
-            totals.seen
-        ));
+    if let Some(missing) = trace.totals().missing() {
+        remarks.push(format!("the trace lacks {missing}"));
     }
     remarks
 }

@@ -47,7 +47,8 @@ impl Listener {
             Self::Tcp(listener) => listener
                 .local_addr()
                 .map_or_else(|_| "?".to_owned(), |address| address.to_string()),
-            Self::Unix(listener, _) => {
+            Self::Unix(_, Some(file)) => format!("unix:{}", file.path().display()),
+            Self::Unix(listener, None) => {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
                 path.map_or_else(

@@ -82,6 +82,13 @@ pub(in crate::record) struct SocketFile {
     inode: (u64, u64),
 }
 
+impl SocketFile {
+    /// Where it is; the socket itself only knows the name it was made under.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let still_ours = fs::symlink_metadata(&self.path)

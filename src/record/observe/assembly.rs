@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
-use super::reading::{Panicked, guarded};
+use super::reading::{Panicked, guarded, trip_over};
 use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting};
 use crate::dialect::{
-    RequestSight, ResponseHead, ResponseObserver, ResponseSight, endpoint_of, observe_request,
+    RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
+    observe_request,
 };
-use crate::record::capture::{Charge, Closing, End, Head, Kept, MarkKind, Opening, Parcel};
+use crate::record::capture::{Capture, Closing, End, Head, Kept, MarkKind, Opening, Parcel};
+use crate::record::ledger::{Charge, Ledger, Share};
 use crate::shape::{
     Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
     TokenSource, TraceTime,
@@ -32,8 +34,8 @@ pub(super) struct Assembly {
     first_byte_us: Option<u64>,
     closing: Option<Closing>,
     alive: Option<Arc<()>>,
-    /// What the bodies held here weigh on the ledger.
-    charges: Vec<Charge>,
+    /// What everything here weighs on the ledger.
+    charge: Option<Charge>,
 }
 
 /// A finished exchange, before the gate.
@@ -62,8 +64,69 @@ impl Assembly {
             .is_none_or(|alive| Arc::strong_count(alive) == 1)
     }
 
-    /// Takes what a parcel holds.
-    pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, max_body: u64) {
+    /// Takes what a parcel holds. False where there is no room for what is then known of the exchange.
+    pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, capture: &Capture) -> bool {
+        self.open(parcel);
+        let mut copies = Cursor(&parcel.copies);
+        let mut references = parcel.references().iter();
+        let mut marks = parcel.marks.iter().peekable();
+        while let Some(mark) = marks.next() {
+            let len = usize::try_from(mark.len).unwrap_or(usize::MAX);
+            let mut bytes = |kept| match kept {
+                Kept::Copied => Some(copies.next(len)),
+                Kept::Referenced => references.next().map(|bytes| &**bytes),
+                Kept::SizeOnly => None,
+            };
+            match mark.kind {
+                MarkKind::Upload(kept) => {
+                    self.upload_bytes += u64::from(mark.len);
+                    match bytes(kept) {
+                        Some(_) if self.trouble.is_some() || !self.is_read() => {}
+                        // A body of one piece is read where it lies.
+                        Some(bytes)
+                            if self.upload.is_empty()
+                                && marks
+                                    .peek()
+                                    .is_some_and(|next| next.kind == MarkKind::UploadEnd) =>
+                        {
+                            self.read_request(bytes, key, &capture.ledger);
+                        }
+                        Some(bytes) => self.upload.extend_from_slice(bytes),
+                        None if self.upload_bytes > capture.max_body => {
+                            self.is_in_trouble(ShapeStatus::TooLarge);
+                        }
+                        None => self.is_in_trouble(ShapeStatus::Shed),
+                    }
+                }
+                MarkKind::UploadEnd => self.end_upload(key, &capture.ledger),
+                MarkKind::Sent => self.sent_us = Some(mark.at_us),
+                MarkKind::Data(kept) => {
+                    self.response_bytes += u64::from(mark.len);
+                    self.first_byte_us.get_or_insert(mark.at_us);
+                    match bytes(kept) {
+                        Some(_) if !self.is_stream() && self.response_bytes > capture.max_body => {
+                            self.is_in_trouble(ShapeStatus::TooLarge);
+                        }
+                        Some(bytes) => self.read_response(mark.at_us, bytes),
+                        None => self.is_in_trouble(ShapeStatus::Shed),
+                    }
+                }
+            }
+        }
+        self.alive = parcel.alive.take();
+        if let Some(closing) = parcel.closing {
+            self.end_upload(key, &capture.ledger);
+            self.closing = Some(closing);
+            // It is let go at once.
+            return true;
+        }
+        self.weigh(&capture.ledger, 0, Share::Bodies) || {
+            self.is_in_trouble(ShapeStatus::Shed);
+            self.weigh(&capture.ledger, 0, Share::All)
+        }
+    }
+
+    fn open(&mut self, parcel: &Parcel) {
         let mut texts = Cursor(&parcel.texts);
         if let Some(opening) = parcel.opening {
             let path = String::from_utf8_lossy(texts.next(opening.path_len));
@@ -78,57 +141,32 @@ impl Assembly {
                 String::from_utf8_lossy(texts.next(head.encoding_len)).into_owned();
             self.head = Some(head);
         }
-        let mut copies = Cursor(&parcel.copies);
-        let mut references = parcel.references.iter();
-        for mark in &parcel.marks {
-            let len = usize::try_from(mark.len).unwrap_or(usize::MAX);
-            let mut bytes = |kept| match kept {
-                Kept::Copied => Some(copies.next(len)),
-                Kept::Referenced => references.next().map(|bytes| &**bytes),
-                Kept::SizeOnly => None,
-            };
-            match mark.kind {
-                MarkKind::Upload(kept) => {
-                    self.upload_bytes += u64::from(mark.len);
-                    match bytes(kept) {
-                        Some(bytes) if self.trouble.is_none() && self.is_read() => {
-                            self.upload.extend_from_slice(bytes);
-                        }
-                        Some(_) => {}
-                        None if self.upload_bytes > max_body => {
-                            self.is_in_trouble(ShapeStatus::TooLarge);
-                        }
-                        None => self.is_in_trouble(ShapeStatus::Shed),
-                    }
-                }
-                MarkKind::UploadEnd => self.read_request(key),
-                MarkKind::Sent => self.sent_us = Some(mark.at_us),
-                MarkKind::Data(kept) => {
-                    self.response_bytes += u64::from(mark.len);
-                    self.first_byte_us.get_or_insert(mark.at_us);
-                    match bytes(kept) {
-                        Some(_) if !self.is_stream() && self.response_bytes > max_body => {
-                            self.is_in_trouble(ShapeStatus::TooLarge);
-                        }
-                        Some(bytes) => self.read_response(mark.at_us, bytes),
-                        None => self.is_in_trouble(ShapeStatus::Shed),
-                    }
-                }
+    }
+
+    /// Charges what is held here, and `more`.
+    fn weigh(&mut self, ledger: &Arc<Ledger>, more: usize, share: Share) -> bool {
+        let held = size_of::<Self>()
+            + self.upload.capacity()
+            + self.content_type.capacity()
+            + self.content_encoding.capacity()
+            + self.request.as_ref().map_or(0, RequestSight::held_bytes)
+            + self
+                .response
+                .as_ref()
+                .map_or(0, ResponseObserver::held_bytes);
+        let bytes = (held + more) as u64;
+        match &mut self.charge {
+            Some(charge) => charge.resize(bytes, share),
+            None => {
+                self.charge = ledger.charge(bytes, share);
+                self.charge.is_some()
             }
         }
-        if let Some(closing) = parcel.closing {
-            if !self.upload_ended {
-                self.read_request(key);
-            }
-            self.closing = Some(closing);
-        }
-        self.alive = parcel.alive.take();
-        // A body still held here keeps its weight; so does a plain answer, which its observer gathers.
-        if !self.upload.is_empty() || (self.response.is_some() && !self.is_stream()) {
-            self.charges.extend(parcel.charge.take());
-        } else {
-            self.charges.clear();
-        }
+    }
+
+    /// Whether there is room to read a body: text that holds escapes is written out, part by part.
+    fn may_read(&mut self, ledger: &Arc<Ledger>, body: usize) -> bool {
+        body <= READ_AT_ONCE || self.weigh(ledger, 2 * body, Share::Bodies)
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -158,18 +196,30 @@ impl Assembly {
         }
     }
 
-    fn read_request(&mut self, key: &ChainKey) {
-        if std::mem::replace(&mut self.upload_ended, true) || !self.is_read() {
+    fn end_upload(&mut self, key: &ChainKey, ledger: &Arc<Ledger>) {
+        if !self.upload_ended {
+            let body = std::mem::take(&mut self.upload);
+            self.read_request(&body, key, ledger);
+        }
+    }
+
+    fn read_request(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
+        self.upload_ended = true;
+        if self.trouble.is_some() || !self.is_read() {
             return;
         }
-        let body = std::mem::take(&mut self.upload);
-        if self.trouble.is_some() {
-            return;
+        if !self.may_read(ledger, body.len()) {
+            return self.is_in_trouble(ShapeStatus::Shed);
         }
         let endpoint = self.endpoint();
-        match guarded(|| observe_request(endpoint, &body, key)) {
+        let read = || {
+            trip_over(body);
+            observe_request(endpoint, body, key)
+        };
+        match guarded(read) {
             Ok(Ok(sight)) => self.request = Some(sight),
-            Ok(Err(_)) => self.is_in_trouble(ShapeStatus::Unparsable),
+            Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
+            Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
             Err(Panicked) => self.is_in_trouble(ShapeStatus::Failed),
         }
     }
@@ -191,7 +241,11 @@ impl Assembly {
         let Some(observer) = &mut self.response else {
             return;
         };
-        if guarded(|| observer.data(at_us, bytes)).is_err() {
+        let read = || {
+            trip_over(bytes);
+            observer.data(at_us, bytes);
+        };
+        if guarded(read).is_err() {
             self.is_in_trouble(ShapeStatus::Failed);
         }
     }
@@ -209,8 +263,12 @@ impl Assembly {
     }
 
     /// The exchange, once its closing has been taken.
-    pub(super) fn finish(mut self, at: TraceTime) -> Finished {
+    pub(super) fn finish(mut self, at: TraceTime, ledger: &Arc<Ledger>) -> Finished {
         let stream = self.is_stream();
+        let gathered = self.response.as_ref().map(ResponseObserver::held_bytes);
+        if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes)) {
+            self.is_in_trouble(ShapeStatus::Shed);
+        }
         let sight = match self.response.take() {
             None => ResponseSight::default(),
             Some(observer) => guarded(|| observer.finish()).unwrap_or_else(|Panicked| {
@@ -364,6 +422,9 @@ impl Assembly {
         }
     }
 }
+
+/// Bodies up to this are read without asking for room: only one is read at a time.
+const READ_AT_ONCE: usize = 256 << 10;
 
 /// English text under the tokenizers in use; marked as an estimate wherever it is used.
 const BYTES_PER_TOKEN: u64 = 4;

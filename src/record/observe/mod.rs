@@ -6,6 +6,8 @@
 
 mod assembly;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,16 +18,18 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::accounts::{Accounts, DropReason};
-use super::capture::{Capture, Ledger, Parcel, Share};
+use super::capture::{Capture, Parcel};
+use super::ledger::Share;
 use super::metrics::Metrics;
 use super::options::TraceOptions;
 use super::pause::Pause;
 use super::write::{Order, WriterState};
 use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey};
-use crate::shape::TraceTime;
+use crate::shape::{Exchange, TraceTime};
 pub(super) use assembly::Finished;
 
 use assembly::Assembly;
+use reading::{Panicked, guarded};
 
 /// What the observer is made of.
 pub(super) struct ObserverParts {
@@ -43,27 +47,50 @@ pub(super) struct ObserverParts {
     pub(super) epoch: Instant,
 }
 
-/// The running observer.
+/// The running observer, and the writer behind it.
 pub(super) struct ObserverHandle {
     thread: JoinHandle<()>,
+    writing: JoinHandle<()>,
+    accounts: Arc<Accounts>,
     finish: Arc<AtomicBool>,
 }
 
 impl ObserverHandle {
-    /// Lets it take what is queued, then waits for its end. Nothing may be handed over any more.
+    /// Lets it take what is queued, then waits until the trace is closed, though not for ever: a disk that hangs must not keep
+    /// the process from ending. Nothing may be handed over any more.
     pub(super) fn finish(self) {
         self.finish.store(true, Ordering::Release);
         self.thread.thread().unpark();
         if self.thread.join().is_err() {
             tracing::error!("the observer ended in a panic");
         }
+        let deadline = Instant::now() + CLOSING_PATIENCE;
+        while !self.writing.is_finished() {
+            if Instant::now() >= deadline {
+                let lost = self.accounts.summary().unaccounted();
+                self.accounts.drop_many(DropReason::WriterBehind, lost);
+                tracing::warn!(
+                    exchanges = lost,
+                    "the disk does not take the end of the trace; leaving without it"
+                );
+                return;
+            }
+            std::thread::sleep(SHORTEST_NAP);
+        }
+        if self.writing.join().is_err() {
+            tracing::error!("the writer ended in a panic");
+        }
     }
 }
 
-/// Starts the observer.
-pub(super) fn start(parts: ObserverParts) -> std::io::Result<ObserverHandle> {
+/// Starts the observer. `writing` is the writer's thread, which ends when the observer has.
+pub(super) fn start(
+    parts: ObserverParts,
+    writing: JoinHandle<()>,
+) -> std::io::Result<ObserverHandle> {
     let finish = Arc::new(AtomicBool::new(false));
     let finishing = Arc::clone(&finish);
+    let accounts = Arc::clone(&parts.capture.accounts);
     let thread = std::thread::Builder::new()
         .name(reading::OBSERVER_THREAD.to_owned())
         .spawn(move || {
@@ -72,7 +99,12 @@ pub(super) fn start(parts: ObserverParts) -> std::io::Result<ObserverHandle> {
             let _ = rustix::process::nice(NICE);
             Observer::new(parts).run(&finishing);
         })?;
-    Ok(ObserverHandle { thread, finish })
+    Ok(ObserverHandle {
+        thread,
+        writing,
+        accounts,
+        finish,
+    })
 }
 
 /// Traffic comes first where cores are short.
@@ -80,6 +112,8 @@ const NICE: i32 = 5;
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How long the end of the trace may take to be written, once all exchanges are over.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long after a write error the next file is tried.
 const RETRY: Duration = Duration::from_secs(3);
 
@@ -159,7 +193,16 @@ impl Observer {
         }
     }
 
-    fn take(&mut self, mut parcel: Box<Parcel>) {
+    /// Takes a parcel. A panic outside the dialects is a bug of ours, and costs the exchange alone.
+    fn take(&mut self, parcel: Box<Parcel>) {
+        let id = parcel.id;
+        if let Err(Panicked) = guarded(|| self.put_together(parcel)) {
+            self.open.remove(&id);
+            self.accounts.drop_one(DropReason::Panic);
+        }
+    }
+
+    fn put_together(&mut self, mut parcel: Box<Parcel>) {
         let whole = parcel.opening.is_some() && parcel.closing.is_some();
         let mut assembly = if whole {
             Assembly::default()
@@ -171,16 +214,18 @@ impl Observer {
                 None => return self.capture.recycle(parcel),
             }
         };
-        assembly.take(&mut parcel, &self.key, self.capture.max_body);
-        if parcel.closing.is_some() {
-            let arrived = parcel.arrived;
-            self.capture.recycle(parcel);
+        reading::trip_over(&parcel.texts);
+        let fits = assembly.take(&mut parcel, &self.key, &self.capture);
+        let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
+        self.capture.recycle(parcel);
+        if over {
             let at_us = arrived.saturating_duration_since(self.epoch).as_micros();
             let at = TraceTime::from_us(u64::try_from(at_us).unwrap_or(u64::MAX));
-            self.settle(assembly.finish(at));
+            self.settle(assembly.finish(at, &self.capture.ledger));
+        } else if fits {
+            self.open.insert(id, assembly);
         } else {
-            self.open.insert(parcel.id, assembly);
-            self.capture.recycle(parcel);
+            self.accounts.drop_one(DropReason::Memory);
         }
     }
 
@@ -197,7 +242,7 @@ impl Observer {
         }
         self.mind_the_writer();
         let Some(gate) = &mut self.gate else {
-            return self.accounts.drop_one(DropReason::WriteError);
+            return self.accounts.drop_one(self.writer.broken_by());
         };
         // This thread is the only one that sends: not full now means that the order below finds room.
         if self.orders.is_full() {
@@ -209,11 +254,8 @@ impl Observer {
             ..
         } = finished;
         let recordable = gate.admit(sighting);
-        let shape = recordable.exchange();
-        let bytes = size_of_val(shape)
-            + size_of_val(&*shape.request.blocks)
-            + size_of_val(&*shape.request.messages);
-        let Some(charge) = Ledger::charge(&self.capture.ledger, bytes as u64, Share::All) else {
+        let bytes = weight(recordable.exchange());
+        let Some(charge) = self.capture.ledger.charge(bytes, Share::All) else {
             return self.accounts.drop_one(DropReason::Memory);
         };
         let order = Order::Keep {
@@ -264,7 +306,8 @@ impl Observer {
         let Ok(key) = self.key.next() else {
             return;
         };
-        let gate = Anonymiser::with_key(self.options.policy.clone(), key);
+        let policy = self.options.policy.clone();
+        let gate = Anonymiser::within(policy, key, self.capture.table_bytes);
         let order = Order::Begin {
             generation: self.generation + 1,
         };
@@ -274,4 +317,15 @@ impl Observer {
             self.gate = Some(gate);
         }
     }
+}
+
+/// What an exchange weighs until its block is written.
+fn weight(exchange: &Exchange) -> u64 {
+    let (request, response) = (&exchange.request, &exchange.response);
+    let bytes = size_of_val(exchange)
+        + size_of_val(&*request.blocks)
+        + size_of_val(&*request.messages)
+        + size_of_val(&*request.media)
+        + size_of_val(response.gaps.buckets());
+    bytes as u64
 }

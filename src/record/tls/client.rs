@@ -5,13 +5,11 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::super::RecordError;
-use super::super::client_io::Protocol;
 use super::{UpstreamTlsOptions, pem, provider};
 
-/// How TLS to upstreams is spoken. `offered` are the protocols to choose from, the preferred one first.
+/// How TLS to upstreams is spoken. Each connection offers the protocols that it can be used for.
 pub(in crate::record) fn client_config(
     options: &UpstreamTlsOptions,
-    offered: &[Protocol],
 ) -> Result<ClientConfig, RecordError> {
     let roots = match &options.ca {
         Some(path) => pem::roots("--upstream-ca", path)?,
@@ -21,15 +19,13 @@ pub(in crate::record) fn client_config(
         .with_protocol_versions(options.min_version.and_above())
         .map_err(std::io::Error::other)?
         .with_root_certificates(roots);
-    let mut config = match &options.certificate {
+    Ok(match &options.certificate {
         None => builder.with_no_client_auth(),
         Some(files) => {
             let certified = pem::certified(files, &OWN)?;
             builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
         }
-    };
-    config.alpn_protocols = offered.iter().map(|each| each.alpn().to_vec()).collect();
-    Ok(config)
+    })
 }
 
 /// The files that it is made of.

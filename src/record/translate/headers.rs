@@ -1,11 +1,16 @@
-//! What a proxy must change in a message's headers, and nothing else. RFC 9110, section 7.6.
+//! What must change in a message's headers from one version of HTTP to the other, and nothing else. RFC 9110, section 7.6;
+//! RFC 9113, section 8.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, Entry, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Uri, Version, response};
 
-use super::forwarded::Stamp;
+use crate::record::client_io::Protocol;
+use crate::record::forwarded::Stamp;
+use crate::record::upstream::Upstream;
 
 /// Removes what is meant for one hop only: `Connection` and the headers it names, `Keep-Alive`, `Proxy-Connection`, `Upgrade`,
 /// and of `TE` everything but `trailers`. `Transfer-Encoding` stays: it says how the body is framed on the next hop too,
@@ -33,27 +38,116 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Puts the forwarded headers in, behind the others.
-pub(super) fn stamp(headers: &mut HeaderMap, stamp: &Stamp) {
+/// Puts the forwarded headers in, behind the others. `authority` is the host of a request that names it in its target.
+pub(super) fn stamp(headers: &mut HeaderMap, stamp: &Stamp, authority: Option<&Authority>) {
     let came = headers
         .iter()
         .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-    let host = headers.get(HOST).map(HeaderValue::as_bytes);
+    let host = authority.map(|authority| authority.as_str().as_bytes());
+    let host = host.or_else(|| headers.get(HOST).map(HeaderValue::as_bytes));
     let lines = stamp.lines(host, came);
+    retain(headers, |name| !Stamp::speaks_for(name.as_str().as_bytes()));
+    for (name, value) in lines {
+        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+/// Leaves a header out. The order of the rest is kept, which `HeaderMap::remove` would not.
+pub(super) fn remove(headers: &mut HeaderMap, out: &HeaderName) {
+    if headers.contains_key(out) {
+        retain(headers, |name| name != out);
+    }
+}
+
+fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
     let mut name = None;
     for (next, value) in std::mem::take(headers) {
         if next.is_some() {
             name = next;
         }
         if let Some(name) = &name
-            && !Stamp::speaks_for(name.as_str().as_bytes())
+            && stays(name)
         {
             headers.append(name, value);
         }
     }
-    for (name, value) in lines {
-        if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(value)) {
-            headers.append(HeaderName::from_static(name), value);
+}
+
+/// Writes where a request goes in the way of the upstream's version: in `Host` and the target, or in the pseudo-headers. `None`
+/// where it names no host.
+pub(super) fn address<B>(
+    request: &mut Request<B>,
+    upstream: &Upstream,
+    protocol: Protocol,
+) -> Option<()> {
+    let uri = request.uri();
+    let authority = match uri.authority() {
+        Some(authority) => authority.clone(),
+        None => match request.headers().get(HOST) {
+            Some(host) => {
+                Authority::from_maybe_shared(bytes::Bytes::copy_from_slice(host.as_bytes())).ok()?
+            }
+            None => upstream.host_header().to_str().ok()?.parse().ok()?,
+        },
+    };
+    let below = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let base = if below == "*" { "" } else { upstream.base() };
+    // A request that is sent again over another connection has its base already.
+    let target = match request.extensions().get::<Based>() {
+        Some(_) => below.to_owned(),
+        None => format!("{base}{below}"),
+    };
+    let mut parts = http::uri::Parts::default();
+    parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).ok()?);
+    request.extensions_mut().insert(Based);
+    match protocol {
+        Protocol::Http1 => {
+            let host = HeaderValue::from_str(authority.as_str()).ok()?;
+            request.headers_mut().insert(HOST, host);
+            join_cookies(request.headers_mut());
+            *request.version_mut() = Version::HTTP_11;
+        }
+        Protocol::Http2 => {
+            remove(request.headers_mut(), &HOST);
+            remove(request.headers_mut(), &TRANSFER_ENCODING);
+            parts.scheme = Some(match upstream.is_tls() {
+                true => Scheme::HTTPS,
+                false => Scheme::HTTP,
+            });
+            parts.authority = Some(authority);
+            *request.version_mut() = Version::HTTP_2;
+        }
+    }
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+    Some(())
+}
+
+#[derive(Clone)]
+struct Based;
+
+/// HTTP/2 may cut cookies into pieces; HTTP/1 wants them in one line (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<_> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// An answer in the version that the client speaks.
+pub(super) fn version_of_answer(answer: &mut response::Parts, to: Protocol) {
+    match to {
+        Protocol::Http1 => answer.version = Version::HTTP_11,
+        Protocol::Http2 => {
+            remove(&mut answer.headers, &TRANSFER_ENCODING);
+            answer.version = Version::HTTP_2;
         }
     }
 }

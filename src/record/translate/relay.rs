@@ -7,24 +7,21 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::capture::End;
-use super::lane::{Client, Lane};
-use super::link::{Link, later};
-use super::tap::Passage;
+use super::link::Link;
+use crate::record::alarm::{Alarm, later};
+use crate::record::capture::End;
+use crate::record::lane::{Client, Lane};
+use crate::record::tap::{Passage, Piece};
 
-/// An answer on its way to the client. It drives the upstream connection itself: polled by the client's connection, it first
-/// gives what has been read, then lets the upstream connection read once more. So several events that lie ready leave in one
-/// write, a lone event leaves at once, and neither costs a second wake-up.
+/// An answer on its way to the client. Over HTTP/1 it drives the upstream connection itself: polled by the client's connection,
+/// it first gives what has been read, then lets the upstream connection read once more.
 pub(super) struct Relay {
     incoming: Incoming,
-    link: Option<Box<Link>>,
+    link: Option<Link>,
     passage: Rc<Passage>,
     lane: Rc<Lane>,
     client: Rc<Client>,
-    /// What a response without a body says its length would be.
-    claimed: Option<u64>,
-    /// A cut-off answer would look whole to the client: nothing but the connection's end marks its end.
-    ends_with_connection: bool,
+    alarm: Alarm,
     /// Frames have been given since the last `Pending`, so they are not written yet.
     unwritten: bool,
     broken: Option<Broken>,
@@ -32,11 +29,11 @@ pub(super) struct Relay {
 }
 
 /// Why an answer breaks off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    /// The upstream broke the connection, or its framing.
+    /// The upstream broke the connection, or its framing. The source tells the client's connection the code of a reset.
     #[error("the upstream broke off")]
-    Upstream,
+    Upstream(#[source] hyper::Error),
     /// Nothing came for too long.
     #[error("the upstream fell silent")]
     Silent,
@@ -45,12 +42,10 @@ pub(super) enum Broken {
 impl Relay {
     pub(super) fn new(
         incoming: Incoming,
-        link: Box<Link>,
+        link: Link,
         passage: Rc<Passage>,
         lane: &Rc<Lane>,
         client: &Rc<Client>,
-        claimed: Option<u64>,
-        ends_with_connection: bool,
     ) -> Box<Self> {
         let mut relay = Box::new(Self {
             incoming,
@@ -58,8 +53,7 @@ impl Relay {
             passage,
             lane: Rc::clone(lane),
             client: Rc::clone(client),
-            claimed,
-            ends_with_connection,
+            alarm: Alarm::default(),
             unwritten: false,
             broken: None,
             over: false,
@@ -71,21 +65,18 @@ impl Relay {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.over && self.claimed.is_none()
+        self.over
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        match self.claimed {
-            Some(length) => SizeHint::with_exact(length),
-            None => self.incoming.size_hint(),
-        }
+        self.incoming.size_hint()
     }
 
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.broken {
+        if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
         if self.over {
@@ -93,12 +84,18 @@ impl Relay {
         }
         let mut driven = false;
         let broken = loop {
-            // Frames come only out of `drive` below, after which they are looked for here: no wake-up is wanted for them.
+            // Frames of HTTP/1 come only out of `drive` below, after which they are looked for here: no wake-up is wanted.
             let mut quiet = Context::from_waker(Waker::noop());
-            match Pin::new(&mut self.incoming).poll_frame(&mut quiet) {
+            let wake = match self.link {
+                Some(Link::Http1(_)) => &mut quiet,
+                _ => &mut *cx,
+            };
+            match Pin::new(&mut self.incoming).poll_frame(wake) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(piece) = frame.data_ref() {
-                        self.passage.data(piece);
+                        let now = self.passage.moved();
+                        let run = 0..piece.len();
+                        self.passage.data_run(now, Piece::Shared(piece), run);
                     }
                     if self.incoming.is_end_stream() || frame.is_trailers() {
                         self.finish();
@@ -110,12 +107,12 @@ impl Relay {
                     self.finish();
                     return Poll::Ready(None);
                 }
-                Poll::Ready(Some(Err(_))) => break Broken::Upstream,
+                Poll::Ready(Some(Err(error))) => break Broken::Upstream(error),
                 Poll::Pending => {}
             }
             if driven {
                 let deadline = later(self.passage.progress(), self.lane.limits.idle);
-                if self.client.poll_alarm(cx, deadline).is_ready() {
+                if self.alarm.poll_at(cx, deadline).is_ready() {
                     break Broken::Silent;
                 }
                 self.unwritten = false;
@@ -126,12 +123,18 @@ impl Relay {
                 link.drive(cx);
             }
         };
-        self.break_off(broken);
+        self.link = None;
+        self.passage.end(match broken {
+            Broken::Upstream(_) => End::Reset,
+            Broken::Silent => End::Timeout,
+        });
         if std::mem::replace(&mut self.unwritten, false) {
             // The pieces before the break are the client's: let them be written first.
+            self.broken = Some(broken);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.over = true;
         Poll::Ready(Some(Err(broken)))
     }
 
@@ -140,20 +143,8 @@ impl Relay {
             return;
         }
         self.passage.end(End::Whole);
-        if let Some(link) = self.link.take() {
-            self.lane.put(&self.client, Instant::now(), link);
-        }
-    }
-
-    fn break_off(&mut self, broken: Broken) {
-        self.broken = Some(broken);
-        self.link = None;
-        self.passage.end(match broken {
-            Broken::Upstream => End::Reset,
-            Broken::Silent => End::Timeout,
-        });
-        if self.ends_with_connection {
-            self.client.reset_on_close();
+        if let Some(link @ Link::Http1(_)) = self.link.take() {
+            self.lane.put_translated(&self.client, Instant::now(), link);
         }
     }
 }

@@ -1,0 +1,160 @@
+//! Disks that are full, that stall, that cannot be written, and that are gone.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::hindrance::{Hindrance, Mounts};
+use super::load::{Load, upstream};
+use super::support::Server;
+use super::{LONG, dropped_reaches, in_time, recording_resumes, settle};
+use reenact::trace::Trace;
+
+#[test]
+fn a_disk_that_refuses_costs_what_it_refused() {
+    for (trouble, reason) in [("full", "disk_full"), ("broken", "write_error")] {
+        let hindrance = Hindrance::build();
+        let dir = tempfile::tempdir().unwrap();
+        let mut recorder = hindrance.recorder(&upstream(), dir.path(), &[]);
+        let admin = recorder.wait_for_url("admin on ");
+        let load = Load::start(&recorder.url, 3, 2000);
+        recording_resumes(&admin);
+        hindrance.begin(trouble);
+        dropped_reaches(&admin, reason, 10);
+        recorder.wait_for("the trace cannot be written; traffic goes on");
+        load.goes_on(100);
+        hindrance.end(trouble);
+        recording_resumes(&admin);
+        let (made, slowest) = load.finish();
+        in_time(slowest);
+        let totals = settle(recorder, dir.path(), made);
+        assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), [reason]);
+    }
+}
+
+#[test]
+fn a_real_full_disk_costs_recordings_until_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = format!("mount -t tmpfs -o size=512k none {}", dir.path().display());
+    let Some((mut recorder, mounts)) = Mounts::recorder(&first, &upstream(), dir.path()) else {
+        return;
+    };
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 3, 2000);
+    recording_resumes(&admin);
+    let filler = mounts.path(&dir.path().join("filler"));
+    let mut file = std::fs::File::create(&filler).unwrap();
+    let full = loop {
+        if let Err(error) = file.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    dropped_reaches(&admin, "disk_full", 10);
+    load.goes_on(100);
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    recording_resumes(&admin);
+    in_time(load.finish().1);
+    // The file system is gone when the recorder is: its last block tells the accounts already.
+    let copy = tempfile::tempdir().unwrap();
+    let name = "trace-000001.rt";
+    std::fs::copy(mounts.path(&dir.path().join(name)), copy.path().join(name)).unwrap();
+    let trace = Trace::open(&[copy.path().to_owned()]).unwrap();
+    assert!(trace.totals().dropped["disk_full"] >= 10);
+    assert_eq!(trace.totals().recorded, trace.exchange_count());
+    assert!(recorder.terminate().0.success());
+}
+
+#[test]
+fn a_directory_that_turns_read_only_costs_recordings_until_it_can_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some((mut recorder, mounts)) = Mounts::recorder("true", &upstream(), dir.path()) else {
+        return;
+    };
+    let path = dir.path().to_str().unwrap();
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 3, 2000);
+    recording_resumes(&admin);
+    mounts.run(&["mount", "-t", "tmpfs", "-o", "ro", "none", path]);
+    dropped_reaches(&admin, "write_error", 10);
+    load.goes_on(100);
+    mounts.run(&["umount", path]);
+    recording_resumes(&admin);
+    let (made, slowest) = load.finish();
+    in_time(slowest);
+    let totals = settle(recorder, dir.path(), made);
+    assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), ["write_error"]);
+}
+
+#[test]
+fn a_vanished_directory_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("traces");
+    let mut recorder = Server::recorder(&upstream(), &dir, &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 3, 2000);
+    recording_resumes(&admin);
+    // Moved away, so that its file can be read still.
+    let moved = parent.path().join("moved");
+    std::fs::rename(&dir, &moved).unwrap();
+    dropped_reaches(&admin, "write_error", 10);
+    load.goes_on(100);
+    recording_resumes(&admin);
+    let (made, slowest) = load.finish();
+    in_time(slowest);
+    assert!(recorder.terminate().0.success());
+    let read = |dirs: &[&Path]| {
+        Trace::open(&dirs.iter().map(|dir| dir.to_path_buf()).collect::<Vec<_>>()).unwrap()
+    };
+    let together = read(&[&moved, &dir]);
+    let totals = together.totals();
+    assert_eq!(totals.seen, made, "each file tells its own part");
+    assert_eq!(totals.recorded, together.exchange_count());
+    assert_eq!(totals.seen, totals.recorded + totals.lost());
+}
+
+#[test]
+fn a_disk_that_stalls_delays_nobody() {
+    let hindrance = Hindrance::build();
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = hindrance.recorder(&upstream(), dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 4, 200);
+    recording_resumes(&admin);
+    let began = Instant::now();
+    hindrance.begin("stall");
+    dropped_reaches(&admin, "writer_behind", 10);
+    while began.elapsed() < LONG {
+        load.goes_on(100);
+    }
+    hindrance.end("stall");
+    recording_resumes(&admin);
+    let (made, slowest) = load.finish();
+    in_time(slowest);
+    let totals = settle(recorder, dir.path(), made);
+    assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), ["writer_behind"]);
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_keep_the_recorder_from_ending() {
+    let hindrance = Hindrance::build();
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = hindrance.recorder(&upstream(), dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 1, 200);
+    recording_resumes(&admin);
+    hindrance.begin("stall");
+    load.goes_on(50);
+    load.finish();
+    recorder.signal(Signal::TERM);
+    recorder.wait_for("the disk does not take the end of the trace");
+    let (status, log) = recorder.wait();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("writer_behind="), "{log}");
+    // What was flushed reads back, as after a crash.
+    let trace = Trace::open(&[dir.path().to_owned()]).unwrap();
+    assert!(trace.exchange_count() > 0 && !trace.damage().is_loss());
+}

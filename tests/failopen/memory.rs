@@ -1,0 +1,309 @@
+//! What asks for more memory than there is: enormous and endless bodies, many open exchanges, and bodies of a few bytes that
+//! would grow when they are read.
+
+use std::io::{Read, Write};
+
+use super::load::{Load, pour, read_answer, upstream};
+use super::support::wire::{Upstream, Wire, metric};
+use super::support::{Server, http};
+use super::{peak_mib, recording_resumes, settle};
+use reenact::shape::{Exchange, Outcome, ShapeStatus};
+use reenact::trace::Trace;
+
+const MIB: u64 = 1 << 20;
+const BOUND: [&str; 2] = ["--capture-memory", "16MiB"];
+/// What a recorder of that bound takes at most in these tests, traffic included.
+const MOST_MIB: u64 = 80;
+
+fn exchanges(dir: &std::path::Path) -> Vec<Exchange> {
+    let mut trace = Trace::open(&[dir.to_owned()]).unwrap();
+    trace.exchanges().collect::<Result<_, _>>().unwrap()
+}
+
+const STREAM: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const CHAT: &str =
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 15\r\n\r\n{\"messages\":[]}";
+
+#[test]
+fn an_enormous_request_is_forwarded_whole_and_recorded_by_size() {
+    let size = 600 * MIB;
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&upstream.url(), dir.path(), &BOUND);
+    let mut client = Wire::connect(&recorder.url);
+    client.send(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n"
+    ));
+    let writer = client.writer();
+    let sender = std::thread::spawn(move || pour(writer, &[b'x'; 1 << 20], size));
+    let mut server = upstream.accept();
+    server.read_head();
+    server.skip(size);
+    assert_eq!(sender.join().unwrap(), size);
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    client.read_until("hi");
+    let peak = peak_mib(recorder.pid());
+    assert!(peak < MOST_MIB, "{peak} MiB");
+    settle(recorder, dir.path(), 1);
+    let recorded = &exchanges(dir.path())[0];
+    assert_eq!(recorded.request.bytes, size);
+    assert!(matches!(
+        recorded.shape,
+        ShapeStatus::TooLarge | ShapeStatus::Shed
+    ));
+}
+
+#[test]
+fn an_event_of_a_gibibyte_is_forwarded_and_counted_as_one() {
+    let size = 1024 * MIB;
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&upstream.url(), dir.path(), &BOUND);
+    let mut client = Wire::connect(&recorder.url);
+    client.send(CHAT);
+    let mut server = upstream.accept();
+    server.read_head();
+    server.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n");
+    let end = "\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
+    let length = 6 + size + end.len() as u64;
+    server.send(format!("Content-Length: {length}\r\n\r\ndata: "));
+    let writer = server.writer();
+    let sender = std::thread::spawn(move || {
+        pour(writer.try_clone().unwrap(), &[b'x'; 1 << 20], size);
+        (&writer).write_all(end.as_bytes()).unwrap();
+    });
+    client.read_head();
+    client.skip(length);
+    sender.join().unwrap();
+    let peak = peak_mib(recorder.pid());
+    assert!(peak < MOST_MIB, "{peak} MiB");
+    settle(recorder, dir.path(), 1);
+    let recorded = &exchanges(dir.path())[0];
+    let response = &recorded.response;
+    assert_eq!(response.bytes, length);
+    // An observer that falls behind lets the rest go.
+    if recorded.shape != ShapeStatus::Shed {
+        assert_eq!((response.events, response.token_events), (3, 1));
+    }
+}
+
+#[test]
+fn an_answer_without_end_takes_no_more_than_others() {
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&upstream.url(), dir.path(), &BOUND);
+    for head in [
+        STREAM,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ] {
+        let mut client = Wire::connect(&recorder.url);
+        client.send(CHAT);
+        let mut server = upstream.accept();
+        server.read_head();
+        server.send(head);
+        let event = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(1000);
+        let chunk = format!("{:x}\r\n{event}\r\n", event.len());
+        let writer = server.writer();
+        let sender = std::thread::spawn(move || pour(writer, chunk.as_bytes(), u64::MAX));
+        client.read_head();
+        client.skip(300 * MIB);
+        drop(client);
+        // The upstream learns that its client is gone.
+        assert!(sender.join().unwrap() > 300 * MIB);
+    }
+    let peak = peak_mib(recorder.pid());
+    assert!(peak < MOST_MIB, "{peak} MiB");
+    settle(recorder, dir.path(), 2);
+    let recorded = exchanges(dir.path());
+    for exchange in &recorded {
+        assert!(exchange.response.bytes > 300 * MIB);
+        assert!(matches!(exchange.outcome, Outcome::ClientCancelled { .. }));
+    }
+    assert_ne!(recorded[1].shape, ShapeStatus::Known);
+}
+
+#[test]
+fn a_thousand_open_events_stay_within_the_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let forwarding = hold_open(&["--no-record"], |_, peak| peak);
+    let (recording, queued) = hold_open(
+        &[&BOUND[..], &["--trace-dir", dir.path().to_str().unwrap()]].concat(),
+        |admin, peak| (peak, metric(admin, "reenact_queue_bytes")),
+    );
+    assert!(queued <= 16 * MIB, "{queued} bytes");
+    assert!(
+        recording < forwarding + 40,
+        "{recording} MiB, and {forwarding} MiB without recording"
+    );
+    let recorded = exchanges(dir.path());
+    let shed = recorded
+        .iter()
+        .filter(|exchange| exchange.shape == ShapeStatus::Shed);
+    assert!(shed.count() > OPEN / 2);
+    let totals = Trace::open(&[dir.path().to_owned()]).unwrap().totals();
+    assert_eq!(totals.seen, OPEN as u64);
+    assert_eq!(totals.seen, totals.recorded + totals.lost());
+}
+
+const OPEN: usize = 1000;
+
+/// Opens a thousand streams, each a quarter of a mebibyte into an event that does not end: 250 MiB, were nobody to count.
+/// Looks at the recorder then, and lets the streams end.
+fn hold_open<T>(args: &[&str], look: impl FnOnce(&str, u64) -> T) -> T {
+    let upstream = Upstream::start();
+    let fixed = [
+        "record",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+    ];
+    let url = upstream.url();
+    let mut recorder = Server::start([&fixed[..], &["--upstream", &url], args].concat());
+    let part = vec![b'x'; 64 << 10];
+    let mut open = Vec::new();
+    for _ in 0..OPEN {
+        let mut client = Wire::connect(&recorder.url);
+        client.send(CHAT);
+        let mut server = upstream.accept();
+        server.read_head();
+        server.send(format!("{STREAM}40006\r\ndata: "));
+        for _ in 0..4 {
+            server.send(&part);
+            client.skip(part.len() as u64 / 2);
+        }
+        open.push((client, server));
+    }
+    let admin = recorder.wait_for_url("admin on ");
+    let seen = look(&admin, peak_mib(recorder.pid()));
+    for (mut client, mut server) in open {
+        server.send("\r\n0\r\n\r\n");
+        client.read_until("\r\n0\r\n\r\n");
+    }
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    assert!(!log.contains("unaccounted"), "{log}");
+    seen
+}
+
+#[test]
+fn bodies_that_would_grow_when_read_stay_within_the_bound() {
+    let size = 3 << 20;
+    let flood = |item: &str| item.repeat(size / item.len());
+    let listed = |item: &str| flood(item).trim_end_matches(',').to_owned();
+    let chat =
+        |content: &str| format!("{{\"messages\":[{{\"role\":\"user\",\"content\":{content}}}]}}");
+    let bodies = [
+        ("/v1/chat/completions", chat(&flood("["))),
+        ("/v1/chat/completions", chat(&flood("{\"text\":"))),
+        (
+            "/v1/chat/completions",
+            chat(&format!("[{}]", listed("{},"))),
+        ),
+        (
+            "/v1/chat/completions",
+            chat(&format!("[{}]", listed("{\"file\":{}},"))),
+        ),
+        (
+            "/v1/chat/completions",
+            chat(&format!("\"{}\"", flood("\\n"))),
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"messages\":[{}]}}", listed("{\"role\":\"\"},")),
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"messages\":[],\"tools\":[{}]}}", listed("1,")),
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"messages\":[],\"a\":{}", flood("[")),
+        ),
+        (
+            "/v1/chat/completions",
+            format!(
+                "{{\"messages\":[{{\"role\":\"user\",\"tool_calls\":[{}]}}]}}",
+                listed("{},")
+            ),
+        ),
+        (
+            "/v1/chat/completions",
+            format!("{{\"messages\":[],\"model\":\"{}\"}}", flood("m")),
+        ),
+        (
+            "/v1/completions",
+            format!("{{\"prompt\":[{}]}}", listed("\"\",")),
+        ),
+        (
+            "/v1/completions",
+            format!("{{\"prompt\":[{}]}}", listed("[1],")),
+        ),
+        (
+            "/v1/completions",
+            format!("{{\"prompt\":[{}]}}", listed("1,")),
+        ),
+        ("/v1/messages", chat(&format!("[{}]", listed("{},")))),
+        ("/v1/messages", chat(&flood("[{\"content\":"))),
+        (
+            "/v1/messages",
+            format!("{{\"messages\":[{}]}}", listed("{\"role\":\"\"},")),
+        ),
+    ];
+    // The answers of this server are floods, too.
+    let floods = [
+        format!("{{\"choices\":[{}]}}", listed("{},")),
+        format!("{{\"content\":[{}]}}", listed("{},")),
+    ];
+    let (url, _server) = http::upstream(move |mut stream| {
+        while let Some(request) = http::read_request(&mut stream) {
+            let answer = &floods[request.len() % 2];
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+                answer.len()
+            );
+            if stream.write_all((head + answer).as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&url, dir.path(), &["--capture-memory", "32MiB"]);
+    let mut client = Wire::connect(&recorder.url);
+    for (number, (path, body)) in bodies.iter().enumerate() {
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        let (head, answer) = read_answer(&mut client);
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{number}: {head}");
+        assert!(answer.ends_with("{}]}"), "{number}");
+    }
+    let peak = peak_mib(recorder.pid());
+    let totals = settle(recorder, dir.path(), bodies.len() as u64);
+    assert_eq!(totals.recorded, bodies.len() as u64);
+    // Without a bound on what lists hold it would be gigabytes.
+    assert!(peak < 128, "{peak} MiB");
+}
+
+#[test]
+fn recording_goes_on_after_a_body_that_broke_off() {
+    let upstream = upstream();
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&upstream, dir.path(), &BOUND);
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::start(&recorder.url, 2, 2000);
+    for _ in 0..20 {
+        let mut stream = http::connect(&recorder.url);
+        stream
+            .write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999\r\n\r\n{\"messages\":")
+            .unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    recording_resumes(&admin);
+    let (made, slowest) = load.finish();
+    super::in_time(slowest);
+    settle(recorder, dir.path(), made + 20);
+}

@@ -1,0 +1,89 @@
+//! Options of the built binary from the environment and from a config file.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use support::{Server, exchanges, http, reenact};
+
+/// A config file that says all that a recorder needs.
+fn config(dir: &Path, upstream: &str) -> PathBuf {
+    let path = dir.join("reenact.toml");
+    let traces = dir.join("from-file");
+    let text = format!(
+        "log-format = \"json\"\n[record]\nlisten = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\nupstream = \"{upstream}\"\ntrace-dir = \"{}\"\n",
+        traces.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn one_exchange(recorder: Server) -> String {
+    let body =
+        r#"{"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}"#;
+    let answer = http::send(
+        &recorder.url,
+        &http::post("/v1/chat/completions", &[], body),
+    );
+    assert_eq!(http::status(&answer), 200);
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    log
+}
+
+#[test]
+fn a_recorder_can_be_told_everything_by_its_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "null"]);
+    let recorder = Server::launch(
+        reenact(["record"])
+            .env("REENACT_LISTEN", "127.0.0.1:0")
+            .env("REENACT_ADMIN", "127.0.0.1:0")
+            .env("REENACT_UPSTREAM", &sim.url)
+            .env("REENACT_TRACE_DIR", dir.path()),
+    );
+    one_exchange(recorder);
+    assert_eq!(exchanges(dir.path()).len(), 1);
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_a_flag_over_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "null"]);
+    let config = config(dir.path(), &sim.url);
+    let record = || {
+        let mut command = reenact(["record", "--config"]);
+        command.arg(&config);
+        command
+    };
+    let traces = |name: &str| dir.path().join(name);
+
+    let log = one_exchange(Server::launch(&mut record()));
+    assert!(log.starts_with('{'), "log lines are JSON: {log}");
+    assert_eq!(exchanges(&traces("from-file")).len(), 1);
+
+    let log = one_exchange(Server::launch(
+        record()
+            .env("REENACT_TRACE_DIR", traces("from-environment"))
+            .env("REENACT_LOG_FORMAT", "text"),
+    ));
+    assert!(!log.starts_with('{'), "log lines are text: {log}");
+    assert_eq!(exchanges(&traces("from-environment")).len(), 1);
+
+    one_exchange(Server::launch(
+        record()
+            .env("REENACT_TRACE_DIR", traces("from-environment"))
+            .arg("--trace-dir")
+            .arg(traces("from-flag")),
+    ));
+    assert_eq!(exchanges(&traces("from-flag")).len(), 1);
+
+    // --no-record conflicts with --trace-dir, and stands above the file's.
+    one_exchange(Server::launch(record().arg("--no-record")));
+    assert_eq!(
+        exchanges(&traces("from-file")).len(),
+        1,
+        "nothing was added"
+    );
+}

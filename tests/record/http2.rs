@@ -1,0 +1,312 @@
+//! HTTP/2 on either side and across, with hyper as both peers.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::mpsc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Version};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+
+use reenact::shape::Outcome;
+
+use super::exchanges;
+use super::support::Server;
+use super::support::wire::{Ending, Upstream, Wire};
+
+/// What the upstream saw of a request: its version and target, its headers, its body and trailers.
+type Seen = (String, HeaderMap, Bytes, Option<HeaderMap>);
+
+/// An upstream that speaks HTTP/2 only, and answers every request with two pieces and trailers.
+fn upstream(runtime: &tokio::runtime::Runtime) -> (SocketAddr, mpsc::Receiver<Seen>) {
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, seen) = mpsc::channel();
+    runtime.spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let sender = sender.clone();
+            let service = service_fn(move |request: Request<Incoming>| {
+                let sender = sender.clone();
+                async move {
+                    let (parts, body) = request.into_parts();
+                    let body = body.collect().await.unwrap();
+                    let trailers = body.trailers().cloned();
+                    let line = format!("{:?} {} {}", parts.version, parts.method, parts.uri);
+                    let _ = sender.send((line, parts.headers, body.to_bytes(), trailers));
+                    let mut trailers = HeaderMap::new();
+                    trailers.insert("grpc-status", "0".parse().unwrap());
+                    let frames = [
+                        Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"one"))),
+                        Ok(Frame::data(Bytes::from_static(b"two"))),
+                        Ok(Frame::trailers(trailers)),
+                    ];
+                    let body = StreamBody::new(tokio_stream(frames));
+                    Ok::<_, Infallible>(
+                        Response::builder()
+                            .header("content-type", "application/grpc")
+                            .header("x-a", "1")
+                            .header("x-a", "2")
+                            .body(body)
+                            .unwrap(),
+                    )
+                }
+            });
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    (address, seen)
+}
+
+fn tokio_stream<T: Unpin, const N: usize>(items: [T; N]) -> impl futures_core::Stream<Item = T> {
+    let mut items = items.into_iter();
+    Iter(std::iter::from_fn(move || items.next()))
+}
+
+struct Iter<I>(I);
+
+impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
+    type Item = I::Item;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<I::Item>> {
+        std::task::Poll::Ready(self.0.next())
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+async fn connect(url: &str) -> TokioIo<TcpStream> {
+    let address = url.strip_prefix("http://").unwrap();
+    TokioIo::new(TcpStream::connect(address).await.unwrap())
+}
+
+async fn h2_client(url: &str) -> http2::SendRequest<Full<Bytes>> {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), connect(url).await)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn post(uri: &str) -> http::request::Builder {
+    Request::post(uri)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("x-b", "1")
+        .header("x-b", "2")
+}
+
+#[test]
+fn http2_passes_with_its_trailers_and_its_name() {
+    let runtime = runtime();
+    let (address, seen) = upstream(&runtime);
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&format!("http://{address}"), dir.path(), &[]);
+    let body = runtime.block_on(async {
+        let mut client = h2_client(&recorder.url).await;
+        let request = post("http://model.test:1/inference.GRPCInferenceService/ModelInfer?q=%41")
+            .body(Full::from("hello"))
+            .unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.version(), Version::HTTP_2);
+        let repeats: Vec<_> = response.headers().get_all("x-a").iter().collect();
+        assert_eq!(repeats, ["1", "2"]);
+        assert!(!response.headers().contains_key("via"));
+        response.into_body().collect().await.unwrap()
+    });
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), "onetwo");
+    let (line, headers, body, _) = seen.recv().unwrap();
+    assert_eq!(
+        line,
+        "HTTP/2.0 POST http://model.test:1/inference.GRPCInferenceService/ModelInfer?q=%41"
+    );
+    assert_eq!(body, "hello");
+    assert_eq!(headers["te"], "trailers");
+    assert_eq!(headers.get_all("x-b").iter().count(), 2);
+    assert!(!headers.contains_key("host"), "{headers:?}");
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let recorded = exchanges(dir.path());
+    assert_eq!(recorded.len(), 1);
+    assert_eq!(recorded[0].request.bytes, 5);
+    assert_eq!(recorded[0].response.bytes, 6);
+    assert_eq!(recorded[0].outcome, Outcome::Completed);
+}
+
+#[test]
+fn many_exchanges_share_connections_on_both_sides() {
+    let runtime = runtime();
+    let (address, seen) = upstream(&runtime);
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&format!("http://{address}"), dir.path(), &[]);
+    runtime.block_on(async {
+        let client = h2_client(&recorder.url).await;
+        let mut all = Vec::new();
+        for number in 0..100 {
+            let mut client = client.clone();
+            all.push(tokio::spawn(async move {
+                let request = post(&format!("http://a/{number}"))
+                    .body(Full::from(format!("{number}")))
+                    .unwrap();
+                let response = client.send_request(request).await.unwrap();
+                response.into_body().collect().await.unwrap().to_bytes()
+            }));
+        }
+        for each in all {
+            assert_eq!(each.await.unwrap(), "onetwo");
+        }
+    });
+    let mut bodies: Vec<_> = (0..100)
+        .map(|_| String::from_utf8(seen.recv().unwrap().2.to_vec()).unwrap())
+        .collect();
+    bodies.sort_by_key(|body| body.parse::<u32>().unwrap());
+    let expected: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    assert_eq!(bodies, expected);
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    assert_eq!(exchanges(dir.path()).len(), 100);
+}
+
+#[test]
+fn an_http1_client_reaches_an_http2_upstream() {
+    let runtime = runtime();
+    let (address, seen) = upstream(&runtime);
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(
+        &format!("http://{address}/base"),
+        dir.path(),
+        &["--upstream-protocol", "http2"],
+    );
+    let body = runtime.block_on(async {
+        let (mut client, connection) = http1::handshake(connect(&recorder.url).await)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = post("/v1/x?q")
+            .header("host", "model.test")
+            .header("connection", "keep-alive, te")
+            .body(Full::<Bytes>::from("hello"))
+            .unwrap();
+        let response = client.send_request(request).await.unwrap();
+        assert_eq!(response.version(), Version::HTTP_11);
+        response.into_body().collect().await.unwrap()
+    });
+    assert_eq!(body.to_bytes(), "onetwo");
+    let (line, headers, body, _) = seen.recv().unwrap();
+    assert_eq!(line, "HTTP/2.0 POST http://model.test/base/v1/x?q");
+    assert_eq!(body, "hello");
+    assert!(!headers.contains_key("connection") && !headers.contains_key("host"));
+    recorder.terminate();
+}
+
+#[test]
+fn an_http2_client_reaches_an_http1_upstream() {
+    let runtime = runtime();
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(
+        &upstream.url(),
+        dir.path(),
+        &["--upstream-protocol", "http1"],
+    );
+    let answer = runtime.spawn({
+        let url = recorder.url.clone();
+        async move {
+            let mut client = h2_client(&url).await;
+            let request = post("http://model.test/v1/x?q")
+                .header("cookie", "a=1")
+                .header("cookie", "b=2")
+                .body(Full::from("hello"))
+                .unwrap();
+            let response = client.send_request(request).await.unwrap();
+            let headers = response.headers().clone();
+            (headers, response.into_body().collect().await.unwrap())
+        }
+    });
+    let mut server = upstream.accept();
+    let head = server.read_head();
+    assert!(head.starts_with("POST /v1/x?q HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("host: model.test\r\n"), "{head}");
+    assert!(head.contains("cookie: a=1; b=2\r\n"), "{head}");
+    assert!(head.contains("te: trailers\r\n"), "{head}");
+    assert!(head.contains("content-length: 5\r\n"), "{head}");
+    assert_eq!(server.read_exact(5), "hello");
+    server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\nConnection: close\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n");
+    let (headers, body) = runtime.block_on(answer).unwrap();
+    assert!(!headers.contains_key("transfer-encoding") && !headers.contains_key("connection"));
+    assert_eq!(body.trailers().unwrap()["x-sum"], "7");
+    assert_eq!(body.to_bytes(), "hi");
+    recorder.terminate();
+}
+
+#[test]
+fn a_cancelled_http2_stream_is_cancelled_upstream() {
+    let runtime = runtime();
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(
+        &upstream.url(),
+        dir.path(),
+        &["--upstream-protocol", "http1"],
+    );
+    let (leave, told) = tokio::sync::oneshot::channel::<()>();
+    runtime.spawn({
+        let url = recorder.url.clone();
+        async move {
+            let mut client = h2_client(&url).await;
+            let asked = client.send_request(post("http://a/v1/x").body(Full::from("x")).unwrap());
+            tokio::select! {
+                _ = asked => panic!("nothing was answered"),
+                _ = told => {}
+            }
+            // The connection stays, its stream is reset.
+            std::future::pending::<()>().await;
+            drop(client);
+        }
+    });
+    let mut server = upstream.accept();
+    server.read_head();
+    server.read_exact(1);
+    leave.send(()).unwrap();
+    let (rest, ending) = server.read_to_end();
+    assert_eq!((rest.as_str(), ending), ("", Ending::Closed));
+    drop(runtime);
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let recorded = exchanges(dir.path());
+    assert!(matches!(
+        recorded[0].outcome,
+        Outcome::ClientCancelled { .. }
+    ));
+}
+
+#[test]
+fn no_preface_and_no_http2_is_not_forwarded() {
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&upstream.url(), dir.path(), &[]);
+    let mut client = Wire::connect(&recorder.url);
+    client.send("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
+    let (answer, _) = client.read_to_end();
+    assert!(answer.starts_with("HTTP/1.1 505 "), "{answer}");
+    assert!(upstream.is_alone());
+    recorder.terminate();
+}
