@@ -172,7 +172,7 @@ fn prometheus_answers_with_the_p99_that_clients_saw() {
             } else {
                 20 + (number * 37) % 150
             };
-            took.push(take(&recorder.url, &chat(tokens, number % 2 == 0)));
+            took.push(take(&recorder.url, &chat(tokens, number.is_multiple_of(2))));
         }
     };
     let mut took: Vec<f64> = std::thread::scope(|scope| {

@@ -253,8 +253,8 @@ fn limits(options: &Options) -> String {
         format!("first byte {:?}", options.first_byte_timeout),
         format!("silence {:?}", options.idle_timeout),
         format!(
-            "drain {:?} after {:?}",
-            options.drain_timeout, options.drain_delay
+            "at SIGTERM {:?} for load balancers and {:?} for exchanges in flight",
+            options.drain_delay, options.drain_timeout
         ),
     ];
     if let Some(trace) = &options.trace {

@@ -157,7 +157,6 @@ fn a_stuck_lane_misses_the_watchdog_and_a_running_one_does_not() {
     manager.socket.set_read_timeout(Some(PATIENCE)).unwrap();
     order("go");
     manager.until("WATCHDOG=1");
-    drop(order);
     drop(orders);
     python.wait().unwrap();
 }

@@ -6,8 +6,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use prometheus_client::encoding::{prometheus_text, text};
 
-use super::Admin;
 use super::status::Status;
+use super::{Admin, LogLevels};
 
 type Answer = Response<Full<Bytes>>;
 
@@ -110,7 +110,7 @@ fn status(admin: &Admin) -> Answer {
 }
 
 fn log_level(admin: &Admin) -> Answer {
-    match admin.log_levels.as_ref().and_then(|levels| levels.get()) {
+    match admin.log_levels.as_ref().and_then(LogLevels::get) {
         Some(level) => answer(StatusCode::OK, PLAIN, format!("{level}\n")),
         None => say(
             StatusCode::NOT_FOUND,
