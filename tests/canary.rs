@@ -222,6 +222,7 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
             &upstream,
         ])
         .args(["--trace-dir", &trace_dir, "--log-level", "trace"])
+        .args(["--session-header", "X-Request-Id"])
         .env("RUST_LOG", "trace"),
     );
     let admin = recorder.wait_for_url("admin on ");
@@ -285,8 +286,20 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
         b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
     );
     assert!(String::from_utf8_lossy(&metrics).contains("inference_duration_seconds_bucket"));
+    // The admin endpoint shows nothing, and repeats nothing that it was sent.
+    let mut admin_answers = http::send(
+        &admin,
+        b"GET /status HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+    );
+    let level = canaries.next();
+    let put = format!(
+        "PUT /log-level?{level} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{level}=",
+        level.len() + 1
+    );
+    admin_answers.extend(http::send(&admin, put.as_bytes()));
     let (status, log) = recorder.terminate();
     assert!(status.success(), "{log}");
+    canaries.assert_absent(&admin_answers, "the admin endpoint");
 
     let recorded = support::exchanges(dir.path());
     assert!(

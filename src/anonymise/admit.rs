@@ -57,20 +57,21 @@ impl Anonymiser {
     /// # Errors
     /// When the operating system has no randomness to give.
     pub fn new(policy: Policy, table_bytes: u64) -> Result<Self, getrandom::Error> {
-        Ok(Self {
-            key: ChainKey::random()?,
+        Ok(Self::within(policy, ChainKey::random()?, table_bytes))
+    }
+
+    /// A gate with a given key and room for its table of blocks.
+    pub fn within(policy: Policy, key: ChainKey, table_bytes: u64) -> Self {
+        Self {
+            key,
             blocks: BlockTable::within(table_bytes),
             models: ModelTable::new(policy),
-        })
+        }
     }
 
     /// A gate with a given key.
     pub fn with_key(policy: Policy, key: ChainKey) -> Self {
-        Self {
-            key,
-            blocks: BlockTable::within(DEFAULT_TABLE_BYTES),
-            models: ModelTable::new(policy),
-        }
+        Self::within(policy, key, DEFAULT_TABLE_BYTES)
     }
 
     /// The key that this gate's prompts must be rendered with.

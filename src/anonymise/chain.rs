@@ -6,9 +6,14 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::shape::{BlockId, BlockSpec};
 
-/// The secret that keys every block hash of one trace file. Never written, wiped on drop.
+/// The secrets that key every hash of what prompts say. Never written, wiped on drop.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct ChainKey([u8; 16]);
+pub struct ChainKey {
+    /// For the blocks of one trace file.
+    blocks: [u8; 16],
+    /// For [`Conversation`](super::Conversation)s, over all files of one recorder, where they are wanted.
+    conversations: Option<[u8; 16]>,
+}
 
 impl ChainKey {
     /// A fresh random key.
@@ -16,14 +21,42 @@ impl ChainKey {
     /// # Errors
     /// When the operating system has no randomness to give.
     pub fn random() -> Result<Self, getrandom::Error> {
+        let mut key = Self::from_bytes([0; 16]);
+        getrandom::fill(&mut key.blocks)?;
+        Ok(key)
+    }
+
+    /// The same key, with which conversations are recognised, too. That costs a second hash of how each prompt begins.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn recognising_conversations(mut self) -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+        self.conversations = Some(bytes);
+        Ok(self)
+    }
+
+    /// A key for the next file: its blocks cannot be linked to the last one's, conversations are still known.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn next(&self) -> Result<Self, getrandom::Error> {
+        let mut key = self.clone();
+        getrandom::fill(&mut key.blocks)?;
+        Ok(key)
     }
 
     /// A fixed key, for tests and for reproducible fixtures.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
+        Self {
+            blocks: bytes,
+            conversations: None,
+        }
+    }
+
+    pub(super) fn conversations(&self) -> Option<&[u8; 16]> {
+        self.conversations.as_ref()
     }
 }
 
@@ -71,7 +104,7 @@ impl ChainBuilder {
             self.filled += take;
             bytes = rest;
             if self.filled == BLOCK {
-                let mut hasher = SipHasher24::new_with_key(&self.key.0);
+                let mut hasher = SipHasher24::new_with_key(&self.key.blocks);
                 hasher.write_u64(self.previous);
                 hasher.write(&self.block);
                 self.previous = hasher.finish();
@@ -87,7 +120,7 @@ impl ChainBuilder {
 
     /// A keyed digest of something that stands in the prompt by reference (an image), so that its bytes need not.
     pub(super) fn digest(&self, bytes: &[u8]) -> [u8; 8] {
-        let mut hasher = SipHasher24::new_with_key(&self.key.0);
+        let mut hasher = SipHasher24::new_with_key(&self.key.blocks);
         hasher.write(bytes);
         hasher.finish().to_le_bytes()
     }

@@ -9,10 +9,12 @@
 
 mod admit;
 mod chain;
+mod conversation;
 mod names;
 mod render;
 
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
+pub use conversation::{Conversation, ConversationKey};
 pub use names::{KeptName, Policy, Private};
 pub use render::{MARKER_BYTES, MAX_PARTS, MEDIA_BYTES, PromptRender, RenderedPrompt};

@@ -1,4 +1,5 @@
 use super::chain::{Chain, ChainBuilder, ChainKey};
+use super::conversation::{Conversation, Opening};
 use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
@@ -10,6 +11,7 @@ use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 ///   marker byte and an 8-byte keyed digest.
 pub struct PromptRender {
     chain: ChainBuilder,
+    opening: Option<Opening>,
     tools: ToolsShape,
     messages: Vec<MessageShape>,
     media: Vec<MediaPart>,
@@ -23,6 +25,8 @@ pub struct PromptRender {
 pub struct RenderedPrompt {
     /// Keyed hashes of the full blocks.
     pub chain: Chain,
+    /// Which conversation this is a turn of.
+    pub conversation: Option<Conversation>,
     /// Tools offered.
     pub tools: ToolsShape,
     /// Messages in order.
@@ -55,6 +59,7 @@ impl PromptRender {
     pub fn new(key: &ChainKey) -> Self {
         Self {
             chain: ChainBuilder::new(key),
+            opening: Opening::new(key),
             tools: ToolsShape::default(),
             messages: Vec::new(),
             media: Vec::new(),
@@ -65,8 +70,8 @@ impl PromptRender {
 
     /// Adds a tool's definition. Tools come before messages.
     pub fn tool(&mut self, definition: &[u8]) {
-        self.chain.push(&[TOOL_MARKER]);
-        self.chain.push(definition);
+        self.push(&[TOOL_MARKER]);
+        self.push(definition);
         self.tools.count = self.tools.count.saturating_add(1);
         self.tools.bytes = self.tools.bytes.saturating_add(clamp(definition.len()));
     }
@@ -77,7 +82,10 @@ impl PromptRender {
         if self.is_full(self.messages.len()) {
             return;
         }
-        self.chain.push(&[role_marker(role)]);
+        if let Some(opening) = &mut self.opening {
+            opening.message(role);
+        }
+        self.push(&[role_marker(role)]);
         self.messages.push(MessageShape {
             role,
             bytes: 0,
@@ -90,7 +98,7 @@ impl PromptRender {
         if self.messages.is_empty() {
             self.message(Role::User);
         }
-        self.chain.push(text);
+        self.push(text);
         if let Some(message) = self.messages.last_mut() {
             message.bytes = message.bytes.saturating_add(clamp(text.len()));
         }
@@ -106,6 +114,9 @@ impl PromptRender {
             return;
         }
         self.pending.push(self.chain.digest(data));
+        if let Some(opening) = &mut self.opening {
+            opening.refer_to(data);
+        }
         let message = u16::try_from(self.messages.len() - 1).unwrap_or(u16::MAX);
         self.media.push(MediaPart {
             message,
@@ -120,6 +131,7 @@ impl PromptRender {
         self.close_message();
         RenderedPrompt {
             chain: self.chain.finish(),
+            conversation: self.opening.and_then(Opening::finish),
             tools: self.tools,
             messages: self.messages,
             media: self.media,
@@ -136,6 +148,13 @@ impl PromptRender {
         for digest in std::mem::take(&mut self.pending) {
             self.chain.push(&[MEDIA_MARKER]);
             self.chain.push(&digest);
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.chain.push(bytes);
+        if let Some(opening) = &mut self.opening {
+            opening.push(bytes);
         }
     }
 }

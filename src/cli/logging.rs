@@ -2,7 +2,10 @@
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::record::LogLevels;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -17,10 +20,12 @@ pub(super) enum LogFormat {
 /// Sets up logging for the process. `RUST_LOG` overrides `level`.
 ///
 /// Only this crate's own events pass, whatever `RUST_LOG` says: what a dependency logs could quote a header or a body.
-pub(super) fn start(level: LevelFilter, format: LogFormat) {
+/// What comes back changes the levels of the running process.
+pub(super) fn start(level: LevelFilter, format: LogFormat) -> LogLevels {
     let levels = EnvFilter::builder()
         .with_default_directive(level.into())
         .from_env_lossy();
+    let (levels, handle) = reload::Layer::new(levels);
     let ours = filter_fn(|metadata| metadata.target().starts_with("reenact"));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -35,6 +40,7 @@ pub(super) fn start(level: LevelFilter, format: LogFormat) {
     };
     // A second call in one process (tests) keeps the first subscriber.
     let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(ours).with_filter(levels))
+        .with(lines.with_filter(levels).with_filter(ours))
         .try_init();
+    LogLevels::new(handle)
 }

@@ -12,6 +12,8 @@ use tracing_subscriber::filter::LevelFilter;
 use failure::{Exit, Failure};
 use logging::LogFormat;
 
+use crate::record::LogLevels;
+
 mod demo;
 mod export;
 /// Exit codes, and errors with hints.
@@ -87,8 +89,8 @@ Exit codes: 0 done and every objective met; 1 could not run; 2 wrong usage; 3 an
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(args.into_iter().collect()) {
         Ok(cli) => {
-            logging::start(cli.global.log_level, cli.global.log_format);
-            dispatch(&cli.command)
+            let log_levels = logging::start(cli.global.log_level, cli.global.log_format);
+            dispatch(&cli.command, log_levels)
                 .unwrap_or_else(|failure| complain(&failure))
                 .into()
         }
@@ -107,9 +109,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command) -> Result<Exit, Failure> {
+fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
     match command {
-        Command::Record(args) => record::run(args),
+        Command::Record(args) => record::run(args, log_levels),
         Command::Replay(args) => replay::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Import(args) => import::run(args),

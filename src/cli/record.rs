@@ -1,6 +1,6 @@
 mod placement;
 
-use std::net::SocketAddr;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::failure::{Exit, Failure};
 use super::values;
 use crate::anonymise::Policy;
 use crate::record::{
-    self, Listen, ListenAddr, NamedUpstream, Options, RecordError, TraceOptions, UpstreamProtocol,
+    self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
+    TokenError, TraceOptions, UpstreamProtocol,
 };
 
 /// Record the shape and timing of live traffic
@@ -41,15 +42,22 @@ pub(super) struct RecordArgs {
     /// Trace files are called NAME-000001.rt and on
     #[arg(long, value_name = "NAME", default_value = "trace", value_parser = name)]
     name: String,
-    /// Where /metrics, /healthz and /readyz are served
+    /// Where /metrics, /healthz, /readyz and the switches are served: an address or unix:PATH
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464")]
-    admin: ListenAddr,
-    /// Let --admin listen beyond this machine (it asks for no password)
-    #[arg(long)]
-    admin_allow_remote: bool,
-    /// Share of exchanges to record: 5% or 0.05
+    admin: AdminAddr,
+    /// A file that holds the token that --admin asks for (needed beyond this machine; else from the systemd credential
+    /// reenact-admin-token or the variable REENACT_ADMIN_TOKEN)
+    #[arg(long, value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Share of conversations to record, each with all its turns: 5% or 0.05
     #[arg(long, value_name = "RATE", default_value = "100%", value_parser = values::rate)]
     sample: f64,
+    /// The request header that says which conversation a request belongs to [default: told by how prompts begin]
+    #[arg(long, value_name = "NAME")]
+    session_header: Option<http::HeaderName>,
+    /// Leave the process every right it was started with, instead of giving up all files but those it needs
+    #[arg(long)]
+    no_sandbox: bool,
     /// A model name that may stand in traces and metrics as it is; all others become model-0, model-1, …
     #[arg(long, value_name = "NAME")]
     keep_model: Vec<String>,
@@ -92,9 +100,18 @@ pub(super) struct RecordArgs {
     /// How long an idle upstream connection is kept (uvicorn, and so vLLM, closes at 5s)
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = values::duration)]
     pool_idle: Duration,
-    /// How long exchanges in flight may take to finish after SIGTERM
+    /// How long new clients are still taken after SIGTERM, while /readyz already says no (for load balancers)
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
+    drain_delay: Duration,
+    /// How long exchanges in flight may take to finish after that
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
     drain_timeout: Duration,
+    /// Try everything that a start needs, say what would happen, and end: 0 if it would start, else 1
+    #[arg(long)]
+    check: bool,
+    /// Say it in JSON
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -118,7 +135,7 @@ impl From<Protocol> for UpstreamProtocol {
 ///
 /// # Errors
 /// When it cannot start.
-pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
+pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Failure> {
     let trace = args.trace_dir.as_ref().map(|dir| TraceOptions {
         dir: dir.clone(),
         name: args.name.clone(),
@@ -126,6 +143,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
             keep_models: args.keep_model.iter().cloned().collect(),
         },
         sample: args.sample,
+        session_header: args.session_header.clone(),
         capture_memory: args.capture_memory,
         max_body: args.max_body,
         rotate_bytes: args.rotate_size,
@@ -136,7 +154,8 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         upstreams: args.upstream.clone(),
         upstream_protocol: args.upstream_protocol.into(),
         placement: args.placement.placement()?,
-        admin: Some(admin(args)?),
+        admin: Some(admin(args, log_levels)?),
+        sandbox: !args.no_sandbox,
         trace,
         threads: args.threads.map_or_else(default_threads, usize::from),
         connect_timeout: args.connect_timeout,
@@ -147,8 +166,12 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         client_idle: args.client_idle,
         max_header_bytes: usize::try_from(args.max_header_size).unwrap_or(usize::MAX),
         pool_idle: args.pool_idle,
+        drain_delay: args.drain_delay,
         drain_timeout: args.drain_timeout,
     };
+    if args.check {
+        return say(&record::check(&options), args.json);
+    }
     record::run(&options)
         .map(|_| Exit::Ok)
         .map_err(|error: RecordError| {
@@ -157,15 +180,56 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, Failure> {
         })
 }
 
-fn admin(args: &RecordArgs) -> Result<SocketAddr, Failure> {
-    let ListenAddr(addr) = args.admin;
-    if addr.ip().is_loopback() || args.admin_allow_remote {
-        return Ok(addr);
+fn say(check: &record::Check, json: bool) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, check).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{check}")?;
     }
-    Err(Failure::usage(anyhow::anyhow!(
-        "--admin {addr} would listen beyond this machine, without a password"
-    ))
-    .hint("use a loopback address, or say --admin-allow-remote"))
+    Ok(match check.ok {
+        true => Exit::Ok,
+        false => Exit::CouldNotRun,
+    })
+}
+
+fn admin(args: &RecordArgs, log_levels: LogLevels) -> Result<AdminOptions, Failure> {
+    let token = admin_token(args).map_err(|error| {
+        Failure::usage(error).hint("make one with: openssl rand -hex 32 > admin-token")
+    })?;
+    if !args.admin.is_local() && token.is_none() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--admin {} can be reached from other machines, and asks for no token",
+            args.admin
+        ))
+        .hint(
+            "name a token's file with --admin-token-file, or use a loopback address or unix:PATH",
+        ));
+    }
+    Ok(AdminOptions {
+        addr: args.admin.clone(),
+        token,
+        log_levels: Some(log_levels),
+    })
+}
+
+/// The file that the operator names, else what systemd or the environment hands over. Never from the command line itself,
+/// which every user of the machine can read.
+fn admin_token(args: &RecordArgs) -> Result<Option<Token>, TokenError> {
+    if let Some(path) = &args.admin_token_file {
+        return Token::read(path).map(Some);
+    }
+    if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        let path = PathBuf::from(dir).join("reenact-admin-token");
+        if path.exists() {
+            return Token::read(&path).map(Some);
+        }
+    }
+    match std::env::var("REENACT_ADMIN_TOKEN") {
+        Ok(text) => Token::new(&text).map(Some),
+        Err(_) => Ok(None),
+    }
 }
 
 fn default_threads() -> usize {

@@ -23,11 +23,13 @@ pub enum DropReason {
     Probe,
     /// Recording is off.
     Off,
+    /// The operator has paused recording.
+    Paused,
 }
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::QueueFull,
         Self::Memory,
         Self::WriterBehind,
@@ -36,6 +38,7 @@ impl DropReason {
         Self::Panic,
         Self::Probe,
         Self::Off,
+        Self::Paused,
     ];
 
     /// The value of the `reason` label, and the key in a trace's totals.
@@ -49,6 +52,7 @@ impl DropReason {
             Self::Panic => "panic",
             Self::Probe => "probe",
             Self::Off => "off",
+            Self::Paused => "paused",
         }
     }
 

@@ -82,6 +82,12 @@ impl Refusal {
         self.parts().0
     }
 
+    /// What went wrong, as half a sentence.
+    pub(super) fn reason(self) -> &'static str {
+        let text = self.parts().2;
+        text.trim_start_matches("reenact: ").trim_end()
+    }
+
     /// What is recorded of an exchange that ends so.
     pub(super) const fn end(self) -> End {
         match self {

@@ -9,6 +9,8 @@ use crossbeam_queue::ArrayQueue;
 
 use super::accounts::{Accounts, DropReason};
 use super::ledger::{Charge, Ledger, Share};
+use super::session_header::SessionHeader;
+use crate::anonymise::Conversation;
 use crate::shape::Method;
 
 /// What the traffic path saw of one exchange, or of a part of it, in order. The body bytes of small pieces are copied (a
@@ -43,6 +45,8 @@ pub(super) struct Opening {
     pub(super) path_len: usize,
     pub(super) in_flight: u32,
     pub(super) probe: bool,
+    /// The conversation that the client's header names.
+    pub(super) conversation: Option<Conversation>,
 }
 
 /// The response's head.
@@ -221,6 +225,7 @@ pub(super) struct Capture {
     pub(super) ledger: Arc<Ledger>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) max_body: u64,
+    pub(super) session_header: Option<SessionHeader>,
     /// What the tables that number prompt blocks may take.
     pub(super) table_bytes: u64,
 }
@@ -244,6 +249,7 @@ impl Capture {
             ledger: Ledger::new(room),
             accounts,
             max_body,
+            session_header: None,
             table_bytes,
         }
     }

@@ -12,17 +12,19 @@ use tokio::sync::{Notify, mpsc};
 
 use super::accounts::Accounts;
 use super::admit::admit;
-use super::alarm::Alarm;
+use super::alarm::{Alarm, later};
 use super::capture::Capture;
 use super::connections::Connections;
 use super::door::{PoolKey, Route};
 use super::http1::{Link, Pool, Scratch};
 use super::listen::Accepted;
+use super::pulse::Pulse;
 use super::serve::serve;
 use super::signals::Stop;
 use super::socket::ResetSwitch;
 use super::translate;
 use super::turn_away::turn_away;
+use crate::anonymise::Conversation;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +51,7 @@ pub(super) struct LaneParts {
     pub(super) connections: Arc<Connections>,
     pub(super) limits: Limits,
     pub(super) stop: Stop,
+    pub(super) pulse: Pulse,
 }
 
 /// One traffic thread's own world: everything in it is touched by that thread only.
@@ -76,6 +79,15 @@ impl Lane {
         let id = self.ids.get();
         self.ids.set(id + 1);
         id
+    }
+
+    /// The conversation that a request belongs to by its session header, whose value `field` finds.
+    pub(super) fn conversation<'a>(
+        &self,
+        field: impl FnOnce(&http::HeaderName) -> Option<&'a [u8]>,
+    ) -> Option<Conversation> {
+        let header = self.capture.as_ref()?.session_header.as_ref()?;
+        header.conversation(field(header.name())?)
     }
 
     /// The recorder is ending exchanges that have not finished in time.
@@ -180,6 +192,7 @@ pub(super) fn start(
                     open,
                     emptied: Notify::new(),
                 });
+                runtime.spawn_local(parts.pulse.beat());
                 runtime.block_on(run(&lane, waiting, parts.stop));
                 lane.cutting.set(true);
                 drop(runtime); // Ends what is still open; each passage tells its tap.
@@ -256,6 +269,8 @@ async fn welcome(open: OpenClient, accepted: Accepted) {
             let client = Rc::new(Client {
                 alarm: RefCell::default(),
                 reset: io.reset_switch(),
+                accepted: Instant::now(),
+                asked: Cell::new(false),
                 route,
             });
             let _own_pool = OwnPool(lane, client.route.pool);
@@ -269,11 +284,17 @@ async fn welcome(open: OpenClient, accepted: Accepted) {
     drop(permit);
 }
 
+/// How long after its arrival a client's first request is waited for while draining.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// What belongs to one client's connection.
 pub(super) struct Client {
     pub(super) alarm: RefCell<Alarm>,
     pub(super) route: Route,
     reset: ResetSwitch,
+    accepted: Instant,
+    /// A request has come.
+    asked: Cell<bool>,
 }
 
 /// Closes the upstream connections that no other client may use, once their client is gone.
@@ -292,6 +313,22 @@ impl Client {
     /// Ready when `deadline` has passed.
     pub(super) fn poll_alarm(&self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.alarm.borrow_mut().poll_at(cx, deadline)
+    }
+
+    /// A request has come.
+    pub(super) fn asks(&self) {
+        self.asked.set(true);
+    }
+
+    /// Until when it is waited for, silent since `began`. While draining not at all, unless it has only just come: its first
+    /// request is then on its way, and closing would be refusing it.
+    pub(super) fn idle_until(&self, lane: &Lane, began: Instant) -> Instant {
+        let usual = later(began, lane.limits.client_idle);
+        match (lane.is_draining(), self.asked.get()) {
+            (false, _) => usual,
+            (true, true) => began,
+            (true, false) => usual.min(later(self.accepted, FIRST_REQUEST)),
+        }
     }
 
     /// Makes the connection end in a reset.

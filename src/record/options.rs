@@ -2,8 +2,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::admin::AdminOptions;
 use super::listen::Listen;
 use super::placement::{Placement, PlacementError};
+use super::tls;
 use super::upstream::UpstreamProtocol;
 use super::upstream_url::{NamedUpstream, UpstreamUrl};
 use crate::anonymise::Policy;
@@ -21,7 +23,9 @@ pub struct Options {
     /// Where it sits between the two.
     pub placement: Placement,
     /// Where metrics and health are served; nowhere where absent.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<AdminOptions>,
+    /// Whether the process gives up the files it has no use for.
+    pub sandbox: bool,
     /// Where and how traces are written; a plain proxy where absent.
     pub trace: Option<TraceOptions>,
     /// Threads that carry traffic.
@@ -42,7 +46,9 @@ pub struct Options {
     pub max_header_bytes: usize,
     /// How long an idle upstream connection is kept. Below 5 s, after which uvicorn closes.
     pub pool_idle: Duration,
-    /// How long exchanges in flight may take to finish after the first signal.
+    /// How long new clients are still taken after the first signal, while `/readyz` already says no.
+    pub drain_delay: Duration,
+    /// How long exchanges in flight may take to finish after that.
     pub drain_timeout: Duration,
 }
 
@@ -55,8 +61,10 @@ pub struct TraceOptions {
     pub name: String,
     /// What may stand in clear.
     pub policy: Policy,
-    /// Share of exchanges recorded.
+    /// Share of conversations recorded.
     pub sample: f64,
+    /// The request header that names a conversation, where clients send one.
+    pub session_header: Option<http::HeaderName>,
     /// Bound on everything that waits to be recorded.
     pub capture_memory: u64,
     /// Bodies above this are recorded by size only.
@@ -78,6 +86,7 @@ impl Options {
             upstream_protocol: UpstreamProtocol::Auto,
             placement: Placement::default(),
             admin: None,
+            sandbox: false,
             trace: None,
             threads: 1,
             connect_timeout: Duration::from_secs(5),
@@ -88,8 +97,16 @@ impl Options {
             client_idle: 5 * minute,
             max_header_bytes: 64 << 10,
             pool_idle: Duration::from_secs(4),
+            drain_delay: Duration::ZERO,
             drain_timeout: minute / 2,
         }
+    }
+
+    /// Files that are read after the start, and that may be replaced while the recorder runs.
+    pub(super) fn files_read_again(&self) -> Vec<PathBuf> {
+        let mut files = tls::client_files(&self.placement.upstream_tls);
+        files.extend(self.placement.listen_tls.iter().flat_map(tls::server_files));
+        files
     }
 }
 
@@ -101,6 +118,7 @@ impl TraceOptions {
             name: name.to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            session_header: None,
             capture_memory: 256 << 20,
             max_body: 64 << 20,
             rotate_bytes: 256 << 20,

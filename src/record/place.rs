@@ -95,6 +95,11 @@ impl<'a> Place<'a> {
         Ok(place)
     }
 
+    /// The upstreams, in the order of their options.
+    pub(super) fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
     /// Opens the listeners.
     pub(super) fn take(self) -> Result<Taken, RecordError> {
         let options = self.options;

@@ -4,26 +4,34 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::accounts::{Accounts, Summary};
+use super::admin::{Admin, AdminAddr};
 use super::capture::Capture;
 use super::connections::Connections;
 use super::door::Door;
 use super::lane::{LaneParts, Limits};
 use super::listen::Listener;
 use super::metrics::Metrics;
+use super::notify::{Notifier, Watched, watchdog};
 use super::observe::{ObserverHandle, ObserverParts};
 use super::options::{Options, RecordError, TraceOptions};
+use super::pause::Pause;
 use super::place::{Place, Taken};
-use super::signals::{Stop, Stopper, watch_signals};
+use super::pulse::Pulses;
+use super::session_header::SessionHeader;
+use super::signals::{Stopper, watch_signals};
 use super::write::{ORDERS, Writer, WriterState};
-use super::{admin, lane, listen, observe, tls};
-use crate::anonymise::{Anonymiser, Policy};
+use super::{admin, lane, listen, observe, sandbox, tls};
+use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
 
 /// A running recorder.
 pub struct Recorder {
     listening: Vec<SocketAddr>,
-    admin: Option<SocketAddr>,
+    admin: Option<AdminAddr>,
     accounts: Arc<Accounts>,
+    pause: Arc<Pause>,
+    pulses: Arc<Pulses>,
     stopper: Stopper,
+    drain_delay: Duration,
     drain_timeout: Duration,
     /// In the order in which they end.
     traffic: Vec<JoinHandle<()>>,
@@ -36,11 +44,15 @@ pub struct Recorder {
 /// # Errors
 /// When it cannot start.
 pub fn run(options: &Options) -> Result<Summary, RecordError> {
+    if options.sandbox {
+        sandbox::enter(options);
+    }
     let first_signal = watch_signals()?;
     let recorder = Recorder::start(options)?;
+    let notifier = Notifier::start(recorder.watched())?;
     // An error means that the signal thread is gone, and nobody could end us otherwise.
     let _ = first_signal.recv();
-    tracing::info!("draining: no new clients, exchanges in flight may finish");
+    notifier.stopping();
     Ok(recorder.drain())
 }
 
@@ -53,15 +65,22 @@ impl Recorder {
         let place = Place::of(options)?.take()?;
         let listening = place.addresses();
         let connections = Connections::new(options.placement.max_connections);
-        let admin_listener = options.admin.map(listen::bind).transpose()?;
+        let admin_listener = options
+            .admin
+            .as_ref()
+            .map(|admin| admin.addr.listen())
+            .transpose()?;
 
         let accounts = Arc::new(Accounts::default());
+        let sampling = ConversationKey::random().map_err(std::io::Error::other)?;
         let capture = options.trace.as_ref().map(|trace| {
-            Arc::new(Capture::new(
-                trace.capture_memory,
-                trace.max_body,
-                Arc::clone(&accounts),
-            ))
+            let mut capture =
+                Capture::new(trace.capture_memory, trace.max_body, Arc::clone(&accounts));
+            capture.session_header = trace
+                .session_header
+                .clone()
+                .map(|name| SessionHeader::new(name, sampling.clone()));
+            Arc::new(capture)
         });
         let policy = options
             .trace
@@ -75,9 +94,14 @@ impl Recorder {
         )
         .map_err(std::io::Error::other)?;
         let (stopper, stop) = Stopper::new();
+        let pause = Arc::new(Pause::default());
+        let state = Arc::new(WriterState::default());
+        let file = state.file.clone();
         let mut ending = Vec::new();
         let observer = match (&options.trace, &capture) {
-            (Some(trace), Some(capture)) => Some(start_recording(trace, capture, metrics)?),
+            (Some(trace), Some(capture)) => Some(start_recording(
+                trace, capture, metrics, &pause, state, sampling,
+            )?),
             _ => None,
         };
         ending.push(tls::watch(
@@ -85,8 +109,9 @@ impl Recorder {
             Arc::clone(&connections),
             stop.clone(),
         )?);
+        let mut pulses = Pulses::new(watchdog());
         let parts = LaneParts {
-            capture,
+            capture: capture.clone(),
             accounts: Arc::clone(&accounts),
             connections,
             limits: Limits {
@@ -100,25 +125,46 @@ impl Recorder {
                 handshake: options.placement.handshake_timeout,
             },
             stop: stop.clone(),
+            pulse: pulses.add(),
         };
         say_what_is_on(options, &place);
-        let traffic = start_traffic(place.listeners, options.threads, &parts, stop.clone())?;
-        let admin = match admin_listener {
-            Some(listener) => {
-                let (address, thread) = admin::start(listener, registry, stop)?;
-                ending.push(thread);
+        let traffic = start_traffic(place.listeners, options.threads, parts, &mut pulses)?;
+        let pulses = Arc::new(pulses);
+        let admin = match (admin_listener, &options.admin) {
+            (Some(listener), Some(options)) => {
+                let address = options.addr.of(&listener);
+                ending.push(admin::start(
+                    listener,
+                    Admin {
+                        registry,
+                        accounts: Arc::clone(&accounts),
+                        capture,
+                        pause: Arc::clone(&pause),
+                        pulses: Arc::clone(&pulses),
+                        file,
+                        started: Instant::now(),
+                        stop,
+                        token: options.token.clone(),
+                        log_levels: options.log_levels.clone(),
+                    },
+                )?);
                 Some(address)
             }
-            None => None,
+            _ => None,
         };
-        if let Some(admin) = admin {
-            tracing::info!("admin on http://{admin}");
+        match &admin {
+            Some(AdminAddr::Tcp(addr)) => tracing::info!("admin on http://{addr}"),
+            Some(unix) => tracing::info!("admin on {unix}"),
+            None => {}
         }
         Ok(Self {
             listening,
             admin,
             accounts,
+            pause,
+            pulses,
             stopper,
+            drain_delay: options.drain_delay,
             drain_timeout: options.drain_timeout,
             traffic,
             observer,
@@ -132,8 +178,8 @@ impl Recorder {
     }
 
     /// Where metrics are served.
-    pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+    pub fn admin(&self) -> Option<&AdminAddr> {
+        self.admin.as_ref()
     }
 
     /// The accounts now.
@@ -141,9 +187,27 @@ impl Recorder {
         self.accounts.summary()
     }
 
-    /// Stops accepting, lets exchanges in flight finish (up to the drain timeout), closes the trace.
+    /// What a service manager is told about.
+    fn watched(&self) -> Watched {
+        Watched {
+            accounts: Arc::clone(&self.accounts),
+            pulses: Arc::clone(&self.pulses),
+            pause: Arc::clone(&self.pause),
+        }
+    }
+
+    /// Says that it is not ready any more, waits for the drain delay, stops accepting, lets exchanges in flight finish (up to the drain timeout), closes the trace.
     pub fn drain(mut self) -> Summary {
+        self.stopper.leave();
+        if !self.drain_delay.is_zero() {
+            tracing::info!(
+                delay_s = self.drain_delay.as_secs_f64(),
+                "leaving: not ready any more, new clients are still taken"
+            );
+            std::thread::sleep(self.drain_delay);
+        }
         self.stopper.drain(self.drain_timeout);
+        tracing::info!("draining: no new clients, exchanges in flight may finish");
         join_all(std::mem::take(&mut self.traffic));
         if let Some(observer) = self.observer.take() {
             observer.finish();
@@ -180,13 +244,20 @@ fn start_recording(
     trace: &TraceOptions,
     capture: &Arc<Capture>,
     metrics: Metrics,
+    pause: &Arc<Pause>,
+    state: Arc<WriterState>,
+    sampling: ConversationKey,
 ) -> Result<ObserverHandle, RecordError> {
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(std::io::Error::other)?;
     let run = u64::from_le_bytes(run);
-    let gate = Anonymiser::new(trace.policy.clone(), capture.table_bytes)
-        .map_err(std::io::Error::other)?;
-    let state = Arc::new(WriterState::default());
+    let mut key = ChainKey::random().map_err(std::io::Error::other)?;
+    if trace.sample < 1.0 {
+        key = key
+            .recognising_conversations()
+            .map_err(std::io::Error::other)?;
+    }
+    let gate = Anonymiser::within(trace.policy.clone(), key, capture.table_bytes);
     let writer = Writer::open(
         trace,
         run,
@@ -205,9 +276,11 @@ fn start_recording(
         capture: Arc::clone(capture),
         metrics,
         options: trace.clone(),
+        pause: Arc::clone(pause),
         orders,
         writer: state,
         gate,
+        sampling,
         epoch: Instant::now(),
     };
     Ok(observe::start(parts, writer.start(receiver)?)?)
@@ -216,12 +289,16 @@ fn start_recording(
 fn start_traffic(
     listeners: Vec<(Listener, Arc<Door>)>,
     threads: usize,
-    parts: &LaneParts,
-    stop: Stop,
+    mut parts: LaneParts,
+    pulses: &mut Pulses,
 ) -> Result<Vec<JoinHandle<()>>, RecordError> {
     let mut lanes = Vec::new();
     let mut traffic = Vec::new();
+    let stop = parts.stop.clone();
     for number in 0..threads.max(1) {
+        if number > 0 {
+            parts.pulse = pulses.add();
+        }
         let (lane, thread) = lane::start(number, parts.clone())?;
         lanes.push(lane);
         traffic.push(thread);

@@ -66,12 +66,11 @@ async fn listen_in(
                 Poll::Pending => break,
             }
         }
-        let patience = match ahead.is_empty() {
-            true if lane.is_draining() => return Poll::Ready(None),
-            true => lane.limits.client_idle,
-            false => lane.limits.header,
+        let deadline = match ahead.is_empty() {
+            true => client.idle_until(lane, began),
+            false => later(began, lane.limits.header),
         };
-        let alarm = client.poll_alarm(cx, later(began, patience));
+        let alarm = client.poll_alarm(cx, deadline);
         alarm.map(|()| None)
     })
     .await

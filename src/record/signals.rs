@@ -10,6 +10,8 @@ pub(super) struct Stop(watch::Receiver<Phase>);
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Running,
+    /// Not ready any more, and still taking clients: load balancers are to look elsewhere first.
+    Leaving,
     /// No new clients; exchanges in flight may finish until then.
     Draining(Instant),
     /// Everything is closed.
@@ -26,6 +28,10 @@ impl Stopper {
         (Self(sender), Stop(receiver))
     }
 
+    pub(super) fn leave(&self) {
+        self.0.send_replace(Phase::Leaving);
+    }
+
     pub(super) fn drain(&self, within: Duration) {
         let deadline = super::alarm::later(Instant::now(), within);
         self.0.send_replace(Phase::Draining(deadline));
@@ -37,8 +43,18 @@ impl Stopper {
 }
 
 impl Stop {
-    pub(super) fn is_draining(&self) -> bool {
-        !matches!(*self.0.borrow(), Phase::Running)
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(*self.0.borrow(), Phase::Running)
+    }
+
+    /// For people and their scripts.
+    pub(super) fn phase_name(&self) -> &'static str {
+        match *self.0.borrow() {
+            Phase::Running => "serving",
+            Phase::Leaving => "leaving",
+            Phase::Draining(_) => "draining",
+            Phase::Ended => "ended",
+        }
     }
 
     /// Waits for the drain's beginning.
@@ -46,7 +62,7 @@ impl Stop {
         // An error means that the recorder is gone, which is as good as an end.
         let _ = self
             .0
-            .wait_for(|phase| !matches!(phase, Phase::Running))
+            .wait_for(|phase| !matches!(phase, Phase::Running | Phase::Leaving))
             .await;
     }
 
@@ -54,12 +70,12 @@ impl Stop {
     pub(super) async fn deadline(mut self) {
         let deadline = match self
             .0
-            .wait_for(|phase| !matches!(phase, Phase::Running))
+            .wait_for(|phase| !matches!(phase, Phase::Running | Phase::Leaving))
             .await
         {
             Ok(phase) => match *phase {
                 Phase::Draining(deadline) => deadline,
-                Phase::Running | Phase::Ended => return,
+                Phase::Running | Phase::Leaving | Phase::Ended => return,
             },
             Err(_) => return,
         };

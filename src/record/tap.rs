@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::accounts::DropReason;
 use super::capture::{Capture, Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Weighed};
 use super::lane::Lane;
+use crate::anonymise::Conversation;
 use crate::shape::Method;
 
 /// One exchange on its way through the proxy: what the traffic path must know of it, and the tap that notes what passes.
@@ -41,6 +42,7 @@ impl Passage {
                 path_len: path.len(),
                 in_flight,
                 probe: request.probe,
+                conversation: request.conversation,
             });
             tap
         });
@@ -170,6 +172,8 @@ pub(super) struct Begun<'a> {
     pub(super) path: &'a [u8],
     /// A replay's probe, which is forwarded and not recorded.
     pub(super) probe: bool,
+    /// The conversation that its session header names.
+    pub(super) conversation: Option<Conversation>,
 }
 
 /// What the tap takes of a response's head.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::accounts::{Accounts, DropReason};
+use super::current_file::CurrentFile;
 use super::ledger::Charge;
 use super::options::{RecordError, TraceOptions};
 use crate::anonymise::Recordable;
@@ -41,6 +42,7 @@ pub(super) struct WriterState {
     /// It was a full disk that broke it.
     by_full_disk: AtomicBool,
     full: AtomicU64,
+    pub(super) file: CurrentFile,
 }
 
 impl WriterState {
@@ -215,6 +217,7 @@ impl Writer {
             self.settle(true, &Ok(()));
         }
         self.identity = self.path().and_then(identity);
+        self.state.file.set(self.path());
         Ok(())
     }
 
@@ -314,6 +317,7 @@ impl Writer {
         self.charge = None;
         self.accounts.drop_many(reason, pending);
         self.file = None;
+        self.state.file.set(None);
         self.state.break_by(generation, reason);
     }
 
@@ -345,7 +349,8 @@ fn header(options: &TraceOptions, run: u64) -> Header {
     }
 }
 
-fn make_dir(dir: &Path) -> io::Result<()> {
+/// Makes a trace directory, which only its owner may look into.
+pub(super) fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -381,6 +386,7 @@ mod tests {
             name: "trace".to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            session_header: None,
             capture_memory: 1 << 20,
             max_body: 1 << 20,
             rotate_bytes: 1 << 30,

@@ -78,7 +78,7 @@ fn wrong_options_are_usage_errors() {
         (&["--upstream", "localhost:8000"][..], "http://HOST:PORT"),
         (
             &["--upstream", "http://a", "--admin", "0.0.0.0:1"],
-            "--admin-allow-remote",
+            "--admin-token-file",
         ),
         (
             &["--upstream", "http://a", "--sample", "150%"],

@@ -99,9 +99,7 @@ fn metrics_have_their_documented_names_and_type() {
         page = get(&admin, "/metrics");
     }
     assert!(
-        page.contains(
-            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
-        ),
+        page.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"),
         "{page}"
     );
     for line in [
@@ -112,11 +110,10 @@ fn metrics_have_their_documented_names_and_type() {
         "reenact_proxy_overhead_seconds_count 1\n",
         "inference_time_to_first_token_seconds_count{route=\"/v1/chat/completions\",model=\"model-0\"} 1\n",
         "inference_inter_token_seconds_count{route=\"/v1/chat/completions\",model=\"model-0\"} 1\n",
-        "# TYPE reenact_recorded counter\n",
+        "# TYPE reenact_recorded_total counter\n",
         "# TYPE reenact_queue_bytes gauge\n",
         "reenact_trace_bytes_total ",
         "le=\"0.0025\"",
-        "# EOF\n",
     ] {
         assert!(page.contains(line), "no {line:?} in\n{page}");
     }

@@ -78,8 +78,13 @@ impl Server {
 
     /// The same, for a command prepared by the test.
     pub fn launch(command: &mut Command) -> Self {
+        Self::launch_with(command, Stdio::null())
+    }
+
+    /// The same, with a standard input for it.
+    pub fn launch_with(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -45,12 +45,14 @@ impl Prepared {
     ) -> Result<(Self, usize), Malformed> {
         let (head, body) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         let (head, mut framing) = RequestHead::read(head)?;
+        client.asks();
         let passage = Passage::begin(
             lane,
             Begun {
                 method: head.method,
                 path: head.path(),
                 probe: head.probe,
+                conversation: lane.conversation(|name| head.field(name.as_str())),
             },
         );
         let mut out = Vec::with_capacity(bytes.len() + 128);

@@ -160,6 +160,14 @@ impl<'a> RequestHead<'a> {
         Ok((head, framing))
     }
 
+    /// The value of the first field of this name.
+    pub(super) fn field(&self, name: &str) -> Option<&'a [u8]> {
+        Fields(self.fields)
+            .filter_map(Result::ok)
+            .find(|field| field.is(name))
+            .map(|field| field.value)
+    }
+
     /// The path, without its query.
     pub(super) fn path(&self) -> &'a [u8] {
         let below = match self.target {

@@ -147,10 +147,7 @@ async fn next(lane: &Rc<Lane>, session: &mut Session) -> Next {
             }
         }
         if session.ahead.is_empty() {
-            if lane.is_draining() {
-                return Poll::Ready(Next::Nothing);
-            }
-            let deadline = later(began, lane.limits.client_idle);
+            let deadline = session.client.idle_until(lane, began);
             return session
                 .client
                 .poll_alarm(cx, deadline)

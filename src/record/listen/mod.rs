@@ -133,7 +133,7 @@ async fn serve(listener: Listener, door: Arc<Door>, desk: Arc<Desk>) {
 }
 
 /// A listener that the runtime knows.
-enum Accepting {
+pub(super) enum Accepting {
     Tcp(TcpListener),
     /// With its file, which goes when this does: at the drain's beginning.
     Unix {
@@ -143,7 +143,7 @@ enum Accepting {
 }
 
 impl Accepting {
-    fn from_raw(listener: Listener) -> std::io::Result<Self> {
+    pub(super) fn from_raw(listener: Listener) -> std::io::Result<Self> {
         Ok(match listener {
             Listener::Tcp(listener) => Self::Tcp(TcpListener::from_std(listener)?),
             Listener::Unix(listener, _file) => Self::Unix {
@@ -153,7 +153,8 @@ impl Accepting {
         })
     }
 
-    async fn accept(&self) -> std::io::Result<RawSocket> {
+    /// The next client.
+    pub(super) async fn accept(&self) -> std::io::Result<RawSocket> {
         match self {
             Self::Tcp(listener) => listener.accept().await?.0.into_std().map(RawSocket::Tcp),
             Self::Unix { listener, .. } => {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::reading::{Panicked, guarded, trip_over};
-use crate::anonymise::{Chain, ChainKey, Private, Sighting};
+use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting};
 use crate::dialect::{
     RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
     observe_request,
@@ -50,6 +50,8 @@ pub(in crate::record) struct Finished {
     pub(in crate::record) overhead_us: Option<u64>,
     /// From arrival to the end.
     pub(in crate::record) duration_us: u64,
+    /// Which conversation it is a turn of: by the client's own word, else by how its prompt begins.
+    pub(in crate::record) conversation: Option<Conversation>,
     pub(in crate::record) probe: bool,
     pub(in crate::record) simulated: bool,
 }
@@ -317,6 +319,13 @@ impl Assembly {
         let endpoint = self.endpoint();
         let opening = self.opening.take();
         let request = self.request.take();
+        let conversation = opening
+            .and_then(|opening| opening.conversation)
+            .or_else(|| {
+                request
+                    .as_ref()
+                    .and_then(|request| request.prompt.conversation)
+            });
         let (model, chain, request) = self.request_shape(request, sight.prompt_tokens);
         let exchange = Exchange {
             at,
@@ -341,6 +350,7 @@ impl Assembly {
             code,
             overhead_us: self.sent_us,
             duration_us: at_us,
+            conversation,
             probe: opening.is_some_and(|opening| opening.probe),
             simulated: self.head.is_some_and(|head| head.simulated),
         }

@@ -10,22 +10,21 @@ mod reading;
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::Hasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
-use siphasher::sip::SipHasher13;
 
 use super::accounts::{Accounts, DropReason};
 use super::capture::{Capture, Parcel};
 use super::ledger::Share;
 use super::metrics::Metrics;
 use super::options::TraceOptions;
+use super::pause::Pause;
 use super::write::{Order, WriterState};
-use crate::anonymise::{Anonymiser, ChainKey};
+use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey};
 use crate::shape::{Exchange, TraceTime};
 pub(super) use assembly::Finished;
 
@@ -37,10 +36,13 @@ pub(super) struct ObserverParts {
     pub(super) capture: Arc<Capture>,
     pub(super) metrics: Metrics,
     pub(super) options: TraceOptions,
+    pub(super) pause: Arc<Pause>,
     pub(super) orders: Sender<Order>,
     pub(super) writer: Arc<WriterState>,
     /// The gate of the file that the writer has already begun.
     pub(super) gate: Anonymiser,
+    /// Names the conversations of exchanges that have none.
+    pub(super) sampling: ConversationKey,
     /// The trace's time zero.
     pub(super) epoch: Instant,
 }
@@ -120,6 +122,7 @@ struct Observer {
     accounts: Arc<Accounts>,
     metrics: Metrics,
     options: TraceOptions,
+    pause: Arc<Pause>,
     orders: Sender<Order>,
     writer: Arc<WriterState>,
     open: HashMap<u64, Assembly>,
@@ -129,22 +132,21 @@ struct Observer {
     key: ChainKey,
     retry_at: Instant,
     generation: u64,
-    sampling: [u8; 16],
-    settled: u64,
+    sampling: ConversationKey,
+    /// Exchanges so far that belong to no conversation.
+    alone: u64,
     epoch: Instant,
 }
 
 impl Observer {
     fn new(parts: ObserverParts) -> Self {
         let now = Instant::now();
-        let mut sampling = [0; 16];
-        // Without randomness the choice is still even, only the same in every run.
-        let _ = getrandom::fill(&mut sampling);
         Self {
             accounts: Arc::clone(&parts.capture.accounts),
             capture: parts.capture,
             metrics: parts.metrics,
             options: parts.options,
+            pause: parts.pause,
             orders: parts.orders,
             writer: parts.writer,
             open: HashMap::new(),
@@ -152,8 +154,8 @@ impl Observer {
             gate: Some(parts.gate),
             retry_at: now,
             generation: WriterState::FIRST,
-            sampling,
-            settled: 0,
+            sampling: parts.sampling,
+            alone: 0,
             epoch: parts.epoch,
         }
     }
@@ -232,7 +234,10 @@ impl Observer {
             return self.accounts.drop_one(DropReason::Probe);
         }
         self.metrics.observe(&finished);
-        if !self.chosen() {
+        if self.pause.is_on() {
+            return self.accounts.drop_one(DropReason::Paused);
+        }
+        if !self.is_sampled(finished.conversation) {
             return self.accounts.sample_out();
         }
         self.mind_the_writer();
@@ -266,18 +271,13 @@ impl Observer {
         }
     }
 
-    /// Sampling: a keyed hash of the exchange's number against the rate.
-    fn chosen(&mut self) -> bool {
-        self.settled += 1;
-        if self.options.sample >= 1.0 {
-            return true;
-        }
-        let mut hasher = SipHasher13::new_with_key(&self.sampling);
-        hasher.write_u64(self.settled);
-        // The top 53 bits are a fraction that a float holds exactly.
-        #[allow(clippy::cast_precision_loss, reason = "53 bits fit")]
-        let fraction = (hasher.finish() >> 11) as f64 / (1_u64 << 53) as f64;
-        fraction < self.options.sample
+    /// Sampling is by conversation, so that those in the trace are whole. An exchange that belongs to none is one of its own.
+    fn is_sampled(&mut self, conversation: Option<Conversation>) -> bool {
+        let conversation = conversation.unwrap_or_else(|| {
+            self.alone += 1;
+            self.sampling.alone(self.alone)
+        });
+        conversation.is_sampled(self.options.sample)
     }
 
     /// Gives the file up when the writer has, and begins the next when it is time.
@@ -303,10 +303,11 @@ impl Observer {
     /// The next file, with a gate and a key of its own. Prompts of exchanges in flight were read with the key before; their
     /// chains hold together in the new file but share nothing with later ones.
     fn begin_file(&mut self) {
-        let Ok(gate) = Anonymiser::new(self.options.policy.clone(), self.capture.table_bytes)
-        else {
+        let Ok(key) = self.key.next() else {
             return;
         };
+        let policy = self.options.policy.clone();
+        let gate = Anonymiser::within(policy, key, self.capture.table_bytes);
         let order = Order::Begin {
             generation: self.generation + 1,
         };

@@ -9,6 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::super::RecordError;
 use super::super::connections::Connections;
+use super::super::notify;
 use super::super::signals::Stop;
 
 /// Something made of files, that can be made anew while it is used: who took the old one keeps it.
@@ -101,8 +102,14 @@ pub(in crate::record) fn watch(
                 _ = tick.tick() => false,
                 _ = hangups.recv() => true,
             };
+            if asked {
+                notify::reloading();
+            }
             for watched in &mut watched {
                 watched.look(asked, &connections);
+            }
+            if asked {
+                notify::reloaded();
             }
         }
     };

@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
@@ -30,6 +30,8 @@ pub(super) async fn forward(
             method: parts.method.as_str().as_bytes(),
             path: parts.uri.path().as_bytes(),
             probe: parts.headers.contains_key(PROBE),
+            conversation: lane
+                .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),
         },
     );
     let route = &client.route;

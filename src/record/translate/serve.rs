@@ -29,6 +29,7 @@ pub(in crate::record) async fn serve(
     let io = TokioIo::new(Rewound::new(ahead, io));
     let busy = Rc::new(Busy::default());
     let service = service_fn(|request| {
+        client.asks();
         let working = Working::begin(&busy);
         let exchange = forward(Rc::clone(lane), Rc::clone(&client), protocol, request);
         async move {
@@ -46,7 +47,7 @@ pub(in crate::record) async fn serve(
                 .preserve_header_case(true)
                 .auto_date_header(false);
             let connection = server.serve_connection(io, service);
-            until_over(lane, &busy, pin!(connection), |connection| {
+            until_over(lane, &client, &busy, pin!(connection), |connection| {
                 connection.graceful_shutdown();
             })
             .await;
@@ -62,7 +63,7 @@ pub(in crate::record) async fn serve(
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .auto_date_header(false);
             let connection = server.serve_connection(io, service);
-            until_over(lane, &busy, pin!(connection), |connection| {
+            until_over(lane, &client, &busy, pin!(connection), |connection| {
                 connection.graceful_shutdown();
             })
             .await;
@@ -80,6 +81,7 @@ pub(super) const CONNECTION_WINDOW: u32 = 4 << 20;
 /// take nothing new.
 async fn until_over<C: Future>(
     lane: &Lane,
+    client: &Client,
     busy: &Busy,
     mut connection: Pin<&mut C>,
     end: impl Fn(Pin<&mut C>),
@@ -88,12 +90,15 @@ async fn until_over<C: Future>(
     let mut registered = false;
     let mut told = false;
     let mut alarm = Alarm::default();
+    let began = Instant::now();
     poll_fn(|cx| {
         if !registered {
             registered = true;
             let _ = drained.as_mut().poll(cx);
         }
-        if !told && (lane.is_draining() || busy.poll_idle(cx, &mut alarm, lane).is_ready()) {
+        let until = client.idle_until(lane, began);
+        let leaves = lane.is_draining() && (until <= began || alarm.poll_at(cx, until).is_ready());
+        if !told && (leaves || busy.poll_idle(cx, &mut alarm, lane).is_ready()) {
             told = true;
             end(connection.as_mut());
         }

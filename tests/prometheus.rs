@@ -1,0 +1,246 @@
+//! The recorder's metrics as the real Prometheus sees them: it scrapes a recorder under load and answers the question that
+//! operators ask, and the answer is held against what the clients measured themselves.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr
+)]
+
+mod support;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::http::{post, send, status};
+use support::wire::get;
+use support::{PATIENCE, Server};
+
+const QUERY: &str =
+    "histogram_quantile(0.99, sum by (le) (rate(inference_duration_seconds_bucket[5m])))";
+
+/// A Prometheus that scrapes one recorder, ended with the test.
+struct Prometheus {
+    child: Child,
+    url: String,
+}
+
+impl Prometheus {
+    fn start(dir: &Path, target: &str) -> Self {
+        // It cannot say which port it got when asked for any, so one is found for it.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let config = format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
+             scrape_configs: [{{job_name: reenact, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
+        );
+        let file = dir.join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
+        let child = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                dir.join("tsdb").display()
+            ))
+            .arg(format!("--web.listen-address={address}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("prometheus: run tests/run, which installs it");
+        Self {
+            child,
+            url: format!("http://{address}"),
+        }
+    }
+
+    /// What it answers to a query: the value of each series.
+    fn ask(&self, query: &str) -> Vec<f64> {
+        let encoded: String = query
+            .bytes()
+            .map(|byte| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            })
+            .collect();
+        let path = format!("/api/v1/query?query={encoded}");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: a\r\n\r\n");
+        let Ok(mut stream) = std::net::TcpStream::connect(support::http::addr(&self.url)) else {
+            return Vec::new();
+        };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        let Some((_, body)) = answer.split_once("\r\n\r\n") else {
+            return Vec::new();
+        };
+        let Ok(document) = serde_json::from_str::<Value>(body) else {
+            return Vec::new();
+        };
+        let series = document["data"]["result"].as_array();
+        series
+            .into_iter()
+            .flatten()
+            .map(|each| each["value"][1].as_str().unwrap().parse().unwrap())
+            .collect()
+    }
+
+    /// Waits until a query has one answer, and it is `value`.
+    fn wait_for(&self, query: &str, value: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(query);
+            if answer == [value] {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{query} is {answer:?} and not {value}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn chat(tokens: usize, stream: bool) -> Vec<u8> {
+    let body = serde_json::json!({
+        "model": "m", "stream": stream, "max_tokens": tokens, "min_tokens": tokens, "ignore_eos": true,
+        "messages": [{"role": "user", "content": "hello"}],
+    });
+    post("/v1/chat/completions", &[], &body.to_string())
+}
+
+/// Seconds that one request took its client.
+fn take(url: &str, request: &[u8]) -> f64 {
+    let began = Instant::now();
+    assert_eq!(status(&send(url, request)), 200);
+    began.elapsed().as_secs_f64()
+}
+
+/// The upper bounds of the histogram's buckets, from the exposition itself.
+fn bounds(page: &str) -> Vec<f64> {
+    let mut bounds: Vec<f64> = page
+        .lines()
+        .filter(|line| line.starts_with("inference_duration_seconds_bucket"))
+        .filter_map(|line| line.split_once("le=\"")?.1.split_once('"')?.0.parse().ok())
+        .collect();
+    bounds.sort_by(f64::total_cmp);
+    bounds.dedup();
+    bounds
+}
+
+#[test]
+fn prometheus_answers_with_the_p99_that_clients_saw() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&sim.url, &dir.path().join("traces"), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let prometheus = Prometheus::start(dir.path(), admin.strip_prefix("http://").unwrap());
+
+    // A rate counts from a series' first scrape on: this one request opens it.
+    take(&recorder.url, &chat(10, true));
+    prometheus.wait_for("sum(inference_duration_seconds_count)", 1.0);
+    prometheus.wait_for("up", 1.0);
+
+    // One in thirty is long, so that the P99 lies among those.
+    const REQUESTS: usize = 600;
+    let next = AtomicUsize::new(0);
+    let client = || {
+        let mut took = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= REQUESTS {
+                return took;
+            }
+            let tokens = if number % 30 == 7 {
+                1500
+            } else {
+                20 + (number * 37) % 150
+            };
+            took.push(take(&recorder.url, &chat(tokens, number.is_multiple_of(2))));
+        }
+    };
+    let mut took: Vec<f64> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..16).map(|_| scope.spawn(client)).collect();
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    #[allow(clippy::cast_precision_loss, reason = "hundreds")]
+    let all = (REQUESTS + 1) as f64;
+    prometheus.wait_for("sum(inference_duration_seconds_count)", all);
+
+    let answer = prometheus.ask(QUERY);
+    took.sort_by(f64::total_cmp);
+    let truth = took[REQUESTS * 99 / 100];
+    let page = get(&admin, "/metrics");
+    let bounds = bounds(&page);
+    let bucket = |seconds: f64| bounds.partition_point(|&bound| bound < seconds);
+    assert_eq!(answer.len(), 1, "one answer: {answer:?}");
+    assert!(
+        bucket(answer[0]).abs_diff(bucket(truth)) <= 1,
+        "Prometheus says {} s, clients measured {truth} s; buckets {bounds:?}",
+        answer[0]
+    );
+    // It is a real tail, not the middle of the load.
+    assert!(truth > 3.0 * took[REQUESTS / 2], "{truth}");
+
+    // The others that the documentation names are there as well, in the format that a real scraper negotiates.
+    for metric in [
+        "inference_time_to_first_token_seconds_count",
+        "inference_inter_token_seconds_count",
+        "inference_in_flight",
+        "reenact_recorded_total",
+        "reenact_dropped_total",
+        "reenact_proxy_overhead_seconds_count",
+        "reenact_trace_bytes_total",
+        "reenact_queue_bytes",
+    ] {
+        assert!(!prometheus.ask(metric).is_empty(), "{metric}");
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_about_the_metrics() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&sim.url, dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    take(&recorder.url, &chat(10, true));
+    support::wire::metric_reaches(&admin, "reenact_recorded_total", 1);
+    let answer = get(&admin, "/metrics");
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool: run tests/run, which installs prometheus");
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(page.as_bytes())
+        .unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
