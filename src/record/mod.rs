@@ -31,6 +31,7 @@ mod link;
 mod listen;
 mod metrics;
 mod observe;
+mod open_files;
 mod options;
 mod place;
 mod placement;

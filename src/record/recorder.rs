@@ -15,7 +15,7 @@ use super::options::{Options, RecordError, TraceOptions};
 use super::place::{Place, Taken};
 use super::signals::{Stop, Stopper, watch_signals};
 use super::write::{ORDERS, Writer, WriterState};
-use super::{admin, lane, listen, observe, tls};
+use super::{admin, lane, listen, observe, open_files, tls};
 use crate::anonymise::{Anonymiser, Policy};
 
 /// A running recorder.
@@ -36,6 +36,7 @@ pub struct Recorder {
 /// # Errors
 /// When it cannot start.
 pub fn run(options: &Options) -> Result<Summary, RecordError> {
+    open_files::raise();
     let first_signal = watch_signals()?;
     let recorder = Recorder::start(options)?;
     // An error means that the signal thread is gone, and nobody could end us otherwise.
@@ -52,7 +53,7 @@ impl Recorder {
     pub fn start(options: &Options) -> Result<Self, RecordError> {
         let place = Place::of(options)?.take()?;
         let listening = place.addresses();
-        let connections = Connections::new(options.placement.max_connections);
+        let connections = Connections::new(most_clients(options));
         let admin_listener = options.admin.map(listen::bind).transpose()?;
 
         let accounts = Arc::new(Accounts::default());
@@ -174,6 +175,20 @@ impl Recorder {
         }
         summary
     }
+}
+
+/// As many as were asked for, and as there is room for.
+fn most_clients(options: &Options) -> usize {
+    let asked = options.placement.max_connections;
+    let room = open_files::clients(options.threads.max(1));
+    if room < asked {
+        tracing::warn!(
+            max_connections = asked,
+            room,
+            "the limit on open files (ulimit -n, LimitNOFILE=) has room for fewer clients"
+        );
+    }
+    asked.min(room)
 }
 
 fn start_recording(

@@ -1,6 +1,7 @@
 //! What neighbours are told of each other: PROXY headers, forwarded headers; and how many clients there may be.
 
 use std::io::Write;
+use std::process::Command;
 
 use super::echo::{self, CLOSE, ask, ask_again, connect};
 use super::support::Server;
@@ -153,6 +154,36 @@ fn version_2_is_sent_as_it_is_specified() {
     assert_eq!(header[31], 1);
     assert_eq!(header[47], 2);
     assert_eq!(header[48..], [0xff, 0xff, 0, 80]);
+}
+
+#[test]
+fn clients_that_open_files_have_no_room_for_are_told_so() {
+    let upstream = format!("http://{}", echo::on_tcp());
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -n 76; exec \"$@\"", "bash"])
+        .arg(env!("CARGO_BIN_EXE_reenact"))
+        .args(["record", "--listen", "127.0.0.1:0", "--threads", "1"])
+        .args([
+            "--no-record",
+            "--admin",
+            "127.0.0.1:0",
+            "--upstream",
+            &upstream,
+        ])
+        .env("NO_COLOR", "1");
+    let mut recorder = Server::launch(&mut command);
+    recorder.wait_for("room=2");
+    recorder.wait_for("has room for fewer clients");
+    let mut clients = [0; 2].map(|_| connect(&recorder.url[7..]));
+    for client in &mut clients {
+        ask_again(client, GET);
+    }
+    let answer = ask(connect(&recorder.url[7..]), CLOSE);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for client in &mut clients {
+        ask_again(client, GET);
+    }
 }
 
 #[test]

@@ -9,13 +9,16 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::echo::{self, CLOSE, ask, ask_again};
 use super::support::{self, Server};
+use super::tls::{self, Authority};
 
 /// Three namespaces, gone when dropped.
 struct Net {
@@ -120,7 +123,11 @@ impl Net {
 
     /// An echo in a namespace.
     fn echo(&self, which: &str, at: &str) {
-        echo::serve(self.inside(which, || TcpListener::bind(at).unwrap()), None);
+        echo::serve(self.listen(which, at), None);
+    }
+
+    fn listen(&self, which: &str, at: &str) -> TcpListener {
+        self.inside(which, || TcpListener::bind(at).unwrap())
     }
 
     fn metric(&self, recorder: &mut Server, name: &str) -> u64 {
@@ -193,6 +200,76 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
         "{answer}"
     );
     assert!(recorder.terminate().0.success());
+}
+
+#[test]
+fn a_client_that_was_redirected_with_tls_goes_on_with_tls_to_the_name_it_asked_for() {
+    let Some(net) = Net::new("tls") else { return };
+    let authority = Authority::new();
+    authority.issue("server", &["model.test"]);
+    let ours = Authority::new();
+    ours.issue("a", &["model.test"]);
+    let config = Arc::new(tls::server(&authority, false));
+    echo::serve(net.listen("u", "10.78.0.2:8443"), Some(config));
+    let _recorder = net.recorder(&[
+        "--listen",
+        "0.0.0.0:15001",
+        "--transparent",
+        "--tls-cert",
+        &ours.path("a.pem"),
+        "--tls-key",
+        &ours.path("a.key"),
+        "--upstream-ca",
+        &authority.ca(),
+    ]);
+    net.in_middle(
+        "iptables -t nat -A PREROUTING -i c -p tcp --dport 8443 -j REDIRECT --to-ports 15001",
+    );
+    let stream = net.connect("c", "10.78.0.2:8443");
+    let mut stream = tls::over(stream, "model.test", ours.client(None));
+    let answer = ask_again(&mut stream, super::GET);
+    assert!(answer.contains("Host: model.test\r\n"), "{answer}");
+}
+
+#[test]
+fn an_upstream_that_moves_is_found_by_its_name_without_a_restart() {
+    let Some(net) = Net::new("names") else { return };
+    // What `ip netns exec` shows its command as /etc/hosts.
+    let etc = PathBuf::from(format!("/etc/netns/{}", net.space("s")));
+    std::fs::create_dir_all(&etc).unwrap();
+    let _etc = Etc(etc.clone());
+    let hosts = etc.join("hosts");
+    std::fs::write(&hosts, "").unwrap();
+    net.echo("u", "10.78.0.2:8000");
+    let _recorder = net.recorder(&[
+        "--listen",
+        "10.77.0.2:8000",
+        "--upstream",
+        "http://model.test:8000",
+        "--pool-idle",
+        "0",
+    ]);
+    // Nobody serves at the second address, which is how it is told from the first.
+    for (moves_to, status) in [
+        ("10.78.0.2", "200"),
+        ("10.78.0.1", "502"),
+        ("10.78.0.2", "200"),
+    ] {
+        std::fs::write(&hosts, format!("{moves_to} model.test\n")).unwrap();
+        let deadline = Instant::now() + support::PATIENCE;
+        let found = format!("HTTP/1.1 {status} ");
+        while !ask(net.connect("c", "10.77.0.2:8000"), CLOSE).starts_with(&found) {
+            assert!(Instant::now() < deadline, "{moves_to} is not found");
+        }
+    }
+}
+
+struct Etc(PathBuf);
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
