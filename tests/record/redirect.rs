@@ -71,7 +71,11 @@ impl Net {
         run(&format!("ip -n {c} route add default via fd77::2"));
         run(&format!("ip -n {u} route add default via 10.78.0.1"));
         run(&format!("ip -n {u} route add default via fd78::1"));
-        net.in_middle("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        net.inside("s", || {
+            for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                std::fs::write(format!("/proc/sys/net/{file}"), "1").unwrap();
+            }
+        });
         Some(net)
     }
 

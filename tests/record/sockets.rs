@@ -121,6 +121,31 @@ fn each_listener_leads_to_its_own_upstream() {
 }
 
 #[test]
+fn a_place_can_be_told_by_file_and_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (front, back) = (dir.path().join("front"), dir.path().join("back"));
+    echo::on_unix(&back);
+    let file = dir.path().join("reenact.toml");
+    let text = format!(
+        "[record]\nadmin = \"127.0.0.1:0\"\nforwarded = \"replace\"\nproxy-protocol-in = true\n\
+         listen = [\"a=unix:{}\", \"b=127.0.0.1:0\"]\n",
+        front.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command =
+        support::reenact(["record", "--no-record", "--config", file.to_str().unwrap()]);
+    let upstreams = format!("b=http://127.0.0.1:1, a=unix:{}", back.display());
+    command.env("REENACT_UPSTREAM", upstreams);
+    let _recorder = Server::launch(&mut command);
+    let request = format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{CLOSE}");
+    let answer = ask(unix(&front), &request);
+    assert!(
+        answer.contains("x-forwarded-for: 192.0.2.1\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn wrong_places_are_said_with_a_hint() {
     let upstream = &["--upstream", "http://127.0.0.1:1"][..];
     for (args, says) in [
