@@ -20,6 +20,14 @@ use super::echo::{self, CLOSE, ask, ask_again};
 use super::support::{self, Server};
 use super::tls::{self, Authority};
 
+/// Starts a command as `nobody`, which needs no right but to be root here.
+const USER_WITHOUT_RIGHTS: &[&str] = &[
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
+
 /// Three namespaces, gone when dropped.
 struct Net {
     name: String,
@@ -168,9 +176,7 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
     net.echo("u", "[fd78::2]:8000");
     let recorder = net.recorder(&[
         "--listen",
-        "0.0.0.0:15001",
-        "--listen",
-        "[fd77::2]:15001",
+        "[::]:15001",
         "--transparent",
         "--forwarded",
         "append",
@@ -305,6 +311,26 @@ fn tproxied_clients_reach_where_they_wanted_to_go() {
 }
 
 #[test]
+fn tproxy_without_the_capability_is_said_with_a_hint() {
+    let Some(net) = Net::new("cap") else { return };
+    let output = Command::new("ip")
+        .args(["netns", "exec", &net.space("s")])
+        .args(USER_WITHOUT_RIGHTS)
+        .arg(env!("CARGO_BIN_EXE_reenact"))
+        .args(["record", "--no-record", "--admin", "127.0.0.1:0"])
+        .args(["--listen", "127.0.0.1:0", "--transparent", "tproxy"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("--transparent tproxy is not permitted"),
+        "{error}"
+    );
+    assert!(error.contains("hint: it needs CAP_NET_ADMIN"), "{error}");
+}
+
+#[test]
 fn a_rule_that_catches_our_own_connections_makes_no_loop() {
     let Some(net) = Net::new("loop") else { return };
     net.echo("s", "10.77.0.2:8000");
@@ -322,15 +348,8 @@ fn a_rule_that_catches_our_own_connections_makes_no_loop() {
 fn local_clients_are_redirected_by_a_rule_that_excepts_the_recorders_user() {
     let Some(net) = Net::new("owner") else { return };
     net.echo("s", "10.77.0.2:8000");
-    let recorder = net.recorder_as(
-        &[
-            "setpriv",
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-        ],
+    let _recorder = net.recorder_as(
+        USER_WITHOUT_RIGHTS,
         &[
             "--listen",
             "127.0.0.1:15001",
@@ -348,7 +367,6 @@ fn local_clients_are_redirected_by_a_rule_that_excepts_the_recorders_user() {
         answer.contains("x-forwarded-for: 10.77.0.2\r\n"),
         "{answer}"
     );
-    drop(recorder);
 }
 
 #[test]
