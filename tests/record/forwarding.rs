@@ -6,23 +6,13 @@ use std::process::Command;
 use super::echo::{self, CLOSE, ask, ask_again, connect};
 use super::support::Server;
 use super::support::wire::{Ending, Upstream, Wire, metric_reaches};
-use super::{Between, GET};
+use super::{Between, FORWARDER, GET, LISTEN};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
 fn before_echo(args: &[&str]) -> Server {
     let upstream = format!("http://{}", echo::on_tcp());
-    let fixed = [
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--no-record",
-        "--upstream",
-        &upstream,
-    ];
-    Server::start([&fixed[..], args].concat())
+    Server::start([FORWARDER, LISTEN, &["--upstream", &upstream], args].concat())
 }
 
 #[test]
@@ -131,19 +121,9 @@ fn upstream_connections_with_a_proxy_header_belong_to_one_client() {
 #[test]
 fn version_2_is_sent_as_it_is_specified() {
     let upstream = Upstream::start();
-    let recorder = Server::start([
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--no-record",
-        "--upstream",
-        &upstream.url(),
-        "--proxy-protocol-out",
-        "v2",
-        "--proxy-protocol-in",
-    ]);
+    let args = ["--proxy-protocol-out", "v2", "--proxy-protocol-in"];
+    let to = ["--upstream", &upstream.url()];
+    let recorder = Server::start([FORWARDER, LISTEN, &to, &args].concat());
     let mut client = Wire::connect(&recorder.url);
     client.send(format!(
         "PROXY TCP6 2001:db8::1 2001:db8::2 65535 80\r\n{GET}"
@@ -163,14 +143,8 @@ fn clients_that_open_files_have_no_room_for_are_told_so() {
     command
         .args(["-c", "ulimit -n 76; exec \"$@\"", "bash"])
         .arg(env!("CARGO_BIN_EXE_reenact"))
-        .args(["record", "--listen", "127.0.0.1:0", "--threads", "1"])
-        .args([
-            "--no-record",
-            "--admin",
-            "127.0.0.1:0",
-            "--upstream",
-            &upstream,
-        ])
+        .args([FORWARDER, LISTEN, &["--threads", "1"]].concat())
+        .args(["--upstream", &upstream])
         .env("NO_COLOR", "1");
     let mut recorder = Server::launch(&mut command);
     recorder.wait_for("room=2");

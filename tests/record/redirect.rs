@@ -19,6 +19,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::echo::{self, CLOSE, ask, ask_again};
 use super::support::{self, Server};
 use super::tls::{self, Authority};
+use super::{FORWARDER, GET, LISTEN};
 
 /// Starts a command as `nobody`, which needs no right but to be root here.
 const USER_WITHOUT_RIGHTS: &[&str] = &[
@@ -126,7 +127,7 @@ impl Net {
             .args(["netns", "exec", &self.space("s")])
             .args(by)
             .arg(env!("CARGO_BIN_EXE_reenact"))
-            .args(["record", "--admin", "127.0.0.1:0", "--no-record"])
+            .args(FORWARDER)
             .args(args)
             .env_remove("RUST_LOG")
             .env("NO_COLOR", "1");
@@ -193,7 +194,7 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
     ] {
         let mut stream = net.connect("c", server);
         for _ in 0..2 {
-            let answer = ask_again(&mut stream, super::GET);
+            let answer = ask_again(&mut stream, GET);
             assert!(answer.contains("Host: model.test\r\n"), "{answer}");
             // It did go through the recorder, and neither end was told to.
             let told = format!("x-forwarded-for: {client}\r\n");
@@ -237,7 +238,7 @@ fn a_client_that_was_redirected_with_tls_goes_on_with_tls_to_the_name_it_asked_f
     );
     let stream = net.connect("c", "10.78.0.2:8443");
     let mut stream = tls::over(stream, "model.test", ours.client(None));
-    let answer = ask_again(&mut stream, super::GET);
+    let answer = ask_again(&mut stream, GET);
     assert!(answer.contains("Host: model.test\r\n"), "{answer}");
 }
 
@@ -317,8 +318,7 @@ fn tproxy_without_the_capability_is_said_with_a_hint() {
         .args(["netns", "exec", &net.space("s")])
         .args(USER_WITHOUT_RIGHTS)
         .arg(env!("CARGO_BIN_EXE_reenact"))
-        .args(["record", "--no-record", "--admin", "127.0.0.1:0"])
-        .args(["--listen", "127.0.0.1:0", "--transparent", "tproxy"])
+        .args([FORWARDER, LISTEN, &["--transparent", "tproxy"]].concat())
         .output()
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);

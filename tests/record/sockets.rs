@@ -7,20 +7,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use super::FORWARDER;
 use super::echo::{self, CLOSE, ask, connect};
 use super::support::{self, Server};
 
 /// A recorder that records nothing.
 fn forwarder(args: &[&str]) -> Server {
-    Server::start([FIXED, args].concat())
+    Server::start([FORWARDER, args].concat())
 }
 
 fn failed(args: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = support::run([FIXED, args].concat());
+    let Output { status, stderr, .. } = support::run([FORWARDER, args].concat());
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
-
-const FIXED: &[&str] = &["record", "--admin", "127.0.0.1:0", "--no-record"];
 
 fn unix(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
@@ -216,7 +215,7 @@ fn activated(sockets: &[(&str, OwnedFd)], args: &[&str]) -> Server {
     let mut command = Command::new("bash");
     command
         .args(["-c", &script, "bash", env!("CARGO_BIN_EXE_reenact")])
-        .args([FIXED, args].concat())
+        .args([FORWARDER, args].concat())
         .env_remove("RUST_LOG")
         .env("NO_COLOR", "1")
         .env("LISTEN_FDS", sockets.len().to_string())

@@ -13,10 +13,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
-use super::GET;
 use super::echo::{self, CLOSE, ask, ask_again, connect};
 use super::support::wire::{metric, metric_reaches};
 use super::support::{self, Server};
+use super::{FORWARDER, GET, LISTEN};
 
 /// An authority of the test's own, and the files it has made.
 pub(super) struct Authority {
@@ -109,7 +109,8 @@ fn shown(stream: &Tls) -> CertificateDer<'static> {
 /// A recorder in front of an echo that speaks TLS with the certificates of these names.
 fn terminator(authority: &Authority, names: &[&str], args: &[&str]) -> Server {
     let upstream = format!("http://{}", echo::on_tcp());
-    let mut all: Vec<String> = FIXED.iter().map(ToString::to_string).collect();
+    let fixed = [FORWARDER, LISTEN].concat();
+    let mut all: Vec<String> = fixed.iter().map(ToString::to_string).collect();
     all.extend(["--upstream".to_owned(), upstream]);
     for name in names {
         all.extend([
@@ -124,15 +125,6 @@ fn terminator(authority: &Authority, names: &[&str], args: &[&str]) -> Server {
     all.extend(args.iter().map(ToString::to_string));
     Server::start(all)
 }
-
-const FIXED: &[&str] = &[
-    "record",
-    "--listen",
-    "127.0.0.1:0",
-    "--admin",
-    "127.0.0.1:0",
-    "--no-record",
-];
 
 #[test]
 fn the_certificate_is_the_one_for_the_name_that_was_asked_for() {
@@ -351,7 +343,13 @@ fn wrong_certificates_are_said_by_option_and_file() {
         (&["--upstream-ca", &empty], 1, "--upstream-ca"),
         (&["--upstream-sni", "a b"], 1, "a b is no name"),
     ] {
-        let args = [FIXED, &["--upstream", "https://localhost"], args].concat();
+        let args = [
+            FORWARDER,
+            LISTEN,
+            &["--upstream", "https://localhost"],
+            args,
+        ]
+        .concat();
         let output = support::run(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{error}");
@@ -381,7 +379,7 @@ pub(super) fn server(authority: &Authority, asks: bool) -> ServerConfig {
 
 fn through(port: u16, host: &str, args: &[&str]) -> String {
     let url = format!("https://{host}:{port}");
-    let recorder = Server::start([FIXED, &["--upstream", &url], args].concat());
+    let recorder = Server::start([FORWARDER, LISTEN, &["--upstream", &url], args].concat());
     ask(connect(&recorder.url[7..]), CLOSE)
 }
 
@@ -433,7 +431,8 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_one_and_the_next_after_a_cha
     let (certificate, key) = (authority.path("own.pem"), authority.path("own.key"));
     let mut recorder = Server::start(
         [
-            FIXED,
+            FORWARDER,
+            LISTEN,
             &["--upstream", &url, "--upstream-ca", &ca],
             &["--upstream-cert", &certificate, "--upstream-key", &key],
         ]
