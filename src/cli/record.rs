@@ -19,7 +19,7 @@ use crate::record::{
 /// SIGTERM drains and closes the trace; a second one leaves at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct RecordArgs {
-    /// Where clients connect: 127.0.0.1:8080, [::1]:8080, :8080, unix:PATH, systemd or fd:NAME (sockets handed over by systemd).
+    /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080`, `:8080`, `unix:PATH`, `systemd` or `fd:NAME` (sockets handed over by systemd).
     /// With https:// or http:// before it, TLS is spoken there or not; with UPSTREAM= before all, it leads to the --upstream
     /// of that name (may be given several times)
     #[arg(long, value_name = "[UPSTREAM=]ADDR", required = true)]

@@ -33,6 +33,7 @@ mod listen;
 mod metrics;
 mod notify;
 mod observe;
+mod open_files;
 mod options;
 mod pause;
 mod place;

@@ -162,7 +162,7 @@ impl PlacementError {
             Self::TransparentUpstream => "leave out --upstream, or --transparent",
             Self::TransparentSocket { .. } => "redirects are of TCP: listen on an address",
             Self::Tproxy { .. } => {
-                "it needs CAP_NET_ADMIN (AmbientCapabilities= in a unit); --transparent redirect needs none"
+                "it needs CAP_NET_ADMIN, or a socket unit with Transparent=yes and --listen systemd; --transparent redirect needs neither"
             }
             Self::ServerName { .. } => "give --upstream-sni a host's name or an IP address",
         }

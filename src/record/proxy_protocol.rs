@@ -1,5 +1,5 @@
 //! HAProxy's PROXY protocol, versions 1 and 2: the few bytes before everything else on a connection that say who the client
-//! really is. https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+//! really is. <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -20,7 +20,7 @@ use super::pulse::Pulses;
 use super::session_header::SessionHeader;
 use super::signals::{Stopper, watch_signals};
 use super::write::{ORDERS, Writer, WriterState};
-use super::{admin, lane, listen, observe, sandbox, tls};
+use super::{admin, lane, listen, observe, open_files, sandbox, tls};
 use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
 
 /// A running recorder.
@@ -44,6 +44,7 @@ pub struct Recorder {
 /// # Errors
 /// When it cannot start.
 pub fn run(options: &Options) -> Result<Summary, RecordError> {
+    open_files::raise();
     if options.sandbox {
         sandbox::enter(options);
     }
@@ -64,7 +65,7 @@ impl Recorder {
     pub fn start(options: &Options) -> Result<Self, RecordError> {
         let place = Place::of(options)?.take()?;
         let listening = place.addresses();
-        let connections = Connections::new(options.placement.max_connections);
+        let connections = Connections::new(most_clients(options));
         let admin_listener = options
             .admin
             .as_ref()
@@ -238,6 +239,20 @@ impl Recorder {
         }
         summary
     }
+}
+
+/// As many as were asked for, and as there is room for.
+fn most_clients(options: &Options) -> usize {
+    let asked = options.placement.max_connections;
+    let room = open_files::clients(options.threads.max(1));
+    if room < asked {
+        tracing::warn!(
+            max_connections = asked,
+            room,
+            "the limit on open files (ulimit -n, LimitNOFILE=) has room for fewer clients"
+        );
+    }
+    asked.min(room)
 }
 
 fn start_recording(

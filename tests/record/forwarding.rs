@@ -1,27 +1,18 @@
 //! What neighbours are told of each other: PROXY headers, forwarded headers; and how many clients there may be.
 
 use std::io::Write;
+use std::process::Command;
 
 use super::echo::{self, CLOSE, ask, ask_again, connect};
 use super::support::Server;
 use super::support::wire::{Ending, Upstream, Wire, metric_reaches};
-use super::{Between, GET};
+use super::{Between, FORWARDER, GET, LISTEN};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
 fn before_echo(args: &[&str]) -> Server {
     let upstream = format!("http://{}", echo::on_tcp());
-    let fixed = [
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--no-record",
-        "--upstream",
-        &upstream,
-    ];
-    Server::start([&fixed[..], args].concat())
+    Server::start([FORWARDER, LISTEN, &["--upstream", &upstream], args].concat())
 }
 
 #[test]
@@ -130,19 +121,9 @@ fn upstream_connections_with_a_proxy_header_belong_to_one_client() {
 #[test]
 fn version_2_is_sent_as_it_is_specified() {
     let upstream = Upstream::start();
-    let recorder = Server::start([
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--no-record",
-        "--upstream",
-        &upstream.url(),
-        "--proxy-protocol-out",
-        "v2",
-        "--proxy-protocol-in",
-    ]);
+    let args = ["--proxy-protocol-out", "v2", "--proxy-protocol-in"];
+    let to = ["--upstream", &upstream.url()];
+    let recorder = Server::start([FORWARDER, LISTEN, &to, &args].concat());
     let mut client = Wire::connect(&recorder.url);
     client.send(format!(
         "PROXY TCP6 2001:db8::1 2001:db8::2 65535 80\r\n{GET}"
@@ -153,6 +134,30 @@ fn version_2_is_sent_as_it_is_specified() {
     assert_eq!(header[31], 1);
     assert_eq!(header[47], 2);
     assert_eq!(header[48..], [0xff, 0xff, 0, 80]);
+}
+
+#[test]
+fn clients_that_open_files_have_no_room_for_are_told_so() {
+    let upstream = format!("http://{}", echo::on_tcp());
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "ulimit -n 76; exec \"$@\"", "bash"])
+        .arg(env!("CARGO_BIN_EXE_reenact"))
+        .args([FORWARDER, LISTEN, &["--threads", "1"]].concat())
+        .args(["--upstream", &upstream])
+        .env("NO_COLOR", "1");
+    let mut recorder = Server::launch(&mut command);
+    recorder.wait_for("room=2");
+    recorder.wait_for("has room for fewer clients");
+    let mut clients = [0; 2].map(|_| connect(&recorder.url[7..]));
+    for client in &mut clients {
+        ask_again(client, GET);
+    }
+    let answer = ask(connect(&recorder.url[7..]), CLOSE);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    for client in &mut clients {
+        ask_again(client, GET);
+    }
 }
 
 #[test]

@@ -67,6 +67,11 @@ impl Between {
     }
 }
 
+/// A recorder that only forwards, with an admin endpoint, without listeners and upstreams.
+const FORWARDER: &[&str] = &["record", "--no-record", "--admin", "127.0.0.1:0"];
+/// A listener of its own.
+const LISTEN: &[&str] = &["--listen", "127.0.0.1:0"];
+
 fn exchanges(dir: &Path) -> Vec<Exchange> {
     let mut trace = Trace::open(&[dir.to_owned()]).unwrap();
     trace.exchanges().collect::<Result<_, _>>().unwrap()

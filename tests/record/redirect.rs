@@ -9,13 +9,25 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::echo::{self, CLOSE, ask, ask_again};
 use super::support::{self, Server};
+use super::tls::{self, Authority};
+use super::{FORWARDER, GET, LISTEN};
+
+/// Starts a command as `nobody`, which needs no right but to be root here.
+const USER_WITHOUT_RIGHTS: &[&str] = &[
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// Three namespaces, gone when dropped.
 struct Net {
@@ -68,7 +80,11 @@ impl Net {
         run(&format!("ip -n {c} route add default via fd77::2"));
         run(&format!("ip -n {u} route add default via 10.78.0.1"));
         run(&format!("ip -n {u} route add default via fd78::1"));
-        net.in_middle("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        net.inside("s", || {
+            for file in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                std::fs::write(format!("/proc/sys/net/{file}"), "1").unwrap();
+            }
+        });
         Some(net)
     }
 
@@ -111,7 +127,7 @@ impl Net {
             .args(["netns", "exec", &self.space("s")])
             .args(by)
             .arg(env!("CARGO_BIN_EXE_reenact"))
-            .args(["record", "--admin", "127.0.0.1:0", "--no-record"])
+            .args(FORWARDER)
             .args(args)
             .env_remove("RUST_LOG")
             .env("NO_COLOR", "1");
@@ -120,7 +136,11 @@ impl Net {
 
     /// An echo in a namespace.
     fn echo(&self, which: &str, at: &str) {
-        echo::serve(self.inside(which, || TcpListener::bind(at).unwrap()), None);
+        echo::serve(self.listen(which, at), None);
+    }
+
+    fn listen(&self, which: &str, at: &str) -> TcpListener {
+        self.inside(which, || TcpListener::bind(at).unwrap())
     }
 
     fn metric(&self, recorder: &mut Server, name: &str) -> u64 {
@@ -157,9 +177,7 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
     net.echo("u", "[fd78::2]:8000");
     let recorder = net.recorder(&[
         "--listen",
-        "0.0.0.0:15001",
-        "--listen",
-        "[fd77::2]:15001",
+        "[::]:15001",
         "--transparent",
         "--forwarded",
         "append",
@@ -176,7 +194,7 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
     ] {
         let mut stream = net.connect("c", server);
         for _ in 0..2 {
-            let answer = ask_again(&mut stream, super::GET);
+            let answer = ask_again(&mut stream, GET);
             assert!(answer.contains("Host: model.test\r\n"), "{answer}");
             // It did go through the recorder, and neither end was told to.
             let told = format!("x-forwarded-for: {client}\r\n");
@@ -193,6 +211,76 @@ fn redirected_clients_reach_where_they_wanted_to_go() {
         "{answer}"
     );
     assert!(recorder.terminate().0.success());
+}
+
+#[test]
+fn a_client_that_was_redirected_with_tls_goes_on_with_tls_to_the_name_it_asked_for() {
+    let Some(net) = Net::new("tls") else { return };
+    let authority = Authority::new();
+    authority.issue("server", &["model.test"]);
+    let ours = Authority::new();
+    ours.issue("a", &["model.test"]);
+    let config = Arc::new(tls::server(&authority, false));
+    echo::serve(net.listen("u", "10.78.0.2:8443"), Some(config));
+    let _recorder = net.recorder(&[
+        "--listen",
+        "0.0.0.0:15001",
+        "--transparent",
+        "--tls-cert",
+        &ours.path("a.pem"),
+        "--tls-key",
+        &ours.path("a.key"),
+        "--upstream-ca",
+        &authority.ca(),
+    ]);
+    net.in_middle(
+        "iptables -t nat -A PREROUTING -i c -p tcp --dport 8443 -j REDIRECT --to-ports 15001",
+    );
+    let stream = net.connect("c", "10.78.0.2:8443");
+    let mut stream = tls::over(stream, "model.test", ours.client(None));
+    let answer = ask_again(&mut stream, GET);
+    assert!(answer.contains("Host: model.test\r\n"), "{answer}");
+}
+
+#[test]
+fn an_upstream_that_moves_is_found_by_its_name_without_a_restart() {
+    let Some(net) = Net::new("names") else { return };
+    // What `ip netns exec` shows its command as /etc/hosts.
+    let etc = PathBuf::from(format!("/etc/netns/{}", net.space("s")));
+    std::fs::create_dir_all(&etc).unwrap();
+    let _etc = Etc(etc.clone());
+    let hosts = etc.join("hosts");
+    std::fs::write(&hosts, "").unwrap();
+    net.echo("u", "10.78.0.2:8000");
+    let _recorder = net.recorder(&[
+        "--listen",
+        "10.77.0.2:8000",
+        "--upstream",
+        "http://model.test:8000",
+        "--pool-idle",
+        "0",
+    ]);
+    // Nobody serves at the second address, which is how it is told from the first.
+    for (moves_to, status) in [
+        ("10.78.0.2", "200"),
+        ("10.78.0.1", "502"),
+        ("10.78.0.2", "200"),
+    ] {
+        std::fs::write(&hosts, format!("{moves_to} model.test\n")).unwrap();
+        let deadline = Instant::now() + support::PATIENCE;
+        let found = format!("HTTP/1.1 {status} ");
+        while !ask(net.connect("c", "10.77.0.2:8000"), CLOSE).starts_with(&found) {
+            assert!(Instant::now() < deadline, "{moves_to} is not found");
+        }
+    }
+}
+
+struct Etc(PathBuf);
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
@@ -224,6 +312,25 @@ fn tproxied_clients_reach_where_they_wanted_to_go() {
 }
 
 #[test]
+fn tproxy_without_the_capability_is_said_with_a_hint() {
+    let Some(net) = Net::new("cap") else { return };
+    let output = Command::new("ip")
+        .args(["netns", "exec", &net.space("s")])
+        .args(USER_WITHOUT_RIGHTS)
+        .arg(env!("CARGO_BIN_EXE_reenact"))
+        .args([FORWARDER, LISTEN, &["--transparent", "tproxy"]].concat())
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("--transparent tproxy is not permitted"),
+        "{error}"
+    );
+    assert!(error.contains("hint: it needs CAP_NET_ADMIN"), "{error}");
+}
+
+#[test]
 fn a_rule_that_catches_our_own_connections_makes_no_loop() {
     let Some(net) = Net::new("loop") else { return };
     net.echo("s", "10.77.0.2:8000");
@@ -241,15 +348,8 @@ fn a_rule_that_catches_our_own_connections_makes_no_loop() {
 fn local_clients_are_redirected_by_a_rule_that_excepts_the_recorders_user() {
     let Some(net) = Net::new("owner") else { return };
     net.echo("s", "10.77.0.2:8000");
-    let recorder = net.recorder_as(
-        &[
-            "setpriv",
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-        ],
+    let _recorder = net.recorder_as(
+        USER_WITHOUT_RIGHTS,
         &[
             "--listen",
             "127.0.0.1:15001",
@@ -267,7 +367,6 @@ fn local_clients_are_redirected_by_a_rule_that_excepts_the_recorders_user() {
         answer.contains("x-forwarded-for: 10.77.0.2\r\n"),
         "{answer}"
     );
-    drop(recorder);
 }
 
 #[test]

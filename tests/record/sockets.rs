@@ -7,20 +7,19 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Output};
 
+use super::FORWARDER;
 use super::echo::{self, CLOSE, ask, connect};
 use super::support::{self, Server};
 
 /// A recorder that records nothing.
 fn forwarder(args: &[&str]) -> Server {
-    Server::start([FIXED, args].concat())
+    Server::start([FORWARDER, args].concat())
 }
 
 fn failed(args: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = support::run([FIXED, args].concat());
+    let Output { status, stderr, .. } = support::run([FORWARDER, args].concat());
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
-
-const FIXED: &[&str] = &["record", "--admin", "127.0.0.1:0", "--no-record"];
 
 fn unix(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
@@ -121,6 +120,31 @@ fn each_listener_leads_to_its_own_upstream() {
 }
 
 #[test]
+fn a_place_can_be_told_by_file_and_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (front, back) = (dir.path().join("front"), dir.path().join("back"));
+    echo::on_unix(&back);
+    let file = dir.path().join("reenact.toml");
+    let text = format!(
+        "[record]\nadmin = \"127.0.0.1:0\"\nforwarded = \"replace\"\nproxy-protocol-in = true\n\
+         listen = [\"a=unix:{}\", \"b=127.0.0.1:0\"]\n",
+        front.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command =
+        support::reenact(["record", "--no-record", "--config", file.to_str().unwrap()]);
+    let upstreams = format!("b=http://127.0.0.1:1, a=unix:{}", back.display());
+    command.env("REENACT_UPSTREAM", upstreams);
+    let _recorder = Server::launch(&mut command);
+    let request = format!("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{CLOSE}");
+    let answer = ask(unix(&front), &request);
+    assert!(
+        answer.contains("x-forwarded-for: 192.0.2.1\r\n"),
+        "{answer}"
+    );
+}
+
+#[test]
 fn wrong_places_are_said_with_a_hint() {
     let upstream = &["--upstream", "http://127.0.0.1:1"][..];
     for (args, says) in [
@@ -191,7 +215,7 @@ fn activated(sockets: &[(&str, OwnedFd)], args: &[&str]) -> Server {
     let mut command = Command::new("bash");
     command
         .args(["-c", &script, "bash", env!("CARGO_BIN_EXE_reenact")])
-        .args([FIXED, args].concat())
+        .args([FORWARDER, args].concat())
         .env_remove("RUST_LOG")
         .env("NO_COLOR", "1")
         .env("LISTEN_FDS", sockets.len().to_string())

@@ -13,19 +13,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
-use super::GET;
 use super::echo::{self, CLOSE, ask, ask_again, connect};
 use super::support::wire::{metric, metric_reaches};
 use super::support::{self, Server};
+use super::{FORWARDER, GET, LISTEN};
 
 /// An authority of the test's own, and the files it has made.
-struct Authority {
+pub(super) struct Authority {
     dir: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut params = CertificateParams::default();
         let name = &mut params.distinguished_name;
         name.push(DnType::CommonName, "the authority of a test");
@@ -36,16 +36,16 @@ impl Authority {
         Self { dir, issuer }
     }
 
-    fn path(&self, file: &str) -> String {
+    pub(super) fn path(&self, file: &str) -> String {
         self.dir.path().join(file).to_str().unwrap().to_owned()
     }
 
-    fn ca(&self) -> String {
+    pub(super) fn ca(&self) -> String {
         self.path("ca.pem")
     }
 
     /// Writes `NAME.pem` and `NAME.key`, for these hosts.
-    fn issue(&self, name: &str, hosts: &[&str]) {
+    pub(super) fn issue(&self, name: &str, hosts: &[&str]) {
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(hosts).unwrap();
@@ -74,7 +74,7 @@ impl Authority {
     }
 
     /// A client that trusts this authority, and shows a certificate or none.
-    fn client(&self, shows: Option<Chain>) -> ClientConfig {
+    pub(super) fn client(&self, shows: Option<Chain>) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -86,14 +86,19 @@ impl Authority {
     }
 }
 
-type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(super) type Chain = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(super) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects to `https://ADDR` and asks it for a host; the handshake is done when the first request is.
 fn tls(url: &str, host: &str, config: ClientConfig) -> Tls {
+    over(connect(url.strip_prefix("https://").unwrap()), host, config)
+}
+
+/// The same over a connection that is there.
+pub(super) fn over(stream: TcpStream, host: &str, config: ClientConfig) -> Tls {
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    StreamOwned::new(connection, connect(url.strip_prefix("https://").unwrap()))
+    StreamOwned::new(connection, stream)
 }
 
 /// The certificate that the other side showed.
@@ -104,7 +109,8 @@ fn shown(stream: &Tls) -> CertificateDer<'static> {
 /// A recorder in front of an echo that speaks TLS with the certificates of these names.
 fn terminator(authority: &Authority, names: &[&str], args: &[&str]) -> Server {
     let upstream = format!("http://{}", echo::on_tcp());
-    let mut all: Vec<String> = FIXED.iter().map(ToString::to_string).collect();
+    let fixed = [FORWARDER, LISTEN].concat();
+    let mut all: Vec<String> = fixed.iter().map(ToString::to_string).collect();
     all.extend(["--upstream".to_owned(), upstream]);
     for name in names {
         all.extend([
@@ -119,15 +125,6 @@ fn terminator(authority: &Authority, names: &[&str], args: &[&str]) -> Server {
     all.extend(args.iter().map(ToString::to_string));
     Server::start(all)
 }
-
-const FIXED: &[&str] = &[
-    "record",
-    "--listen",
-    "127.0.0.1:0",
-    "--admin",
-    "127.0.0.1:0",
-    "--no-record",
-];
 
 #[test]
 fn the_certificate_is_the_one_for_the_name_that_was_asked_for() {
@@ -346,7 +343,13 @@ fn wrong_certificates_are_said_by_option_and_file() {
         (&["--upstream-ca", &empty], 1, "--upstream-ca"),
         (&["--upstream-sni", "a b"], 1, "a b is no name"),
     ] {
-        let args = [FIXED, &["--upstream", "https://localhost"], args].concat();
+        let args = [
+            FORWARDER,
+            LISTEN,
+            &["--upstream", "https://localhost"],
+            args,
+        ]
+        .concat();
         let output = support::run(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{error}");
@@ -355,8 +358,8 @@ fn wrong_certificates_are_said_by_option_and_file() {
     }
 }
 
-/// An echo over TLS, with the certificate `server`; it asks its clients for theirs where told to.
-fn tls_echo(authority: &Authority, asks: bool) -> u16 {
+/// How a server speaks TLS with the certificate `server`; it asks its clients for theirs where told to.
+pub(super) fn server(authority: &Authority, asks: bool) -> ServerConfig {
     let (chain, key) = authority.chain("server");
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -371,12 +374,12 @@ fn tls_echo(authority: &Authority, asks: bool) -> u16 {
                 .unwrap(),
         ),
     };
-    echo::on_tls(builder.with_single_cert(chain, key).unwrap()).port()
+    builder.with_single_cert(chain, key).unwrap()
 }
 
 fn through(port: u16, host: &str, args: &[&str]) -> String {
     let url = format!("https://{host}:{port}");
-    let recorder = Server::start([FIXED, &["--upstream", &url], args].concat());
+    let recorder = Server::start([FORWARDER, LISTEN, &["--upstream", &url], args].concat());
     ask(connect(&recorder.url[7..]), CLOSE)
 }
 
@@ -384,7 +387,7 @@ fn through(port: u16, host: &str, args: &[&str]) -> String {
 fn an_upstreams_certificate_must_be_for_its_name_and_lead_to_a_root() {
     let authority = Authority::new();
     authority.issue("server", &["model.test"]);
-    let port = tls_echo(&authority, false);
+    let port = echo::on_tls(server(&authority, false)).port();
     let ca = authority.ca();
     let answer = through(port, "localhost", &["--upstream-ca", &ca]);
     assert!(
@@ -413,7 +416,7 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_one_and_the_next_after_a_cha
     let stranger = Authority::new();
     authority.issue("server", &["localhost"]);
     stranger.issue("client", &["client.test"]);
-    let port = tls_echo(&authority, true);
+    let port = echo::on_tls(server(&authority, true)).port();
     let ca = authority.ca();
     let answer = through(port, "localhost", &["--upstream-ca", &ca]);
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
@@ -428,7 +431,8 @@ fn an_upstream_that_asks_for_a_certificate_is_shown_one_and_the_next_after_a_cha
     let (certificate, key) = (authority.path("own.pem"), authority.path("own.key"));
     let mut recorder = Server::start(
         [
-            FIXED,
+            FORWARDER,
+            LISTEN,
             &["--upstream", &url, "--upstream-ca", &ca],
             &["--upstream-cert", &certificate, "--upstream-key", &key],
         ]

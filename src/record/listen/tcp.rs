@@ -20,11 +20,14 @@ pub(in crate::record) fn bind(addr: SocketAddr) -> Result<TcpListener, RecordErr
     bind().map_err(|source| RecordError::Listen { addr, source })
 }
 
-/// Connections that TPROXY leads here keep the destination they had, which needs `IP_TRANSPARENT` on the listener.
+/// Connections that TPROXY leads here keep the destination they had, which needs `IP_TRANSPARENT` on the listener. Setting it needs a
+/// capability, also where it is set: systemd's `Transparent=yes` has done that for us.
 pub(super) fn accept_any_destination(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     match listener.local_addr()? {
+        SocketAddr::V4(_) if socket.ip_transparent_v4()? => Ok(()),
         SocketAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        SocketAddr::V6(_) if socket.ip_transparent_v6()? => Ok(()),
         SocketAddr::V6(_) => socket.set_ip_transparent_v6(true),
     }
 }
