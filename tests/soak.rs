@@ -51,7 +51,7 @@ fn half_an_hour_of_everything_leaves_no_trace_but_the_trace() {
     );
     let admin = recorder.wait_for_url("admin on ");
     let process = Process(recorder.pid());
-    let idle_descriptors = process.descriptors();
+    let idle_descriptors = process.idle_descriptors();
 
     let stop = Arc::new(AtomicBool::new(false));
     let figures = Arc::new(Figures::default());
@@ -143,6 +143,19 @@ impl Process {
         std::fs::read_dir(format!("/proc/{}/fd", self.0))
             .unwrap()
             .count()
+    }
+
+    /// As many as there are once its threads have begun.
+    fn idle_descriptors(&self) -> usize {
+        let mut before = 0;
+        loop {
+            let now = self.descriptors();
+            if now == before {
+                return now;
+            }
+            before = now;
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
 
     fn rss_kib(&self) -> u64 {

@@ -23,6 +23,10 @@ use reenact::shape::{
     Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
 };
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MIB: usize = 1 << 20;
 
 fn main() {

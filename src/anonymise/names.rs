@@ -14,7 +14,10 @@ impl Private {
     pub fn new(text: impl Into<String>) -> Self {
         let mut text = text.into();
         if text.len() > Self::MAX_BYTES {
-            text.truncate(text.floor_char_boundary(Self::MAX_BYTES));
+            let end = (0..=Self::MAX_BYTES)
+                .rev()
+                .find(|&at| text.is_char_boundary(at));
+            text.truncate(end.unwrap_or(0));
             text.shrink_to_fit();
         }
         Self(text)

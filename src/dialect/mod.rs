@@ -8,6 +8,7 @@ mod endpoint;
 mod json;
 mod media;
 mod openai;
+mod openai_body;
 mod openai_chat;
 mod openai_completions;
 mod response;

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, List, Text};
-use super::openai::{Lengths, Parameters, null_is_empty};
+use super::json::{List, Refused, Text};
+use super::openai::{Lengths, null_is_empty};
+use super::openai_body::{self, OwnFields, once};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{Dialect, MediaKind, Role};
@@ -15,17 +16,22 @@ use crate::shape::{Dialect, MediaKind, Role};
 /// Reads a request's body.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let wrong = |refused| Unparsable::new(Dialect::OpenAiChat, refused);
-    let request: Request<'_> = json::read(body).map_err(wrong)?;
-    let parameters: Parameters<'_> = json::read(body).map_err(wrong)?;
+    let (request, parameters) = openai_body::read::<Request<'_>>(body).map_err(wrong)?;
+    let messages = request.messages.ok_or(wrong(Refused::Malformed))?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
+    for tool in request
+        .tools
+        .iter()
+        .flatten()
+        .flat_map(|tools| tools.iter())
+    {
         render.tool(tool.get().as_bytes());
     }
-    for message in request.messages.iter() {
+    for message in messages.iter() {
         message.render(&mut render);
     }
     Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
+        model: request.model.flatten().map(|model| Private::new(model.0)),
         prompt: render.finish(),
         params: parameters.shape(),
     })
@@ -69,14 +75,22 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     WireRequest::json("/v1/chat/completions", &body, altered)
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Request<'a> {
-    #[serde(borrow, default)]
-    model: Option<Text<'a>>,
-    #[serde(borrow)]
-    messages: List<Message<'a>>,
-    #[serde(borrow, default)]
-    tools: Option<List<&'a RawValue>>,
+    model: Option<Option<Text<'a>>>,
+    messages: Option<List<Message<'a>>>,
+    tools: Option<Option<List<&'a RawValue>>>,
+}
+
+impl<'a> OwnFields<'a> for Request<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "model" => once(&mut self.model, map),
+            "messages" => once(&mut self.messages, map),
+            "tools" => once(&mut self.tools, map),
+            _ => Ok(false),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::json::{self, Text};
-use super::openai::{Lengths, Parameters, stops};
+use super::json::{self, Refused, Text};
+use super::openai::{Lengths, stops};
+use super::openai_body::{self, OwnFields, once};
 use super::openai_chat::IncludeUsage;
 use super::{Draft, RequestSight, Unparsable, WireRequest};
 use crate::anonymise::{ChainKey, Private, PromptRender};
@@ -15,23 +16,23 @@ use crate::shape::{Dialect, RequestParams, Role};
 /// Reads a request's body. Each prompt of a batch is a message of its own; token ids count as four bytes each.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let wrong = |refused| Unparsable::new(Dialect::OpenAiCompletions, refused);
-    let request: Request<'_> = json::read(body).map_err(wrong)?;
-    let parameters: Parameters<'_> = json::read(body).map_err(wrong)?;
+    let (request, parameters) = openai_body::read::<Request<'_>>(body).map_err(wrong)?;
+    let prompt = request.prompt.ok_or(wrong(Refused::Malformed))?;
     let mut render = PromptRender::new(key);
-    for text in &request.prompt.texts {
+    for text in &prompt.texts {
         render.message(Role::User);
         render.text(text.bytes());
     }
-    for ids in &request.prompt.ids {
+    for ids in &prompt.ids {
         render.message(Role::User);
         ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
     }
-    if let Some(suffix) = &request.suffix {
+    if let Some(suffix) = request.suffix.flatten() {
         render.text(suffix.bytes());
     }
-    let token_ids = !request.prompt.ids.is_empty();
+    let token_ids = !prompt.ids.is_empty();
     Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
+        model: request.model.flatten().map(|model| Private::new(model.0)),
         prompt: render.finish(),
         params: RequestParams {
             token_ids,
@@ -81,14 +82,22 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     WireRequest::json("/v1/completions", &body, altered)
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Request<'a> {
-    #[serde(borrow, default)]
-    model: Option<Text<'a>>,
-    #[serde(borrow)]
-    prompt: Prompt<'a>,
-    #[serde(borrow, default)]
-    suffix: Option<Text<'a>>,
+    model: Option<Option<Text<'a>>>,
+    prompt: Option<Prompt<'a>>,
+    suffix: Option<Option<Text<'a>>>,
+}
+
+impl<'a> OwnFields<'a> for Request<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "model" => once(&mut self.model, map),
+            "prompt" => once(&mut self.prompt, map),
+            "suffix" => once(&mut self.suffix, map),
+            _ => Ok(false),
+        }
+    }
 }
 
 /// A string, strings, token ids, or lists of token ids.

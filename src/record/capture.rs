@@ -160,6 +160,12 @@ impl Parcel {
             || self.pinned >= PINNED_BYTES
     }
 
+    /// Whether it holds so much of a prompt that the observer should boil it down now, not when the answer is over: streams
+    /// are long, and many are open.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.copies.len() + self.pinned >= HEAVY_BYTES
+    }
+
     /// What holding it costs.
     fn cost(&self) -> u64 {
         (size_of::<Self>()
@@ -206,6 +212,7 @@ const PINNED: usize = 8 << 10;
 const MARKS: usize = 32;
 const COPIED_BYTES: usize = 16 << 10;
 const PINNED_BYTES: usize = 64 << 10;
+const HEAVY_BYTES: usize = 8 << 10;
 
 /// How a parcel stands with the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

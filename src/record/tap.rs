@@ -251,7 +251,8 @@ impl Tap {
             Weighed::Shed => self.shed = true,
             Weighed::Lost => self.lost = true,
         }
-        if self.parcel.is_full() {
+        let boil_down = kind == MarkKind::UploadEnd && self.parcel.is_heavy();
+        if self.parcel.is_full() || boil_down {
             self.hand_over_part();
         }
     }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::hindrance::{Hindrance, Mounts};
 use super::load::{Load, upstream};
 use super::support::Server;
-use super::{LONG, dropped_reaches, in_time, recording_resumes, settle};
+use super::{LONG, dropped_reaches, in_time, lost_for, recording_resumes, settle};
 use reenact::trace::Trace;
 
 #[test]
@@ -30,7 +30,7 @@ fn a_disk_that_refuses_costs_what_it_refused() {
         let (made, slowest) = load.finish();
         in_time(slowest);
         let totals = settle(recorder, dir.path(), made);
-        assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), [reason]);
+        lost_for(&totals, reason);
     }
 }
 
@@ -86,7 +86,7 @@ fn a_directory_that_turns_read_only_costs_recordings_until_it_can_be_written() {
     let (made, slowest) = load.finish();
     in_time(slowest);
     let totals = settle(recorder, dir.path(), made);
-    assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), ["write_error"]);
+    lost_for(&totals, "write_error");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_disk_that_stalls_delays_nobody() {
     let (made, slowest) = load.finish();
     in_time(slowest);
     let totals = settle(recorder, dir.path(), made);
-    assert_eq!(totals.dropped.keys().collect::<Vec<_>>(), ["writer_behind"]);
+    lost_for(&totals, "writer_behind");
 }
 
 #[test]
