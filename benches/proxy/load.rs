@@ -4,8 +4,11 @@
 //! proxy_load upstream PORT
 //! proxy_load closed PORT PATH CONNECTIONS SECONDS
 //! proxy_load paced PORT PATH CONNECTIONS SECONDS RATE
+//! proxy_load streams PORT /timed STREAMS SECONDS
+//! proxy_load hold PORT /quiet STREAMS SECONDS
 //!
-//! A load prints one JSON line: requests, seconds, and latency quantiles in microseconds (paced: from the intended instant).
+//! A load prints one JSON line: requests (or events), seconds, and latency quantiles in microseconds: paced, from the intended
+//! instant; streams, from the upstream's write of an event to its arrival. `hold` prints a line when all streams are open.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -56,6 +59,18 @@ fn main() {
             number(4),
             Some(number(5)),
         )),
+        "streams" => runtime.block_on(streams(
+            number(1) as u16,
+            &args[2],
+            number(3) as usize,
+            number(4),
+        )),
+        "hold" => runtime.block_on(hold(
+            number(1) as u16,
+            &args[2],
+            number(3) as usize,
+            number(4),
+        )),
         other => panic!("no mode {other}"),
     }
 }
@@ -94,6 +109,12 @@ async fn upstream(port: u16) {
                         sent.and(stream.write_all(b"0\r\n\r\n").await)
                     }
                     b'b' => stream.write_all(burst.as_bytes()).await,
+                    b't' => timed(&mut stream, head).await,
+                    b'q' => {
+                        let sent = stream.write_all(head.as_bytes()).await;
+                        let _ = stream.read_u8().await; // until the client leaves
+                        sent
+                    }
                     _ => stream.write_all(json.as_bytes()).await,
                 };
                 if sent.is_err() {
@@ -102,6 +123,84 @@ async fn upstream(port: u16) {
             }
         });
     }
+}
+
+/// A hundred events a second that tell when they were written, until the client leaves.
+async fn timed(stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
+    stream.write_all(head.as_bytes()).await?;
+    let mut tick = tokio::time::interval(EVENT_GAP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // Streams that tick together would be written in one burst.
+    tokio::time::sleep(EVENT_GAP.mul_f64(f64::from(now_us() as u32 % 1000) / 1000.0)).await;
+    loop {
+        tick.tick().await;
+        let event = format!("data: {:020}\n\n", now_us());
+        stream
+            .write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes())
+            .await?;
+    }
+}
+
+const EVENT_GAP: Duration = Duration::from_millis(10);
+
+fn now_us() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_micros() as u64
+}
+
+async fn open(port: u16, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let request = format!(
+        "POST {path}/v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{{\"stream\":true}}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn streams(port: u16, path: &str, count: usize, seconds: f64) {
+    let ends = Instant::now() + Duration::from_secs_f64(seconds);
+    let mut tasks = Vec::new();
+    for _ in 0..count {
+        let mut stream = open(port, path).await;
+        tasks.push(tokio::spawn(async move {
+            let mut latency = Histogram::<u64>::new(3).unwrap();
+            let mut buffer = Vec::with_capacity(4096);
+            while Instant::now() < ends {
+                assert_ne!(stream.read_buf(&mut buffer).await.unwrap(), 0);
+                let now = now_us();
+                let mut from = 0;
+                while let Some(at) = memchr::memmem::find(&buffer[from..], b"data: ") {
+                    let Some(stamp) = buffer.get(from + at + 6..from + at + 26) else {
+                        break;
+                    };
+                    let stamp: u64 = std::str::from_utf8(stamp).unwrap().parse().unwrap();
+                    latency.record(now.saturating_sub(stamp)).unwrap();
+                    from += at + 26;
+                }
+                buffer.drain(..from);
+            }
+            latency
+        }));
+    }
+    let mut latency = Histogram::<u64>::new(3).unwrap();
+    for task in tasks {
+        latency.add(task.await.unwrap()).unwrap();
+    }
+    report(&latency, seconds);
+}
+
+async fn hold(port: u16, path: &str, count: usize, seconds: f64) {
+    let mut held = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mut stream = open(port, path).await;
+        assert_ne!(stream.read_u8().await.unwrap(), 0);
+        held.push(stream);
+    }
+    println!("{{\"open\":{count}}}");
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
 
 /// The first letter of the request's path, once the request is whole.
@@ -174,6 +273,10 @@ async fn load(port: u16, path: &str, connections: u64, seconds: f64, rate: Optio
     for task in tasks {
         latency.add(task.await.unwrap()).unwrap();
     }
+    report(&latency, seconds);
+}
+
+fn report(latency: &Histogram<u64>, seconds: f64) {
     println!(
         "{{\"requests\":{},\"seconds\":{seconds},\"p50_us\":{},\"p99_us\":{}}}",
         latency.len(),

@@ -14,6 +14,7 @@ mod http2;
 mod lifecycle;
 mod recording;
 mod redirect;
+mod smuggling;
 mod sockets;
 #[path = "../support/mod.rs"]
 mod support;

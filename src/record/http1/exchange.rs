@@ -342,7 +342,7 @@ impl<'a> Exchange<'a> {
             .up
             .framing
             .scan(lent.bytes(), |run| {
-                passage.upload_run(now, lent.piece(), run)
+                passage.upload_run(now, lent.piece(), run);
             })
             .map_err(Fate::BadBody)?;
         if self.up.framing.is_over() {

@@ -132,10 +132,10 @@ impl<'a> RequestHead<'a> {
             body.note(&field)?;
             head.hop.note(&field);
             match field.name.len() {
-                4 if field.is("host") => {
-                    if head.host.replace(field.value).is_some() || !is_host(field.value) {
-                        return Err(Malformed::Host);
-                    }
+                4 if field.is("host")
+                    && (head.host.replace(field.value).is_some() || !is_host(field.value)) =>
+                {
+                    return Err(Malformed::Host);
                 }
                 7 if field.is("upgrade") => {
                     head.upgrades |=

@@ -70,10 +70,10 @@ pub(super) async fn tunnel(
         let mut scratch = lane.scratch.borrow_mut();
         let (io, link) = (&mut session.io, &mut link.io);
         let rise = up.poll(cx, io, link, &mut scratch, |bytes| {
-            passage.tunnelled(bytes, MarkKind::Upload)
+            passage.tunnelled(bytes, MarkKind::Upload);
         });
         let fall = down.poll(cx, link, io, &mut scratch, |bytes| {
-            passage.tunnelled(bytes, MarkKind::Data)
+            passage.tunnelled(bytes, MarkKind::Data);
         });
         match (rise, fall) {
             (Poll::Ready(Err(_)), _) => Poll::Ready(Some(End::ClientCancelled)),
