@@ -293,8 +293,8 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
     );
     let level = canaries.next();
     let put = format!(
-        "PUT /log-level?{level} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{level}=",
-        level.len() + 1
+        "PUT /log-level?{level} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{level}=loud",
+        level.len() + 5
     );
     admin_answers.extend(http::send(&admin, put.as_bytes()));
     let (status, log) = recorder.terminate();
