@@ -1,17 +1,18 @@
 //! The recorder: a transparent HTTP proxy whose traffic path is watched by a tap.
 //!
 //! ```text
-//! client ─▶ listen ─▶ lane ─▶ forward ─▶ link ─▶ upstream      traffic: no parsing, no locks, no waiting for the recorder
-//!                              │ tap: moments, references to body bytes
-//!                              ▼
-//!                           capture (bounded, may drop, counts it)
-//!                              ▼
-//!            observe ─▶ anonymise ─▶ write ─▶ trace file        two threads of their own
+//! client ─▶ listen ─▶ lane ─▶ http1 (relayed) or translate (HTTP/2) ─▶ upstream      traffic: no locks, no waiting for the recorder
+//!                                │ tap: moments, references to body bytes
+//!                                ▼
+//!                             capture (bounded, may drop, counts it)
+//!                                ▼
+//!              observe ─▶ anonymise ─▶ write ─▶ trace file        two threads of their own
 //! ```
 //!
 //! Each lane is a thread with its own runtime and its own idle upstream connections; one task owns a client's connection
 //! and, while an exchange lasts, the upstream connection that serves it. Whatever happens behind the tap (a full queue, a
-//! full disk, a panic in a dialect) costs recordings, which are counted, and never an exchange.
+//! full disk, a panic in a dialect) costs recordings, which are counted, and never an exchange. What HTTP undergoes on the
+//! way is docs/http.md.
 
 mod accounts;
 mod admin;
