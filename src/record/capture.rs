@@ -107,13 +107,6 @@ pub(super) enum MarkKind {
     Data(Kept),
 }
 
-impl MarkKind {
-    /// Whether the bytes of pieces of this kind lie side by side in the parcel.
-    pub(super) fn is_copied(self) -> bool {
-        matches!(self, Self::Upload(Kept::Copied) | Self::Data(Kept::Copied))
-    }
-}
-
 /// Where a piece's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {

@@ -72,9 +72,11 @@ impl Passage {
         self.client_broke.set(true);
     }
 
-    /// A run of the request's body passes.
-    pub(super) fn upload_run(&self, now: Instant, piece: Piece<'_>, run: Range<usize>) {
-        self.note(|tap| tap.run(now, piece, run, MarkKind::Upload));
+    /// Runs of the request's body pass, in one read.
+    pub(super) fn upload_runs(&self, now: Instant, piece: Piece<'_>, runs: &[Range<usize>]) {
+        if !runs.is_empty() {
+            self.note(|tap| tap.runs(now, piece, runs, MarkKind::Upload));
+        }
     }
 
     /// The request's body is whole.
@@ -95,9 +97,11 @@ impl Passage {
         self.note(|tap| tap.head(now, head));
     }
 
-    /// A run of the response's body passes.
-    pub(super) fn data_run(&self, now: Instant, piece: Piece<'_>, run: Range<usize>) {
-        self.note(|tap| tap.run(now, piece, run, MarkKind::Data));
+    /// Runs of the response's body pass, in one read.
+    pub(super) fn data_runs(&self, now: Instant, piece: Piece<'_>, runs: &[Range<usize>]) {
+        if !runs.is_empty() {
+            self.note(|tap| tap.runs(now, piece, runs, MarkKind::Data));
+        }
     }
 
     /// Bytes of another protocol pass, after an upgrade: their number is noted.
@@ -239,13 +243,7 @@ impl Tap {
         }
         let at_us = self.since_arrival(now);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        match self.parcel.marks.last_mut() {
-            // Chunks that came in one read are one piece: copies lie side by side.
-            Some(last) if last.at_us == at_us && last.kind == kind && kind.is_copied() => {
-                last.len = last.len.saturating_add(len);
-            }
-            _ => self.parcel.marks.push(Mark { at_us, len, kind }),
-        }
+        self.parcel.marks.push(Mark { at_us, len, kind });
         match self.capture.weigh(&mut self.parcel) {
             Weighed::Fits => {}
             Weighed::Shed => self.shed = true,
@@ -257,31 +255,41 @@ impl Tap {
         }
     }
 
-    fn run(
+    /// Takes the runs of a body's data that came in one read. Copied ones lie side by side and are one mark.
+    fn runs(
         &mut self,
         now: Instant,
         piece: Piece<'_>,
-        run: Range<usize>,
+        runs: &[Range<usize>],
         kind: fn(Kept) -> MarkKind,
     ) {
-        let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
-        let len = bytes.len();
+        let all: usize = runs.iter().map(ExactSizeIterator::len).sum();
         if let MarkKind::Upload(_) = kind(Kept::SizeOnly) {
-            self.uploaded += len as u64;
+            self.uploaded += all as u64;
         }
-        let kept = if self.shed || self.lost || self.uploaded > self.capture.max_body {
-            Kept::SizeOnly
-        } else if len <= COPY_UP_TO {
-            self.parcel.copies.extend_from_slice(bytes);
-            Kept::Copied
-        } else {
+        if self.shed || self.lost || self.uploaded > self.capture.max_body {
+            return self.mark(now, all, kind(Kept::SizeOnly));
+        }
+        let mut copied = 0;
+        for run in runs {
+            let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
+            if bytes.len() <= COPY_UP_TO {
+                self.parcel.copies.extend_from_slice(bytes);
+                copied += bytes.len();
+                continue;
+            }
+            if copied > 0 {
+                self.mark(now, std::mem::take(&mut copied), kind(Kept::Copied));
+            }
             self.parcel.refer(match piece {
-                Piece::Shared(bytes) => bytes.slice(run),
+                Piece::Shared(bytes) => bytes.slice(run.clone()),
                 Piece::Lent(_) => Bytes::copy_from_slice(bytes),
             });
-            Kept::Referenced
-        };
-        self.mark(now, len, kind(kept));
+            self.mark(now, bytes.len(), kind(Kept::Referenced));
+        }
+        if copied > 0 {
+            self.mark(now, copied, kind(Kept::Copied));
+        }
     }
 
     fn head(&mut self, now: Instant, head: &HeadSeen<'_>) {

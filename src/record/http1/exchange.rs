@@ -1,6 +1,7 @@
 //! One exchange: the request's bytes up, the answer's bytes down, at once, each direction no faster than its reader.
 
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -66,9 +67,7 @@ impl Prepared {
         out.extend_from_slice(body.get(..taken).unwrap_or_default());
         let out = Bytes::from(out);
         let now = passage.arrived;
-        for run in runs {
-            passage.upload_run(now, Piece::Shared(&out), run);
-        }
+        passage.upload_runs(now, Piece::Shared(&out), &runs);
         if framing.is_over() {
             passage.upload_end();
         }
@@ -138,6 +137,8 @@ pub(super) struct Exchange<'a> {
     down: Down,
     to_head: bool,
     upgrades: bool,
+    /// Where data lies in the read at hand; kept to be used again.
+    runs: Vec<Range<usize>>,
 }
 
 /// The request on its way.
@@ -220,6 +221,7 @@ impl<'a> Exchange<'a> {
             },
             to_head: prepared.to_head,
             upgrades: prepared.upgrades,
+            runs: Vec::new(),
         }
     }
 
@@ -338,13 +340,13 @@ impl<'a> Exchange<'a> {
         };
         let now = self.passage.moved();
         let passage = &self.passage;
-        let taken = self
+        self.runs.clear();
+        let scanned = self
             .up
             .framing
-            .scan(lent.bytes(), |run| {
-                passage.upload_run(now, lent.piece(), run);
-            })
-            .map_err(Fate::BadBody)?;
+            .scan(lent.bytes(), |run| self.runs.push(run));
+        let taken = scanned.map_err(Fate::BadBody)?;
+        passage.upload_runs(now, lent.piece(), &self.runs);
         if self.up.framing.is_over() {
             passage.upload_end();
         }
@@ -500,9 +502,7 @@ impl<'a> Exchange<'a> {
         }
         let out = Bytes::from(out);
         let now = self.passage.progress();
-        for run in runs {
-            self.passage.data_run(now, Piece::Shared(&out), run);
-        }
+        self.passage.data_runs(now, Piece::Shared(&out), &runs);
         self.down.reusable &= taken == body.len();
         self.down.state = DownState::Body(framing);
         self.end_if_over();
@@ -518,20 +518,16 @@ impl<'a> Exchange<'a> {
         let DownState::Body(framing) = &mut self.down.state else {
             return Ok(());
         };
-        let passage = &self.passage;
-        let mut unchunked = Vec::new();
-        let dechunks = self.down.dechunks;
-        let scanned = framing.scan(lent.bytes(), |run| {
-            passage.data_run(now, lent.piece(), run.clone());
-            if dechunks {
-                unchunked.extend_from_slice(lent.bytes().get(run).unwrap_or_default());
-            }
-        });
+        self.runs.clear();
+        let scanned = framing.scan(lent.bytes(), |run| self.runs.push(run));
         let taken = scanned.map_err(|_| self.upstream_broke(Break::Reset))?;
+        self.passage.data_runs(now, lent.piece(), &self.runs);
         self.down.reusable &= taken == lent.bytes().len();
         self.end_if_over();
-        if dechunks {
-            return self.pass_down(cx, &Lent::Shared(Bytes::from(unchunked)));
+        if self.down.dechunks {
+            let data = self.runs.iter().cloned();
+            let data: Vec<&[u8]> = data.filter_map(|run| lent.bytes().get(run)).collect();
+            return self.pass_down(cx, &Lent::Shared(Bytes::from(data.concat())));
         }
         let passed = self.down.way.pass(cx, &mut self.session.io, lent, taken);
         passed.map_err(|_| Fate::ClientGone)

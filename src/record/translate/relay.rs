@@ -94,8 +94,8 @@ impl Relay {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Some(piece) = frame.data_ref() {
                         let now = self.passage.moved();
-                        let run = 0..piece.len();
-                        self.passage.data_run(now, Piece::Shared(piece), run);
+                        let all = 0..piece.len();
+                        self.passage.data_runs(now, Piece::Shared(piece), &[all]);
                     }
                     if self.incoming.is_end_stream() || frame.is_trailers() {
                         self.finish();

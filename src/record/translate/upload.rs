@@ -50,7 +50,8 @@ impl Body for Upload {
                 if let Some(piece) = frame.data_ref() {
                     let now = this.passage.moved();
                     let piece = Piece::Shared(piece);
-                    this.passage.upload_run(now, piece, 0..piece.bytes().len());
+                    let all = 0..piece.bytes().len();
+                    this.passage.upload_runs(now, piece, &[all]);
                 }
                 if this.incoming.is_end_stream() || frame.is_trailers() {
                     this.finish();
