@@ -249,7 +249,8 @@ impl Tap {
             Weighed::Shed => self.shed = true,
             Weighed::Lost => self.lost = true,
         }
-        let boil_down = kind == MarkKind::UploadEnd && self.parcel.is_heavy();
+        let boil_down =
+            kind == MarkKind::UploadEnd && (self.parcel.is_heavy() || self.alive.is_some());
         if self.parcel.is_full() || boil_down {
             self.hand_over_part();
         }

@@ -55,6 +55,39 @@ fn an_enormous_request_is_forwarded_whole_and_recorded_by_size() {
 }
 
 #[test]
+fn a_prompt_is_let_go_while_its_answer_is_awaited() {
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&upstream.url(), dir.path(), &BOUND);
+    let admin = recorder.wait_for_url("admin on ");
+    let content = "word ".repeat(200_000);
+    let body = format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{content}\"}}]}}");
+    let mut client = Wire::connect(&recorder.url);
+    client.send(format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    let mut server = upstream.accept();
+    server.read_head();
+    server.skip(body.len() as u64);
+    // Of a million bytes, the hashes of their blocks are left.
+    let deadline = std::time::Instant::now() + super::support::PATIENCE;
+    loop {
+        let held = metric(&admin, "reenact_queue_bytes");
+        if (100_000..300_000).contains(&held) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{held} bytes");
+    }
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"choices\":[]}");
+    client.read_until("[]}");
+    settle(recorder, dir.path(), 1);
+    let recorded = &exchanges(dir.path())[0];
+    assert_eq!(recorded.shape, ShapeStatus::Known);
+    assert_eq!(recorded.request.blocks.len(), (content.len() + 1) / 64);
+}
+
+#[test]
 fn an_event_of_a_gibibyte_is_forwarded_and_counted_as_one() {
     let size = 1024 * MIB;
     let upstream = Upstream::start();
@@ -132,8 +165,9 @@ fn a_thousand_open_events_stay_within_the_bound() {
         |admin, peak| (peak, metric(admin, "reenact_queue_bytes")),
     );
     assert!(queued <= 16 * MIB, "{queued} bytes");
+    // Read buffers of the traffic path make two runs differ by tens of MiB; without a bound it would be 250.
     assert!(
-        recording < forwarding + 40,
+        recording < forwarding + 100,
         "{recording} MiB, and {forwarding} MiB without recording"
     );
     let recorded = exchanges(dir.path());
