@@ -17,7 +17,7 @@ pub(super) struct SimArgs {
     listen: ListenAddr,
 
     /// A named set of parameters: small, large, fast, tiny or null; the options below override it
-    #[arg(long, default_value = "small", value_name = "NAME")]
+    #[arg(long, default_value = "fast", value_name = "NAME")]
     profile: String,
 
     /// The model's name

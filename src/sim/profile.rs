@@ -15,6 +15,11 @@ pub struct Profile {
 /// All profiles, the default first.
 pub static PROFILES: [Profile; 5] = [
     Profile {
+        name: "fast",
+        about: "to try things with: 1 ms steps, a million prompt tokens/s, 512 sequences, room for a million tokens",
+        build: fast,
+    },
+    Profile {
         name: "small",
         about: "an 8B model on one GPU with room for 60k tokens: 8 ms steps, 12k prompt tokens/s, 64 sequences",
         build: small,
@@ -23,11 +28,6 @@ pub static PROFILES: [Profile; 5] = [
         name: "large",
         about: "a 70B model on four GPUs with room for 320k tokens: 22 ms steps, 10k prompt tokens/s, 256 sequences",
         build: large,
-    },
-    Profile {
-        name: "fast",
-        about: "for tests: 1 ms steps, a million prompt tokens/s, 512 sequences, room for a million tokens",
-        build: fast,
     },
     Profile {
         name: "tiny",
