@@ -19,10 +19,10 @@ use super::serve::Session;
 use super::{Link, Malformed};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
-use crate::record::capture::{End, MarkKind};
-use crate::record::door::Route;
+use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};
-use crate::record::tap::{Begun, HeadSeen, Passage, Piece};
+use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::tap::{Begun, HeadSeen, Passage, Piece};
 
 /// A request that has been read as far as it was there, ready to be sent.
 pub(super) struct Prepared {

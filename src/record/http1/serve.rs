@@ -14,10 +14,10 @@ use super::fields::end_of_head;
 use super::{Link, Malformed, Scratch, own, tunnel};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
-use crate::record::capture::End;
-use crate::record::client_io::ClientIo;
+use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
-use crate::record::upstream::Wanted;
+use crate::record::tape::capture::End;
+use crate::record::upstream::connect::Wanted;
 
 /// A client's connection, and what has been read of it and belongs to no request yet.
 pub(super) struct Session {

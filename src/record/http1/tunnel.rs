@@ -10,9 +10,9 @@ use super::exchange::Way;
 use super::serve::Session;
 use super::{Link, Scratch};
 use crate::record::alarm::later;
-use crate::record::capture::{End, MarkKind};
 use crate::record::lane::Lane;
-use crate::record::tap::Passage;
+use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::tap::Passage;
 
 /// One direction.
 #[derive(Default)]
