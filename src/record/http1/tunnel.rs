@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::Way;
 use super::serve::Session;
+use super::way::Way;
 use super::{Link, Scratch};
 use crate::record::alarm::later;
 use crate::record::lane::Lane;
