@@ -283,6 +283,11 @@ impl Tap {
         if self.shed || self.lost || self.uploaded > self.capture.max_body {
             return self.mark(now, all, kind(Kept::SizeOnly));
         }
+        let copies = &mut self.parcel.copies;
+        if copies.capacity() - copies.len() < all && all <= COPIES_AT_ONCE {
+            // Once, instead of by doubling.
+            copies.reserve(all.max(LEAST_COPIES));
+        }
         let mut copied = 0;
         for run in runs {
             let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
@@ -349,6 +354,9 @@ impl Tap {
 /// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
 /// hyper allocate the next one.
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
+/// Room is made for the copies of one read at once, and for those of a short exchange from the start.
+const COPIES_AT_ONCE: usize = 64 << 10;
+const LEAST_COPIES: usize = 8 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
