@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Notify, mpsc};
 
-use super::accounts::Accounts;
-use super::admit::admit;
-use super::alarm::{Alarm, later};
-use super::capture::Capture;
-use super::connections::Connections;
-use super::door::{PoolKey, Route};
-use super::http1::{Link, Pool, Scratch};
-use super::listen::Accepted;
-use super::pulse::Pulse;
-use super::serve::serve;
-use super::signals::Stop;
-use super::socket::ResetSwitch;
-use super::translate;
-use super::turn_away::turn_away;
 use crate::anonymise::Conversation;
+use crate::record::alarm::{Alarm, later};
+use crate::record::daemon::pulse::Pulse;
+use crate::record::daemon::signals::Stop;
+use crate::record::front::admit::admit;
+use crate::record::front::connections::Connections;
+use crate::record::front::door::{PoolKey, Route};
+use crate::record::front::listen::Accepted;
+use crate::record::front::socket::ResetSwitch;
+use crate::record::front::turn_away::turn_away;
+use crate::record::http1::{Link, Pool, Scratch};
+use crate::record::serve::serve;
+use crate::record::tape::accounts::Accounts;
+use crate::record::tape::capture::Capture;
+use crate::record::translate;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
 #[derive(Debug, Clone, Copy)]

@@ -14,59 +14,31 @@
 //! full disk, a panic in a dialect) costs recordings, which are counted, and never an exchange. What HTTP undergoes on the
 //! way is docs/http.md.
 
-mod accounts;
-mod admin;
-mod admit;
 mod alarm;
 mod answer;
-mod arrival;
-mod capture;
-mod check;
-mod client_io;
-mod connections;
-mod current_file;
-mod door;
-mod forwarded;
+mod daemon;
+mod front;
 mod http1;
 mod lane;
-mod ledger;
-mod listen;
-mod metrics;
-mod notify;
-mod observe;
-mod open_files;
 mod options;
-mod pause;
-mod place;
-mod placement;
-mod proxy_protocol;
-mod pulse;
 mod recorder;
-mod resolve;
-mod sandbox;
 mod serve;
-mod session_header;
-mod signals;
-mod socket;
-mod tap;
-mod tls;
+mod tape;
 mod translate;
-mod transparent;
-mod turn_away;
 mod upstream;
-mod upstream_url;
-mod write;
 
-pub use accounts::{DropReason, Summary};
-pub use admin::{AdminAddr, AdminOptions, LogLevels, Token, TokenError};
-pub use check::{Check, Finding, Level, check};
-pub use forwarded::Forwarded;
-pub use listen::{Listen, ListenAddr, ListenPlace};
+pub use daemon::admin::{AdminAddr, AdminOptions, LogLevels, Token, TokenError};
+pub use daemon::check::{Check, Finding, Level, check};
+pub use front::forwarded::Forwarded;
+pub use front::listen::{Listen, ListenAddr, ListenPlace};
+pub use front::placement::{Placement, PlacementError};
+pub use front::proxy_protocol::ProxyVersion;
+pub use front::tls::{
+    CertificateFiles, ClientCa, ListenTls, PemError, TlsVersion, UpstreamTlsOptions,
+};
+pub use front::transparent::Transparent;
 pub use options::{Options, RecordError, TraceOptions};
-pub use placement::{Placement, PlacementError};
-pub use proxy_protocol::ProxyVersion;
 pub use recorder::{Recorder, run};
-pub use tls::{CertificateFiles, ClientCa, ListenTls, PemError, TlsVersion, UpstreamTlsOptions};
-pub use transparent::Transparent;
-pub use upstream::UpstreamProtocol;
-pub use upstream_url::{NamedUpstream, UpstreamUrl, UpstreamUrlError};
+pub use tape::accounts::{DropReason, Summary};
+pub use upstream::connect::UpstreamProtocol;
+pub use upstream::url::{NamedUpstream, UpstreamUrl, UpstreamUrlError};

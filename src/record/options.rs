@@ -2,13 +2,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::admin::AdminOptions;
-use super::listen::Listen;
-use super::placement::{Placement, PlacementError};
-use super::tls;
-use super::upstream::UpstreamProtocol;
-use super::upstream_url::{NamedUpstream, UpstreamUrl};
 use crate::anonymise::Policy;
+use crate::record::daemon::admin::AdminOptions;
+use crate::record::front::listen::Listen;
+use crate::record::front::placement::{Placement, PlacementError};
+use crate::record::front::tls;
+use crate::record::upstream::connect::UpstreamProtocol;
+use crate::record::upstream::url::{NamedUpstream, UpstreamUrl};
 use crate::trace::TraceError;
 
 /// Everything that a recorder is told at its start.
@@ -184,8 +184,8 @@ impl RecordError {
     }
 }
 
-impl From<super::tls::PemError> for RecordError {
-    fn from(error: super::tls::PemError) -> Self {
+impl From<crate::record::front::tls::PemError> for RecordError {
+    fn from(error: crate::record::front::tls::PemError) -> Self {
         Self::Placement(error.into())
     }
 }

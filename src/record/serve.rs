@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::alarm::later;
-use super::client_io::{ClientIo, Protocol};
-use super::lane::{Client, Lane};
-use super::upstream::Wanted;
-use super::{http1, translate};
+use crate::record::alarm::later;
+use crate::record::front::client_io::{ClientIo, Protocol};
+use crate::record::http1;
+use crate::record::lane::{Client, Lane};
+use crate::record::translate;
+use crate::record::upstream::connect::Wanted;
 
 /// Serves a client until its connection ends. HTTP/1 to an upstream that is spoken to in HTTP/1 is relayed; everything else is
 /// translated.

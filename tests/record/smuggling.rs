@@ -1,6 +1,8 @@
 //! What two parsers could read differently is refused, with its reason, and not a byte of it reaches the upstream.
 //! The table is docs/http.md's.
 
+use reenact::shape::Outcome;
+
 use super::Between;
 use super::support::wire::{Ending, metric};
 
@@ -168,6 +170,9 @@ fn a_body_that_turns_out_wrong_is_never_taken_for_whole() {
     client.send("zz\r\n0\r\n\r\n");
     assert!(client.read_to_end().0.starts_with("HTTP/1.1 400 "));
     assert_eq!(server.read_to_end().0, "", "no last chunk");
+    let recorded = between.finish();
+    assert_eq!(recorded[0].response.status, 400);
+    assert_eq!(recorded[0].outcome, Outcome::Rejected);
 }
 
 #[test]

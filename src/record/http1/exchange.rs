@@ -1,131 +1,28 @@
 //! One exchange: the request's bytes up, the answer's bytes down, at once, each direction no faster than its reader.
 
-use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::fate::{Break, Fate};
 use super::fields::end_of_head;
 use super::framing::Framing;
-use super::request::RequestHead;
+use super::prepared::Prepared;
 use super::response::{ResponseHead, Taker};
 use super::scratch::Lent;
 use super::serve::Session;
+use super::way::Way;
 use super::{Link, Malformed};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
-use crate::record::capture::{End, MarkKind};
-use crate::record::door::Route;
-use crate::record::lane::{Client, Lane};
-use crate::record::tap::{Begun, HeadSeen, Passage, Piece};
-
-/// A request that has been read as far as it was there, ready to be sent.
-pub(super) struct Prepared {
-    pub(super) passage: Rc<Passage>,
-    /// The head for the upstream and what was there of the body.
-    pub(super) bytes: Bytes,
-    pub(super) framing: Framing,
-    pub(super) taker: Taker,
-    pub(super) to_head: bool,
-    pub(super) upgrades: bool,
-    pub(super) connect: bool,
-}
-
-impl Prepared {
-    /// Reads a request from `bytes`, whose head ends at `end`, and says how much of them it took.
-    pub(super) fn read(
-        lane: &Rc<Lane>,
-        client: &Client,
-        bytes: &[u8],
-        end: usize,
-    ) -> Result<(Self, usize), Malformed> {
-        let (head, body) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
-        let (head, mut framing) = RequestHead::read(head)?;
-        client.asks();
-        let passage = Passage::begin(
-            lane,
-            Begun {
-                method: head.method,
-                path: head.path(),
-                probe: head.probe,
-                conversation: lane.conversation(|name| head.field(name.as_str())),
-            },
-        );
-        let mut out = Vec::with_capacity(bytes.len() + 128);
-        let Route {
-            upstream, stamp, ..
-        } = &client.route;
-        head.write(upstream.base(), upstream.host(), stamp.as_ref(), &mut out);
-        let start = out.len();
-        let mut runs = Vec::new();
-        let taken = framing.scan(body, |run| runs.push(start + run.start..start + run.end))?;
-        out.extend_from_slice(body.get(..taken).unwrap_or_default());
-        let out = Bytes::from(out);
-        let now = passage.arrived;
-        passage.upload_runs(now, Piece::Shared(&out), &runs);
-        if framing.is_over() {
-            passage.upload_end();
-        }
-        let prepared = Self {
-            passage,
-            taker: Taker {
-                old: head.old,
-                closes: head.closes,
-                upgrades: false,
-            },
-            to_head: head.method == b"HEAD",
-            upgrades: head.upgrades,
-            connect: head.is_connect(),
-            bytes: out,
-            framing,
-        };
-        Ok((prepared, end + taken))
-    }
-}
-
-/// How an exchange over one upstream connection ended.
-#[derive(Debug)]
-pub(super) enum Fate {
-    /// The answer has been passed on whole.
-    Answered,
-    /// The two have left HTTP.
-    Upgraded,
-    /// The client is gone.
-    ClientGone,
-    /// The client sent something that is no body.
-    BadBody(Malformed),
-    /// The client takes too long over its body.
-    SlowBody,
-    /// Nothing of an answer has been passed on.
-    Unanswered(Refusal),
-    /// The answer broke off.
-    Broken(Break),
-}
-
-/// How an answer broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Break {
-    /// The upstream closed its side before the end.
-    Closed,
-    /// It reset the connection, or its framing makes no sense.
-    Reset,
-    /// Nothing came for too long.
-    Silent,
-}
-
-impl Break {
-    pub(super) const fn end(self) -> End {
-        match self {
-            Self::Closed | Self::Reset => End::Reset,
-            Self::Silent => End::Timeout,
-        }
-    }
-}
+use crate::record::lane::Lane;
+use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::tap::{HeadSeen, Passage, Piece};
 
 /// An exchange and the two connections it runs over.
 pub(super) struct Exchange<'a> {
@@ -583,71 +480,5 @@ impl Up<'_> {
                 self.sent = None;
             }
         }
-    }
-}
-
-/// Bytes on their way into a connection.
-#[derive(Default)]
-pub(super) struct Way {
-    /// What the peer has not taken yet.
-    rest: Bytes,
-    unflushed: bool,
-}
-
-impl Way {
-    pub(super) fn of(bytes: Bytes) -> Self {
-        Self {
-            rest: bytes,
-            unflushed: true,
-        }
-    }
-
-    fn is_clear(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    /// Writes what is waiting. Ready when nothing is.
-    pub(super) fn poll_clear(
-        &mut self,
-        cx: &mut Context<'_>,
-        io: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<()>> {
-        while !self.rest.is_empty() {
-            let written = ready!(Pin::new(&mut *io).poll_write(cx, &self.rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.rest.advance(written);
-        }
-        if self.unflushed {
-            ready!(Pin::new(&mut *io).poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes the first `len` bytes at once as far as they go, and keeps the rest. Nothing may be waiting.
-    pub(super) fn pass(
-        &mut self,
-        cx: &mut Context<'_>,
-        io: &mut (impl AsyncWrite + Unpin),
-        lent: &Lent<'_>,
-        len: usize,
-    ) -> io::Result<()> {
-        let mut done = 0;
-        self.unflushed = true;
-        while done < len {
-            let bytes = lent.bytes().get(done..len).unwrap_or_default();
-            match Pin::new(&mut *io).poll_write(cx, bytes) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(written)) => done += written,
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {
-                    self.rest = lent.keep(done..len);
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 }

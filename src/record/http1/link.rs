@@ -2,7 +2,7 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use super::Scratch;
-use crate::record::upstream::UpstreamIo;
+use crate::record::upstream::connect::UpstreamIo;
 
 /// A connection to the upstream. Nobody watches it in the background: the task that serves the client polls it while an
 /// exchange lasts, and the pool looks after it while it is idle.

@@ -12,15 +12,18 @@
 //! one buffer of the lane's ([`scratch`]), so an open stream that is silent holds none.
 
 mod exchange;
+mod fate;
 mod fields;
 mod framing;
 mod link;
 mod own;
+mod prepared;
 mod request;
 mod response;
 mod scratch;
 mod serve;
 mod tunnel;
+mod way;
 
 pub(super) use link::{Link, Pool};
 pub(super) use scratch::Scratch;

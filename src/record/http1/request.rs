@@ -3,7 +3,7 @@
 use super::Malformed;
 use super::fields::{BodyFields, Field, Fields, is_token, members, next_line};
 use super::framing::{Chunked, Framing};
-use crate::record::forwarded::Stamp;
+use crate::record::front::forwarded::Stamp;
 
 /// A request's head, borrowed from the bytes it was read from.
 #[derive(Debug)]

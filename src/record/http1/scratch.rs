@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::record::tap::{COPY_UP_TO, Piece};
+use crate::record::tape::tap::{COPY_UP_TO, Piece};
 
 /// The buffer that a lane reads every connection into. What is read is passed on before the next read, so ten thousand
 /// silent streams hold none; only what a slow peer has not taken yet is kept, by its connection.

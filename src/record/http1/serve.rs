@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::exchange::{Exchange, Fate, Prepared};
+use super::exchange::Exchange;
+use super::fate::Fate;
 use super::fields::end_of_head;
+use super::prepared::Prepared;
 use super::{Link, Malformed, Scratch, own, tunnel};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
-use crate::record::capture::End;
-use crate::record::client_io::ClientIo;
+use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
-use crate::record::upstream::Wanted;
+use crate::record::tape::capture::End;
+use crate::record::upstream::connect::Wanted;
 
 /// A client's connection, and what has been read of it and belongs to no request yet.
 pub(super) struct Session {
@@ -248,7 +250,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
                 let answered = exchange.is_answering();
                 drop(exchange);
                 lane.accounts.refuse();
-                passage.end_with_own_answer(End::ClientCancelled, malformed.status());
+                passage.end_with_own_answer(End::Whole, malformed.status());
                 if answered {
                     session.client.reset_on_close();
                 } else {
@@ -259,7 +261,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
             Fate::SlowBody => {
                 drop(exchange);
                 let status = http::StatusCode::REQUEST_TIMEOUT;
-                passage.end_with_own_answer(End::ClientCancelled, status);
+                passage.end_with_own_answer(End::Whole, status);
                 finish(session, own::too_slow()).await;
                 return false;
             }

@@ -6,13 +6,13 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::exchange::Way;
 use super::serve::Session;
+use super::way::Way;
 use super::{Link, Scratch};
 use crate::record::alarm::later;
-use crate::record::capture::{End, MarkKind};
 use crate::record::lane::Lane;
-use crate::record::tap::Passage;
+use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::tap::Passage;
 
 /// One direction.
 #[derive(Default)]

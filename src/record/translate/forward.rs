@@ -10,10 +10,10 @@ use super::relay::Relay;
 use super::upload::Upload;
 use crate::record::alarm::Alarm;
 use crate::record::answer::Refusal;
-use crate::record::capture::End;
-use crate::record::client_io::Protocol;
+use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
-use crate::record::tap::{Begun, HeadSeen, Passage};
+use crate::record::tape::capture::End;
+use crate::record::tape::tap::{Begun, HeadSeen, Passage};
 
 /// Carries one exchange: the request to the upstream, its answer back. Dropped, it takes its way to the upstream with it, so
 /// that an engine stops for a client that has gone, also during prefill.
@@ -103,7 +103,7 @@ const PROBE: &str = "x-reenact-probe";
 async fn connect(
     lane: &Lane,
     client: &Client,
-    wanted: crate::record::upstream::Wanted,
+    wanted: crate::record::upstream::connect::Wanted,
     now: std::time::Instant,
 ) -> Result<Link, Refusal> {
     let route = &client.route;

@@ -8,9 +8,9 @@ use http::header::{
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version, response};
 
-use crate::record::client_io::Protocol;
-use crate::record::forwarded::Stamp;
-use crate::record::upstream::Upstream;
+use crate::record::front::client_io::Protocol;
+use crate::record::front::forwarded::Stamp;
+use crate::record::upstream::connect::Upstream;
 
 /// Removes what is meant for one hop only: `Connection` and the headers it names, `Keep-Alive`, `Proxy-Connection`, `Upgrade`,
 /// and of `TE` everything but `trailers`. `Transfer-Encoding` stays: it says how the body is framed on the next hop too,

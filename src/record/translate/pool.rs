@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::link::Link;
-use crate::record::door::PoolKey;
+use crate::record::front::door::PoolKey;
 
 /// Upstream connections that the next exchange may use: idle ones of HTTP/1, the latest used last, and shared ones of HTTP/2.
 #[derive(Default)]

@@ -9,9 +9,9 @@ use hyper::body::Incoming;
 
 use super::link::Link;
 use crate::record::alarm::{Alarm, later};
-use crate::record::capture::End;
 use crate::record::lane::{Client, Lane};
-use crate::record::tap::{Passage, Piece};
+use crate::record::tape::capture::End;
+use crate::record::tape::tap::{Passage, Piece};
 
 /// An answer on its way to the client. Over HTTP/1 it drives the upstream connection itself: polled by the client's connection,
 /// it first gives what has been read, then lets the upstream connection read once more.

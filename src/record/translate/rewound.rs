@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::record::client_io::ClientIo;
+use crate::record::front::client_io::ClientIo;
 
 /// A connection of which something has been read already.
 pub(super) struct Rewound {

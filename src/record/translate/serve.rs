@@ -15,7 +15,7 @@ use super::executor::LaneExecutor;
 use super::forward::forward;
 use super::rewound::Rewound;
 use crate::record::alarm::{Alarm, later};
-use crate::record::client_io::{ClientIo, Protocol};
+use crate::record::front::client_io::{ClientIo, Protocol};
 use crate::record::lane::{Client, Lane};
 
 /// Serves a client in the version that it speaks until its connection ends.

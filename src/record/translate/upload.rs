@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::record::tap::{Passage, Piece};
+use crate::record::tape::tap::{Passage, Piece};
 
 /// A request's body on its way to the upstream, watched.
 pub(in crate::record) struct Upload {

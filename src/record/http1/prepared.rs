@@ -1,0 +1,79 @@
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::Malformed;
+use super::framing::Framing;
+use super::request::RequestHead;
+use super::response::Taker;
+use crate::record::front::door::Route;
+use crate::record::lane::{Client, Lane};
+use crate::record::tape::capture::End;
+use crate::record::tape::tap::{Begun, Passage, Piece};
+
+/// A request that has been read as far as it was there, ready to be sent.
+pub(super) struct Prepared {
+    pub(super) passage: Rc<Passage>,
+    /// The head for the upstream and what was there of the body.
+    pub(super) bytes: Bytes,
+    pub(super) framing: Framing,
+    pub(super) taker: Taker,
+    pub(super) to_head: bool,
+    pub(super) upgrades: bool,
+    pub(super) connect: bool,
+}
+
+impl Prepared {
+    /// Reads a request from `bytes`, whose head ends at `end`, and says how much of them it took.
+    pub(super) fn read(
+        lane: &Rc<Lane>,
+        client: &Client,
+        bytes: &[u8],
+        end: usize,
+    ) -> Result<(Self, usize), Malformed> {
+        let (head, body) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+        let (head, mut framing) = RequestHead::read(head)?;
+        client.asks();
+        let passage = Passage::begin(
+            lane,
+            Begun {
+                method: head.method,
+                path: head.path(),
+                probe: head.probe,
+                conversation: lane.conversation(|name| head.field(name.as_str())),
+            },
+        );
+        let mut out = Vec::with_capacity(bytes.len() + 128);
+        let Route {
+            upstream, stamp, ..
+        } = &client.route;
+        head.write(upstream.base(), upstream.host(), stamp.as_ref(), &mut out);
+        let start = out.len();
+        let mut runs = Vec::new();
+        let scanned = framing.scan(body, |run| runs.push(start + run.start..start + run.end));
+        let taken = scanned.inspect_err(|malformed| {
+            passage.end_with_own_answer(End::Whole, malformed.status());
+        })?;
+        out.extend_from_slice(body.get(..taken).unwrap_or_default());
+        let out = Bytes::from(out);
+        let now = passage.arrived;
+        passage.upload_runs(now, Piece::Shared(&out), &runs);
+        if framing.is_over() {
+            passage.upload_end();
+        }
+        let prepared = Self {
+            passage,
+            taker: Taker {
+                old: head.old,
+                closes: head.closes,
+                upgrades: false,
+            },
+            to_head: head.method == b"HEAD",
+            upgrades: head.upgrades,
+            connect: head.is_connect(),
+            bytes: out,
+            framing,
+        };
+        Ok((prepared, end + taken))
+    }
+}

@@ -1,0 +1,12 @@
+//! Everything behind the tap: what passes is noted, queued within one bound on memory, observed, anonymised and written; what is
+//! lost on the way is counted.
+
+pub(super) mod accounts;
+pub(super) mod capture;
+pub(super) mod current_file;
+pub(super) mod ledger;
+pub(super) mod metrics;
+pub(super) mod observe;
+pub(super) mod session_header;
+pub(super) mod tap;
+pub(super) mod write;

@@ -1,0 +1,452 @@
+use std::sync::Arc;
+
+use super::reading::{Panicked, guarded, trip_over};
+use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting};
+use crate::dialect::{
+    RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
+    observe_request,
+};
+use crate::record::tape::capture::{Capture, Closing, End, Head, Kept, MarkKind, Opening, Parcel};
+use crate::record::tape::ledger::{Charge, Ledger, Share};
+use crate::shape::{
+    Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
+    TokenSource, TraceTime,
+};
+
+/// One exchange being put together from its parcels.
+#[derive(Default)]
+pub(super) struct Assembly {
+    opening: Option<Opening>,
+    endpoint: Option<Endpoint>,
+    /// The request's body until it is read.
+    upload: Vec<u8>,
+    upload_bytes: u64,
+    upload_ended: bool,
+    /// Why bodies cannot be read, worst first.
+    trouble: Option<ShapeStatus>,
+    request: Option<RequestSight>,
+    sent_us: Option<u64>,
+    head: Option<Head>,
+    content_type: String,
+    content_encoding: String,
+    response: Option<ResponseObserver>,
+    response_bytes: u64,
+    first_byte_us: Option<u64>,
+    closing: Option<Closing>,
+    alive: Option<Arc<()>>,
+    /// What everything here weighs on the ledger.
+    charge: Option<Charge>,
+}
+
+/// A finished exchange, before the gate.
+pub(in crate::record) struct Finished {
+    /// The shape, and what must pass the gate.
+    pub(in crate::record) sighting: Sighting,
+    /// The model asked for, for the metrics' own pseudonyms.
+    pub(in crate::record) model: Option<Private>,
+    /// The `code` label: the status, 499 for a client that left, 502 or 504 for the upstream's faults.
+    pub(in crate::record) code: u16,
+    /// From arrival to the hand-over to an upstream connection.
+    pub(in crate::record) overhead_us: Option<u64>,
+    /// From arrival to the end.
+    pub(in crate::record) duration_us: u64,
+    /// Which conversation it is a turn of: by the client's own word, else by how its prompt begins.
+    pub(in crate::record) conversation: Option<Conversation>,
+    pub(in crate::record) probe: bool,
+    pub(in crate::record) simulated: bool,
+}
+
+impl Assembly {
+    /// Whether no further parcel can come.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.alive
+            .as_ref()
+            .is_none_or(|alive| Arc::strong_count(alive) == 1)
+    }
+
+    /// Takes what a parcel holds. False where there is no room for what is then known of the exchange.
+    pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, capture: &Capture) -> bool {
+        self.open(parcel);
+        let mut copies = Cursor(&parcel.copies);
+        let mut references = parcel.references().iter();
+        let mut marks = parcel.marks.iter().peekable();
+        while let Some(mark) = marks.next() {
+            let len = usize::try_from(mark.len).unwrap_or(usize::MAX);
+            let mut bytes = |kept| match kept {
+                Kept::Copied => Some(copies.next(len)),
+                Kept::Referenced => references.next().map(|bytes| &**bytes),
+                Kept::SizeOnly => None,
+            };
+            match mark.kind {
+                MarkKind::Upload(kept) => {
+                    self.upload_bytes += u64::from(mark.len);
+                    match bytes(kept) {
+                        Some(_) if self.trouble.is_some() || !self.is_read() => {}
+                        // A body of one piece is read where it lies.
+                        Some(bytes)
+                            if self.upload.is_empty()
+                                && marks
+                                    .peek()
+                                    .is_some_and(|next| next.kind == MarkKind::UploadEnd) =>
+                        {
+                            self.read_request(bytes, key, &capture.ledger);
+                        }
+                        Some(bytes) => self.upload.extend_from_slice(bytes),
+                        None if self.upload_bytes > capture.max_body => {
+                            self.is_in_trouble(ShapeStatus::TooLarge);
+                        }
+                        None => self.is_in_trouble(ShapeStatus::Shed),
+                    }
+                }
+                MarkKind::UploadEnd => self.end_upload(key, &capture.ledger),
+                MarkKind::Sent => self.sent_us = Some(mark.at_us),
+                MarkKind::Data(kept) => {
+                    self.response_bytes += u64::from(mark.len);
+                    self.first_byte_us.get_or_insert(mark.at_us);
+                    match bytes(kept) {
+                        Some(_) if !self.is_stream() && self.response_bytes > capture.max_body => {
+                            self.is_in_trouble(ShapeStatus::TooLarge);
+                        }
+                        Some(bytes) => self.read_response(mark.at_us, bytes),
+                        None => self.is_in_trouble(ShapeStatus::Shed),
+                    }
+                }
+            }
+        }
+        self.alive = parcel.alive.take();
+        if let Some(closing) = parcel.closing {
+            self.end_upload(key, &capture.ledger);
+            self.closing = Some(closing);
+            // It is let go at once.
+            return true;
+        }
+        self.weigh(&capture.ledger, 0, Share::Bodies) || {
+            self.is_in_trouble(ShapeStatus::Shed);
+            self.weigh(&capture.ledger, 0, Share::All)
+        }
+    }
+
+    fn open(&mut self, parcel: &Parcel) {
+        let mut texts = Cursor(&parcel.texts);
+        if let Some(opening) = parcel.opening {
+            let path = String::from_utf8_lossy(texts.next(opening.path_len));
+            // Reading a path is a dialect's work too.
+            let endpoint = guarded(|| endpoint_of(opening.method, &path));
+            self.endpoint = Some(endpoint.unwrap_or(Endpoint::Other));
+            self.opening = Some(opening);
+        }
+        if let Some(head) = parcel.head {
+            self.content_type = String::from_utf8_lossy(texts.next(head.type_len)).into_owned();
+            self.content_encoding =
+                String::from_utf8_lossy(texts.next(head.encoding_len)).into_owned();
+            self.head = Some(head);
+        }
+    }
+
+    /// Charges what is held here, and `more`.
+    fn weigh(&mut self, ledger: &Arc<Ledger>, more: usize, share: Share) -> bool {
+        let held = size_of::<Self>()
+            + self.upload.capacity()
+            + self.content_type.capacity()
+            + self.content_encoding.capacity()
+            + self.request.as_ref().map_or(0, RequestSight::held_bytes)
+            + self
+                .response
+                .as_ref()
+                .map_or(0, ResponseObserver::held_bytes);
+        let bytes = (held + more) as u64;
+        match &mut self.charge {
+            Some(charge) => charge.resize(bytes, share),
+            None => {
+                self.charge = ledger.charge(bytes, share);
+                self.charge.is_some()
+            }
+        }
+    }
+
+    /// Whether there is room to read a body: text that holds escapes is written out, part by part.
+    fn may_read(&mut self, ledger: &Arc<Ledger>, body: usize) -> bool {
+        body <= READ_AT_ONCE || self.weigh(ledger, 2 * body, Share::Bodies)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint.unwrap_or(Endpoint::Other)
+    }
+
+    /// Whether a dialect reads this exchange's bodies.
+    fn is_read(&self) -> bool {
+        self.endpoint().is_inference()
+    }
+
+    fn is_stream(&self) -> bool {
+        self.content_type.starts_with("text/event-stream")
+            || self.content_type.starts_with("application/x-ndjson")
+    }
+
+    fn is_in_trouble(&mut self, status: ShapeStatus) {
+        let worse = self
+            .trouble
+            .is_none_or(|now| severity(status) > severity(now));
+        if worse {
+            self.trouble = Some(status);
+        }
+        if status != ShapeStatus::Unparsable {
+            self.upload = Vec::new();
+            self.response = None;
+        }
+    }
+
+    fn end_upload(&mut self, key: &ChainKey, ledger: &Arc<Ledger>) {
+        if !self.upload_ended {
+            let body = std::mem::take(&mut self.upload);
+            self.read_request(&body, key, ledger);
+        }
+    }
+
+    fn read_request(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
+        self.upload_ended = true;
+        if self.trouble.is_some() || !self.is_read() {
+            return;
+        }
+        if !self.may_read(ledger, body.len()) {
+            return self.is_in_trouble(ShapeStatus::Shed);
+        }
+        let endpoint = self.endpoint();
+        let read = || {
+            trip_over(body);
+            observe_request(endpoint, body, key)
+        };
+        match guarded(read) {
+            Ok(Ok(sight)) => self.request = Some(sight),
+            Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
+            Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
+            Err(Panicked) => self.is_in_trouble(ShapeStatus::Failed),
+        }
+    }
+
+    fn read_response(&mut self, at_us: u64, bytes: &[u8]) {
+        if !self.is_read()
+            || self
+                .trouble
+                .is_some_and(|trouble| trouble != ShapeStatus::Unparsable)
+        {
+            return;
+        }
+        if self.response.is_none() {
+            let Ok(observer) = guarded(|| self.response_observer()) else {
+                return self.is_in_trouble(ShapeStatus::Failed);
+            };
+            self.response = Some(observer);
+        }
+        let Some(observer) = &mut self.response else {
+            return;
+        };
+        let read = || {
+            trip_over(bytes);
+            observer.data(at_us, bytes);
+        };
+        if guarded(read).is_err() {
+            self.is_in_trouble(ShapeStatus::Failed);
+        }
+    }
+
+    fn response_observer(&self) -> ResponseObserver {
+        let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        let (content_type, content_encoding) =
+            (text(&self.content_type), text(&self.content_encoding));
+        let head = ResponseHead {
+            status: self.head.map_or(0, |head| head.status),
+            content_type: content_type.as_deref(),
+            content_encoding: content_encoding.as_deref(),
+        };
+        ResponseObserver::new(self.endpoint(), head, false)
+    }
+
+    /// The exchange, once its closing has been taken.
+    pub(super) fn finish(mut self, at: TraceTime, ledger: &Arc<Ledger>) -> Finished {
+        let stream = self.is_stream();
+        let gathered = self.response.as_ref().map(ResponseObserver::held_bytes);
+        if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes)) {
+            self.is_in_trouble(ShapeStatus::Shed);
+        }
+        let sight = match self.response.take() {
+            None => ResponseSight::default(),
+            Some(observer) => guarded(|| observer.finish()).unwrap_or_else(|Panicked| {
+                self.is_in_trouble(ShapeStatus::Failed);
+                ResponseSight::default()
+            }),
+        };
+        let closing = self.closing.unwrap_or(Closing {
+            at_us: 0,
+            end: End::Cut,
+            answered: None,
+        });
+        // An answer that was cut off cannot be expected to parse.
+        if sight.unparsable && matches!(closing.end, End::Whole) {
+            self.is_in_trouble(ShapeStatus::Unparsable);
+        }
+        let at_us = closing.at_us;
+        let status = match (self.head, closing.end) {
+            (Some(head), _) => head.status,
+            (None, End::Whole) => closing.answered.unwrap_or(0),
+            (None, _) => 0,
+        };
+        let plain_encoding = matches!(self.content_encoding.as_str(), "" | "identity");
+        // A stream that was read to its end and did not say so; one that could not be read says nothing.
+        let unfinished =
+            stream && self.is_read() && self.trouble.is_none() && plain_encoding && !sight.ended;
+        let outcome = match closing.end {
+            End::Whole if status >= 400 => Outcome::Rejected,
+            End::Whole if sight.error || unfinished => Outcome::Truncated { at_us },
+            End::Whole => Outcome::Completed,
+            End::ClientCancelled => Outcome::ClientCancelled { at_us },
+            End::Refused => Outcome::UpstreamRefused { at_us },
+            End::Reset => Outcome::UpstreamReset { at_us },
+            End::Timeout => Outcome::UpstreamTimeout { at_us },
+            End::Cut => Outcome::Truncated { at_us },
+        };
+        let code = match closing.end {
+            End::ClientCancelled => 499,
+            End::Refused | End::Reset => closing.answered.unwrap_or(502),
+            End::Timeout => closing.answered.unwrap_or(504),
+            End::Whole | End::Cut => status,
+        };
+        let shape = match self.trouble {
+            Some(trouble) => trouble,
+            None if self.is_read() => ShapeStatus::Known,
+            None => ShapeStatus::Generic,
+        };
+        let endpoint = self.endpoint();
+        let opening = self.opening.take();
+        let request = self.request.take();
+        let conversation = opening
+            .and_then(|opening| opening.conversation)
+            .or_else(|| {
+                request
+                    .as_ref()
+                    .and_then(|request| request.prompt.conversation)
+            });
+        let (model, chain, request) = self.request_shape(request, sight.prompt_tokens);
+        let exchange = Exchange {
+            at,
+            endpoint,
+            method: opening.map_or(Method::Other, |opening| opening.method),
+            model: None,
+            session: None,
+            client: None,
+            in_flight: opening.map_or(0, |opening| opening.in_flight),
+            shape,
+            request,
+            response: self.response_shape(status, closing, sight),
+            outcome,
+        };
+        Finished {
+            model: model.clone(),
+            sighting: Sighting {
+                exchange,
+                model,
+                chain,
+            },
+            code,
+            overhead_us: self.sent_us,
+            duration_us: at_us,
+            conversation,
+            probe: opening.is_some_and(|opening| opening.probe),
+            simulated: self.head.is_some_and(|head| head.simulated),
+        }
+    }
+
+    fn request_shape(
+        &self,
+        sight: Option<RequestSight>,
+        told: Option<u32>,
+    ) -> (Option<Private>, Chain, RequestShape) {
+        let Some(RequestSight {
+            model,
+            prompt,
+            params,
+        }) = sight
+        else {
+            let request = RequestShape {
+                bytes: self.upload_bytes,
+                ..RequestShape::default()
+            };
+            return (None, Chain::default(), request);
+        };
+        let text: u64 = prompt
+            .messages
+            .iter()
+            .map(|message| u64::from(message.bytes))
+            .chain([u64::from(prompt.tools.bytes)])
+            .sum();
+        let prompt_tokens = match told {
+            Some(count) => TokenCount {
+                count,
+                source: TokenSource::Usage,
+            },
+            None => TokenCount {
+                count: u32::try_from(text.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX),
+                source: TokenSource::Estimated,
+            },
+        };
+        let request = RequestShape {
+            bytes: self.upload_bytes,
+            messages: prompt.messages,
+            prompt_tokens: Some(prompt_tokens),
+            blocks: Vec::new(),
+            params,
+            tools: prompt.tools,
+            media: prompt.media,
+        };
+        (model, prompt.chain, request)
+    }
+
+    fn response_shape(&self, status: u16, closing: Closing, sight: ResponseSight) -> ResponseShape {
+        ResponseShape {
+            status,
+            headers_us: self.head.map(|head| head.at_us),
+            first_byte_us: self.first_byte_us,
+            first_token_us: sight.first_token_us,
+            first_answer_us: sight.first_answer_us,
+            last_token_us: sight.last_token_us,
+            end_us: (closing.end == End::Whole).then_some(closing.at_us),
+            gaps: sight.gaps,
+            output_tokens: sight.output_tokens,
+            cached_tokens: sight.cached_tokens,
+            reasoning_tokens: sight.reasoning_tokens,
+            finish: sight.finish,
+            tool_calls: sight.tool_calls,
+            bytes: self.response_bytes,
+            events: sight.events,
+            token_events: sight.token_events,
+        }
+    }
+}
+
+/// Bodies up to this are read without asking for room: only one is read at a time.
+const READ_AT_ONCE: usize = 256 << 10;
+
+/// English text under the tokenizers in use; marked as an estimate wherever it is used.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Which trouble is told of when there are several: the recorder's own before the traffic's.
+fn severity(status: ShapeStatus) -> u8 {
+    match status {
+        ShapeStatus::Failed => 4,
+        ShapeStatus::Shed => 3,
+        ShapeStatus::TooLarge => 2,
+        ShapeStatus::Unparsable => 1,
+        ShapeStatus::Known | ShapeStatus::Generic => 0,
+    }
+}
+
+/// Hands out a slice from its front.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn next(&mut self, len: usize) -> &'a [u8] {
+        let (front, rest) = self.0.split_at_checked(len).unwrap_or((self.0, &[]));
+        self.0 = rest;
+        front
+    }
+}

@@ -1,0 +1,331 @@
+//! The observer's thread: takes parcels off the capture queue, puts exchanges together again, has their bodies read by their
+//! dialect, updates the metrics, lets each through the gate and hands it to the trace writer.
+//!
+//! It wakes by itself, every 1 to 50 ms, so that the traffic path never has to wake it. It runs a little below the traffic
+//! threads' priority.
+
+mod assembly;
+mod reading;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey};
+use crate::record::daemon::pause::Pause;
+use crate::record::options::TraceOptions;
+use crate::record::tape::accounts::{Accounts, DropReason};
+use crate::record::tape::capture::{Capture, Parcel};
+use crate::record::tape::ledger::Share;
+use crate::record::tape::metrics::Metrics;
+use crate::record::tape::write::{Order, WriterState};
+use crate::shape::{Exchange, TraceTime};
+pub(in crate::record) use assembly::Finished;
+
+use assembly::Assembly;
+use reading::{Panicked, guarded};
+
+/// What the observer is made of.
+pub(in crate::record) struct ObserverParts {
+    pub(in crate::record) capture: Arc<Capture>,
+    pub(in crate::record) metrics: Metrics,
+    pub(in crate::record) options: TraceOptions,
+    pub(in crate::record) pause: Arc<Pause>,
+    pub(in crate::record) orders: Sender<Order>,
+    pub(in crate::record) writer: Arc<WriterState>,
+    /// The gate of the file that the writer has already begun.
+    pub(in crate::record) gate: Anonymiser,
+    /// Names the conversations of exchanges that have none.
+    pub(in crate::record) sampling: ConversationKey,
+    /// The trace's time zero.
+    pub(in crate::record) epoch: Instant,
+}
+
+/// The running observer, and the writer behind it.
+pub(in crate::record) struct ObserverHandle {
+    thread: JoinHandle<()>,
+    writing: JoinHandle<()>,
+    accounts: Arc<Accounts>,
+    finish: Arc<AtomicBool>,
+}
+
+impl ObserverHandle {
+    /// Lets it take what is queued, then waits until the trace is closed, though not for ever: a disk that hangs must not keep
+    /// the process from ending. Nothing may be handed over any more.
+    pub(in crate::record) fn finish(self) {
+        self.finish.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        if self.thread.join().is_err() {
+            tracing::error!("the observer ended in a panic");
+        }
+        let deadline = Instant::now() + CLOSING_PATIENCE;
+        while !self.writing.is_finished() {
+            if Instant::now() >= deadline {
+                let lost = self.accounts.summary().unaccounted();
+                self.accounts.drop_many(DropReason::WriterBehind, lost);
+                tracing::warn!(
+                    exchanges = lost,
+                    "the disk does not take the end of the trace; leaving without it"
+                );
+                return;
+            }
+            std::thread::sleep(SHORTEST_NAP);
+        }
+        if self.writing.join().is_err() {
+            tracing::error!("the writer ended in a panic");
+        }
+    }
+}
+
+/// Starts the observer. `writing` is the writer's thread, which ends when the observer has.
+pub(in crate::record) fn start(
+    parts: ObserverParts,
+    writing: JoinHandle<()>,
+) -> std::io::Result<ObserverHandle> {
+    let finish = Arc::new(AtomicBool::new(false));
+    let finishing = Arc::clone(&finish);
+    let accounts = Arc::clone(&parts.capture.accounts);
+    let thread = std::thread::Builder::new()
+        .name(reading::OBSERVER_THREAD.to_owned())
+        .spawn(move || {
+            reading::hide_panic_messages();
+            // Not fatal where it is not allowed.
+            let _ = rustix::process::nice(NICE);
+            Observer::new(parts).run(&finishing);
+        })?;
+    Ok(ObserverHandle {
+        thread,
+        writing,
+        accounts,
+        finish,
+    })
+}
+
+/// Traffic comes first where cores are short.
+const NICE: i32 = 5;
+const SHORTEST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(50);
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How long the end of the trace may take to be written, once all exchanges are over.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long after a write error the next file is tried.
+const RETRY: Duration = Duration::from_secs(3);
+
+struct Observer {
+    capture: Arc<Capture>,
+    accounts: Arc<Accounts>,
+    metrics: Metrics,
+    options: TraceOptions,
+    pause: Arc<Pause>,
+    orders: Sender<Order>,
+    writer: Arc<WriterState>,
+    open: HashMap<u64, Assembly>,
+    /// The current file's gate, none while the disk refuses.
+    gate: Option<Anonymiser>,
+    /// The latest gate's key.
+    key: ChainKey,
+    retry_at: Instant,
+    generation: u64,
+    sampling: ConversationKey,
+    /// Exchanges so far that belong to no conversation.
+    alone: u64,
+    epoch: Instant,
+}
+
+impl Observer {
+    fn new(parts: ObserverParts) -> Self {
+        let now = Instant::now();
+        Self {
+            accounts: Arc::clone(&parts.capture.accounts),
+            capture: parts.capture,
+            metrics: parts.metrics,
+            options: parts.options,
+            pause: parts.pause,
+            orders: parts.orders,
+            writer: parts.writer,
+            open: HashMap::new(),
+            key: parts.gate.key().clone(),
+            gate: Some(parts.gate),
+            retry_at: now,
+            generation: WriterState::FIRST,
+            sampling: parts.sampling,
+            alone: 0,
+            epoch: parts.epoch,
+        }
+    }
+
+    fn run(mut self, finish: &AtomicBool) {
+        let mut nap = SHORTEST_NAP;
+        let mut tidied = Instant::now();
+        loop {
+            // Read before the queue is emptied: what was handed over before the flag was set is then seen.
+            let last_round = finish.load(Ordering::Acquire);
+            let mut taken = 0_u32;
+            while let Some(parcel) = self.capture.next() {
+                self.take(parcel);
+                taken += 1;
+                if taken.is_multiple_of(1024) && tidied.elapsed() >= HOUSEKEEPING {
+                    break;
+                }
+            }
+            if taken == 0 && last_round {
+                return;
+            }
+            if tidied.elapsed() >= HOUSEKEEPING {
+                self.tidy();
+                tidied = Instant::now();
+            }
+            if taken == 0 {
+                std::thread::park_timeout(nap);
+                nap = (nap * 2).min(LONGEST_NAP);
+            } else {
+                nap = SHORTEST_NAP;
+                if taken < 64 {
+                    std::thread::park_timeout(nap);
+                }
+            }
+        }
+    }
+
+    /// Takes a parcel. A panic outside the dialects is a bug of ours, and costs the exchange alone.
+    fn take(&mut self, parcel: Box<Parcel>) {
+        let id = parcel.id;
+        if let Err(Panicked) = guarded(|| self.put_together(parcel)) {
+            self.open.remove(&id);
+            self.accounts.drop_one(DropReason::Panic);
+        }
+    }
+
+    fn put_together(&mut self, mut parcel: Box<Parcel>) {
+        let whole = parcel.opening.is_some() && parcel.closing.is_some();
+        let mut assembly = if whole {
+            Assembly::default()
+        } else {
+            match self.open.remove(&parcel.id) {
+                Some(assembly) => assembly,
+                None if parcel.opening.is_some() => Assembly::default(),
+                // The rest of an exchange whose beginning was lost.
+                None => return self.capture.recycle(parcel),
+            }
+        };
+        reading::trip_over(&parcel.texts);
+        let fits = assembly.take(&mut parcel, &self.key, &self.capture);
+        let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
+        self.capture.recycle(parcel);
+        if over {
+            let at_us = arrived.saturating_duration_since(self.epoch).as_micros();
+            let at = TraceTime::from_us(u64::try_from(at_us).unwrap_or(u64::MAX));
+            self.settle(assembly.finish(at, &self.capture.ledger));
+        } else if fits {
+            self.open.insert(id, assembly);
+        } else {
+            self.accounts.drop_one(DropReason::Memory);
+        }
+    }
+
+    fn settle(&mut self, finished: Finished) {
+        if finished.probe {
+            return self.accounts.drop_one(DropReason::Probe);
+        }
+        self.metrics.observe(&finished);
+        if self.pause.is_on() {
+            return self.accounts.drop_one(DropReason::Paused);
+        }
+        if !self.is_sampled(finished.conversation) {
+            return self.accounts.sample_out();
+        }
+        self.mind_the_writer();
+        let Some(gate) = &mut self.gate else {
+            return self.accounts.drop_one(self.writer.broken_by());
+        };
+        // This thread is the only one that sends: not full now means that the order below finds room.
+        if self.orders.is_full() {
+            return self.accounts.drop_one(DropReason::WriterBehind);
+        }
+        let Finished {
+            sighting,
+            simulated,
+            ..
+        } = finished;
+        let recordable = gate.admit(sighting);
+        let bytes = weight(recordable.exchange());
+        let Some(charge) = self.capture.ledger.charge(bytes, Share::All) else {
+            return self.accounts.drop_one(DropReason::Memory);
+        };
+        let order = Order::Keep {
+            generation: self.generation,
+            recordable: Box::new(recordable),
+            charge,
+        };
+        match self.orders.try_send(order) {
+            Ok(()) if simulated => self.accounts.simulate(),
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.accounts.drop_one(DropReason::WriterBehind),
+            Err(TrySendError::Disconnected(_)) => self.accounts.drop_one(DropReason::WriteError),
+        }
+    }
+
+    /// Sampling is by conversation, so that those in the trace are whole. An exchange that belongs to none is one of its own.
+    fn is_sampled(&mut self, conversation: Option<Conversation>) -> bool {
+        let conversation = conversation.unwrap_or_else(|| {
+            self.alone += 1;
+            self.sampling.alone(self.alone)
+        });
+        conversation.is_sampled(self.options.sample)
+    }
+
+    /// Gives the file up when the writer has, and begins the next when it is time.
+    fn mind_the_writer(&mut self) {
+        if self.gate.is_some() && self.writer.broken() == self.generation {
+            self.gate = None;
+            self.retry_at = Instant::now() + RETRY;
+        }
+        if self.gate.is_none() && Instant::now() >= self.retry_at {
+            self.begin_file();
+        }
+    }
+
+    fn tidy(&mut self) {
+        // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
+        self.open.retain(|_, assembly| !assembly.is_orphaned());
+        self.mind_the_writer();
+        if self.gate.is_some() && self.writer.full() == self.generation {
+            self.begin_file();
+        }
+    }
+
+    /// The next file, with a gate and a key of its own. Prompts of exchanges in flight were read with the key before; their
+    /// chains hold together in the new file but share nothing with later ones.
+    fn begin_file(&mut self) {
+        let Ok(key) = self.key.next() else {
+            return;
+        };
+        let policy = self.options.policy.clone();
+        let gate = Anonymiser::within(policy, key, self.capture.table_bytes);
+        let order = Order::Begin {
+            generation: self.generation + 1,
+        };
+        if self.orders.try_send(order).is_ok() {
+            self.generation += 1;
+            self.key = gate.key().clone();
+            self.gate = Some(gate);
+        }
+    }
+}
+
+/// What an exchange weighs until its block is written.
+fn weight(exchange: &Exchange) -> u64 {
+    let (request, response) = (&exchange.request, &exchange.response);
+    let bytes = size_of_val(exchange)
+        + size_of_val(&*request.blocks)
+        + size_of_val(&*request.messages)
+        + size_of_val(&*request.media)
+        + size_of_val(response.gaps.buckets());
+    bytes as u64
+}

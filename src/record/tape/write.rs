@@ -1,0 +1,472 @@
+//! The trace writer's thread: flushes every second, and goes on when the disk has refused: what could not be written is
+//! counted as lost, and the next block is tried like any other.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::anonymise::Recordable;
+use crate::record::options::{RecordError, TraceOptions};
+use crate::record::tape::accounts::{Accounts, DropReason};
+use crate::record::tape::current_file::CurrentFile;
+use crate::record::tape::ledger::Charge;
+use crate::shape::BlockSpec;
+use crate::trace::{Header, RotatingWriter, Rotation, Source, Totals, TraceError, WriterOptions};
+
+/// What the observer asks of the writer.
+pub(in crate::record) enum Order {
+    /// Close the file and begin the next.
+    Begin { generation: u64 },
+    /// Keep an exchange in the file of this generation.
+    Keep {
+        generation: u64,
+        recordable: Box<Recordable>,
+        charge: Charge,
+    },
+}
+
+/// Orders that can wait; they weigh on the ledger too.
+pub(in crate::record) const ORDERS: usize = 4096;
+
+/// What the writer lets the observer know. Files are numbered by generation, from [`WriterState::FIRST`].
+#[derive(Debug, Default)]
+pub(in crate::record) struct WriterState {
+    broken: AtomicU64,
+    /// It was a full disk that broke it.
+    by_full_disk: AtomicBool,
+    full: AtomicU64,
+    pub(in crate::record) file: CurrentFile,
+}
+
+impl WriterState {
+    /// The generation of the file that is begun before the threads start.
+    pub(in crate::record) const FIRST: u64 = 1;
+
+    /// The last generation whose file is lost or could not be begun; 0 where there was none.
+    pub(in crate::record) fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Why exchanges are lost while there is no file.
+    pub(in crate::record) fn broken_by(&self) -> DropReason {
+        if self.by_full_disk.load(Ordering::Relaxed) {
+            DropReason::DiskFull
+        } else {
+            DropReason::WriteError
+        }
+    }
+
+    fn break_by(&self, generation: u64, reason: DropReason) {
+        let full = reason == DropReason::DiskFull;
+        self.by_full_disk.store(full, Ordering::Relaxed);
+        self.broken.store(generation, Ordering::Relaxed);
+    }
+
+    /// The last generation whose file is as large or as old as a file may be; 0 where there was none.
+    pub(in crate::record) fn full(&self) -> u64 {
+        self.full.load(Ordering::Relaxed)
+    }
+}
+
+/// Writes the files of one directory and name.
+pub(in crate::record) struct Writer {
+    options: TraceOptions,
+    header: Header,
+    file: Option<RotatingWriter>,
+    generation: u64,
+    /// Where the file was when it was begun: its device and number.
+    identity: Option<(u64, u64)>,
+    /// Exchanges that wait for their block.
+    pending: u64,
+    /// What they weigh.
+    charge: Option<Charge>,
+    /// The accounts that the file was last told, and those that stand in a block of a file.
+    told: Totals,
+    carried: Totals,
+    /// Bytes already counted, of `file`.
+    bytes: u64,
+    accounts: Arc<Accounts>,
+    state: Arc<WriterState>,
+    failing: bool,
+}
+
+impl Writer {
+    /// Makes the directory where missing and begins the first file. `run` is shared by all files of this recorder.
+    pub(in crate::record) fn open(
+        options: &TraceOptions,
+        run: u64,
+        accounts: Arc<Accounts>,
+        state: Arc<WriterState>,
+    ) -> Result<Self, RecordError> {
+        make_dir(&options.dir).map_err(|source| RecordError::TraceDir {
+            dir: options.dir.clone(),
+            source,
+        })?;
+        let mut writer = Self {
+            options: options.clone(),
+            header: header(options, run),
+            file: None,
+            generation: WriterState::FIRST,
+            identity: None,
+            pending: 0,
+            charge: None,
+            told: Totals::default(),
+            carried: Totals::default(),
+            bytes: 0,
+            accounts,
+            state,
+            failing: false,
+        };
+        writer.begin(WriterState::FIRST)?;
+        Ok(writer)
+    }
+
+    /// The current file.
+    pub(in crate::record) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(RotatingWriter::path)
+    }
+
+    /// Carries out orders on a thread of its own until the observer has gone, then closes the file.
+    pub(in crate::record) fn start(
+        mut self,
+        orders: Receiver<Order>,
+    ) -> io::Result<JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name("reenact-write".to_owned())
+            .spawn(move || {
+                // Not fatal where it is not allowed: traffic comes first where cores are short.
+                let _ = rustix::process::nice(5);
+                self.run(&orders);
+            })
+    }
+
+    fn run(&mut self, orders: &Receiver<Order>) {
+        let mut flushed = Instant::now();
+        loop {
+            match orders.recv_timeout(FLUSH.saturating_sub(flushed.elapsed())) {
+                Ok(order) => self.guarded(|writer| writer.carry_out(order)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.guarded(Self::close),
+            }
+            if flushed.elapsed() >= FLUSH {
+                self.guarded(Self::flush);
+                flushed = Instant::now();
+            }
+        }
+    }
+
+    /// A panic is a bug of ours; it costs what is pending, and the observer begins another file.
+    fn guarded(&mut self, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.give_up(self.generation, DropReason::Panic);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Begin { generation } => {
+                if let Err(error) = self.begin(generation) {
+                    self.lose_file(generation, &error);
+                }
+            }
+            Order::Keep {
+                generation,
+                recordable,
+                charge,
+            } => self.keep(generation, *recordable, charge),
+        }
+    }
+
+    fn begin(&mut self, generation: u64) -> Result<(), TraceError> {
+        self.generation = generation;
+        self.tell();
+        if let Some(file) = &mut self.file {
+            let rotated = file.rotate();
+            self.settle(true, &rotated);
+            if let Err(error) = rotated {
+                // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
+                if let Some(file) = self.file.take() {
+                    let _ = file.finish();
+                }
+                return Err(error);
+            }
+            self.carried.clone_from(&self.told);
+        } else {
+            // The directory may have been taken away since; whether it is back shows below.
+            let _ = make_dir(&self.options.dir);
+            let rotation = Rotation {
+                max_bytes: Some(self.options.rotate_bytes),
+                max_age: Some(self.options.rotate_age),
+                ..Rotation::default()
+            };
+            let mut file = RotatingWriter::create(
+                &self.options.dir,
+                &self.options.name,
+                &self.header,
+                rotation,
+                WriterOptions::default(),
+            )?;
+            // What earlier files carry is theirs to tell.
+            file.carry(&self.carried);
+            self.file = Some(file);
+            self.bytes = 0;
+            self.settle(true, &Ok(()));
+        }
+        self.identity = self.path().and_then(identity);
+        self.state.file.set(self.path());
+        Ok(())
+    }
+
+    fn keep(&mut self, generation: u64, recordable: Recordable, charge: Charge) {
+        if self.file.is_none() || generation != self.generation {
+            return self.accounts.drop_one(self.state.broken_by());
+        }
+        self.pending += 1;
+        match &mut self.charge {
+            Some(held) => held.absorb(charge),
+            None => self.charge = Some(charge),
+        }
+        self.tell();
+        let Some(file) = &mut self.file else { return };
+        let pushed = file.push(recordable);
+        self.settle(false, &pushed);
+    }
+
+    /// Tells the file how the accounts stand, for its next block.
+    fn tell(&mut self) {
+        self.told = self.accounts.totals(self.pending);
+        if let Some(file) = &mut self.file {
+            file.account(&self.told);
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.pending > 0 {
+            self.tell();
+            let Some(file) = &mut self.file else { return };
+            // A file that is no longer where it was takes writes and keeps nothing.
+            if identity(file.path()) != self.identity {
+                let path = file.path().to_owned();
+                return self.lose_file(self.generation, &taken_away(path));
+            }
+            let flushed = file.flush();
+            self.settle(true, &flushed);
+        }
+        if self
+            .file
+            .as_ref()
+            .is_some_and(RotatingWriter::should_rotate)
+        {
+            self.state.full.store(self.generation, Ordering::Relaxed);
+        }
+    }
+
+    fn close(&mut self) {
+        self.flush();
+        // The index tells what was lost after the last block, too.
+        self.tell();
+        let Some(file) = self.file.take() else { return };
+        let path = file.path().to_owned();
+        let before = file.bytes();
+        if let Err(error) = file.finish() {
+            return tracing::warn!(%error, "the trace was closed without its index");
+        }
+        let footer = std::fs::metadata(path).map_or(0, |meta| meta.len());
+        self.accounts.wrote(footer.saturating_sub(before));
+    }
+
+    /// Counts what an attempt to write came to. A block is written whole or not at all, and leaves nothing pending;
+    /// `forced` says that one was written if anything was pending.
+    fn settle(&mut self, forced: bool, attempt: &Result<(), TraceError>) {
+        let bytes = self.file.as_ref().map_or(0, RotatingWriter::bytes);
+        let lost = match attempt {
+            Err(TraceError::Write { lost, .. }) => *lost,
+            _ => 0,
+        };
+        if forced || lost > 0 || bytes > self.bytes {
+            let pending = std::mem::take(&mut self.pending);
+            self.charge = None;
+            self.accounts.record(pending.saturating_sub(lost));
+            if let Err(error) = attempt {
+                self.accounts.drop_many(DropReason::of(error), lost);
+            }
+            if bytes > self.bytes {
+                self.carried.clone_from(&self.told);
+            }
+            self.accounts.wrote(bytes.saturating_sub(self.bytes));
+            self.bytes = bytes;
+        }
+        match attempt {
+            Ok(()) => self.failing = false,
+            Err(error) => self.complain(error),
+        }
+    }
+
+    /// Gives a file up; the observer begins another when some time has passed.
+    fn lose_file(&mut self, generation: u64, error: &TraceError) {
+        self.give_up(generation, DropReason::of(error));
+        self.complain(error);
+    }
+
+    fn give_up(&mut self, generation: u64, reason: DropReason) {
+        let pending = std::mem::take(&mut self.pending);
+        self.charge = None;
+        self.accounts.drop_many(reason, pending);
+        self.file = None;
+        self.state.file.set(None);
+        self.state.break_by(generation, reason);
+    }
+
+    /// Once for each time of trouble, not for each block.
+    fn complain(&mut self, error: &TraceError) {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(%error, "the trace cannot be written; traffic goes on, and writing is tried again");
+        }
+    }
+}
+
+/// A flush writes a block and asks the disk to keep it.
+const FLUSH: Duration = Duration::from_secs(1);
+
+fn header(options: &TraceOptions, run: u64) -> Header {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a million"
+    )]
+    let sample_ppm = (options.sample.clamp(0.0, 1.0) * 1e6).round() as u32;
+    Header {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        source: Source::Recorded,
+        block: Some(BlockSpec::LIVE),
+        epoch_unix_us: None,
+        run,
+        sample_ppm,
+    }
+}
+
+/// Makes a trace directory, which only its owner may look into.
+pub(in crate::record) fn make_dir(dir: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path)
+        .ok()
+        .map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn taken_away(path: PathBuf) -> TraceError {
+    TraceError::Io {
+        path,
+        source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anonymise::Policy;
+    use crate::record::tape::ledger::{Ledger, Share};
+    use crate::shape::{
+        Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
+    };
+    use crate::trace::Trace;
+
+    fn writer(dir: &Path) -> Writer {
+        let options = TraceOptions {
+            dir: dir.to_owned(),
+            name: "trace".to_owned(),
+            policy: Policy::default(),
+            sample: 1.0,
+            session_header: None,
+            capture_memory: 1 << 20,
+            max_body: 1 << 20,
+            rotate_bytes: 1 << 30,
+            rotate_age: Duration::from_secs(3600),
+        };
+        Writer::open(&options, 1, Arc::default(), Arc::default()).unwrap()
+    }
+
+    fn keep(writer: &mut Writer, ledger: &Arc<Ledger>, generation: u64) {
+        writer.accounts.arrive();
+        writer.accounts.leave();
+        let exchange = Exchange {
+            at: TraceTime::default(),
+            endpoint: Endpoint::Other,
+            method: Method::Get,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Generic,
+            request: RequestShape::default(),
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        };
+        writer.carry_out(Order::Keep {
+            generation,
+            recordable: Box::new(Recordable::content_free(exchange)),
+            charge: ledger.charge(100, Share::All).unwrap(),
+        });
+    }
+
+    #[test]
+    fn exchanges_weigh_until_their_block_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        keep(&mut writer, &ledger, 1);
+        assert_eq!(ledger.held(), 200);
+        writer.flush();
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn after_a_panic_another_file_is_begun_and_each_tells_its_own_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        writer.flush();
+        keep(&mut writer, &ledger, 1);
+        writer.guarded(|_| panic!("a bug"));
+        assert_eq!((writer.state.broken(), ledger.held()), (1, 0));
+        keep(&mut writer, &ledger, 1);
+        writer.carry_out(Order::Begin { generation: 2 });
+        keep(&mut writer, &ledger, 2);
+        writer.close();
+        let trace = Trace::open(&[dir.path().to_owned()]).unwrap();
+        let totals = trace.totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 2));
+        assert_eq!(
+            totals.dropped,
+            [("panic".to_owned(), 1), ("write_error".to_owned(), 1)].into()
+        );
+        assert_eq!(trace.exchange_count(), 2);
+    }
+
+    #[test]
+    fn what_was_lost_after_the_last_block_stands_in_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        keep(&mut writer, &Ledger::new(1000), 1);
+        writer.flush();
+        writer.accounts.drop_many(DropReason::Memory, 3);
+        writer.close();
+        let totals = Trace::open(&[dir.path().to_owned()]).unwrap().totals();
+        assert_eq!((totals.seen, totals.recorded), (4, 1));
+        assert_eq!(totals.dropped["memory"], 3);
+    }
+}
