@@ -89,7 +89,7 @@ impl Default for FidelityBar {
     fn default() -> Self {
         Self {
             lateness: Duration::from_millis(2),
-            lateness_of_ttft: 0.01,
+            lateness_of_ttft: 0.05,
             cpu_share: 0.6,
             prompt_tokens_error: 0.02,
             prefix_share_error: 0.02,

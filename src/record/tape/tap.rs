@@ -285,8 +285,8 @@ impl Tap {
         }
         let copies = &mut self.parcel.copies;
         if copies.capacity() - copies.len() < all && all <= COPIES_AT_ONCE {
-            // Once, instead of by doubling.
-            copies.reserve(all.max(LEAST_COPIES));
+            // Once, instead of by doubling; a little more, for the answer of a short exchange.
+            copies.reserve(all + all / 4);
         }
         let mut copied = 0;
         for run in runs {
@@ -354,9 +354,8 @@ impl Tap {
 /// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
 /// hyper allocate the next one.
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
-/// Room is made for the copies of one read at once, and for those of a short exchange from the start.
+/// Room for the copies of one read is made at once, up to this.
 const COPIES_AT_ONCE: usize = 64 << 10;
-const LEAST_COPIES: usize = 8 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
