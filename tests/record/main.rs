@@ -7,6 +7,7 @@
     clippy::print_stderr
 )]
 
+mod differential;
 mod echo;
 mod failures;
 mod forwarding;
