@@ -19,6 +19,8 @@ pub(super) enum Refusal {
     UpstreamNotHttp,
     /// The request's body broke off or was not framed as it said.
     BadBody,
+    /// The request names two hosts, or one with a user in it.
+    BadHost,
     /// `CONNECT` and upgrades are not carried.
     Unsupported,
     /// A redirect rule led our own connection back to us.
@@ -64,6 +66,11 @@ impl Refusal {
                 "bad_body",
                 "reenact: the request's body is not framed as it says\n",
             ),
+            Self::BadHost => (
+                StatusCode::BAD_REQUEST,
+                "host",
+                "reenact: the request does not name one host\n",
+            ),
             Self::Loop => (
                 StatusCode::LOOP_DETECTED,
                 "loop",
@@ -94,7 +101,7 @@ impl Refusal {
             Self::UpstreamRefused | Self::UpstreamTls => End::Refused,
             Self::ConnectTimeout | Self::FirstByteTimeout => End::Timeout,
             Self::UpstreamClosed | Self::UpstreamNotHttp => End::Reset,
-            Self::BadBody | Self::Unsupported | Self::Loop => End::Whole,
+            Self::BadBody | Self::BadHost | Self::Unsupported | Self::Loop => End::Whole,
         }
     }
 }

@@ -41,6 +41,10 @@ pub(super) async fn forward(
     if let Some(refusal) = route.upstream.refusal(&route.arrival) {
         return refuse(&passage, refusal);
     }
+    if !headers::name_one_host(&parts.headers, parts.uri.authority()) {
+        lane.accounts.refuse();
+        return refuse(&passage, Refusal::BadHost);
+    }
     headers::strip_hop_by_hop(&mut parts.headers);
     // The body is asked for at once, whatever the upstream thinks of its head: interim answers are not translated.
     headers::remove(&mut parts.headers, &http::header::EXPECT);

@@ -38,6 +38,23 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the next server can only read one host in it, as two of them are read differently by different servers: at most one
+/// `Host`, which says what `:authority` does, and no user in either. RFC 9113, 8.3.1.
+pub(super) fn name_one_host(headers: &HeaderMap, authority: Option<&Authority>) -> bool {
+    let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    let host = hosts.next();
+    let authority = authority.map(|authority| authority.as_str().as_bytes());
+    let differ = match (host, authority) {
+        (Some(host), Some(authority)) => !host.eq_ignore_ascii_case(authority),
+        _ => false,
+    };
+    let has_user = [host, authority]
+        .into_iter()
+        .flatten()
+        .any(|name| name.contains(&b'@'));
+    hosts.next().is_none() && !differ && !has_user
+}
+
 /// Puts the forwarded headers in, behind the others. `authority` is the host of a request that names it in its target.
 pub(super) fn stamp(headers: &mut HeaderMap, stamp: &Stamp, authority: Option<&Authority>) {
     let came = headers
@@ -252,6 +269,21 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut headers);
         assert_eq!(lines(&headers), [("host", "a"), ("content-length", "3")]);
+    }
+
+    #[test]
+    fn two_hosts_are_one_too_many() {
+        let one = |lines: &[(&'static str, &'static str)], authority: Option<&'static str>| {
+            let authority = authority.map(Authority::from_static);
+            name_one_host(&map(lines), authority.as_ref())
+        };
+        assert!(one(&[], Some("a:1")));
+        assert!(one(&[("host", "A:1")], Some("a:1")));
+        assert!(one(&[("host", "a")], None));
+        assert!(!one(&[("host", "b")], Some("a")));
+        assert!(!one(&[("host", "a"), ("host", "a")], None));
+        assert!(!one(&[], Some("u@a")));
+        assert!(!one(&[("host", "u@a")], None));
     }
 
     #[test]
