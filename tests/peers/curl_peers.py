@@ -110,6 +110,7 @@ with Recorder(base) as recorder:
     connects = [int(one) for one in connects if one.isdigit()]
     holds("50 requests on one connection", len(connects) == 50 and sum(connects) == 1)
     count += 51
+with Recorder(base, "--upstream-protocol", "http1") as recorder:
     for name in ("GET", "POST", "5 MiB with Expect", "chunks with trailers", "204"):
         code, answer = curl("--http2-prior-knowledge", *url(recorder.url, HTTP1[name]))
         holds(f"h2 to HTTP/1, {name}", code == 0 and answer.startswith((b"HTTP/2 200", b"HTTP/2 204")))
@@ -127,7 +128,8 @@ subprocess.run(
     check=True,
     capture_output=True,
 )
-with Recorder(base, "--tls-cert", str(root / "cert.pem"), "--tls-key", str(root / "key.pem"), scheme="https") as recorder:
+certificate = ["--tls-cert", str(root / "cert.pem"), "--tls-key", str(root / "key.pem")]
+with Recorder(base, "--upstream-protocol", "http1", *certificate, scheme="https") as recorder:
     at = f"https://localhost:{recorder.place[1]}"
     for option, version in (("--http1.1", b"HTTP/1.1 200"), ("--http2", b"HTTP/2 200"), ("--no-alpn", b"HTTP/1.1 200")):
         code, answer = curl("--cacert", str(root / "cert.pem"), "--resolve", f"localhost:{recorder.place[1]}:127.0.0.1", option, at + "/a")
