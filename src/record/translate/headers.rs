@@ -196,6 +196,14 @@ fn accepts_trailers(te: &HeaderValue) -> bool {
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
+/// Leaves out of trailers what frames, routes or is for one hop. HTTP/2 refuses to send it, and the exchange would hang.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    let never = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
+    retain(trailers, |name| {
+        !is_hop_by_hop(name) && !never.contains(name)
+    });
+}
+
 /// Whether a request asks to leave HTTP. An offer of h2c alone is not one: a server may answer in HTTP/1.1.
 pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| {
@@ -269,6 +277,20 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut headers);
         assert_eq!(lines(&headers), [("host", "a"), ("content-length", "3")]);
+    }
+
+    #[test]
+    fn trailers_neither_frame_nor_route() {
+        let mut trailers = map(&[
+            ("transfer-encoding", "chunked"),
+            ("grpc-status", "0"),
+            ("host", "b"),
+            ("connection", "close"),
+            ("x-sum", "1"),
+            ("content-length", "5"),
+        ]);
+        clean_trailers(&mut trailers);
+        assert_eq!(lines(&trailers), [("grpc-status", "0"), ("x-sum", "1")]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::headers::clean_trailers;
 use super::link::Link;
 use crate::record::alarm::{Alarm, later};
 use crate::record::lane::{Client, Lane};
@@ -91,7 +92,10 @@ impl Relay {
                 _ => &mut *cx,
             };
             match Pin::new(&mut self.incoming).poll_frame(wake) {
-                Poll::Ready(Some(Ok(frame))) => {
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        clean_trailers(trailers);
+                    }
                     if let Some(piece) = frame.data_ref() {
                         let now = self.passage.moved();
                         let all = 0..piece.len();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::headers::clean_trailers;
 use crate::record::tape::tap::{Passage, Piece};
 
 /// A request's body on its way to the upstream, watched.
@@ -44,9 +45,12 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
-        match &frame {
+        let mut frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
                 if let Some(piece) = frame.data_ref() {
                     let now = this.passage.moved();
                     let piece = Piece::Shared(piece);
