@@ -233,10 +233,10 @@ pub(in crate::record) struct Capture {
 impl Capture {
     /// Parcels that can wait. An observer that sleeps for its longest, 50 ms, is a few thousand behind at full load.
     const QUEUE: usize = 16 << 10;
-    /// Parcels kept for use again, of at most `SPARE_BYTES` each (a full one, and the read that filled it): 4 MiB, or a
-    /// sixteenth of a small bound.
-    const SPARES: u64 = 128;
-    const SPARE_BYTES: u64 = 32 << 10;
+    /// Parcels kept for use again, of at most `SPARE_BYTES` each: half a MiB, or a sixteenth of a small bound. They are used in
+    /// turn, so more of them would be cold in the cache by then, and dearer than fresh ones.
+    const SPARES: u64 = 32;
+    const SPARE_BYTES: u64 = 16 << 10;
 
     /// Of `memory`, a quarter is for the tables that number prompt blocks and a sixteenth for parcels kept for use again; the
     /// ledger has the rest.
