@@ -283,11 +283,6 @@ impl Tap {
         if self.shed || self.lost || self.uploaded > self.capture.max_body {
             return self.mark(now, all, kind(Kept::SizeOnly));
         }
-        let copies = &mut self.parcel.copies;
-        if copies.capacity() - copies.len() < all && all <= COPIES_AT_ONCE {
-            // Once, instead of by doubling; a little more, for the answer of a short exchange.
-            copies.reserve(all + all / 4);
-        }
         let mut copied = 0;
         for run in runs {
             let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
@@ -354,8 +349,6 @@ impl Tap {
 /// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
 /// hyper allocate the next one.
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
-/// Room for the copies of one read is made at once, up to this.
-const COPIES_AT_ONCE: usize = 64 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
