@@ -32,3 +32,6 @@ pub mod report;
 pub mod sim;
 
 pub mod cli;
+
+#[cfg(fuzzing)]
+pub mod fuzzing;
