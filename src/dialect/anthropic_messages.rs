@@ -6,8 +6,9 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, Items, List, Presence, Text};
+use super::json::{self, Count, Items, List, Presence, Said, Text};
 use super::openai::{Lengths, greedy, null_is_empty};
+use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
@@ -330,10 +331,16 @@ impl Source<'_> {
 pub(super) struct Answers;
 
 impl Reader for Answers {
-    fn event(&self, at_us: u64, _name: &[u8], data: &[u8], tally: &mut Tally) {
+    fn event<'a>(
+        &self,
+        at_us: u64,
+        _name: &[u8],
+        data: &'a [u8],
+        tally: &mut Tally,
+    ) -> Option<Plain<'a>> {
         let Ok(event) = json::read::<Event<'_>>(data) else {
             tally.sight.unparsable = true;
-            return;
+            return None;
         };
         match &*event.kind.0 {
             "message_start" => {
@@ -347,11 +354,9 @@ impl Reader for Answers {
                 tally.tool_calls(1);
             }
             "content_block_delta" => {
-                if event.delta.text.0 || event.delta.partial_json.0 {
-                    tally.token(at_us, Carried::Answer);
-                } else if event.delta.thinking.0 {
-                    tally.token(at_us, Carried::Reasoning);
-                }
+                let (carried, text) = event.delta.carried()?;
+                tally.token(at_us, carried);
+                return text.map(|text| Plain { text, carried });
             }
             "message_delta" => {
                 if let Some(usage) = event.usage {
@@ -365,6 +370,7 @@ impl Reader for Answers {
             "error" => tally.error(),
             _ => {}
         }
+        None
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
@@ -440,14 +446,30 @@ impl Kind<'_> {
 
 #[derive(Default, Deserialize)]
 struct Delta<'a> {
-    #[serde(default)]
-    text: Presence,
-    #[serde(default)]
-    thinking: Presence,
-    #[serde(default)]
-    partial_json: Presence,
+    #[serde(borrow, default)]
+    text: Said<'a>,
+    #[serde(borrow, default)]
+    thinking: Said<'a>,
+    #[serde(borrow, default)]
+    partial_json: Said<'a>,
     #[serde(borrow, default)]
     stop_reason: Option<Text<'a>>,
+}
+
+impl<'a> Delta<'a> {
+    /// What it carries, and the text of it, where it is the only one.
+    fn carried(&self) -> Option<(Carried, Option<&'a str>)> {
+        let answers = self.text.anything || self.partial_json.anything;
+        let all = [self.text, self.partial_json, self.thinking];
+        let mut said = all.into_iter().filter(|said| said.anything);
+        let first = said.next()?;
+        let carried = match answers {
+            true => Carried::Answer,
+            false => Carried::Reasoning,
+        };
+        let alone = said.next().is_none();
+        Some((carried, first.plainly.filter(|_| alone)))
+    }
 }
 
 /// `input_tokens` leaves out what came from or went to the cache: the prompt is the sum of the three.

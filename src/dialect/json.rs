@@ -140,54 +140,83 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Presence(pub(super) bool);
 
+/// The same, and where the value is a string without escapes, that string.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said<'a> {
+    pub(super) anything: bool,
+    pub(super) plainly: Option<&'a str>,
+}
+
+impl Said<'_> {
+    fn heard(anything: bool) -> Self {
+        Self {
+            anything,
+            plainly: None,
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Presence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Said::deserialize(deserializer).map(|said| Self(said.anything))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Said<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
         impl<'de> Visitor<'de> for Reader {
-            type Value = Presence;
+            type Value = Said<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("anything")
             }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Presence, E> {
-                Ok(Presence(value))
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Said<'de>, E> {
+                Ok(Said::heard(value))
             }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Presence, E> {
-                Ok(Presence(value != 0))
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Said<'de>, E> {
+                Ok(Said::heard(value != 0))
             }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Presence, E> {
-                Ok(Presence(value != 0))
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Said<'de>, E> {
+                Ok(Said::heard(value != 0))
             }
 
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Presence, E> {
-                Ok(Presence(value != 0.0))
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Said<'de>, E> {
+                Ok(Said::heard(value != 0.0))
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<Presence, E> {
-                Ok(Presence(!value.is_empty()))
+            fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Said<'de>, E> {
+                Ok(Said {
+                    anything: !value.is_empty(),
+                    plainly: Some(value),
+                })
             }
 
-            fn visit_unit<E: Error>(self) -> Result<Presence, E> {
-                Ok(Presence(false))
+            fn visit_str<E: Error>(self, value: &str) -> Result<Said<'de>, E> {
+                Ok(Said::heard(!value.is_empty()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Presence, A::Error> {
+            fn visit_unit<E: Error>(self) -> Result<Said<'de>, E> {
+                Ok(Said::heard(false))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Said<'de>, A::Error> {
                 let mut any = false;
                 while items.next_element::<IgnoredAny>()?.is_some() {
                     any = true;
                 }
-                Ok(Presence(any))
+                Ok(Said::heard(any))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Presence, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Said<'de>, A::Error> {
                 let mut any = false;
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
                     any = true;
                 }
-                Ok(Presence(any))
+                Ok(Said::heard(any))
             }
         }
         deserializer.deserialize_any(Reader)

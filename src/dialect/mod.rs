@@ -11,6 +11,7 @@ mod openai;
 mod openai_body;
 mod openai_chat;
 mod openai_completions;
+mod repeat;
 mod response;
 mod sse;
 mod tally;

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, Items, List, Presence, Text};
+use super::json::{self, Count, Items, List, Presence, Said, Text};
+use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
 use super::{Draft, OutputLength};
@@ -13,14 +14,20 @@ use crate::shape::{FinishReason, ReasoningEffort, RequestParams, Structured};
 pub(super) struct Answers;
 
 impl Reader for Answers {
-    fn event(&self, at_us: u64, _name: &[u8], data: &[u8], tally: &mut Tally) {
+    fn event<'a>(
+        &self,
+        at_us: u64,
+        _name: &[u8],
+        data: &'a [u8],
+        tally: &mut Tally,
+    ) -> Option<Plain<'a>> {
         if data == b"[DONE]" {
             tally.sight.ended = true;
-            return;
+            return None;
         }
         let Ok(chunk) = json::read::<Answer<'_>>(data) else {
             tally.sight.unparsable = true;
-            return;
+            return None;
         };
         let mut carried = None;
         for choice in chunk.choices.iter() {
@@ -31,14 +38,14 @@ impl Reader for Answers {
             let called = calls
                 .clone()
                 .any(|call| call.function.name.0 || call.function.arguments.0);
-            if choice.text.0
-                || delta.content.0
+            if choice.text.anything
+                || delta.content.anything
                 || delta.refusal.0
                 || called
                 || delta.function_call.0
             {
                 carried = Some(Carried::Answer);
-            } else if delta.reasoning.0 || delta.reasoning_content.0 {
+            } else if delta.reasoning.anything || delta.reasoning_content.anything {
                 carried = carried.or(Some(Carried::Reasoning));
             }
         }
@@ -46,6 +53,7 @@ impl Reader for Answers {
             tally.token(at_us, carried);
         }
         chunk.note(tally);
+        chunk.plain(carried?)
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
@@ -85,7 +93,34 @@ struct Aside {
     usage: Option<Usage>,
 }
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
+    /// What it carried, if it did nothing but carry one text.
+    fn plain(&self, carried: Carried) -> Option<Plain<'a>> {
+        let mut choices = self.choices.iter();
+        let (Some(choice), None) = (choices.next(), choices.next()) else {
+            return None;
+        };
+        let delta = &choice.delta;
+        let more = self.usage.is_some()
+            || self.x_groq.is_some()
+            || self.error.0
+            || choice.finish_reason.is_some()
+            || delta.refusal.0
+            || delta.tool_calls.is_some()
+            || delta.function_call.0;
+        let texts = [
+            choice.text,
+            delta.content,
+            delta.reasoning,
+            delta.reasoning_content,
+        ];
+        let mut said = texts.into_iter().filter(|said| said.anything);
+        match (said.next(), said.next()) {
+            (Some(said), None) if !more => said.plainly.map(|text| Plain { text, carried }),
+            _ => None,
+        }
+    }
+
     fn note(&self, tally: &mut Tally) {
         for choice in self.choices.iter() {
             if let Some(reason) = &choice.finish_reason {
@@ -111,26 +146,26 @@ impl Answer<'_> {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
-    #[serde(default, deserialize_with = "null_is_empty")]
-    delta: Delta,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    message: Delta,
-    #[serde(default)]
-    text: Presence,
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    delta: Delta<'a>,
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    message: Delta<'a>,
+    #[serde(borrow, default)]
+    text: Said<'a>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
 }
 
 #[derive(Default, Deserialize)]
-struct Delta {
-    #[serde(default)]
-    content: Presence,
+struct Delta<'a> {
+    #[serde(borrow, default)]
+    content: Said<'a>,
     #[serde(default)]
     refusal: Presence,
-    #[serde(default)]
-    reasoning: Presence,
-    #[serde(default)]
-    reasoning_content: Presence,
+    #[serde(borrow, default)]
+    reasoning: Said<'a>,
+    #[serde(borrow, default)]
+    reasoning_content: Said<'a>,
     #[serde(default)]
     tool_calls: Option<List<ToolCall>>,
     /// The form before tools.

@@ -1,4 +1,5 @@
-use super::sse::SseSplitter;
+use super::repeat::{Plain, Repeat};
+use super::sse::{Event, SseSplitter};
 use super::tally::Tally;
 use super::{ResponseHead, ResponseSight, anthropic_messages, openai};
 use crate::shape::{Dialect, Endpoint};
@@ -9,14 +10,21 @@ pub struct ResponseObserver {
     form: Form,
     reader: &'static dyn Reader,
     tally: Tally,
+    repeat: Repeat,
     /// When the last piece arrived.
     last_us: u64,
 }
 
 /// One wire API's reading of answers.
 pub(super) trait Reader: Sync {
-    /// One event of a stream.
-    fn event(&self, at_us: u64, name: &[u8], data: &[u8], tally: &mut Tally);
+    /// One event of a stream. Says what it carried, if that is all it did.
+    fn event<'a>(
+        &self,
+        at_us: u64,
+        name: &[u8],
+        data: &'a [u8],
+        tally: &mut Tally,
+    ) -> Option<Plain<'a>>;
 
     /// A whole plain body.
     fn body(&self, body: &[u8], tally: &mut Tally);
@@ -65,6 +73,7 @@ impl ResponseObserver {
             form,
             reader,
             tally,
+            repeat: Repeat::default(),
             last_us: 0,
         }
     }
@@ -72,10 +81,10 @@ impl ResponseObserver {
     /// Takes the next piece of the body, which arrived at `at_us`.
     pub fn data(&mut self, at_us: u64, bytes: &[u8]) {
         self.last_us = at_us;
-        let (reader, tally) = (self.reader, &mut self.tally);
+        let (reader, tally, repeat) = (self.reader, &mut self.tally, &mut self.repeat);
         match &mut self.form {
             Form::Stream(splitter) => splitter.feed(bytes, |event| {
-                read_event(reader, at_us, event.name, event.data, tally);
+                read_event(reader, at_us, &event, tally, repeat);
             }),
             Form::Plain(body) if body.len() + bytes.len() <= MAX_BODY => {
                 body.extend_from_slice(bytes);
@@ -97,7 +106,7 @@ impl ResponseObserver {
             Form::Plain(body) => body.capacity(),
             Form::Opaque | Form::TooLarge => 0,
         };
-        form + self.tally.held_bytes()
+        form + self.tally.held_bytes() + self.repeat.held_bytes()
     }
 
     /// What was seen.
@@ -106,12 +115,13 @@ impl ResponseObserver {
             form,
             reader,
             mut tally,
+            mut repeat,
             last_us,
         } = self;
         match form {
             Form::Stream(mut splitter) => {
                 splitter.finish(|event| {
-                    read_event(reader, last_us, event.name, event.data, &mut tally);
+                    read_event(reader, last_us, &event, &mut tally, &mut repeat);
                 });
             }
             Form::Plain(body) => reader.body(&body, &mut tally),
@@ -125,20 +135,27 @@ impl ResponseObserver {
 fn read_event(
     reader: &dyn Reader,
     at_us: u64,
-    name: &[u8],
-    data: Option<&[u8]>,
+    event: &Event<'_>,
     tally: &mut Tally,
+    repeat: &mut Repeat,
 ) {
     tally.sight.events = tally.sight.events.saturating_add(1);
+    let &Event { name, data } = event;
     // Its data may be a line of prose.
     if name == b"error" {
         tally.error();
         return;
     }
-    match data {
-        Some(data) => reader.event(at_us, name, data, tally),
-        None => tally.sight.unparsable = true,
+    let Some(data) = data else {
+        tally.sight.unparsable = true;
+        return;
+    };
+    if let Some(carried) = repeat.carried(name, data) {
+        tally.token(at_us, carried);
+        return;
     }
+    let plain = reader.event(at_us, name, data, tally);
+    repeat.remember(name, data, plain);
 }
 
 /// A plain answer larger than this is not read: at four bytes a token, sixteen million tokens.
@@ -148,6 +165,7 @@ const MAX_BODY: usize = 64 << 20;
 mod tests {
     use super::*;
     use crate::shape::FinishReason;
+    use proptest::prelude::*;
 
     fn observe(endpoint: Endpoint, kind: &str, pieces: &[&[u8]]) -> ResponseSight {
         let head = ResponseHead {
@@ -299,5 +317,101 @@ mod tests {
             ..ResponseSight::default()
         };
         assert_eq!(observer.finish(), expected);
+    }
+
+    /// What an observer sees that reads every event, and one that knows repeats.
+    fn both(endpoint: Endpoint, events: &[String]) -> [ResponseSight; 2] {
+        [false, true].map(|forgets| {
+            let head = ResponseHead {
+                status: 200,
+                content_type: Some(SSE),
+                content_encoding: None,
+            };
+            let mut observer = ResponseObserver::new(endpoint, head, true);
+            for (at_us, event) in (0..).zip(events) {
+                observer.data(at_us, event.as_bytes());
+                if forgets {
+                    observer.repeat = Repeat::default();
+                }
+            }
+            observer.finish()
+        })
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(String::new()),
+            Just(r#"\n"#.to_owned()),
+            Just(r#"\u00e9"#.to_owned()),
+            Just(r#"\ud800"#.to_owned()),
+            Just(r#"","content":"x"#.to_owned()),
+            Just(r#""},"finish_reason":"stop","x":{"y":""#.to_owned()),
+            Just(r#""}}],"usage":{"completion_tokens":9},"x":[{"y":{"z":""#.to_owned()),
+            "[a-z \u{e9}\u{4e00}]{1,8}",
+        ]
+    }
+
+    fn openai_event() -> impl Strategy<Value = String> {
+        let frames = prop::sample::select(vec![
+            (
+                r#"{"id":"a","choices":[{"index":0,"delta":{"content":""#,
+                r#""},"finish_reason":null}]}"#,
+            ),
+            (
+                r#"{"id":"b","choices":[{"index":0,"delta":{"content":""#,
+                r#""},"finish_reason":null}]}"#,
+            ),
+            (r#"{"choices":[{"delta":{"reasoning_content":""#, r#""}}]}"#),
+            (
+                r#"{"choices":[{"delta":{"content":"x","reasoning":""#,
+                r#""}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"content":""#,
+                r#""},"finish_reason":"stop"}]}"#,
+            ),
+            (
+                r#"{"choices":[{"text":""#,
+                r#""}],"usage":{"completion_tokens":7}}"#,
+            ),
+            (r#"{"choices":[{"text":""#, r#""}],"usage":null}"#),
+            (
+                r#"{"choices":[{"delta":{"content":"a"}},{"delta":{"content":""#,
+                r#""}}]}"#,
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":""#,
+                r#""}}]}}]}"#,
+            ),
+            (r#"{"error":""#, r#""}"#),
+            ("[DONE]", ""),
+        ]);
+        (frames, text())
+            .prop_map(|((before, after), text)| format!("data: {before}{text}{after}\n\n"))
+    }
+
+    fn anthropic_event() -> impl Strategy<Value = String> {
+        let frames = prop::sample::select(vec![
+            ("text_delta", "text"),
+            ("thinking_delta", "thinking"),
+            ("input_json_delta", "partial_json"),
+        ]);
+        let name = prop::sample::select(vec!["content_block_delta", "message_delta", "error"]);
+        (name, frames, text()).prop_map(|(name, (kind, field), text)| {
+            format!("event: {name}\ndata: {{\"type\":\"{name}\",\"index\":0,\"delta\":{{\"type\":\"{kind}\",\"{field}\":\"{text}\"}}}}\n\n")
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn knowing_repeats_changes_nothing(
+            openai in prop::collection::vec(openai_event(), 0..12),
+            anthropic in prop::collection::vec(anthropic_event(), 0..12),
+        ) {
+            let [with, without] = both(Endpoint::ChatCompletions, &openai);
+            prop_assert_eq!(with, without);
+            let [with, without] = both(Endpoint::Messages, &anthropic);
+            prop_assert_eq!(with, without);
+        }
     }
 }

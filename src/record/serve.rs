@@ -13,10 +13,8 @@ use crate::record::front::client_io::{ClientIo, Protocol};
 use crate::record::http1;
 use crate::record::lane::{Client, Lane};
 use crate::record::translate;
-use crate::record::upstream::connect::Wanted;
 
-/// Serves a client until its connection ends. HTTP/1 to an upstream that is spoken to in HTTP/1 is relayed; everything else is
-/// translated.
+/// Serves a client until its connection ends.
 pub(super) async fn serve(lane: &Rc<Lane>, client: Rc<Client>, mut io: ClientIo) {
     let mut ahead = BytesMut::new();
     let protocol = match io.protocol() {
@@ -24,10 +22,8 @@ pub(super) async fn serve(lane: &Rc<Lane>, client: Rc<Client>, mut io: ClientIo)
         None => listen_in(lane, &client, &mut io, &mut ahead).await,
     };
     match protocol {
-        Some(Protocol::Http1) if client.route.upstream.wanted(Protocol::Http1) == Wanted::Http1 => {
-            http1::serve(lane, client, io, ahead).await;
-        }
-        Some(protocol) => translate::serve(lane, client, io, ahead.freeze(), protocol).await,
+        Some(Protocol::Http1) => http1::serve(lane, client, io, ahead).await,
+        Some(Protocol::Http2) => translate::serve(lane, client, io, ahead.freeze()).await,
         None => {}
     }
 }

@@ -10,7 +10,13 @@ const POST: &str = "POST /v1/completions HTTP/1.1\r\nHost: a\r\n";
 
 #[test]
 fn a_request_that_can_be_read_in_two_ways_is_refused() {
-    let mut between = Between::start(&[]);
+    // Whatever the upstream speaks, the client is read by the same rules.
+    for upstream in ["auto", "http2"] {
+        refuses_all(Between::start(&["--upstream-protocol", upstream]));
+    }
+}
+
+fn refuses_all(mut between: Between) {
     let heads = [
         (
             "both_lengths",

@@ -11,7 +11,7 @@ use tokio::io::AsyncWrite;
 
 use super::fate::{Break, Fate};
 use super::fields::end_of_head;
-use super::framing::Framing;
+use super::framing::{Framing, append_data};
 use super::prepared::Prepared;
 use super::response::{ResponseHead, Taker};
 use super::scratch::Lent;
@@ -386,11 +386,7 @@ impl<'a> Exchange<'a> {
             .scan(body, |run| runs.push(run))
             .map_err(|_| self.upstream_broke(Break::Reset))?;
         if self.down.dechunks {
-            for run in &mut runs {
-                let from = out.len();
-                out.extend_from_slice(body.get(run.clone()).unwrap_or_default());
-                *run = from..out.len();
-            }
+            append_data(body, &mut runs, &mut out);
         } else {
             out.extend_from_slice(body.get(..taken).unwrap_or_default());
             for run in &mut runs {
@@ -422,9 +418,9 @@ impl<'a> Exchange<'a> {
         self.down.reusable &= taken == lent.bytes().len();
         self.end_if_over();
         if self.down.dechunks {
-            let data = self.runs.iter().cloned();
-            let data: Vec<&[u8]> = data.filter_map(|run| lent.bytes().get(run)).collect();
-            return self.pass_down(cx, &Lent::Shared(Bytes::from(data.concat())));
+            let mut data = Vec::with_capacity(taken);
+            append_data(lent.bytes(), &mut self.runs, &mut data);
+            return self.pass_down(cx, &Lent::Shared(Bytes::from(data)));
         }
         let passed = self.down.way.pass(cx, &mut self.session.io, lent, taken);
         passed.map_err(|_| Fate::ClientGone)

@@ -26,6 +26,16 @@ impl Framing {
         }
     }
 
+    /// The lines of the trailer section, once it has been read.
+    pub(in crate::record) fn trailers(&self) -> &[u8] {
+        match self {
+            Self::Chunked(chunked) if self.is_over() => {
+                chunked.trailers.get(2..).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+
     /// Reads on in `bytes`, tells each run of data, and says how many bytes are of this body.
     ///
     /// # Errors
@@ -52,6 +62,15 @@ impl Framing {
             }
             Self::Chunked(chunked) => chunked.scan(bytes, data),
         }
+    }
+}
+
+/// Appends to `out` the data alone of `bytes`, whose `runs` then say where it lies in `out`.
+pub(super) fn append_data(bytes: &[u8], runs: &mut [std::ops::Range<usize>], out: &mut Vec<u8>) {
+    for run in runs {
+        let from = out.len();
+        out.extend_from_slice(bytes.get(run.clone()).unwrap_or_default());
+        *run = from..out.len();
     }
 }
 
@@ -189,7 +208,7 @@ impl Chunked {
                 return Err(Malformed::Trailer);
             }
         }
-        self.trailers = Vec::new();
+        self.trailers.truncate(end - 2);
         self.state = State::Over;
         Ok(end - before)
     }

@@ -7,10 +7,12 @@
 //!             ▼                         ▼
 //!          refused with 400          link ── pool
 //! ```
+//! Where the upstream speaks HTTP/2, `across` carries the exchange instead of `exchange`.
 //!
 //! One task owns a client's connection and, while an exchange lasts, the upstream connection that serves it. Reads go into
 //! one buffer of the lane's ([`scratch`]), so an open stream that is silent holds none.
 
+mod across;
 mod exchange;
 mod fate;
 mod fields;

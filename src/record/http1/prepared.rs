@@ -1,26 +1,34 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::Request;
 
 use super::Malformed;
-use super::framing::Framing;
+use super::across;
+use super::framing::{Framing, append_data};
 use super::request::RequestHead;
 use super::response::Taker;
+use crate::record::front::client_io::Protocol;
 use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::capture::End;
 use crate::record::tape::tap::{Begun, Passage, Piece};
+use crate::record::upstream::connect::Wanted;
 
 /// A request that has been read as far as it was there, ready to be sent.
 pub(super) struct Prepared {
     pub(super) passage: Rc<Passage>,
-    /// The head for the upstream and what was there of the body.
+    /// The head for the upstream and what was there of the body; of what goes `across`, the body's data alone.
     pub(super) bytes: Bytes,
+    /// The head for an upstream that is spoken to in HTTP/2.
+    pub(super) across: Option<Box<Request<()>>>,
     pub(super) framing: Framing,
     pub(super) taker: Taker,
     pub(super) to_head: bool,
     pub(super) upgrades: bool,
     pub(super) connect: bool,
+    /// The client waits for a 100 before it sends the body.
+    pub(super) expects: bool,
 }
 
 impl Prepared {
@@ -33,6 +41,16 @@ impl Prepared {
     ) -> Result<(Self, usize), Malformed> {
         let (head, body) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         let (head, mut framing) = RequestHead::read(head)?;
+        let Route {
+            upstream, stamp, ..
+        } = &client.route;
+        let across = match upstream.wanted(Protocol::Http1) {
+            Wanted::Http1 => None,
+            Wanted::Http2 | Wanted::Either if head.is_connect() => None,
+            Wanted::Http2 | Wanted::Either => {
+                Some(Box::new(across::translated(&head, stamp.as_ref())?))
+            }
+        };
         client.asks();
         let passage = Passage::begin(
             lane,
@@ -44,17 +62,23 @@ impl Prepared {
             },
         );
         let mut out = Vec::with_capacity(bytes.len() + 128);
-        let Route {
-            upstream, stamp, ..
-        } = &client.route;
-        head.write(upstream.base(), upstream.host(), stamp.as_ref(), &mut out);
+        if across.is_none() {
+            head.write(upstream.base(), upstream.host(), stamp.as_ref(), &mut out);
+        }
         let start = out.len();
         let mut runs = Vec::new();
-        let scanned = framing.scan(body, |run| runs.push(start + run.start..start + run.end));
+        let scanned = framing.scan(body, |run| runs.push(run));
         let taken = scanned.inspect_err(|malformed| {
             passage.end_with_own_answer(End::Whole, malformed.status());
         })?;
-        out.extend_from_slice(body.get(..taken).unwrap_or_default());
+        if across.is_some() {
+            append_data(body, &mut runs, &mut out);
+        } else {
+            out.extend_from_slice(body.get(..taken).unwrap_or_default());
+            for run in &mut runs {
+                *run = start + run.start..start + run.end;
+            }
+        }
         let out = Bytes::from(out);
         let now = passage.arrived;
         passage.upload_runs(now, Piece::Shared(&out), &runs);
@@ -71,7 +95,9 @@ impl Prepared {
             to_head: head.method == b"HEAD",
             upgrades: head.upgrades,
             connect: head.is_connect(),
+            expects: !head.old && across.is_some() && head.expects_continue(),
             bytes: out,
+            across,
             framing,
         };
         Ok((prepared, end + taken))

@@ -168,13 +168,39 @@ impl<'a> RequestHead<'a> {
             .map(|field| field.value)
     }
 
+    /// Whether the client waits for a 100 before it sends its body.
+    pub(super) fn expects_continue(&self) -> bool {
+        self.field("expect")
+            .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    }
+
     /// The path, without its query.
     pub(super) fn path(&self) -> &'a [u8] {
-        let below = match self.target {
+        let below = self.below();
+        below.split(|&byte| byte == b'?').next().unwrap_or(below)
+    }
+
+    /// The authority that the target names, if it names one.
+    pub(super) fn authority(&self) -> Option<&'a [u8]> {
+        match self.target {
+            Target::Absolute { authority, .. } => Some(authority),
+            _ => None,
+        }
+    }
+
+    /// The path and query, or `*`.
+    pub(super) fn below(&self) -> &'a [u8] {
+        match self.target {
             Target::Origin(below) | Target::Absolute { below, .. } => below,
             Target::Authority => b"",
-        };
-        below.split(|&byte| byte == b'?').next().unwrap_or(below)
+        }
+    }
+
+    /// The lines that go on to a neighbour who frames and routes by other means than these.
+    pub(super) fn lines_beyond(&self) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(self.fields.len());
+        self.hop.write(self.fields, false, &mut lines);
+        lines
     }
 
     /// `CONNECT` wants a tunnel to a place of the client's choice.
@@ -187,17 +213,13 @@ impl<'a> RequestHead<'a> {
     pub(super) fn write(&self, base: &str, host: &[u8], stamp: Option<&Stamp>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.method);
         out.push(b' ');
-        if let Target::Origin(below) | Target::Absolute { below, .. } = self.target {
-            if below != b"*" {
-                out.extend_from_slice(base.as_bytes());
-            }
-            out.extend_from_slice(below);
+        let below = self.below();
+        if below != b"*" {
+            out.extend_from_slice(base.as_bytes());
         }
+        out.extend_from_slice(below);
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        let named = match self.target {
-            Target::Absolute { authority, .. } => Some(authority),
-            _ => None,
-        };
+        let named = self.authority();
         if let Some(authority) = named {
             write_host(authority, out);
         }

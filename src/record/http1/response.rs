@@ -32,6 +32,23 @@ pub(super) struct Taker {
     pub(super) upgrades: bool,
 }
 
+impl Taker {
+    /// The first word of the status line.
+    pub(super) const fn version(self) -> &'static [u8] {
+        if self.old { b"HTTP/1.0" } else { b"HTTP/1.1" }
+    }
+
+    /// The line that tells what becomes of the connection, where one is needed.
+    pub(super) const fn connection(self) -> &'static [u8] {
+        match self {
+            Self { upgrades: true, .. } => b"",
+            Self { closes: true, .. } => b"Connection: close\r\n",
+            Self { old: true, .. } => b"Connection: keep-alive\r\n",
+            _ => b"",
+        }
+    }
+}
+
 impl<'a> ResponseHead<'a> {
     /// Reads a whole head, its blank line included.
     ///
@@ -96,7 +113,7 @@ impl<'a> ResponseHead<'a> {
 
     /// Writes the head for a client.
     pub(super) fn write(&self, taker: Taker, out: &mut Vec<u8>) {
-        out.extend_from_slice(if taker.old { b"HTTP/1.0" } else { b"HTTP/1.1" });
+        out.extend_from_slice(taker.version());
         out.extend_from_slice(self.status_line);
         if taker.old && self.body.chunked {
             let mut rest = Vec::with_capacity(self.fields.len());
@@ -109,12 +126,7 @@ impl<'a> ResponseHead<'a> {
         } else {
             self.hop.write(self.fields, taker.upgrades, out);
         }
-        match taker {
-            Taker { upgrades: true, .. } => {}
-            Taker { closes: true, .. } => out.extend_from_slice(b"Connection: close\r\n"),
-            Taker { old: true, .. } => out.extend_from_slice(b"Connection: keep-alive\r\n"),
-            _ => {}
-        }
+        out.extend_from_slice(taker.connection());
         out.extend_from_slice(b"\r\n");
     }
 }

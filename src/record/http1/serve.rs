@@ -13,12 +13,13 @@ use super::exchange::Exchange;
 use super::fate::Fate;
 use super::fields::end_of_head;
 use super::prepared::Prepared;
-use super::{Link, Malformed, Scratch, own, tunnel};
+use super::{Link, Malformed, Scratch, across, own, tunnel};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::capture::End;
+use crate::record::tape::tap::Passage;
 use crate::record::upstream::connect::Wanted;
 
 /// A client's connection, and what has been read of it and belongs to no request yet.
@@ -197,6 +198,9 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
     if let Some(refusal) = route.upstream.refusal(&route.arrival) {
         return refuse(session, &prepared, refusal, true).await;
     }
+    if let Some(request) = prepared.across.take() {
+        return across::carry(lane, session, prepared, *request).await;
+    }
     let passage = Rc::clone(&prepared.passage);
     let mut link = lane.take(&client, passage.arrived);
     loop {
@@ -249,20 +253,12 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
             Fate::BadBody(malformed) => {
                 let answered = exchange.is_answering();
                 drop(exchange);
-                lane.accounts.refuse();
-                passage.end_with_own_answer(End::Whole, malformed.status());
-                if answered {
-                    session.client.reset_on_close();
-                } else {
-                    finish(session, own::malformed(malformed)).await;
-                }
+                bad_body(lane, session, &passage, malformed, answered).await;
                 return false;
             }
             Fate::SlowBody => {
                 drop(exchange);
-                let status = http::StatusCode::REQUEST_TIMEOUT;
-                passage.end_with_own_answer(End::Whole, status);
-                finish(session, own::too_slow()).await;
+                slow_body(session, &passage).await;
                 return false;
             }
             Fate::Broken(how) => {
@@ -299,8 +295,31 @@ async fn connect(
     .await
 }
 
+/// Ends an exchange whose request's body is no body.
+pub(super) async fn bad_body(
+    lane: &Lane,
+    session: &mut Session,
+    passage: &Passage,
+    malformed: Malformed,
+    answered: bool,
+) {
+    lane.accounts.refuse();
+    passage.end_with_own_answer(End::Whole, malformed.status());
+    if answered {
+        session.client.reset_on_close();
+    } else {
+        finish(session, own::malformed(malformed)).await;
+    }
+}
+
+/// Ends an exchange whose request's body does not come.
+pub(super) async fn slow_body(session: &mut Session, passage: &Passage) {
+    passage.end_with_own_answer(End::Whole, http::StatusCode::REQUEST_TIMEOUT);
+    finish(session, own::too_slow()).await;
+}
+
 /// Answers in the upstream's place. Says whether the connection can carry another request.
-async fn refuse(
+pub(super) async fn refuse(
     session: &mut Session,
     prepared: &Prepared,
     refusal: Refusal,
@@ -330,7 +349,7 @@ async fn finish(session: &mut Session, answer: Vec<u8>) {
 
 /// Closes the connection. Where the client may still be sending, what it sends is read for a while: closing with unread bytes
 /// would reset the connection and take the answer with it. RFC 9112, 9.6.
-async fn end_in_order(session: &mut Session, may_be_sending: bool) {
+pub(super) async fn end_in_order(session: &mut Session, may_be_sending: bool) {
     // Not fatal: it may be gone.
     let _ = session.io.shutdown().await;
     if !may_be_sending {

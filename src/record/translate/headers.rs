@@ -6,7 +6,7 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Uri, Version, response};
+use http::{Request, Uri, Version};
 
 use crate::record::front::client_io::Protocol;
 use crate::record::front::forwarded::Stamp;
@@ -158,17 +158,6 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// An answer in the version that the client speaks.
-pub(super) fn version_of_answer(answer: &mut response::Parts, to: Protocol) {
-    match to {
-        Protocol::Http1 => answer.version = Version::HTTP_11,
-        Protocol::Http2 => {
-            remove(&mut answer.headers, &TRANSFER_ENCODING);
-            answer.version = Version::HTTP_2;
-        }
-    }
-}
-
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     *name == CONNECTION
         || *name == TE
@@ -197,21 +186,11 @@ fn accepts_trailers(te: &HeaderValue) -> bool {
 }
 
 /// Leaves out of trailers what frames, routes or is for one hop. HTTP/2 refuses to send it, and the exchange would hang.
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+pub(in crate::record) fn clean_trailers(trailers: &mut HeaderMap) {
     let never = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER];
     retain(trailers, |name| {
         !is_hop_by_hop(name) && !never.contains(name)
     });
-}
-
-/// Whether a request asks to leave HTTP. An offer of h2c alone is not one: a server may answer in HTTP/1.1.
-pub(super) fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|token| !token.trim_ascii().eq_ignore_ascii_case(b"h2c"))
-    })
 }
 
 #[cfg(test)]
@@ -306,12 +285,5 @@ mod tests {
         assert!(!one(&[("host", "a"), ("host", "a")], None));
         assert!(!one(&[], Some("u@a")));
         assert!(!one(&[("host", "u@a")], None));
-    }
-
-    #[test]
-    fn only_an_offer_of_h2c_is_not_an_upgrade() {
-        assert!(!wants_upgrade(&map(&[("upgrade", "h2c")])));
-        assert!(wants_upgrade(&map(&[("upgrade", "h2c, websocket")])));
-        assert!(!wants_upgrade(&map(&[("host", "a")])));
     }
 }

@@ -16,7 +16,7 @@ use crate::record::tape::tap::{Passage, Piece};
 
 /// An answer on its way to the client. Over HTTP/1 it drives the upstream connection itself: polled by the client's connection,
 /// it first gives what has been read, then lets the upstream connection read once more.
-pub(super) struct Relay {
+pub(in crate::record) struct Relay {
     incoming: Incoming,
     link: Option<Link>,
     passage: Rc<Passage>,
@@ -31,7 +31,7 @@ pub(super) struct Relay {
 
 /// Why an answer breaks off.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Broken {
+pub(in crate::record) enum Broken {
     /// The upstream broke the connection, or its framing. The source tells the client's connection the code of a reset.
     #[error("the upstream broke off")]
     Upstream(#[source] hyper::Error),
@@ -65,7 +65,7 @@ impl Relay {
         relay
     }
 
-    pub(super) fn is_end_stream(&self) -> bool {
+    pub(in crate::record) fn is_end_stream(&self) -> bool {
         self.over
     }
 
@@ -73,7 +73,7 @@ impl Relay {
         self.incoming.size_hint()
     }
 
-    pub(super) fn poll_frame(
+    pub(in crate::record) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
@@ -15,60 +15,41 @@ use super::executor::LaneExecutor;
 use super::forward::forward;
 use super::rewound::Rewound;
 use crate::record::alarm::{Alarm, later};
-use crate::record::front::client_io::{ClientIo, Protocol};
+use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
 
-/// Serves a client in the version that it speaks until its connection ends.
+/// Serves a client of HTTP/2 until its connection ends. `ahead` has been read from it already.
 pub(in crate::record) async fn serve(
     lane: &Rc<Lane>,
     client: Rc<Client>,
     io: ClientIo,
     ahead: Bytes,
-    protocol: Protocol,
 ) {
     let io = TokioIo::new(Rewound::new(ahead, io));
     let busy = Rc::new(Busy::default());
     let service = service_fn(|request| {
         client.asks();
         let working = Working::begin(&busy);
-        let exchange = forward(Rc::clone(lane), Rc::clone(&client), protocol, request);
+        let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
         async move {
             let answer = exchange.await;
             Ok::<_, Infallible>(answer.map(|body| body.holding(working)))
         }
     });
-    match protocol {
-        Protocol::Http1 => {
-            let mut server = http1::Builder::new();
-            server
-                .timer(TokioTimer::new())
-                .header_read_timeout(lane.limits.header)
-                .max_buf_size(lane.limits.max_head.max(8 << 10))
-                .preserve_header_case(true)
-                .auto_date_header(false);
-            let connection = server.serve_connection(io, service);
-            until_over(lane, &client, &busy, pin!(connection), |connection| {
-                connection.graceful_shutdown();
-            })
-            .await;
-        }
-        Protocol::Http2 => {
-            let mut server = http2::Builder::new(LaneExecutor);
-            let max_head = u32::try_from(lane.limits.max_head).unwrap_or(u32::MAX);
-            server
-                .timer(TokioTimer::new())
-                .max_header_list_size(max_head)
-                .max_concurrent_streams(STREAMS)
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .auto_date_header(false);
-            let connection = server.serve_connection(io, service);
-            until_over(lane, &client, &busy, pin!(connection), |connection| {
-                connection.graceful_shutdown();
-            })
-            .await;
-        }
-    }
+    let mut server = http2::Builder::new(LaneExecutor);
+    let max_head = u32::try_from(lane.limits.max_head).unwrap_or(u32::MAX);
+    server
+        .timer(TokioTimer::new())
+        .max_header_list_size(max_head)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .auto_date_header(false);
+    let connection = server.serve_connection(io, service);
+    until_over(lane, &client, &busy, pin!(connection), |connection| {
+        connection.graceful_shutdown();
+    })
+    .await;
 }
 
 /// Exchanges at once on one connection; more wait at the client.
