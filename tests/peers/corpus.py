@@ -170,8 +170,10 @@ with (
                 same(f"{bytes_!r}: what {name} parsed", [], understood(upstream))
             for bytes_, *meant in VALID:
                 if name == "h2o" and bytes_ == REFUSED_BY_H2O:
-                    same(f"{bytes_!r} before h2o", [400], through(recorder, bytes_))
-                    same(f"{bytes_!r}: what h2o parsed", [], understood(upstream))
+                    # The next request may come to h2o on another connection, and is then served.
+                    statuses, parsed = through(recorder, bytes_), understood(upstream)
+                    holds(f"{bytes_!r} before h2o: {statuses}, {parsed}", statuses[0] == 400 and len(statuses) == len(parsed) + 1)
+                    same(f"{bytes_!r}: what h2o parsed", [("GET", "/smuggled", b"")] * len(parsed), parsed)
                     continue
                 old = b"HTTP/1.0" in bytes_
                 same(f"{bytes_!r} before {name}", [200] if old else [200, 200], through(recorder, bytes_))
