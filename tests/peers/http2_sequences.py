@@ -20,7 +20,6 @@ from hyperframe.frame import (
     AltSvcFrame,
     ContinuationFrame,
     DataFrame,
-    Frame,
     GoAwayFrame,
     HeadersFrame,
     PingFrame,
@@ -32,6 +31,7 @@ from hyperframe.frame import (
 )
 from hypothesis import strategies as st
 
+from frames import frames_from
 from recorder import Recorder, holds, report
 from upstreams import Upstream
 
@@ -240,23 +240,15 @@ def send(recorder, frames, good):
     """Sends them and a ping, and waits until that and each good request are answered, or the connection has ended."""
     given_up = {stream_of(frame) for frame in frames if frame[3] == RstStreamFrame.type}
     open_ = {0} | {stream for stream, _ in good if stream not in given_up}
-    ahead = b""
     with recorder.connect() as connection, contextlib.suppress(ConnectionError):
         connection.sendall(PREFACE + SettingsFrame(0).serialize() + b"".join(frames) + PingFrame(0, LAST_PING).serialize())
-        while piece := connection.recv(65536):
-            ahead += piece
-            while len(ahead) >= 9:
-                frame, length = Frame.parse_frame_header(memoryview(ahead[:9]))
-                if len(ahead) < 9 + length:
-                    break
-                frame.parse_body(memoryview(ahead[9 : 9 + length]))
-                ahead = ahead[9 + length :]
-                if isinstance(frame, (HeadersFrame, RstStreamFrame)):
-                    open_.discard(frame.stream_id)
-                if isinstance(frame, PingFrame) and "ACK" in frame.flags and frame.opaque_data == LAST_PING:
-                    open_.discard(0)
-                if not open_:
-                    return "answered"
+        for frame in frames_from(connection):
+            if isinstance(frame, (HeadersFrame, RstStreamFrame)):
+                open_.discard(frame.stream_id)
+            if isinstance(frame, PingFrame) and "ACK" in frame.flags and frame.opaque_data == LAST_PING:
+                open_.discard(0)
+            if not open_:
+                return "answered"
     return "ended"
 
 

@@ -8,7 +8,6 @@ import hpack
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
-    Frame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -17,6 +16,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from frames import frames_from
 from recorder import Recorder, holds, report
 from upstreams import Upstream
 
@@ -131,21 +131,13 @@ def refused(recorder, bytes_):
     with recorder.connect() as connection:
         connection.settimeout(10)
         decoder = hpack.Decoder()
-        ahead = b""
         try:
             connection.sendall(PREFACE + SettingsFrame(0).serialize() + bytes_)
-            while piece := connection.recv(65536):
-                ahead += piece
-                while len(ahead) >= 9:
-                    frame, length = Frame.parse_frame_header(memoryview(ahead[:9]))
-                    if len(ahead) < 9 + length:
-                        break
-                    frame.parse_body(memoryview(ahead[9 : 9 + length]))
-                    ahead = ahead[9 + length :]
-                    if isinstance(frame, HeadersFrame):
-                        return "status " + dict(decoder.decode(frame.data))[":status"]
-                    if type(frame).__name__ in ("RstStreamFrame", "GoAwayFrame"):
-                        return f"{type(frame).__name__[:-5]} {frame.error_code}"
+            for frame in frames_from(connection):
+                if isinstance(frame, HeadersFrame):
+                    return "status " + dict(decoder.decode(frame.data))[":status"]
+                if type(frame).__name__ in ("RstStreamFrame", "GoAwayFrame"):
+                    return f"{type(frame).__name__[:-5]} {frame.error_code}"
         except TimeoutError:
             return "nothing in 10 s"
         except ConnectionError:

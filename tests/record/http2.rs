@@ -217,6 +217,12 @@ fn an_http1_client_reaches_an_http2_upstream() {
     recorder.terminate();
 }
 
+/// A recorder whose clients speak HTTP/2 and whose upstream speaks HTTP/1.
+fn down(upstream: &Upstream, dir: &tempfile::TempDir) -> Server {
+    let args = ["--upstream-protocol", "http1"];
+    Server::recorder(&upstream.url(), dir.path(), &args)
+}
+
 /// A recorder whose clients speak HTTP/1 and whose upstream speaks HTTP/2.
 fn across(address: SocketAddr, dir: &tempfile::TempDir, args: &[&str]) -> Server {
     let mut all = vec!["--upstream-protocol", "http2"];
@@ -394,11 +400,7 @@ fn an_http2_client_reaches_an_http1_upstream() {
     let runtime = runtime();
     let upstream = Upstream::start();
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(
-        &upstream.url(),
-        dir.path(),
-        &["--upstream-protocol", "http1"],
-    );
+    let recorder = down(&upstream, &dir);
     let answer = runtime.spawn({
         let url = recorder.url.clone();
         async move {
@@ -434,11 +436,7 @@ fn a_body_of_unknown_length_reaches_an_http1_upstream_whatever_the_method() {
     let runtime = runtime();
     let upstream = Upstream::start();
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(
-        &upstream.url(),
-        dir.path(),
-        &["--upstream-protocol", "http1"],
-    );
+    let recorder = down(&upstream, &dir);
     for method in ["GET", "DELETE", "POST"] {
         let answer = runtime.spawn({
             let url = recorder.url.clone();
@@ -475,11 +473,7 @@ fn a_cancelled_http2_stream_is_cancelled_upstream() {
     let runtime = runtime();
     let upstream = Upstream::start();
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(
-        &upstream.url(),
-        dir.path(),
-        &["--upstream-protocol", "http1"],
-    );
+    let recorder = down(&upstream, &dir);
     let (leave, told) = tokio::sync::oneshot::channel::<()>();
     runtime.spawn({
         let url = recorder.url.clone();
