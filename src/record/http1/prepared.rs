@@ -11,7 +11,7 @@ use super::response::Taker;
 use crate::record::front::client_io::Protocol;
 use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::{Begun, Passage, Piece};
 use crate::record::upstream::connect::Wanted;
 

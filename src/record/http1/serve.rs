@@ -18,7 +18,7 @@ use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::Passage;
 use crate::record::upstream::connect::Wanted;
 

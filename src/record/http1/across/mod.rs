@@ -19,7 +19,7 @@ use super::prepared::Prepared;
 use super::serve::{Session, bad_body, end_in_order, refuse, slow_body};
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 
 /// Carries one request. Says whether the connection can carry another.
 pub(super) async fn carry(
