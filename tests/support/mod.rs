@@ -11,7 +11,7 @@
 pub mod http;
 pub mod wire;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -20,6 +20,14 @@ use std::time::Duration;
 
 /// How long anything in a test may take before the test is failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says that a test did not run here, and why. The harness shows only what failing tests print, so this does not print but
+/// write.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
+}
 
 /// A command line of the built binary.
 pub fn reenact<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
