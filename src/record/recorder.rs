@@ -231,6 +231,7 @@ impl Recorder {
         tracing::info!(
             seen = summary.seen,
             recorded = summary.recorded,
+            unsynced = summary.unsynced,
             sampled_out = summary.sampled_out,
             dropped = summary.dropped_in_all(),
             reasons = dropped.join(" "),

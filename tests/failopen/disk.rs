@@ -11,7 +11,8 @@ use super::load::{Load, upstream};
 use super::support::Server;
 use super::support::wire::metric;
 use super::{
-    LONG, as_direct, dropped_reaches, in_time, lost_for, peak_mib, recording_resumes, settle,
+    LONG, as_direct, dropped_reaches, in_time, lost_for, peak_mib, reaches, recording_resumes,
+    settle, settle_and_tell,
 };
 use reenact::trace::Trace;
 
@@ -32,8 +33,10 @@ fn a_disk_that_refuses_costs_what_it_refused() {
         recording_resumes(&admin);
         let (made, took) = load.finish();
         in_time(&took);
-        let totals = settle(recorder, dir.path(), made);
+        let (totals, log) = settle_and_tell(recorder, dir.path(), made);
         lost_for(&totals, reason);
+        let told = log.matches("the trace cannot be written").count();
+        assert_eq!(told, 1, "once, not for each block: {log}");
     }
 }
 
@@ -118,6 +121,37 @@ fn a_vanished_directory_is_made_again() {
     assert_eq!(totals.recorded, together.exchange_count());
     assert_eq!(totals.seen, totals.recorded + totals.lost());
 }
+
+#[test]
+fn what_a_disk_does_not_confirm_is_recorded_and_told() {
+    let hindrance = Hindrance::build();
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = hindrance.recorder(&upstream(), dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let load = Load::calm(&recorder.url, 3, 2000);
+    recording_resumes(&admin);
+    hindrance.begin("unsynced");
+    for _ in 0..3 {
+        reaches(&admin, UNSYNCED, metric(&admin, UNSYNCED) + 1);
+    }
+    recording_resumes(&admin);
+    hindrance.end("unsynced");
+    // What is asked of the disk from here on is confirmed; an attempt that had begun may still fail.
+    recording_resumes(&admin);
+    let unsynced = metric(&admin, UNSYNCED);
+    recording_resumes(&admin);
+    assert_eq!(metric(&admin, UNSYNCED), unsynced);
+    let (made, took) = load.finish();
+    in_time(&took);
+    let (totals, log) = settle_and_tell(recorder, dir.path(), made);
+    assert!(totals.dropped.is_empty(), "{totals:?}");
+    assert!(unsynced >= 3 && unsynced < totals.recorded, "{totals:?}");
+    assert!(log.contains(&format!("unsynced={unsynced} ")), "{log}");
+    let told = log.matches("may not survive a loss of power").count();
+    assert_eq!(told, 1, "once, not for each block: {log}");
+}
+
+const UNSYNCED: &str = "reenact_unsynced_total";
 
 #[test]
 fn a_disk_that_stalls_delays_nobody() {

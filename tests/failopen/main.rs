@@ -56,6 +56,11 @@ fn recording_resumes(admin: &str) {
 
 /// Ends the recorder and holds its accounts against `made` exchanges; gives what the trace says.
 fn settle(recorder: Server, dir: &Path, made: u64) -> Totals {
+    settle_and_tell(recorder, dir, made).0
+}
+
+/// The same, with the log.
+fn settle_and_tell(recorder: Server, dir: &Path, made: u64) -> (Totals, String) {
     let (status, log) = recorder.terminate();
     assert!(status.success(), "{log}");
     assert!(!log.contains("unaccounted"), "{log}");
@@ -77,7 +82,7 @@ fn settle(recorder: Server, dir: &Path, made: u64) -> Totals {
             "{reason}: {log}"
         );
     }
-    totals
+    (totals, log)
 }
 
 /// Checks that exchanges were lost for this reason, and for no other.

@@ -257,6 +257,11 @@ impl Collector for Counted {
                 summary.recorded,
             ),
             (
+                "reenact_unsynced",
+                "Exchanges in the trace of which the disk did not say that it keeps them",
+                summary.unsynced,
+            ),
+            (
                 "reenact_sampled_out",
                 "Exchanges that sampling left out",
                 summary.sampled_out,
