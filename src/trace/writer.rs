@@ -283,24 +283,13 @@ fn joined(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{
-        Endpoint, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-    };
+    use crate::shape::{Endpoint, Method, ShapeStatus, TraceTime};
     use crate::trace::{Source, Trace};
 
     fn exchange(at_us: u64) -> Recordable {
         Recordable::content_free(Exchange {
-            at: TraceTime::from_us(at_us),
-            endpoint: Endpoint::Other,
-            method: Method::Get,
-            model: None,
-            session: None,
-            client: None,
-            in_flight: 0,
             shape: ShapeStatus::Generic,
-            request: RequestShape::default(),
-            response: ResponseShape::default(),
-            outcome: Outcome::Completed,
+            ..Exchange::bare(TraceTime::from_us(at_us), Endpoint::Other, Method::Get)
         })
     }
 

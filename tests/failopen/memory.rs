@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::load::{Load, pour, read_answer, upstream};
 use super::support::wire::{Upstream, Wire, metric};
-use super::support::{Server, http, skipped};
+use super::support::{RECORD, Server, http, skipped};
 use super::{peak_mib, recording_resumes, settle};
 use reenact::shape::{Exchange, Outcome, ShapeStatus};
 use reenact::trace::Trace;
@@ -229,15 +229,8 @@ fn open_events_stay_within_the_bound(open: usize) {
 /// Looks at the recorder then, and lets the streams end.
 fn hold_open<T>(streams: usize, args: &[&str], look: impl FnOnce(&str, u64) -> T) -> T {
     let upstream = Upstream::start();
-    let fixed = [
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-    ];
     let url = upstream.url();
-    let mut recorder = Server::start([&fixed[..], &["--upstream", &url], args].concat());
+    let mut recorder = Server::start([&RECORD[..], &["--upstream", &url], args].concat());
     let part = vec![b'x'; 64 << 10];
     let mut open = Vec::new();
     for _ in 0..streams {

@@ -29,6 +29,15 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
 }
 
+/// A recorder whose listener and admin endpoint are on ports of the system's choice.
+pub const RECORD: [&str; 5] = [
+    "record",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin",
+    "127.0.0.1:0",
+];
+
 /// A command line of the built binary.
 pub fn reenact<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reenact"));
@@ -125,16 +134,8 @@ impl Server {
     /// A recorder in front of `upstream` that writes to `dir`; its admin endpoint listens too.
     pub fn recorder(upstream: &str, dir: &Path, args: &[&str]) -> Self {
         let dir = dir.to_str().unwrap();
-        let fixed = [
-            "record",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--upstream",
-            upstream,
-        ];
-        Self::start([&fixed[..], &["--trace-dir", dir], args].concat())
+        let to = ["--upstream", upstream, "--trace-dir", dir];
+        Self::start([&RECORD[..], &to, args].concat())
     }
 
     /// Waits for a line that holds `mark`, and gives the `http://…` after it.

@@ -391,9 +391,7 @@ mod tests {
     use super::*;
     use crate::anonymise::Policy;
     use crate::record::tape::ledger::{Ledger, Share};
-    use crate::shape::{
-        Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-    };
+    use crate::shape::{Endpoint, Exchange, Method, ShapeStatus, TraceTime};
     use crate::trace::Trace;
 
     fn writer(dir: &Path) -> Writer {
@@ -415,17 +413,8 @@ mod tests {
         writer.accounts.arrive();
         writer.accounts.leave();
         let exchange = Exchange {
-            at: TraceTime::default(),
-            endpoint: Endpoint::Other,
-            method: Method::Get,
-            model: None,
-            session: None,
-            client: None,
-            in_flight: 0,
             shape: ShapeStatus::Generic,
-            request: RequestShape::default(),
-            response: ResponseShape::default(),
-            outcome: Outcome::Completed,
+            ..Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Get)
         };
         writer.carry_out(Order::Keep {
             generation,
