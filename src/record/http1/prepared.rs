@@ -102,4 +102,22 @@ impl Prepared {
         };
         Ok((prepared, end + taken))
     }
+
+    /// Shows the tap what comes of the body once the request has been refused: what was asked is known all the same.
+    pub(super) fn overhear(&mut self, bytes: &[u8]) {
+        if self.framing.is_over() {
+            return;
+        }
+        let mut runs = Vec::new();
+        let scanned = self.framing.scan(bytes, |run| runs.push(run));
+        let now = self.passage.moved();
+        self.passage.upload_runs(now, Piece::Lent(bytes), &runs);
+        if scanned.is_err() {
+            // Refused already, and never whole.
+            self.framing = Framing::NONE;
+        } else if self.framing.is_over() {
+            self.passage.upload_end();
+            self.passage.end(End::Whole);
+        }
+    }
 }

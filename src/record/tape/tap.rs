@@ -24,6 +24,8 @@ pub(in crate::record) struct Passage {
     client_broke: Cell<bool>,
     /// When the client closed its side.
     left: Cell<Option<Instant>>,
+    /// The recorder has answered, then and so; more of the request may come.
+    answered: Cell<Option<(Instant, End, http::StatusCode)>>,
     over: Cell<bool>,
     tap: RefCell<Option<Tap>>,
     lane: Rc<Lane>,
@@ -52,6 +54,7 @@ impl Passage {
             progress: Cell::new(arrived),
             client_broke: Cell::new(false),
             left: Cell::new(None),
+            answered: Cell::new(None),
             over: Cell::new(false),
             tap: RefCell::new(tap),
             lane: Rc::clone(lane),
@@ -128,26 +131,32 @@ impl Passage {
 
     /// It is over. Later calls say nothing new.
     pub(in crate::record) fn end(&self, end: End) {
-        self.close(end, None);
-    }
-
-    /// It is over, and the recorder itself answered.
-    pub(in crate::record) fn end_with_own_answer(&self, end: End, status: http::StatusCode) {
-        self.close(end, Some(status.as_u16()));
-    }
-
-    fn close(&self, end: End, answered: Option<u16>) {
         if self.over.replace(true) {
             return;
         }
         let accounts = &self.lane.accounts;
         if let Some(tap) = self.tap.take() {
             let left = self.left.get().filter(|_| end == End::ClientCancelled);
-            tap.close(left.unwrap_or_else(Instant::now), end, answered);
+            let (at, end, status) = match self.answered.get() {
+                Some((at, end, status)) => (at, end, Some(status.as_u16())),
+                None => (left.unwrap_or_else(Instant::now), end, None),
+            };
+            tap.close(at, end, status);
         } else if self.lane.capture.is_none() {
             accounts.drop_one(DropReason::Off);
         }
         accounts.leave();
+    }
+
+    /// The recorder itself answers now. Whenever it is over, it ended now and so.
+    pub(in crate::record) fn answered(&self, end: End, status: http::StatusCode) {
+        self.answered.set(Some((Instant::now(), end, status)));
+    }
+
+    /// It is over, and the recorder itself answered.
+    pub(in crate::record) fn end_with_own_answer(&self, end: End, status: http::StatusCode) {
+        self.answered(end, status);
+        self.end(end);
     }
 
     /// Bytes move now.
