@@ -17,6 +17,8 @@ pub mod trace;
 
 pub mod interop;
 
+mod net;
+
 pub mod record;
 
 pub mod replay;

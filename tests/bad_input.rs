@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use support::{Server, http, reenact, run};
+use support::{RECORD, Server, http, reenact, run};
 
 /// The command failed with `code`, said `word` on standard error with a hint, printed no result, and did not panic.
 #[track_caller]
@@ -221,20 +221,8 @@ fn a_place_that_cannot_be_written_is_found_before_the_run() {
         1,
         "file/out",
     );
-    let record = [
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--upstream",
-        &sim.url,
-    ];
-    refused(
-        &run([&record[..], &["--trace-dir", below]].concat()),
-        1,
-        "file/out",
-    );
+    let to = ["--upstream", &sim.url, "--trace-dir", below];
+    refused(&run([&RECORD[..], &to].concat()), 1, "file/out");
     refused(
         &run([
             "import".as_ref(),

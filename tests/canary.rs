@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use support::{Server, http, reenact};
+use support::{RECORD, Server, http, reenact};
 
 /// Hands out strings that occur nowhere by chance, and remembers them.
 struct Canaries {
@@ -212,18 +212,11 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
     let dir = tempfile::tempdir().unwrap();
     let trace_dir = dir.path().to_str().unwrap().to_owned();
     let mut recorder = Server::launch(
-        reenact([
-            "record",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--upstream",
-            &upstream,
-        ])
-        .args(["--trace-dir", &trace_dir, "--log-level", "trace"])
-        .args(["--session-header", "X-Request-Id"])
-        .env("RUST_LOG", "trace"),
+        reenact(RECORD)
+            .args(["--upstream", &upstream])
+            .args(["--trace-dir", &trace_dir, "--log-level", "trace"])
+            .args(["--session-header", "X-Request-Id"])
+            .env("RUST_LOG", "trace"),
     );
     let admin = recorder.wait_for_url("admin on ");
 

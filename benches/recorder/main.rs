@@ -19,9 +19,7 @@ use std::time::Duration;
 use reenact::anonymise::{Anonymiser, ChainKey, Policy, Sighting};
 use reenact::dialect::{ResponseHead, ResponseObserver, observe_request};
 use reenact::record::{Options, Recorder, TraceOptions};
-use reenact::shape::{
-    Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-};
+use reenact::shape::{Endpoint, Exchange, Method, TraceTime};
 
 /// As the binary has it.
 #[global_allocator]
@@ -132,19 +130,11 @@ const EVENT: &str = "data: {\"id\":\"chatcmpl-0123456789abcdef0123456789abcdef\"
 const EVENTS: u64 = 100_000;
 
 fn exchange() -> Exchange {
-    Exchange {
-        at: TraceTime::default(),
-        endpoint: Endpoint::ChatCompletions,
-        method: Method::Post,
-        model: None,
-        session: None,
-        client: None,
-        in_flight: 0,
-        shape: ShapeStatus::Known,
-        request: RequestShape::default(),
-        response: ResponseShape::default(),
-        outcome: Outcome::Completed,
-    }
+    Exchange::bare(
+        TraceTime::default(),
+        Endpoint::ChatCompletions,
+        Method::Post,
+    )
 }
 
 /// A whole recorder: its threads' processor time, as the scheduler counts it.

@@ -6,8 +6,8 @@ use super::mooncake::MooncakeRows;
 use super::{InteropError, text};
 use crate::anonymise::Recordable;
 use crate::shape::{
-    BlockId, BlockSpec, Endpoint, Exchange, MessageShape, Method, Outcome, RequestParams,
-    RequestShape, ResponseShape, Role, ShapeStatus, TokenCount, TokenSource, TraceTime,
+    BlockId, BlockSpec, Endpoint, Exchange, MessageShape, Method, RequestParams, RequestShape,
+    ResponseShape, Role, TokenCount, TokenSource, TraceTime,
 };
 use crate::trace::{Header, Source, Totals, TraceError, TraceWriter, WriterOptions};
 
@@ -172,14 +172,6 @@ fn exchange_of(row: Row) -> Exchange {
         })
     };
     Exchange {
-        at: TraceTime::from_us(row.at_us),
-        endpoint: Endpoint::ChatCompletions,
-        method: Method::Post,
-        model: None,
-        session: None,
-        client: None,
-        in_flight: 0,
-        shape: ShapeStatus::Known,
         request: RequestShape {
             messages: vec![MessageShape {
                 role: Role::User,
@@ -200,6 +192,10 @@ fn exchange_of(row: Row) -> Exchange {
             output_tokens: usage(row.output_tokens),
             ..ResponseShape::default()
         },
-        outcome: Outcome::Completed,
+        ..Exchange::bare(
+            TraceTime::from_us(row.at_us),
+            Endpoint::ChatCompletions,
+            Method::Post,
+        )
     }
 }

@@ -1,6 +1,6 @@
 use http::StatusCode;
 
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 
 /// Why the recorder answers itself. The name goes into the `x-reenact-error` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -176,11 +176,12 @@ pub(super) fn start(
         .name(format!("reenact-lane-{number}"))
         .spawn(move || match runtime() {
             Ok(runtime) => {
+                let buffers = parts.capture.as_ref().map(|it| Arc::clone(&it.buffers));
                 let lane = Rc::new(Lane {
                     capture: parts.capture,
                     accounts: parts.accounts,
                     limits: parts.limits,
-                    scratch: RefCell::default(),
+                    scratch: RefCell::new(Scratch::new(buffers)),
                     connections: parts.connections,
                     pools: RefCell::default(),
                     translated: RefCell::default(),

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
+use crate::net::open_files;
 use crate::record::daemon::admin;
 use crate::record::daemon::admin::{Admin, AdminAddr};
 use crate::record::daemon::notify::{Notifier, Watched, watchdog};
@@ -15,7 +16,6 @@ use crate::record::front::connections::Connections;
 use crate::record::front::door::Door;
 use crate::record::front::listen;
 use crate::record::front::listen::Listener;
-use crate::record::front::open_files;
 use crate::record::front::place::{Place, Taken};
 use crate::record::front::tls;
 use crate::record::lane;
@@ -231,6 +231,7 @@ impl Recorder {
         tracing::info!(
             seen = summary.seen,
             recorded = summary.recorded,
+            unsynced = summary.unsynced,
             sampled_out = summary.sampled_out,
             dropped = summary.dropped_in_all(),
             reasons = dropped.join(" "),
@@ -250,7 +251,7 @@ impl Recorder {
 /// As many as were asked for, and as there is room for.
 fn most_clients(options: &Options) -> usize {
     let asked = options.placement.max_connections;
-    let room = open_files::clients(options.threads.max(1));
+    let room = room_for(open_files::limit(), options.threads.max(1));
     if room < asked {
         tracing::warn!(
             max_connections = asked,
@@ -259,6 +260,17 @@ fn most_clients(options: &Options) -> usize {
         );
     }
     asked.min(room)
+}
+
+/// How many clients `descriptors` have room for, each with a connection to its upstream. One more would wait unheard in the
+/// listener's queue; known beforehand, it can be told.
+fn room_for(descriptors: Option<u64>, threads: usize) -> usize {
+    let limit = descriptors.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    // What the recorder itself has open: listeners, trace file, admin clients, and what each thread's runtime needs.
+    let own = 64 + 8 * threads;
+    limit.saturating_sub(own) / 2
 }
 
 fn start_recording(

@@ -81,22 +81,6 @@ pub(super) fn cpu_time() -> Duration {
     )
 }
 
-/// Raises the limit on open files as far as it goes without privileges, and returns it; `None` where there is none.
-#[cfg(unix)]
-pub(super) fn raise_descriptor_limit() -> Option<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        };
-        // A refusal leaves the limit as it was.
-        let _ = setrlimit(Resource::Nofile, raised);
-    }
-    getrlimit(Resource::Nofile).current
-}
-
 /// Requests in flight that the descriptors allow, each with its connection; some are kept for everything else.
 pub(super) fn room_for(descriptors: Option<u64>) -> u64 {
     const KEPT: u64 = 64;

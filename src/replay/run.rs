@@ -19,6 +19,7 @@ use super::survey::PlanSummary;
 use super::synthesise::{Alterations, LengthPolicy, Prepared, Synthesiser};
 use super::target::Target;
 use super::worker::{Worker, work};
+use crate::net::open_files;
 use crate::shape::{BlockSpec, Exchange};
 use crate::trace::TraceError;
 
@@ -135,7 +136,7 @@ where
 {
     let connector = Connector::new(target, options.connect_timeout)
         .map_err(|error| TargetError::new(target, Problem::Unreachable(error.to_string())))?;
-    let descriptors = evidence::raise_descriptor_limit();
+    let descriptors = open_files::raise();
     let count = options
         .workers
         .map_or_else(default_workers, NonZeroUsize::get);

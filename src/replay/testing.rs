@@ -1,8 +1,7 @@
 //! Small builders for this room's tests.
 
 use crate::shape::{
-    Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
-    TokenSource, TraceTime,
+    Endpoint, Exchange, Method, RequestShape, ResponseShape, TokenCount, TokenSource, TraceTime,
 };
 
 /// A plain chat exchange that arrived at `at_us`: 100 prompt tokens, 10 output tokens, streamed.
@@ -21,20 +20,16 @@ pub(super) fn exchange(at_us: u64) -> Exchange {
     request.params.stream = true;
     request.params.n = 1;
     Exchange {
-        at: TraceTime::from_us(at_us),
-        endpoint: Endpoint::ChatCompletions,
-        method: Method::Post,
-        model: None,
-        session: None,
-        client: None,
-        in_flight: 0,
-        shape: ShapeStatus::Known,
         request,
         response: ResponseShape {
             status: 200,
             output_tokens: usage(10),
             ..ResponseShape::default()
         },
-        outcome: Outcome::Completed,
+        ..Exchange::bare(
+            TraceTime::from_us(at_us),
+            Endpoint::ChatCompletions,
+            Method::Post,
+        )
     }
 }

@@ -35,6 +35,25 @@ pub struct Exchange {
     pub outcome: Outcome,
 }
 
+impl Exchange {
+    /// One that came to an end, and of which nothing else is known.
+    pub fn bare(at: TraceTime, endpoint: Endpoint, method: Method) -> Self {
+        Self {
+            at,
+            endpoint,
+            method,
+            model: None,
+            session: None,
+            client: None,
+            in_flight: 0,
+            shape: ShapeStatus::Known,
+            request: RequestShape::default(),
+            response: ResponseShape::default(),
+            outcome: Outcome::Completed,
+        }
+    }
+}
+
 /// How much of an exchange's shape is known. Times, sizes, status and outcome are always true; this says whether the
 /// fields that come from reading bodies are.
 #[derive(

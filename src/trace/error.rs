@@ -25,6 +25,18 @@ pub enum TraceError {
         /// What the file system said.
         source: io::Error,
     },
+    /// What was written may not survive a loss of power: the disk did not say that it keeps it.
+    #[error(
+        "{path}: {source}; the disk does not confirm that it keeps the last {exchanges} exchanges"
+    )]
+    Unsynced {
+        /// The file.
+        path: PathBuf,
+        /// Exchanges in the file of which that holds.
+        exchanges: u64,
+        /// What the file system said.
+        source: io::Error,
+    },
     /// There is a file of that name already.
     #[error("{path}: there is a file of that name already")]
     Exists {
@@ -118,6 +130,7 @@ impl TraceError {
                 }
                 _ => "what was written before is whole and readable",
             },
+            Self::Unsynced { .. } => "look into the kernel's log for what is wrong with that disk",
             Self::Exists { path } if is_partial(path) => {
                 "another run is writing it, or was killed; if it was killed, remove the file"
             }

@@ -93,9 +93,14 @@ impl RotatingWriter {
     /// Writes what has gathered, as [`TraceWriter::flush`].
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// As [`TraceWriter::flush`].
     pub fn flush(&mut self) -> Result<(), TraceError> {
         self.writer.flush()
+    }
+
+    /// Whether there is nothing to flush.
+    pub fn is_flushed(&self) -> bool {
+        self.writer.is_flushed()
     }
 
     /// Whether the file is full. One without an exchange never is.

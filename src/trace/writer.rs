@@ -45,8 +45,9 @@ pub struct TraceWriter {
     pending_elements: usize,
     models: Vec<(u32, String)>,
     footer: Footer,
-    /// Exchanges in blocks.
+    /// Exchanges in blocks, and those of them that the disk has been asked to keep.
     written: u64,
+    synced: u64,
     latest_at_us: u64,
 }
 
@@ -112,6 +113,7 @@ impl TraceWriter {
             models: Vec::new(),
             footer: Footer::default(),
             written: 0,
+            synced: 0,
             latest_at_us: 0,
         })
     }
@@ -147,13 +149,28 @@ impl TraceWriter {
     /// Writes what has gathered as a block and asks the disk to keep it.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written, or is and the disk does not say that it keeps it ([`TraceError::Unsynced`]).
     pub fn flush(&mut self) -> Result<(), TraceError> {
-        if self.pending.is_empty() {
+        self.cut()?;
+        let exchanges = self.written - self.synced;
+        if exchanges == 0 {
             return Ok(());
         }
-        self.cut()?;
-        self.file.sync_data().map_err(TraceError::io(&self.path))
+        // Asked once, whatever the answer: pages that a disk has refused count as clean from then on, so that the next success
+        // says nothing of them (fsync(2)).
+        self.synced = self.written;
+        self.file
+            .sync_data()
+            .map_err(|source| TraceError::Unsynced {
+                path: self.path.clone(),
+                exchanges,
+                source,
+            })
+    }
+
+    /// Whether there is nothing to flush.
+    pub fn is_flushed(&self) -> bool {
+        self.pending.is_empty() && self.synced == self.written
     }
 
     /// Bytes in the file so far.
@@ -266,24 +283,13 @@ fn joined(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{
-        Endpoint, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-    };
+    use crate::shape::{Endpoint, Method, ShapeStatus, TraceTime};
     use crate::trace::{Source, Trace};
 
     fn exchange(at_us: u64) -> Recordable {
         Recordable::content_free(Exchange {
-            at: TraceTime::from_us(at_us),
-            endpoint: Endpoint::Other,
-            method: Method::Get,
-            model: None,
-            session: None,
-            client: None,
-            in_flight: 0,
             shape: ShapeStatus::Generic,
-            request: RequestShape::default(),
-            response: ResponseShape::default(),
-            outcome: Outcome::Completed,
+            ..Exchange::bare(TraceTime::from_us(at_us), Endpoint::Other, Method::Get)
         })
     }
 

@@ -1,5 +1,6 @@
 //! Objectives and what became of them: the SLO language, and pass / fail / invalid with reasons.
 
+mod figure;
 mod judge;
 mod objective;
 mod parse;

@@ -3,6 +3,7 @@
  *   stall  writes and syncs of files wait
  *   full   writes of files fail with ENOSPC
  *   broken writes and syncs of files fail with EIO
+ *   unsynced  syncs of files fail with EIO, writes do not
  *   hold   the observer's thread stands still
  *   clock  holds a number of seconds by which the wall clock is off
  *
@@ -39,7 +40,7 @@ static void nap(void) {
 /* 0 where the call may go on. */
 static int hindered(int writes) {
     while (is_set("stall")) nap();
-    int refusal = is_set("broken") ? EIO : writes && is_set("full") ? ENOSPC : 0;
+    int refusal = is_set("broken") || (!writes && is_set("unsynced")) ? EIO : writes && is_set("full") ? ENOSPC : 0;
     if (refusal) errno = refusal;
     return refusal;
 }

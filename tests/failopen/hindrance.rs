@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use super::support::{PATIENCE, Server, reenact};
+use super::support::{PATIENCE, RECORD, Server, reenact, skipped};
 
 /// The preloaded library and the directory by which it is told what to do.
 pub struct Hindrance {
@@ -77,8 +77,8 @@ impl Hindrance {
 /// Completes a command line with the arguments of a recorder.
 fn record(mut command: Command, upstream: &str, dir: &Path, args: &[&str]) -> Command {
     command
-        .args(["record", "--listen", "127.0.0.1:0"])
-        .args(["--admin", "127.0.0.1:0", "--upstream", upstream])
+        .args(RECORD)
+        .args(["--upstream", upstream])
         .arg("--trace-dir")
         .arg(dir)
         .args(args);
@@ -102,7 +102,7 @@ impl Mounts {
             .stderr(Stdio::null())
             .status();
         if !allowed.is_ok_and(|status| status.success()) {
-            eprintln!("not tested here: mounting needs root or user namespaces");
+            skipped("mounting needs root or user namespaces");
             return None;
         }
         let mut command = Command::new("unshare");

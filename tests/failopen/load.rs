@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -77,65 +77,109 @@ fn answer_body(number: u64) -> String {
 
 /// Clients that send one request after another.
 pub struct Load {
-    stop: Arc<AtomicBool>,
-    made: Arc<AtomicU64>,
-    clients: Vec<JoinHandle<Duration>>,
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    made: AtomicU64,
+    took: Mutex<Vec<Duration>>,
+    /// One more has been made.
+    one_more: Condvar,
+}
+
+/// How long a client of a calm load rests: a writer that gets little processor time keeps up with a hundred a second.
+const REST: Duration = Duration::from_millis(10);
+
 impl Load {
-    /// `clients` clients whose requests have `size` bytes.
+    /// `clients` clients whose requests have `size` bytes, as fast as they are answered.
     pub fn start(url: &str, clients: u64, size: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let made = Arc::new(AtomicU64::new(0));
+        Self::resting(url, clients, size, Duration::ZERO)
+    }
+
+    /// The same, slow enough that recording keeps up with it on any machine: what is lost is lost for one reason.
+    pub fn calm(url: &str, clients: u64, size: usize) -> Self {
+        Self::resting(url, clients, size, REST)
+    }
+
+    fn resting(url: &str, clients: u64, size: usize, rest: Duration) -> Self {
+        let shared = Arc::new(Shared::default());
         let clients = (0..clients)
             .map(|client| {
-                let (url, stop, made) = (url.to_owned(), Arc::clone(&stop), Arc::clone(&made));
+                let (url, shared) = (url.to_owned(), Arc::clone(&shared));
                 std::thread::spawn(move || {
                     let mut wire = Wire::connect(&url);
-                    let mut slowest = Duration::ZERO;
                     let mut number = client << 32;
-                    while !stop.load(Ordering::Relaxed) {
+                    while !shared.stop.load(Ordering::Relaxed) {
                         let began = Instant::now();
                         exchange(&mut wire, number, size);
-                        slowest = slowest.max(began.elapsed());
-                        made.fetch_add(1, Ordering::Relaxed);
+                        let mut took = shared.took.lock().unwrap();
+                        took.push(began.elapsed());
+                        shared.made.fetch_add(1, Ordering::Relaxed);
+                        shared.one_more.notify_all();
+                        drop(took);
                         number += 1;
+                        std::thread::sleep(rest);
                     }
-                    slowest
                 })
             })
             .collect();
-        Self {
-            stop,
-            made,
-            clients,
-        }
+        Self { shared, clients }
     }
 
     /// Exchanges made so far.
     pub fn made(&self) -> u64 {
-        self.made.load(Ordering::Relaxed)
+        self.shared.made.load(Ordering::Relaxed)
+    }
+
+    /// How long exchanges took since this was last asked.
+    pub fn latencies(&self) -> Latencies {
+        let mut took = std::mem::take(&mut *self.shared.took.lock().unwrap());
+        took.sort_unstable();
+        Latencies(took)
     }
 
     /// Waits for so many more.
     pub fn goes_on(&self, more: u64) {
         let until = self.made() + more;
-        let deadline = Instant::now() + PATIENCE;
-        while self.made() < until {
-            assert!(Instant::now() < deadline, "traffic stands still");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let took = self.shared.took.lock().unwrap();
+        let waits = |_: &mut Vec<Duration>| self.made() < until;
+        let waited = self
+            .shared
+            .one_more
+            .wait_timeout_while(took, PATIENCE, waits);
+        assert!(!waited.unwrap().1.timed_out(), "traffic stands still");
     }
 
-    /// Ends it: how many exchanges there were, and how long the slowest took. A byte that was wrong fails the test here.
-    pub fn finish(self) -> (u64, Duration) {
-        self.stop.store(true, Ordering::Relaxed);
-        let slowest = self
-            .clients
-            .into_iter()
-            .map(|client| client.join().unwrap());
-        let slowest = slowest.max().unwrap_or_default();
-        (self.made.load(Ordering::Relaxed), slowest)
+    /// Ends it: how many exchanges there were, and how long those took that nobody asked for yet. A byte that was wrong fails
+    /// the test here.
+    pub fn finish(mut self) -> (u64, Latencies) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        for client in self.clients.drain(..) {
+            client.join().unwrap();
+        }
+        (self.made(), self.latencies())
+    }
+}
+
+/// How long exchanges took, in order.
+#[derive(Debug)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Of a hundred exchanges, this many took at most so long.
+    pub fn of_100(&self, rank: usize) -> Duration {
+        self.0[(self.0.len() * rank / 100).min(self.0.len() - 1)]
+    }
+
+    pub fn slowest(&self) -> Duration {
+        self.of_100(100)
     }
 }
 

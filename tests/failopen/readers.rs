@@ -11,7 +11,7 @@ fn inspect_and_replay_tell_the_share_that_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = hindrance.recorder(&upstream(), dir.path(), &[]);
     let admin = recorder.wait_for_url("admin on ");
-    let load = Load::start(&recorder.url, 1, 500);
+    let load = Load::calm(&recorder.url, 1, 500);
     recording_resumes(&admin);
     hindrance.begin("full");
     dropped_reaches(&admin, "disk_full", 10);

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::support::Server;
 use super::support::wire::{metric, metric_reaches};
+use super::support::{Server, skipped};
 use super::{serve, upstream};
 
 /// Lets the trace directory be replaced by a link to `elsewhere` while the recorder runs, until a recording is lost or kept.
@@ -33,8 +33,7 @@ fn nothing_is_written_beside_the_trace_directory() {
     let traces = here.path().join("traces");
     let (recorded, log) = redirect(&traces, elsewhere.path(), &[]);
     if log.contains("this kernel has no Landlock") {
-        eprintln!("skipped: {log}");
-        return;
+        return skipped("this kernel has no Landlock");
     }
     assert!(log.contains("sandboxed with Landlock"), "{log}");
     assert_eq!(recorded, 1, "{log}");

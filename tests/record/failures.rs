@@ -1,6 +1,6 @@
 //! What breaks, breaks visibly on the other side, and is recorded as what it was.
 
-use reenact::shape::Outcome;
+use reenact::shape::{Outcome, ShapeStatus};
 
 use super::support::Server;
 use super::support::wire::{Ending, Wire, metric};
@@ -115,6 +115,61 @@ fn a_refused_connection_is_a_502() {
         "{answer}"
     );
     assert!(matches!(outcome, Outcome::UpstreamRefused { .. }));
+}
+
+#[test]
+fn what_was_asked_of_an_upstream_that_is_down_is_known() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&format!("http://{port}"), dir.path(), &[]);
+    let prompt = "word ".repeat(20_000);
+    let body = format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}]}}");
+    let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let sent = [
+        (format!("Content-Length: {}", body.len()), body.clone()),
+        ("Transfer-Encoding: chunked".to_owned(), chunk),
+    ];
+    for (framing, sent) in &sent {
+        let mut client = Wire::connect(&recorder.url);
+        client.send(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+        ));
+        // The answer does not wait for the body, which comes all the same.
+        let answer = client.read_head();
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+        let (first, second) = sent.split_at(sent.len() / 2);
+        client.send(first);
+        client.send(second);
+        client.finish();
+        client.read_to_end();
+    }
+    // One whose rest never comes.
+    let mut client = Wire::connect(&recorder.url);
+    client.send(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{\"messages\":",
+    );
+    client.read_head();
+    client.finish();
+    client.read_to_end();
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let recorded = exchanges(dir.path());
+    assert_eq!(recorded.len(), 3);
+    for exchange in &recorded {
+        let Outcome::UpstreamRefused { at_us } = exchange.outcome else {
+            panic!("{:?}", exchange.outcome);
+        };
+        assert!(at_us < 2_000_000, "it ended with its answer");
+    }
+    for exchange in &recorded[..2] {
+        assert_eq!(exchange.shape, ShapeStatus::Known);
+        assert_eq!(exchange.request.bytes, body.len() as u64);
+        assert_eq!(exchange.request.blocks.len(), (prompt.len() + 1) / 64);
+    }
+    assert_eq!(recorded[2].shape, ShapeStatus::Unparsable);
 }
 
 #[test]

@@ -431,6 +431,41 @@ fn an_http2_client_reaches_an_http1_upstream() {
     recorder.terminate();
 }
 
+/// RFC 9110, 8.6: in HTTP/1 a method that usually has a body says when it has none. HTTP/2 needs no word for that.
+#[test]
+fn a_post_without_a_body_gains_a_length_of_zero_and_a_get_does_not() {
+    let runtime = runtime();
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(
+        &upstream.url(),
+        dir.path(),
+        &["--upstream-protocol", "http1"],
+    );
+    for (method, added) in [("POST", true), ("PUT", true), ("GET", false)] {
+        let answer = runtime.spawn({
+            let url = recorder.url.clone();
+            async move {
+                let request = Request::builder()
+                    .method(method)
+                    .uri("http://model.test/v1/x")
+                    .body(Full::<Bytes>::default())
+                    .unwrap();
+                let mut client = h2_client(&url).await;
+                client.send_request(request).await.unwrap().status()
+            }
+        });
+        let mut server = upstream.accept();
+        let head = server.read_head();
+        let has = head.contains("content-length: 0\r\n");
+        assert_eq!(has, added, "{head}");
+        assert!(!head.contains("transfer-encoding"), "{head}");
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        assert_eq!(runtime.block_on(answer).unwrap(), 200);
+    }
+    recorder.terminate();
+}
+
 #[test]
 fn a_body_of_unknown_length_reaches_an_http1_upstream_whatever_the_method() {
     let runtime = runtime();

@@ -55,20 +55,12 @@ fn a_directory_that_cannot_be_written_is_said_with_a_hint() {
     let file = dir.path().join("a-file");
     std::fs::write(&file, "").unwrap();
     let below = file.join("traces");
-    let output = support::run([
-        "record",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--upstream",
-        "http://127.0.0.1:1",
-        "--trace-dir",
-        below.to_str().unwrap(),
-    ]);
+    let below = below.to_str().unwrap();
+    let to = ["--upstream", "http://127.0.0.1:1", "--trace-dir", below];
+    let output = support::run([&support::RECORD[..], &to].concat());
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains(below.to_str().unwrap()), "{error}");
+    assert!(error.contains(below), "{error}");
     assert!(error.contains("hint: give --trace-dir"), "{error}");
 }
 

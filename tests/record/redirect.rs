@@ -17,7 +17,7 @@ use std::time::Instant;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::echo::{self, CLOSE, ask, ask_again};
-use super::support::{self, Server};
+use super::support::{self, Server, skipped};
 use super::tls::{self, Authority};
 use super::{FORWARDER, GET, LISTEN};
 
@@ -42,7 +42,7 @@ impl Net {
         };
         for command in ["iptables", "nft"] {
             if Command::new(command).arg("-V").output().is_err() {
-                eprintln!("SKIPPED redirect::{test}: there is no {command} on this machine");
+                skipped(&format!("there is no {command} on this machine"));
                 return None;
             }
         }
@@ -50,7 +50,7 @@ impl Net {
             .args(["netns", "add", &net.space("c")])
             .output();
         if !probe.as_ref().is_ok_and(|output| output.status.success()) {
-            eprintln!("SKIPPED redirect::{test}: `ip netns add` is not permitted here: {probe:?}");
+            skipped(&format!("`ip netns add` is not permitted here: {probe:?}"));
             return None;
         }
         let (c, s, u) = (net.space("c"), net.space("s"), net.space("u"));

@@ -11,7 +11,7 @@
 pub mod http;
 pub mod wire;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -20,6 +20,23 @@ use std::time::Duration;
 
 /// How long anything in a test may take before the test is failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Says that a test did not run here, and why. The harness shows only what failing tests print, so this does not print but
+/// write.
+pub fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
+}
+
+/// A recorder whose listener and admin endpoint are on ports of the system's choice.
+pub const RECORD: [&str; 5] = [
+    "record",
+    "--listen",
+    "127.0.0.1:0",
+    "--admin",
+    "127.0.0.1:0",
+];
 
 /// A command line of the built binary.
 pub fn reenact<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
@@ -117,16 +134,8 @@ impl Server {
     /// A recorder in front of `upstream` that writes to `dir`; its admin endpoint listens too.
     pub fn recorder(upstream: &str, dir: &Path, args: &[&str]) -> Self {
         let dir = dir.to_str().unwrap();
-        let fixed = [
-            "record",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--upstream",
-            upstream,
-        ];
-        Self::start([&fixed[..], &["--trace-dir", dir], args].concat())
+        let to = ["--upstream", upstream, "--trace-dir", dir];
+        Self::start([&RECORD[..], &to, args].concat())
     }
 
     /// Waits for a line that holds `mark`, and gives the `http://…` after it.

@@ -193,14 +193,16 @@ pub fn metric(admin: &str, name: &str) -> u64 {
     value.map_or(0, |value| value.trim().parse::<f64>().unwrap() as u64)
 }
 
-/// Waits until that value is at least `least`.
+/// Waits until that value is at least `least`. Nothing tells of a counter but asking, which is not done so often that the
+/// asking is what keeps the recorder busy.
 pub fn metric_reaches(admin: &str, name: &str, least: u64) {
     let deadline = std::time::Instant::now() + super::PATIENCE;
     while metric(admin, name) < least {
         assert!(
             std::time::Instant::now() < deadline,
-            "{name} stays below {least}"
+            "{name} stays below {least}:\n{}",
+            get(admin, "/metrics")
         );
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }

@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use rustix::fs::Access;
 use serde::Serialize;
 
+use crate::net::open_files;
 use crate::record::daemon::admin::{AdminAddr, AdminOptions};
 use crate::record::front::arrival::Arrival;
 use crate::record::front::client_io::Protocol;
@@ -270,9 +271,10 @@ fn limits(options: &Options) -> String {
     limits.join(", ")
 }
 
-/// An exchange holds two descriptors, its client's and its upstream's.
+/// An exchange holds two descriptors, its client's and its upstream's. A start raises the limit as far as it goes; it is that
+/// limit which counts.
 fn descriptors() -> Option<Finding> {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    let files = open_files::raise()?;
     (files < FEW_FILES).then(|| {
         Finding::warning(
             "limits",

@@ -10,7 +10,6 @@ pub(super) mod connections;
 pub(super) mod door;
 pub(super) mod forwarded;
 pub(super) mod listen;
-pub(super) mod open_files;
 pub(super) mod place;
 pub(super) mod placement;
 pub(super) mod proxy_protocol;

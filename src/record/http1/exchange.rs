@@ -21,7 +21,7 @@ use super::{Link, Malformed};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
-use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::parcel::{End, MarkKind};
 use crate::record::tape::tap::{HeadSeen, Passage, Piece};
 
 /// An exchange and the two connections it runs over.

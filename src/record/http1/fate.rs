@@ -1,6 +1,6 @@
 use super::Malformed;
 use crate::record::answer::Refusal;
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 
 /// How an exchange over one upstream connection ended.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::response::Taker;
 use crate::record::front::client_io::Protocol;
 use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::{Begun, Passage, Piece};
 use crate::record::upstream::connect::Wanted;
 
@@ -101,5 +101,23 @@ impl Prepared {
             framing,
         };
         Ok((prepared, end + taken))
+    }
+
+    /// Shows the tap what comes of the body once the request has been refused: what was asked is known all the same.
+    pub(super) fn overhear(&mut self, bytes: &[u8]) {
+        if self.framing.is_over() {
+            return;
+        }
+        let mut runs = Vec::new();
+        let scanned = self.framing.scan(bytes, |run| runs.push(run));
+        let now = self.passage.moved();
+        self.passage.upload_runs(now, Piece::Lent(bytes), &runs);
+        if scanned.is_err() {
+            // Refused already, and never whole.
+            self.framing = Framing::NONE;
+        } else if self.framing.is_over() {
+            self.passage.upload_end();
+            self.passage.end(End::Whole);
+        }
     }
 }

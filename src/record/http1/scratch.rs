@@ -1,43 +1,58 @@
-use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::record::tape::buffers::Buffers;
 use crate::record::tape::tap::{COPY_UP_TO, Piece};
 
 /// The buffer that a lane reads every connection into. What is read is passed on before the next read, so ten thousand
 /// silent streams hold none; only what a slow peer has not taken yet is kept, by its connection.
-#[derive(Default)]
-pub(in crate::record) struct Scratch(BytesMut);
+pub(in crate::record) struct Scratch {
+    buffer: Box<[u8]>,
+    filled: usize,
+    /// Where the next one comes from, if there is a recorder to lend this one to.
+    buffers: Option<Arc<Buffers>>,
+}
 
 impl Scratch {
+    pub(in crate::record) fn new(buffers: Option<Arc<Buffers>>) -> Self {
+        Self {
+            buffer: vec![0; Buffers::SIZE].into_boxed_slice(),
+            filled: 0,
+            buffers,
+        }
+    }
+
     /// One read from the system; what an earlier one left is gone. `Ok(0)` is the stream's end.
     pub(in crate::record) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut (impl AsyncRead + Unpin),
     ) -> Poll<io::Result<usize>> {
-        self.0.clear();
-        if self.0.capacity() < LEAST {
-            self.0.reserve(SIZE);
-        }
-        pin!(io.read_buf(&mut self.0)).poll(cx)
+        self.filled = 0;
+        let mut into = ReadBuf::new(&mut self.buffer);
+        ready!(Pin::new(io).poll_read(cx, &mut into))?;
+        self.filled = into.filled().len();
+        Poll::Ready(Ok(self.filled))
     }
 
     /// What the last read brought.
     pub(in crate::record) fn filled(&self) -> &[u8] {
-        &self.0
+        self.buffer.get(..self.filled).unwrap_or_default()
     }
 
     /// The same, large reads as shared bytes: these are referenced by whoever keeps them, small ones are copied.
     pub(super) fn lend(&mut self) -> Lent<'_> {
-        if self.0.len() > COPY_UP_TO {
-            Lent::Shared(self.0.split().freeze())
-        } else {
-            Lent::Slice(&self.0)
+        match &self.buffers {
+            Some(buffers) if self.filled > COPY_UP_TO => {
+                let read = std::mem::replace(&mut self.buffer, buffers.take());
+                Lent::Shared(buffers.lend(read, std::mem::take(&mut self.filled)))
+            }
+            _ => Lent::Slice(self.filled()),
         }
     }
 }
@@ -68,7 +83,3 @@ impl Lent<'_> {
         }
     }
 }
-
-/// One read's size at most, and the room below which new room is made.
-const SIZE: usize = 64 << 10;
-const LEAST: usize = 16 << 10;

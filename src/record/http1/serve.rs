@@ -18,7 +18,7 @@ use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::Passage;
 use crate::record::upstream::connect::Wanted;
 
@@ -77,11 +77,11 @@ pub(in crate::record) async fn serve(
             Next::Request(prepared) => carry(lane, &mut session, *prepared).await,
             Next::Malformed(malformed) => {
                 lane.accounts.refuse();
-                finish(&mut session, own::malformed(malformed)).await;
+                finish(&mut session, own::malformed(malformed), |_| {}).await;
                 false
             }
             Next::TooSlow => {
-                finish(&mut session, own::too_slow()).await;
+                finish(&mut session, own::too_slow(), |_| {}).await;
                 false
             }
             Next::Nothing => {
@@ -191,12 +191,12 @@ fn prepare(
 /// Carries one request. Says whether the connection can carry another.
 async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -> bool {
     if prepared.connect {
-        return refuse(session, &prepared, Refusal::Unsupported, true).await;
+        return refuse(session, &mut prepared, Refusal::Unsupported, true).await;
     }
     let client = Rc::clone(&session.client);
     let route = &client.route;
     if let Some(refusal) = route.upstream.refusal(&route.arrival) {
-        return refuse(session, &prepared, refusal, true).await;
+        return refuse(session, &mut prepared, refusal, true).await;
     }
     if let Some(request) = prepared.across.take() {
         return across::carry(lane, session, prepared, *request).await;
@@ -208,7 +208,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
             Some(link) => link,
             None => match connect(lane, &client, session).await {
                 Ok(link) => link,
-                Err(Some(refusal)) => return refuse(session, &prepared, refusal, false).await,
+                Err(Some(refusal)) => return refuse(session, &mut prepared, refusal, false).await,
                 Err(None) => {
                     passage.end(End::ClientCancelled);
                     return false;
@@ -225,7 +225,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
                     lane.put(&client, Instant::now(), link);
                 }
                 if closes {
-                    end_in_order(session, !whole).await;
+                    end_in_order(session, !whole, |_| {}).await;
                 }
                 return !closes;
             }
@@ -241,14 +241,14 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
             Fate::Unanswered(refusal) if exchange.client_has_left() => {
                 // It stopped for a client that has left; one that only closed its side is told.
                 passage.end(End::ClientCancelled);
-                return refuse(session, &prepared, refusal, true).await;
+                return refuse(session, &mut prepared, refusal, true).await;
             }
             Fate::Unanswered(refusal) => match exchange.into_held() {
                 Some(bytes) if refusal == Refusal::UpstreamClosed => {
                     prepared.bytes = bytes;
                     lane.accounts.retry();
                 }
-                _ => return refuse(session, &prepared, refusal, closes).await,
+                _ => return refuse(session, &mut prepared, refusal, closes).await,
             },
             Fate::BadBody(malformed) => {
                 let answered = exchange.is_answering();
@@ -308,48 +308,59 @@ pub(super) async fn bad_body(
     if answered {
         session.client.reset_on_close();
     } else {
-        finish(session, own::malformed(malformed)).await;
+        finish(session, own::malformed(malformed), |_| {}).await;
     }
 }
 
 /// Ends an exchange whose request's body does not come.
 pub(super) async fn slow_body(session: &mut Session, passage: &Passage) {
     passage.end_with_own_answer(End::Whole, http::StatusCode::REQUEST_TIMEOUT);
-    finish(session, own::too_slow()).await;
+    finish(session, own::too_slow(), |_| {}).await;
 }
 
 /// Answers in the upstream's place. Says whether the connection can carry another request.
 pub(super) async fn refuse(
     session: &mut Session,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     refusal: Refusal,
     closes: bool,
 ) -> bool {
-    let closes = closes || !prepared.framing.is_over() || prepared.taker.closes;
-    let passage = &prepared.passage;
-    passage.end_with_own_answer(refusal.end(), refusal.status());
+    let whole = prepared.framing.is_over();
+    let closes = closes || !whole || prepared.taker.closes;
+    let passage = Rc::clone(&prepared.passage);
+    passage.answered(refusal.end(), refusal.status());
+    if whole {
+        passage.end(refusal.end());
+    }
     let answer = own::refusal(refusal, prepared.to_head, closes);
     if closes {
-        finish(session, answer).await;
+        let ahead = session.ahead.split();
+        prepared.overhear(&ahead);
+        finish(session, answer, |bytes| prepared.overhear(bytes)).await;
+        passage.end(refusal.end());
         return false;
     }
     session.io.write_all(&answer).await.is_ok() && session.io.flush().await.is_ok()
 }
 
-/// The last answer on a connection.
-async fn finish(session: &mut Session, answer: Vec<u8>) {
+/// The last answer on a connection, and what becomes of the bytes that still come.
+async fn finish(session: &mut Session, answer: Vec<u8>, rest: impl FnMut(&[u8])) {
     let sent = async {
         session.io.write_all(&answer).await?;
         session.io.flush().await
     };
     if matches!(tokio::time::timeout(LINGER, sent).await, Ok(Ok(()))) {
-        end_in_order(session, true).await;
+        end_in_order(session, true, rest).await;
     }
 }
 
 /// Closes the connection. Where the client may still be sending, what it sends is read for a while: closing with unread bytes
 /// would reset the connection and take the answer with it. RFC 9112, 9.6.
-pub(super) async fn end_in_order(session: &mut Session, may_be_sending: bool) {
+pub(super) async fn end_in_order(
+    session: &mut Session,
+    may_be_sending: bool,
+    mut rest: impl FnMut(&[u8]),
+) {
     // Not fatal: it may be gone.
     let _ = session.io.shutdown().await;
     if !may_be_sending {
@@ -359,6 +370,7 @@ pub(super) async fn end_in_order(session: &mut Session, may_be_sending: bool) {
         let mut sink = [0; 4096];
         let mut left = LINGER_BYTES;
         while let Ok(read @ 1..) = session.io.read(&mut sink).await {
+            rest(sink.get(..read).unwrap_or_default());
             left = left.saturating_sub(read);
             if left == 0 {
                 break;

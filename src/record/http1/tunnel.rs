@@ -11,7 +11,7 @@ use super::way::Way;
 use super::{Link, Scratch};
 use crate::record::alarm::later;
 use crate::record::lane::Lane;
-use crate::record::tape::capture::{End, MarkKind};
+use crate::record::tape::parcel::{End, MarkKind};
 use crate::record::tape::tap::Passage;
 
 /// One direction.

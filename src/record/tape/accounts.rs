@@ -58,7 +58,10 @@ impl DropReason {
 
     /// Why what an attempt to write has lost is lost.
     pub(in crate::record) fn of(error: &TraceError) -> Self {
-        let (TraceError::Io { source, .. } | TraceError::Write { source, .. }) = error else {
+        let (TraceError::Io { source, .. }
+        | TraceError::Write { source, .. }
+        | TraceError::Unsynced { source, .. }) = error
+        else {
             return Self::WriteError;
         };
         match source.kind() {
@@ -75,6 +78,7 @@ impl DropReason {
 pub(in crate::record) struct Accounts {
     seen: AtomicU64,
     recorded: AtomicU64,
+    unsynced: AtomicU64,
     sampled_out: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
     simulated: AtomicU64,
@@ -112,6 +116,11 @@ impl Accounts {
 
     pub(in crate::record) fn record(&self, count: u64) {
         self.recorded.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Of what is recorded, the disk does not say that it keeps this.
+    pub(in crate::record) fn unsynced(&self, count: u64) {
+        self.unsynced.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(in crate::record) fn simulate(&self) {
@@ -173,6 +182,7 @@ impl Accounts {
         Summary {
             seen: load(&self.seen),
             recorded: load(&self.recorded),
+            unsynced: load(&self.unsynced),
             sampled_out: load(&self.sampled_out),
             dropped: DropReason::ALL
                 .iter()
@@ -191,6 +201,8 @@ pub struct Summary {
     pub seen: u64,
     /// Exchanges in the trace.
     pub recorded: u64,
+    /// Those of them that the disk, when asked, did not say it keeps.
+    pub unsynced: u64,
     /// Exchanges that sampling left out.
     pub sampled_out: u64,
     /// Exchanges not in the trace, by reason.

@@ -16,9 +16,7 @@ use crate::record::front::connections::{Connections, CountedConnections};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::observe::Finished;
-use crate::shape::{
-    Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-};
+use crate::shape::{Endpoint, Exchange, Method, ShapeStatus, TraceTime};
 
 /// The recorder's histograms. Only the observer's thread writes to them.
 pub(in crate::record) struct Metrics {
@@ -201,17 +199,8 @@ impl ModelLabels {
         };
         let admitted = self.gate.admit(Sighting {
             exchange: Exchange {
-                at: TraceTime::default(),
-                endpoint: Endpoint::Other,
-                method: Method::Other,
-                model: None,
-                session: None,
-                client: None,
-                in_flight: 0,
                 shape: ShapeStatus::Generic,
-                request: RequestShape::default(),
-                response: ResponseShape::default(),
-                outcome: Outcome::Completed,
+                ..Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Other)
             },
             model: Some(model.clone()),
             chain: Chain::default(),
@@ -255,6 +244,11 @@ impl Collector for Counted {
                 "reenact_recorded",
                 "Exchanges in the trace",
                 summary.recorded,
+            ),
+            (
+                "reenact_unsynced",
+                "Exchanges in the trace of which the disk did not say that it keeps them",
+                summary.unsynced,
             ),
             (
                 "reenact_sampled_out",

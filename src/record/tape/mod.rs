@@ -2,11 +2,13 @@
 //! lost on the way is counted.
 
 pub(super) mod accounts;
+pub(super) mod buffers;
 pub(super) mod capture;
 pub(super) mod current_file;
 pub(super) mod ledger;
 pub(super) mod metrics;
 pub(super) mod observe;
+pub(super) mod parcel;
 pub(super) mod session_header;
 pub(super) mod tap;
 pub(super) mod write;

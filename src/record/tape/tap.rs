@@ -9,9 +9,8 @@ use bytes::Bytes;
 use crate::anonymise::Conversation;
 use crate::record::lane::Lane;
 use crate::record::tape::accounts::DropReason;
-use crate::record::tape::capture::{
-    Capture, Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Weighed,
-};
+use crate::record::tape::capture::{Capture, Weighed};
+use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
 use crate::shape::Method;
 
 /// One exchange on its way through the proxy: what the traffic path must know of it, and the tap that notes what passes.
@@ -25,6 +24,8 @@ pub(in crate::record) struct Passage {
     client_broke: Cell<bool>,
     /// When the client closed its side.
     left: Cell<Option<Instant>>,
+    /// The recorder has answered, then and so; more of the request may come.
+    answered: Cell<Option<(Instant, End, http::StatusCode)>>,
     over: Cell<bool>,
     tap: RefCell<Option<Tap>>,
     lane: Rc<Lane>,
@@ -53,6 +54,7 @@ impl Passage {
             progress: Cell::new(arrived),
             client_broke: Cell::new(false),
             left: Cell::new(None),
+            answered: Cell::new(None),
             over: Cell::new(false),
             tap: RefCell::new(tap),
             lane: Rc::clone(lane),
@@ -129,26 +131,32 @@ impl Passage {
 
     /// It is over. Later calls say nothing new.
     pub(in crate::record) fn end(&self, end: End) {
-        self.close(end, None);
-    }
-
-    /// It is over, and the recorder itself answered.
-    pub(in crate::record) fn end_with_own_answer(&self, end: End, status: http::StatusCode) {
-        self.close(end, Some(status.as_u16()));
-    }
-
-    fn close(&self, end: End, answered: Option<u16>) {
         if self.over.replace(true) {
             return;
         }
         let accounts = &self.lane.accounts;
         if let Some(tap) = self.tap.take() {
             let left = self.left.get().filter(|_| end == End::ClientCancelled);
-            tap.close(left.unwrap_or_else(Instant::now), end, answered);
+            let (at, end, status) = match self.answered.get() {
+                Some((at, end, status)) => (at, end, Some(status.as_u16())),
+                None => (left.unwrap_or_else(Instant::now), end, None),
+            };
+            tap.close(at, end, status);
         } else if self.lane.capture.is_none() {
             accounts.drop_one(DropReason::Off);
         }
         accounts.leave();
+    }
+
+    /// The recorder itself answers now. Whenever it is over, it ended now and so.
+    pub(in crate::record) fn answered(&self, end: End, status: http::StatusCode) {
+        self.answered.set(Some((Instant::now(), end, status)));
+    }
+
+    /// It is over, and the recorder itself answered.
+    pub(in crate::record) fn end_with_own_answer(&self, end: End, status: http::StatusCode) {
+        self.answered(end, status);
+        self.end(end);
     }
 
     /// Bytes move now.
@@ -268,7 +276,7 @@ impl Tap {
         }
     }
 
-    /// Takes the runs of a body's data that came in one read. Copied ones lie side by side and are one mark.
+    /// Takes the runs of a body's data that came in one read.
     fn runs(
         &mut self,
         now: Instant,
@@ -283,26 +291,13 @@ impl Tap {
         if self.shed || self.lost || self.uploaded > self.capture.max_body {
             return self.mark(now, all, kind(Kept::SizeOnly));
         }
-        let mut copied = 0;
-        for run in runs {
-            let bytes = piece.bytes().get(run.clone()).unwrap_or_default();
-            if bytes.len() <= COPY_UP_TO {
-                self.parcel.copies.extend_from_slice(bytes);
-                copied += bytes.len();
-                continue;
+        let kept = match piece {
+            Piece::Shared(bytes) if all > COPY_UP_TO && runs.len() < usize::from(u16::MAX) => {
+                self.parcel.refer(bytes.clone(), runs)
             }
-            if copied > 0 {
-                self.mark(now, std::mem::take(&mut copied), kind(Kept::Copied));
-            }
-            self.parcel.refer(match piece {
-                Piece::Shared(bytes) => bytes.slice(run.clone()),
-                Piece::Lent(_) => Bytes::copy_from_slice(bytes),
-            });
-            self.mark(now, bytes.len(), kind(Kept::Referenced));
-        }
-        if copied > 0 {
-            self.mark(now, copied, kind(Kept::Copied));
-        }
+            _ => self.parcel.copy(piece.bytes(), runs),
+        };
+        self.mark(now, all, kind(kept));
     }
 
     fn head(&mut self, now: Instant, head: &HeadSeen<'_>) {
@@ -346,8 +341,7 @@ impl Tap {
     }
 }
 
-/// Pieces up to this are copied: a copy costs less than pinning the read buffer that a piece lies in, which would make
-/// hyper allocate the next one.
+/// Reads with up to this are copied: that costs less than pinning the buffer that they lie in.
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;

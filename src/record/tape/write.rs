@@ -248,7 +248,7 @@ impl Writer {
     }
 
     fn flush(&mut self) {
-        if self.pending > 0 {
+        if self.file.as_ref().is_some_and(|file| !file.is_flushed()) {
             self.tell();
             let Some(file) = &mut self.file else { return };
             // A file that is no longer where it was takes writes and keeps nothing.
@@ -304,8 +304,16 @@ impl Writer {
             self.bytes = bytes;
         }
         match attempt {
-            Ok(()) => self.failing = false,
-            Err(error) => self.complain(error),
+            // A block that is only gathered proves nothing.
+            Ok(()) => self.failing &= !forced,
+            Err(error) => {
+                // The block is in the file, so it is recorded. It can be read until the page cache lets go of it, and nobody knows
+                // whether for longer.
+                if let TraceError::Unsynced { exchanges, .. } = error {
+                    self.accounts.unsynced(*exchanges);
+                }
+                self.complain(error);
+            }
         }
     }
 
@@ -326,7 +334,12 @@ impl Writer {
 
     /// Once for each time of trouble, not for each block.
     fn complain(&mut self, error: &TraceError) {
-        if !std::mem::replace(&mut self.failing, true) {
+        if std::mem::replace(&mut self.failing, true) {
+            return;
+        }
+        if matches!(error, TraceError::Unsynced { .. }) {
+            tracing::warn!(%error, "what is written to the trace may not survive a loss of power; traffic and recording go on");
+        } else {
             tracing::warn!(%error, "the trace cannot be written; traffic goes on, and writing is tried again");
         }
     }
@@ -378,9 +391,7 @@ mod tests {
     use super::*;
     use crate::anonymise::Policy;
     use crate::record::tape::ledger::{Ledger, Share};
-    use crate::shape::{
-        Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TraceTime,
-    };
+    use crate::shape::{Endpoint, Exchange, Method, ShapeStatus, TraceTime};
     use crate::trace::Trace;
 
     fn writer(dir: &Path) -> Writer {
@@ -402,17 +413,8 @@ mod tests {
         writer.accounts.arrive();
         writer.accounts.leave();
         let exchange = Exchange {
-            at: TraceTime::default(),
-            endpoint: Endpoint::Other,
-            method: Method::Get,
-            model: None,
-            session: None,
-            client: None,
-            in_flight: 0,
             shape: ShapeStatus::Generic,
-            request: RequestShape::default(),
-            response: ResponseShape::default(),
-            outcome: Outcome::Completed,
+            ..Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Get)
         };
         writer.carry_out(Order::Keep {
             generation,

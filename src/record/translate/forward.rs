@@ -10,7 +10,7 @@ use super::upload::Upload;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::{Begun, Passage};
 
 /// Carries one exchange of a client of HTTP/2: the request to the upstream, its answer back. Dropped, it takes its way to the

@@ -11,7 +11,7 @@ use super::headers::clean_trailers;
 use super::link::Link;
 use crate::record::alarm::{Alarm, later};
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 use crate::record::tape::tap::{Passage, Piece};
 
 /// An answer on its way to the client. Over HTTP/1 it drives the upstream connection itself: polled by the client's connection,

@@ -322,7 +322,7 @@ mod tests {
     use super::super::tests::sim_tokens;
     use super::*;
     use crate::anonymise::{Anonymiser, ChainKey, Policy, PromptRender, Sighting};
-    use crate::shape::{Method, Outcome, RequestParams, ResponseShape, TokenCount, TraceTime};
+    use crate::shape::{Method, RequestParams, TokenCount, TraceTime};
     use proptest::prelude::*;
 
     const SALT: Salt = Salt::new(11, Cache::Fresh, 0);
@@ -345,14 +345,6 @@ mod tests {
         }
         let prompt = render.finish();
         let exchange = Exchange {
-            at: TraceTime::from_us(0),
-            endpoint: Endpoint::ChatCompletions,
-            method: Method::Post,
-            model: None,
-            session: None,
-            client: None,
-            in_flight: 0,
-            shape: ShapeStatus::Known,
             request: RequestShape {
                 messages: prompt.messages,
                 prompt_tokens: tokens.map(|count| TokenCount {
@@ -362,8 +354,11 @@ mod tests {
                 params: RequestParams::default(),
                 ..RequestShape::default()
             },
-            response: ResponseShape::default(),
-            outcome: Outcome::Completed,
+            ..Exchange::bare(
+                TraceTime::from_us(0),
+                Endpoint::ChatCompletions,
+                Method::Post,
+            )
         };
         gate.admit(Sighting {
             exchange,

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::anonymise::Recordable;
 use crate::shape::{
-    BlockId, BlockSpec, Endpoint, Exchange, MessageShape, Method, Outcome, RequestParams,
-    RequestShape, ResponseShape, Role, ShapeStatus, TokenCount, TokenSource, TraceTime,
+    BlockId, BlockSpec, Endpoint, Exchange, MessageShape, Method, RequestParams, RequestShape,
+    ResponseShape, Role, TokenCount, TokenSource, TraceTime,
 };
 use crate::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
 
@@ -32,14 +32,6 @@ fn blocks_of(block_exchanges: u32) -> WriterOptions {
 /// A chat exchange that arrived at `at_us` and took `end_us`.
 fn chat(at_us: u64, end_us: u64, ids: impl IntoIterator<Item = u32>) -> Exchange {
     Exchange {
-        at: TraceTime::from_us(at_us),
-        endpoint: Endpoint::ChatCompletions,
-        method: Method::Post,
-        model: None,
-        session: None,
-        client: None,
-        in_flight: 0,
-        shape: ShapeStatus::Known,
         request: RequestShape {
             bytes: 500,
             messages: vec![MessageShape {
@@ -64,7 +56,11 @@ fn chat(at_us: u64, end_us: u64, ids: impl IntoIterator<Item = u32>) -> Exchange
             end_us: Some(end_us),
             ..ResponseShape::default()
         },
-        outcome: Outcome::Completed,
+        ..Exchange::bare(
+            TraceTime::from_us(at_us),
+            Endpoint::ChatCompletions,
+            Method::Post,
+        )
     }
 }
 

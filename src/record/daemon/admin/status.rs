@@ -16,6 +16,7 @@ pub(super) struct Status {
     in_flight: i64,
     seen: u64,
     recorded: u64,
+    unsynced: u64,
     sampled_out: u64,
     dropped: BTreeMap<&'static str, u64>,
     queue_bytes: u64,
@@ -42,6 +43,7 @@ impl Status {
             in_flight: admin.accounts.in_flight().max(0),
             seen: summary.seen,
             recorded: summary.recorded,
+            unsynced: summary.unsynced,
             sampled_out: summary.sampled_out,
             dropped: summary
                 .dropped

@@ -19,7 +19,7 @@ use super::prepared::Prepared;
 use super::serve::{Session, bad_body, end_in_order, refuse, slow_body};
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
-use crate::record::tape::capture::End;
+use crate::record::tape::parcel::End;
 
 /// Carries one request. Says whether the connection can carry another.
 pub(super) async fn carry(
@@ -29,7 +29,7 @@ pub(super) async fn carry(
     request: Request<()>,
 ) -> bool {
     if prepared.upgrades {
-        return refuse(session, &prepared, Refusal::Unsupported, true).await;
+        return refuse(session, &mut prepared, Refusal::Unsupported, true).await;
     }
     let passage = Rc::clone(&prepared.passage);
     let mut crossing = Crossing::new(lane, session, &mut prepared, request);
@@ -40,13 +40,13 @@ pub(super) async fn carry(
             let whole = crossing.is_request_over();
             drop(crossing);
             if closes {
-                end_in_order(session, !whole).await;
+                end_in_order(session, !whole, |_| {}).await;
             }
             !closes
         }
         Fate::Unanswered(refusal) => {
             drop(crossing);
-            refuse(session, &prepared, refusal, closes).await
+            refuse(session, &mut prepared, refusal, closes).await
         }
         Fate::BadBody(malformed) => {
             let answered = crossing.is_answering();

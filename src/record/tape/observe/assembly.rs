@@ -6,8 +6,9 @@ use crate::dialect::{
     RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
     observe_request,
 };
-use crate::record::tape::capture::{Capture, Closing, End, Head, Kept, MarkKind, Opening, Parcel};
+use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
+use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces};
 use crate::shape::{
     Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
     TokenSource, TraceTime,
@@ -56,6 +57,36 @@ pub(in crate::record) struct Finished {
     pub(in crate::record) simulated: bool,
 }
 
+/// What assemblies share: the recorder's bounds, and room to put a body together in, used again as large ones need fresh pages
+/// of the system otherwise.
+pub(super) struct Desk {
+    pub(super) capture: Arc<Capture>,
+    spare: Vec<u8>,
+}
+
+impl Desk {
+    pub(super) fn new(capture: Arc<Capture>) -> Self {
+        Self {
+            capture,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Keeps a body's room, within reason and a hundredth or so of the bound on memory.
+    fn put_back(&mut self, mut body: Vec<u8>) {
+        let most = (self.capture.table_bytes / 32).min(SPARE_UPLOAD);
+        if body.capacity() > self.spare.capacity() && body.capacity() as u64 <= most {
+            // What was said is not kept longer than it is needed.
+            body.fill(0);
+            body.clear();
+            self.spare = body;
+        }
+    }
+}
+
+/// The room of a body of a MiB, grown by doubling.
+const SPARE_UPLOAD: u64 = 2 << 20;
+
 impl Assembly {
     /// Whether no further parcel can come.
     pub(super) fn is_orphaned(&self) -> bool {
@@ -65,49 +96,49 @@ impl Assembly {
     }
 
     /// Takes what a parcel holds. False where there is no room for what is then known of the exchange.
-    pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, capture: &Capture) -> bool {
+    pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, desk: &mut Desk) -> bool {
+        let capture = Arc::clone(&desk.capture);
         self.open(parcel);
-        let mut copies = Cursor(&parcel.copies);
-        let mut references = parcel.references().iter();
+        let mut reading = parcel.read();
         let mut marks = parcel.marks.iter().peekable();
         while let Some(mark) = marks.next() {
             let len = usize::try_from(mark.len).unwrap_or(usize::MAX);
-            let mut bytes = |kept| match kept {
-                Kept::Copied => Some(copies.next(len)),
-                Kept::Referenced => references.next().map(|bytes| &**bytes),
-                Kept::SizeOnly => None,
-            };
             match mark.kind {
                 MarkKind::Upload(kept) => {
                     self.upload_bytes += u64::from(mark.len);
-                    match bytes(kept) {
+                    let last = marks
+                        .peek()
+                        .is_some_and(|next| next.kind == MarkKind::UploadEnd);
+                    match reading.next(kept, len) {
                         Some(_) if self.trouble.is_some() || !self.is_read() => {}
                         // A body of one piece is read where it lies.
-                        Some(bytes)
-                            if self.upload.is_empty()
-                                && marks
-                                    .peek()
-                                    .is_some_and(|next| next.kind == MarkKind::UploadEnd) =>
-                        {
-                            self.read_request(bytes, key, &capture.ledger);
+                        Some(Pieces::One(body)) if last && self.upload.is_empty() => {
+                            self.read_request(body, key, &capture.ledger);
                         }
-                        Some(bytes) => self.upload.extend_from_slice(bytes),
+                        Some(pieces) => {
+                            if self.upload.capacity() == 0 {
+                                self.upload = std::mem::take(&mut desk.spare);
+                            }
+                            pieces.each(|bytes| self.upload.extend_from_slice(bytes));
+                        }
                         None if self.upload_bytes > capture.max_body => {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
                 }
-                MarkKind::UploadEnd => self.end_upload(key, &capture.ledger),
+                MarkKind::UploadEnd => self.end_upload(key, desk),
                 MarkKind::Sent => self.sent_us = Some(mark.at_us),
                 MarkKind::Data(kept) => {
                     self.response_bytes += u64::from(mark.len);
                     self.first_byte_us.get_or_insert(mark.at_us);
-                    match bytes(kept) {
+                    match reading.next(kept, len) {
                         Some(_) if !self.is_stream() && self.response_bytes > capture.max_body => {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
-                        Some(bytes) => self.read_response(mark.at_us, bytes),
+                        Some(pieces) => {
+                            pieces.each(|bytes| self.read_response(mark.at_us, bytes));
+                        }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
                 }
@@ -115,7 +146,7 @@ impl Assembly {
         }
         self.alive = parcel.alive.take();
         if let Some(closing) = parcel.closing {
-            self.end_upload(key, &capture.ledger);
+            self.end_upload(key, desk);
             self.closing = Some(closing);
             // It is let go at once.
             return true;
@@ -196,10 +227,11 @@ impl Assembly {
         }
     }
 
-    fn end_upload(&mut self, key: &ChainKey, ledger: &Arc<Ledger>) {
+    fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
         if !self.upload_ended {
             let body = std::mem::take(&mut self.upload);
-            self.read_request(&body, key, ledger);
+            self.read_request(&body, key, &desk.capture.ledger);
+            desk.put_back(body);
         }
     }
 

@@ -23,14 +23,15 @@ use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey};
 use crate::record::daemon::pause::Pause;
 use crate::record::options::TraceOptions;
 use crate::record::tape::accounts::{Accounts, DropReason};
-use crate::record::tape::capture::{Capture, Parcel};
+use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::Share;
 use crate::record::tape::metrics::Metrics;
+use crate::record::tape::parcel::Parcel;
 use crate::record::tape::write::{Order, WriterState};
 use crate::shape::{Exchange, TraceTime};
 pub(in crate::record) use assembly::Finished;
 
-use assembly::Assembly;
+use assembly::{Assembly, Desk};
 use reading::{Panicked, guarded};
 
 /// What the observer is made of.
@@ -121,6 +122,7 @@ const RETRY: Duration = Duration::from_secs(3);
 
 struct Observer {
     capture: Arc<Capture>,
+    desk: Desk,
     accounts: Arc<Accounts>,
     metrics: Metrics,
     options: TraceOptions,
@@ -145,6 +147,7 @@ impl Observer {
         let now = Instant::now();
         Self {
             accounts: Arc::clone(&parts.capture.accounts),
+            desk: Desk::new(Arc::clone(&parts.capture)),
             capture: parts.capture,
             metrics: parts.metrics,
             options: parts.options,
@@ -217,7 +220,7 @@ impl Observer {
             }
         };
         reading::trip_over(&parcel.texts);
-        let fits = assembly.take(&mut parcel, &self.key, &self.capture);
+        let fits = assembly.take(&mut parcel, &self.key, &mut self.desk);
         let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
         self.capture.recycle(parcel);
         if over {
@@ -296,6 +299,7 @@ impl Observer {
     fn tidy(&mut self) {
         // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
         self.open.retain(|_, assembly| !assembly.is_orphaned());
+        self.capture.buffers.trim();
         self.mind_the_writer();
         if self.gate.is_some() && self.writer.full() == self.generation {
             self.begin_file();

@@ -1,0 +1,96 @@
+use super::objective::{Metric, Objective, Statistic, Unit};
+use crate::measure::{LatencySummary, TargetSummary};
+
+/// What a target's summary says of what an objective is about.
+pub(super) enum Figure {
+    Value(f64),
+    /// The figure is infinite: it lies among the failures.
+    Unbounded(String),
+    Absent(String),
+}
+
+/// The figure that an objective is about.
+pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
+    let absent = |what: &str| Figure::Absent(format!("{what} was not measured"));
+    let known = |value: Option<f64>, what: &str| value.map_or_else(|| absent(what), Figure::Value);
+    let requests = &target.requests;
+    match objective.metric {
+        Metric::Ttft => latency(target.latency.get("ttft_ms"), objective.statistic, "TTFT"),
+        Metric::Itl => latency(target.latency.get("itl_ms"), objective.statistic, "ITL"),
+        Metric::Tpot => latency(target.latency.get("tpot_ms"), objective.statistic, "TPOT"),
+        Metric::E2e => latency(target.latency.get("e2e_ms"), objective.statistic, "E2E"),
+        Metric::Errors => {
+            let judged = requests.planned - requests.cancelled;
+            known((judged > 0).then(|| float(requests.failed) / float(judged)), "the share of errors")
+        }
+        Metric::Requests => Figure::Value(float(requests.failed)),
+        Metric::Goodput => match (&target.goodput, objective.statistic) {
+            (None, _) => Figure::Absent(
+                "goodput needs a bound on ttft, tpot or e2e among the objectives, such as ttft.p99<800ms".to_owned(),
+            ),
+            (Some(goodput), Statistic::Rate) => Figure::Value(goodput.rate),
+            (Some(goodput), _) => Figure::Value(goodput.requests_per_s),
+        },
+        Metric::Throughput => match objective.statistic {
+            Statistic::RequestsPerS => Figure::Value(target.throughput.requests_per_s),
+            _ => known(target.throughput.output_tokens_per_s, "the rate of output tokens"),
+        },
+        Metric::Vram => {
+            let peak = target.gpu.iter().map(|gpu| float(gpu.used_peak_bytes)).reduce(f64::max);
+            let growth = target.gpu.iter().filter_map(|gpu| gpu.growth_bytes_per_s).reduce(f64::max);
+            known(if objective.statistic == Statistic::Growth { growth } else { peak }, "GPU memory")
+        }
+        // Known to the language, and to no part of this version.
+        Metric::KvCache => absent("the engine's KV cache"),
+        Metric::Quality => absent("answer quality"),
+    }
+}
+
+fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -> Figure {
+    let Some(summary) = summary else {
+        return Figure::Absent(format!("{name} was not measured"));
+    };
+    let value = match statistic {
+        Statistic::P50 => summary.p50,
+        Statistic::P90 => summary.p90,
+        Statistic::P95 => summary.p95,
+        Statistic::P99 => summary.p99,
+        Statistic::P99_9 => summary.p99_9,
+        Statistic::Mean => summary.mean,
+        _ => summary.max,
+    };
+    match value {
+        Some(value) => Figure::Value(value),
+        None if summary.misses > 0 => {
+            let total = summary.count + summary.misses;
+            Figure::Unbounded(format!(
+                "it lies among the failures: {} of {total} requests failed",
+                summary.misses
+            ))
+        }
+        None => Figure::Absent(format!("{name} was not measured")),
+    }
+}
+
+/// A figure for people.
+pub(super) fn show(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Milliseconds if value >= 10_000.0 => format!("{:.1} s", value / 1000.0),
+        Unit::Milliseconds if value >= 1000.0 => format!("{:.2} s", value / 1000.0),
+        Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
+        Unit::Milliseconds => format!("{value:.2} ms"),
+        Unit::Share => format!("{:.2} %", value * 100.0),
+        Unit::Bytes => format!("{:.2} GiB", value / 1_073_741_824.0),
+        Unit::BytesPerSecond => format!("{:.2} MiB/s", value / 1_048_576.0),
+        Unit::Number => format!("{value:.1}"),
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counts and bytes stay below 2^53"
+)]
+/// For figures; counts and bytes are exact.
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
