@@ -1,4 +1,5 @@
-//! A request's body is read or refused, whatever it is; what is read of it is in proportion; a part of one is not one.
+//! A request's body is read or refused, whatever it is; what is read of it is in proportion; a part of one is not one, nor is one with
+//! more behind it.
 
 #![no_main]
 
@@ -32,7 +33,10 @@ fuzz_target!(|body: &[u8]| {
             body.len()
         );
         let trimmed = body.trim_ascii_end();
-        assert!(observe_request(endpoint, &trimmed[..trimmed.len() - 1], &key).is_err());
+        let part = &trimmed[..trimmed.len() - 1];
+        for other in [part, &[trimmed, b"x"].concat(), &[trimmed, b"{}"].concat()] {
+            assert!(observe_request(endpoint, other, &key).is_err());
+        }
         let again = observe_request(endpoint, body, &key).expect("it was read before");
         assert_eq!(
             (again.params, again.prompt.messages),

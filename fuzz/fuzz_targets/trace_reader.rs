@@ -17,8 +17,11 @@ const WHOLE_BLOCKS: &[u8] = include_bytes!("../../fixtures/traces/golden-1.0-unf
 
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| PathBuf::from(format!("/dev/shm/reenact-fuzz-{}.rt", std::process::id())));
-static BEFORE: LazyLock<Vec<Exchange>> =
-    LazyLock::new(|| read(WHOLE_BLOCKS).expect("the fixture reads").0);
+static BEFORE: LazyLock<Vec<Exchange>> = LazyLock::new(|| {
+    let exchanges = read(WHOLE_BLOCKS).expect("the fixture reads").0;
+    assert_eq!(exchanges.len(), 5, "its whole blocks hold five");
+    exchanges
+});
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = read(bytes);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::assembly::Assembly;
+use bytes::Bytes;
+
+use super::assembly::{Assembly, Desk};
 use crate::anonymise::{Anonymiser, ChainKey, Policy, Recordable};
 use crate::record::tape::accounts::Accounts;
-use crate::record::tape::capture::{
-    Capture, Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel,
-};
+use crate::record::tape::capture::Capture;
+use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
 use crate::shape::{Method, TraceTime};
 
 /// One exchange's bodies, in the pieces in which they came.
@@ -27,20 +28,22 @@ pub struct Bodies<'a> {
 pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
     let key = ChainKey::from_bytes([3; 16]);
     let mut gate = Anonymiser::within(Policy::default(), key.clone(), MEMORY_BYTES);
-    let capture = Capture::new(MEMORY_BYTES, MAX_BODY_BYTES, Arc::new(Accounts::default()));
-    let finish = |bodies: &Bodies<'_>| {
+    let accounts = Arc::new(Accounts::default());
+    let capture = Arc::new(Capture::new(MEMORY_BYTES, MAX_BODY_BYTES, accounts));
+    let mut desk = Desk::new(Arc::clone(&capture));
+    let mut finish = |bodies: &Bodies<'_>| {
         let mut assembly = Assembly::default();
         let mut parcel = opening(&capture, bodies);
         for piece in &bodies.request {
-            put(&mut parcel, MarkKind::Upload(Kept::Copied), piece);
+            put(&mut parcel, MarkKind::Upload, piece);
         }
-        put(&mut parcel, MarkKind::UploadEnd, b"");
-        assembly.take(&mut parcel, &key, &capture);
+        mark(&mut parcel, 0, MarkKind::UploadEnd);
+        assembly.take(&mut parcel, &key, &mut desk);
         // Every piece of the answer may come in a parcel of its own.
         for piece in &bodies.response {
             let mut parcel = blank(&capture);
-            put(&mut parcel, MarkKind::Data(Kept::Copied), piece);
-            assembly.take(&mut parcel, &key, &capture);
+            put(&mut parcel, MarkKind::Data, piece);
+            assembly.take(&mut parcel, &key, &mut desk);
         }
         let mut parcel = blank(&capture);
         parcel.closing = Some(Closing {
@@ -48,7 +51,7 @@ pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
             end: End::Whole,
             answered: None,
         });
-        assembly.take(&mut parcel, &key, &capture);
+        assembly.take(&mut parcel, &key, &mut desk);
         let at = TraceTime::from_us(0);
         assembly.finish(at, &capture.ledger).sighting
     };
@@ -84,11 +87,25 @@ fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
     parcel
 }
 
-fn put(parcel: &mut Parcel, kind: MarkKind, piece: &[u8]) {
-    parcel.copies.extend_from_slice(piece);
+/// Keeps a piece: every other length by reference, in two runs of a read that holds more than the piece.
+fn put(parcel: &mut Parcel, kind: fn(Kept) -> MarkKind, piece: &[u8]) {
+    let (len, middle) = (piece.len(), piece.len() / 2);
+    let kept = if len % 2 == 0 {
+        parcel.copy(piece, &[0..middle, middle..len])
+    } else {
+        let (front, back) = piece.split_at(middle);
+        let read = [b"head", front, b"between", back, b"rest"].concat();
+        let second = b"head".len() + middle + b"between".len();
+        let runs = [4..4 + middle, second..second + back.len()];
+        parcel.refer(Bytes::from(read), &runs)
+    };
+    mark(parcel, len, kind(kept));
+}
+
+fn mark(parcel: &mut Parcel, len: usize, kind: MarkKind) {
     parcel.marks.push(Mark {
         at_us: NOW_US,
-        len: u32::try_from(piece.len()).unwrap_or(u32::MAX),
+        len: u32::try_from(len).unwrap_or(u32::MAX),
         kind,
     });
 }
