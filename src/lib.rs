@@ -34,3 +34,6 @@ pub mod report;
 pub mod sim;
 
 pub mod cli;
+
+#[cfg(fuzzing)]
+pub mod fuzzing;

@@ -19,6 +19,8 @@ mod tools;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 
 pub use endpoint::endpoint_of;
 pub use response::ResponseObserver;

@@ -27,6 +27,9 @@ mod tape;
 mod translate;
 mod upstream;
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 pub use daemon::admin::{AdminAddr, AdminOptions, LogLevels, Token, TokenError};
 pub use daemon::check::{Check, Finding, Level, check};
 pub use front::forwarded::Forwarded;

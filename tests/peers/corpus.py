@@ -1,4 +1,4 @@
-"""Raw bytes, malformed and odd but valid, through the recorder into h11, httptools, nginx and haproxy: either the recorder refused
+"""Raw bytes, malformed and odd but valid, through the recorder into h11, httptools, nginx, haproxy and h2o: either the recorder refused
 them and nothing arrived, or what each parser understands is the same, and is what was meant."""
 
 import re
@@ -57,6 +57,8 @@ VALID = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: \xff\xfe\r\nY:\r\nZ: ,,\r\n\r\n", "GET", "/", b""),
     (b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "PUT", "/", b""),
 ]
+# Valid, but h2o 2.2 refuses a length with a blank behind it, directly as well as through the recorder, which passes the line as it came.
+REFUSED_BY_H2O = VALID[5][0]
 CANARY = b"GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 arrived = []
@@ -123,8 +125,8 @@ def understood(upstream):
 
 
 directory, root = files()
-behind_nginx, behind_haproxy = Upstream(1), Upstream(1)
-nginx_port, haproxy_port = free_port(), free_port()
+behind_nginx, behind_haproxy, behind_h2o = Upstream(1), Upstream(1), Upstream(1)
+nginx_port, haproxy_port, h2o_port = free_port(), free_port(), free_port()
 (root / "nginx.conf").write_text(
     f"""daemon off; pid {root}/pid; user root; events {{}} http {{ access_log off; client_body_temp_path {root}/b;
     proxy_temp_path {root}/p; fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
@@ -143,15 +145,21 @@ backend b
   server s 127.0.0.1:{behind_haproxy.port}
 """
 )
+(root / "h2o.conf").write_text(
+    f"""{{listen: {{host: 127.0.0.1, port: {h2o_port}}}, user: root, num-threads: 1, error-log: {root}/h2o.log,
+    hosts: {{default: {{paths: {{/: {{proxy.reverse.url: "{behind_h2o.url}/", proxy.preserve-host: ON}}}}}}}}}}"""
+)
 parsers = {
     "httptools": (f"http://127.0.0.1:{listen(with_httptools)}", None),
     "h11": (h11_upstream.url, h11_upstream),
     "nginx": (f"http://127.0.0.1:{nginx_port}", behind_nginx),
     "haproxy": (f"http://127.0.0.1:{haproxy_port}", behind_haproxy),
+    "h2o": (f"http://127.0.0.1:{h2o_port}", behind_h2o),
 }
 with (
     process("nginx", "-c", str(root / "nginx.conf"), "-e", str(root / "log"), port=nginx_port),
     process("haproxy", "-db", "-f", str(root / "haproxy.cfg"), port=haproxy_port),
+    process("h2o", "-c", str(root / "h2o.conf"), port=h2o_port),
 ):
     for name, (url, upstream) in parsers.items():
         with Recorder(url) as recorder:
@@ -161,6 +169,12 @@ with (
                 holds(f"{bytes_!r} before {name} is refused: {statuses}", statuses[0] in (400, 501, 505))
                 same(f"{bytes_!r}: what {name} parsed", [], understood(upstream))
             for bytes_, *meant in VALID:
+                if name == "h2o" and bytes_ == REFUSED_BY_H2O:
+                    # The next request may come to h2o on another connection, and is then served.
+                    statuses, parsed = through(recorder, bytes_), understood(upstream)
+                    holds(f"{bytes_!r} before h2o: {statuses}, {parsed}", statuses[0] == 400 and len(statuses) == len(parsed) + 1)
+                    same(f"{bytes_!r}: what h2o parsed", [("GET", "/smuggled", b"")] * len(parsed), parsed)
+                    continue
                 old = b"HTTP/1.0" in bytes_
                 same(f"{bytes_!r} before {name}", [200] if old else [200, 200], through(recorder, bytes_))
                 expected = [tuple(meant)] + ([] if old else [("GET", "/smuggled", b"")])

@@ -1,11 +1,16 @@
-"""grpcio as client and as server, with a service that looks like KServe's: each kind of call, direct and through the recorder."""
+"""grpcio as client and as server, with a service that looks like KServe's: each kind of call, direct and through the recorder,
+in the clear and over TLS with a CA of our own on either side or both, clients' certificates included."""
 
 import concurrent.futures
+import os
+import subprocess
 import threading
 
+# A client that is refused is one of the cases, and not worth lines of its log.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 
-from recorder import Recorder, holds, report, same
+from recorder import Recorder, files, holds, report, same
 
 SERVICE = "/inference.test.Inference/"
 cancelled = threading.Event()
@@ -122,8 +127,8 @@ def together(channel):
         return sorted(pool.map(lambda at: unary(channel, b"%d" % at)[0], range(400)))
 
 
-def calls(target):
-    with grpc.insecure_channel(target) as channel:
+def calls(target, credentials=None):
+    with grpc.secure_channel(target, credentials) if credentials else grpc.insecure_channel(target) as channel:
         return {
             "unary": unary(channel, b"hello"),
             "empty": unary(channel, b""),
@@ -140,15 +145,60 @@ def calls(target):
         }
 
 
+def unary_over(target, credentials):
+    with grpc.secure_channel(target, credentials) as channel:
+        return unary(channel, b"hello")
+
+
+def certificate(name, *more):
+    """A key, and a certificate for this machine."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+        + ["-keyout", str(root / f"{name}.key"), "-out", str(root / f"{name}.pem"), *more],
+        check=True,
+        capture_output=True,
+    )
+
+
+def file(name):
+    return (root / name).read_bytes()
+
+
+directory, root = files()
+certificate("ca")
+by_ca = ["-CA", str(root / "ca.pem"), "-CAkey", str(root / "ca.key"), "-addext", "basicConstraints=critical,CA:false"]
+for name in ("server", "client"):
+    certificate(name, *by_ca, "-addext", "subjectAltName=IP:127.0.0.1")
 server = grpc.server(concurrent.futures.ThreadPoolExecutor(32))
 server.add_generic_rpc_handlers((Service(),))
 port = server.add_insecure_port("127.0.0.1:0")
+pairs = [(file("server.key"), file("server.pem"))]
+tls_port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pairs))
+mutual_port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials(pairs, file("ca.pem"), require_client_auth=True))
 server.start()
+trusting = grpc.ssl_channel_credentials(file("ca.pem"))
+known = grpc.ssl_channel_credentials(file("ca.pem"), file("client.key"), file("client.pem"))
+
 direct = calls(f"127.0.0.1:{port}")
 holds("a deadline and a cancelled call reach the server", direct["a deadline"][1] and direct["a cancelled call"][0])
-with Recorder(f"http://127.0.0.1:{port}") as recorder:
-    proxied = calls(recorder.address)
-    for name, seen in direct.items():
-        same(name, seen, proxied[name])
+same("over TLS", direct, calls(f"127.0.0.1:{mutual_port}", known))
+DOWN = ["--tls-cert", str(root / "server.pem"), "--tls-key", str(root / "server.key")]
+DOWN_MUTUAL = [*DOWN, "--tls-client-ca", str(root / "ca.pem")]
+UP = ["--upstream-ca", str(root / "ca.pem")]
+UP_MUTUAL = [*UP, "--upstream-cert", str(root / "client.pem"), "--upstream-key", str(root / "client.key")]
+WAYS = {
+    "in the clear": (f"http://127.0.0.1:{port}", [], None),
+    "clients over TLS": (f"http://127.0.0.1:{port}", DOWN, trusting),
+    "the server over TLS": (f"https://127.0.0.1:{tls_port}", UP, None),
+    "both over mutual TLS": (f"https://127.0.0.1:{mutual_port}", DOWN_MUTUAL + UP_MUTUAL, known),
+}
+for way, (upstream, options, credentials) in WAYS.items():
+    with Recorder(upstream, *options, scheme="https" if credentials else "http") as recorder:
+        proxied = calls(recorder.address, credentials)
+        for name, seen in direct.items():
+            same(f"{name}, {way}", seen, proxied[name])
+        if credentials is known:
+            refused = outcome(lambda: unary_over(recorder.address, trusting))
+            holds(f"a client without a certificate is refused: {refused}", refused[0] == "UNAVAILABLE")
 server.stop(None)
-report(f"grpcio {grpc.__version__}: {len(direct)} kinds of calls, 0 differences")
+report(f"grpcio {grpc.__version__}: {len(direct)} kinds of calls, {len(WAYS)} ways ({', '.join(WAYS)}), 0 differences")

@@ -1,9 +1,12 @@
 """Upstreams of h11 and h2 that remember which requests reached them whole."""
 
+import contextlib
+
 import h11
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 from recorder import listen
 
@@ -54,7 +57,12 @@ class Upstream:
         connection.sendall(peer.data_to_send())
         requests = {}
         while data := connection.recv(65536):
-            for event in peer.receive_data(data):
+            try:
+                events = peer.receive_data(data)
+            except h2.exceptions.ProtocolError as error:
+                self.broken.append(str(error))
+                return
+            for event in events:
                 stream = getattr(event, "stream_id", None)
                 if isinstance(event, h2.events.RequestReceived):
                     requests[stream] = (event.headers, b"")
@@ -64,6 +72,8 @@ class Upstream:
                     peer.acknowledge_received_data(event.flow_controlled_length, stream)
                 elif isinstance(event, h2.events.StreamEnded):
                     self.whole.append(requests.pop(stream))
-                    peer.send_headers(stream, [(":status", "200"), ("content-type", "text/plain")])
-                    peer.send_data(stream, b"seen", end_stream=True)
+                    # It may have been given up behind its end.
+                    with contextlib.suppress(h2.exceptions.ProtocolError):
+                        peer.send_headers(stream, [(":status", "200"), ("content-type", "text/plain")])
+                        peer.send_data(stream, b"seen", end_stream=True)
             connection.sendall(peer.data_to_send())

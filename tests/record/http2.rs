@@ -465,6 +465,47 @@ fn a_post_without_a_body_gains_a_length_of_zero_and_a_get_does_not() {
 }
 
 #[test]
+fn a_body_of_unknown_length_reaches_an_http1_upstream_whatever_the_method() {
+    let runtime = runtime();
+    let upstream = Upstream::start();
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(
+        &upstream.url(),
+        dir.path(),
+        &["--upstream-protocol", "http1"],
+    );
+    for method in ["GET", "DELETE", "POST"] {
+        let answer = runtime.spawn({
+            let url = recorder.url.clone();
+            async move {
+                let (mut client, connection) =
+                    http2::handshake(TokioExecutor::new(), connect(&url).await)
+                        .await
+                        .unwrap();
+                tokio::spawn(connection);
+                let frames = [b"he", b"lo"]
+                    .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece))));
+                let request = Request::builder()
+                    .method(method)
+                    .uri("http://model.test/search")
+                    .body(StreamBody::new(tokio_stream(frames)))
+                    .unwrap();
+                client.send_request(request).await.unwrap().status()
+            }
+        });
+        let mut server = upstream.accept();
+        let head = server.read_head();
+        assert!(head.starts_with(&format!("{method} /search HTTP/1.1\r\n")));
+        assert!(head.contains("transfer-encoding: chunked\r\n"), "{head}");
+        let body = "2\r\nhe\r\n2\r\nlo\r\n0\r\n\r\n";
+        assert_eq!(server.read_exact(body.len()), body);
+        server.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        assert_eq!(runtime.block_on(answer).unwrap(), 204);
+    }
+    recorder.terminate();
+}
+
+#[test]
 fn a_cancelled_http2_stream_is_cancelled_upstream() {
     let runtime = runtime();
     let upstream = Upstream::start();

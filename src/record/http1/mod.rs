@@ -27,6 +27,9 @@ mod serve;
 mod tunnel;
 mod way;
 
+#[cfg(fuzzing)]
+pub(in crate::record) mod fuzzing;
+
 pub(super) use link::{Link, Pool};
 pub(super) use scratch::Scratch;
 pub(super) use serve::serve;

@@ -7,6 +7,7 @@ use http::header::{
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
+use http_body::Body;
 
 use crate::record::front::client_io::Protocol;
 use crate::record::front::forwarded::Stamp;
@@ -94,7 +95,7 @@ fn retain(headers: &mut HeaderMap, stays: impl Fn(&HeaderName) -> bool) {
 
 /// Writes where a request goes in the way of the upstream's version: in `Host` and the target, or in the pseudo-headers. `None`
 /// where it names no host.
-pub(super) fn address<B>(
+pub(super) fn address<B: Body>(
     request: &mut Request<B>,
     upstream: &Upstream,
     protocol: Protocol,
@@ -124,6 +125,7 @@ pub(super) fn address<B>(
             let host = HeaderValue::from_str(authority.as_str()).ok()?;
             request.headers_mut().insert(HOST, host);
             join_cookies(request.headers_mut());
+            frame_body(request);
             *request.version_mut() = Version::HTTP_11;
         }
         Protocol::Http2 => {
@@ -155,6 +157,16 @@ fn join_cookies(headers: &mut HeaderMap) {
         && let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
     {
         headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Says that a body of unknown length comes in chunks. hyper says so itself, but for methods that seldom have a body: theirs it
+/// would let go.
+fn frame_body<B: Body>(request: &mut Request<B>) {
+    let framed = request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH);
+    if !framed {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 

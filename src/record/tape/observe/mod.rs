@@ -5,6 +5,8 @@
 //! threads' priority.
 
 mod assembly;
+#[cfg(fuzzing)]
+pub(in crate::record) mod fuzzing;
 mod reading;
 #[cfg(test)]
 mod tests;

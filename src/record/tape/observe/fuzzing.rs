@@ -1,0 +1,104 @@
+//! See [`crate::fuzzing`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::assembly::{Assembly, Desk};
+use crate::anonymise::{Anonymiser, ChainKey, Policy, Recordable};
+use crate::record::tape::accounts::Accounts;
+use crate::record::tape::capture::Capture;
+use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
+use crate::shape::{Method, TraceTime};
+
+/// One exchange's bodies, in the pieces in which they came.
+pub struct Bodies<'a> {
+    /// The request's path.
+    pub path: &'a str,
+    /// The answer's media type.
+    pub content_type: &'a str,
+    /// The request's body.
+    pub request: Vec<&'a [u8]>,
+    /// The answer's body.
+    pub response: Vec<&'a [u8]>,
+}
+
+/// What is recorded of each of these exchanges, through one gate. Everything happens at the same moment.
+pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
+    let key = ChainKey::from_bytes([3; 16]);
+    let mut gate = Anonymiser::within(Policy::default(), key.clone(), MEMORY_BYTES);
+    let capture = Capture::new(MEMORY_BYTES, MAX_BODY_BYTES, Arc::new(Accounts::default()));
+    let capture = Arc::new(capture);
+    let mut desk = Desk::new(Arc::clone(&capture));
+    let mut finish = |bodies: &Bodies<'_>| {
+        let mut assembly = Assembly::default();
+        let mut parcel = opening(&capture, bodies);
+        for piece in &bodies.request {
+            let kept = MarkKind::Upload(copy(&mut parcel, piece));
+            mark(&mut parcel, kept, piece);
+        }
+        mark(&mut parcel, MarkKind::UploadEnd, b"");
+        assembly.take(&mut parcel, &key, &mut desk);
+        // Every piece of the answer may come in a parcel of its own.
+        for piece in &bodies.response {
+            let mut parcel = blank(&capture);
+            let kept = MarkKind::Data(copy(&mut parcel, piece));
+            mark(&mut parcel, kept, piece);
+            assembly.take(&mut parcel, &key, &mut desk);
+        }
+        let mut parcel = blank(&capture);
+        parcel.closing = Some(Closing {
+            at_us: NOW_US,
+            end: End::Whole,
+            answered: None,
+        });
+        assembly.take(&mut parcel, &key, &mut desk);
+        let at = TraceTime::from_us(0);
+        assembly.finish(at, &capture.ledger).sighting
+    };
+    all.iter()
+        .map(|bodies| gate.admit(finish(bodies)))
+        .collect()
+}
+
+fn blank(capture: &Capture) -> Box<Parcel> {
+    capture.parcel(1, Instant::now()).0
+}
+
+fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
+    let mut parcel = blank(capture);
+    parcel.opening = Some(Opening {
+        method: Method::Post,
+        path_len: bodies.path.len(),
+        in_flight: 1,
+        probe: false,
+        conversation: None,
+    });
+    parcel.head = Some(Head {
+        at_us: NOW_US,
+        status: 200,
+        type_len: bodies.content_type.len(),
+        encoding_len: 0,
+        simulated: false,
+    });
+    parcel.texts.extend_from_slice(bodies.path.as_bytes());
+    parcel
+        .texts
+        .extend_from_slice(bodies.content_type.as_bytes());
+    parcel
+}
+
+fn copy(parcel: &mut Parcel, piece: &[u8]) -> Kept {
+    parcel.copy(piece, std::slice::from_ref(&(0..piece.len())))
+}
+
+fn mark(parcel: &mut Parcel, kind: MarkKind, piece: &[u8]) {
+    parcel.marks.push(Mark {
+        at_us: NOW_US,
+        len: u32::try_from(piece.len()).unwrap_or(u32::MAX),
+        kind,
+    });
+}
+
+const NOW_US: u64 = 7;
+const MEMORY_BYTES: u64 = 64 << 20;
+const MAX_BODY_BYTES: u64 = 1 << 20;
