@@ -2,6 +2,7 @@
 
 mod progress;
 pub(super) mod session;
+mod survey;
 
 use std::path::PathBuf;
 use std::time::Duration;
