@@ -225,7 +225,7 @@ async fn carry(lane: &Rc<Lane>, session: &mut Session, mut prepared: Prepared) -
                     lane.put(&client, Instant::now(), link);
                 }
                 if closes {
-                    end_in_order(session, !whole, |_| {}).await;
+                    end_in_order(session, !whole).await;
                 }
                 return !closes;
             }
@@ -350,17 +350,18 @@ async fn finish(session: &mut Session, answer: Vec<u8>, rest: impl FnMut(&[u8]))
         session.io.flush().await
     };
     if matches!(tokio::time::timeout(LINGER, sent).await, Ok(Ok(()))) {
-        end_in_order(session, true, rest).await;
+        close(session, true, rest).await;
     }
 }
 
 /// Closes the connection. Where the client may still be sending, what it sends is read for a while: closing with unread bytes
 /// would reset the connection and take the answer with it. RFC 9112, 9.6.
-pub(super) async fn end_in_order(
-    session: &mut Session,
-    may_be_sending: bool,
-    mut rest: impl FnMut(&[u8]),
-) {
+pub(super) async fn end_in_order(session: &mut Session, may_be_sending: bool) {
+    close(session, may_be_sending, |_| {}).await;
+}
+
+/// The same, with what becomes of the bytes that are read.
+async fn close(session: &mut Session, may_be_sending: bool, mut rest: impl FnMut(&[u8])) {
     // Not fatal: it may be gone.
     let _ = session.io.shutdown().await;
     if !may_be_sending {

@@ -40,7 +40,7 @@ pub(super) async fn carry(
             let whole = crossing.is_request_over();
             drop(crossing);
             if closes {
-                end_in_order(session, !whole, |_| {}).await;
+                end_in_order(session, !whole).await;
             }
             !closes
         }
