@@ -90,6 +90,7 @@ MALFORMED = {
     "an :authority with a user": headers(changed(":authority", "u@a")),
     "an :authority with a line end": headers(changed(":authority", "a\r\nx: y")),
     "a host that is not :authority": headers(HEAD + [("host", "b")]),
+    "no host": headers(without(":authority")),
     "host twice": headers(without(":authority") + [("host", "a"), ("host", "b")]),
     "an unknown pseudo-header": headers(HEAD + [(":unknown", "1")]),
     "an answer's pseudo-header": headers(HEAD + [(":status", "200")]),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use rustix::fs::Access;
@@ -253,10 +254,16 @@ fn limits(options: &Options) -> String {
         format!("connecting {:?}", options.connect_timeout),
         format!("first byte {:?}", options.first_byte_timeout),
         format!("silence {:?}", options.idle_timeout),
-        format!(
-            "at SIGTERM {:?} for load balancers and {:?} for exchanges in flight",
-            options.drain_delay, options.drain_timeout
-        ),
+        match options.drain_delay {
+            Duration::ZERO => format!(
+                "at SIGTERM {:?} for exchanges in flight",
+                options.drain_timeout
+            ),
+            delay => format!(
+                "at SIGTERM {delay:?} for load balancers, then {:?} for exchanges in flight",
+                options.drain_timeout
+            ),
+        },
     ];
     if let Some(trace) = &options.trace {
         let size = |bytes| ByteSize::b(bytes).display().iec().to_string();

@@ -245,7 +245,7 @@ impl<'a> Exchange<'a> {
         let taken = scanned.map_err(Fate::BadBody)?;
         passage.upload_runs(now, lent.piece(), &self.runs);
         if self.up.framing.is_over() {
-            passage.upload_end();
+            passage.upload_end(now);
         }
         let rest = lent.bytes().get(taken..).unwrap_or_default();
         self.session.ahead.extend_from_slice(rest);
@@ -350,12 +350,16 @@ impl<'a> Exchange<'a> {
         head: &ResponseHead<'_>,
         body: &[u8],
     ) -> Result<(), Fate> {
-        self.passage.head(&HeadSeen {
-            status: head.status,
-            content_type: head.content_type,
-            content_encoding: head.content_encoding,
-            server: head.server,
-        });
+        let now = self.passage.progress();
+        self.passage.head(
+            now,
+            &HeadSeen {
+                status: head.status,
+                content_type: head.content_type,
+                content_encoding: head.content_encoding,
+                server: head.server,
+            },
+        );
         let upgraded = head.status == 101;
         if upgraded && !self.upgrades {
             return Err(Fate::Unanswered(Refusal::UpstreamNotHttp));
@@ -394,7 +398,6 @@ impl<'a> Exchange<'a> {
             }
         }
         let out = Bytes::from(out);
-        let now = self.passage.progress();
         self.passage.data_runs(now, Piece::Shared(&out), &runs);
         self.down.reusable &= taken == body.len();
         self.down.state = DownState::Body(framing);

@@ -83,7 +83,7 @@ impl Prepared {
         let now = passage.arrived;
         passage.upload_runs(now, Piece::Shared(&out), &runs);
         if framing.is_over() {
-            passage.upload_end();
+            passage.upload_end(now);
         }
         let prepared = Self {
             passage,
@@ -116,7 +116,7 @@ impl Prepared {
             // Refused already, and never whole.
             self.framing = Framing::NONE;
         } else if self.framing.is_over() {
-            self.passage.upload_end();
+            self.passage.upload_end(now);
             self.passage.end(End::Whole);
         }
     }

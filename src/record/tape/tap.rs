@@ -89,8 +89,7 @@ impl Passage {
     }
 
     /// The request's body is whole.
-    pub(in crate::record) fn upload_end(&self) {
-        let now = self.moved();
+    pub(in crate::record) fn upload_end(&self, now: Instant) {
         self.note(|tap| tap.mark(now, 0, MarkKind::UploadEnd));
     }
 
@@ -101,8 +100,7 @@ impl Passage {
     }
 
     /// The response's head passes.
-    pub(in crate::record) fn head(&self, head: &HeadSeen<'_>) {
-        let now = self.moved();
+    pub(in crate::record) fn head(&self, now: Instant, head: &HeadSeen<'_>) {
         self.note(|tap| tap.head(now, head));
     }
 

@@ -39,8 +39,8 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether the next server can only read one host in it, as two of them are read differently by different servers: at most one
-/// `Host`, which says what `:authority` does, and no user in either. RFC 9113, 8.3.1.
+/// Whether the next server can only read one host in it, as two of them are read differently by different servers: one `Host` or
+/// `:authority`, or both and they say the same, and no user in either. RFC 9113, 8.3.1.
 pub(super) fn name_one_host(headers: &HeaderMap, authority: Option<&Authority>) -> bool {
     let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let host = hosts.next();
@@ -53,7 +53,8 @@ pub(super) fn name_one_host(headers: &HeaderMap, authority: Option<&Authority>) 
         .into_iter()
         .flatten()
         .any(|name| name.contains(&b'@'));
-    hosts.next().is_none() && !differ && !has_user
+    let named = host.is_some() || authority.is_some();
+    named && hosts.next().is_none() && !differ && !has_user
 }
 
 /// Puts the forwarded headers in, behind the others. `authority` is the host of a request that names it in its target.
@@ -294,6 +295,7 @@ mod tests {
         assert!(one(&[("host", "A:1")], Some("a:1")));
         assert!(one(&[("host", "a")], None));
         assert!(!one(&[("host", "b")], Some("a")));
+        assert!(!one(&[], None));
         assert!(!one(&[("host", "a"), ("host", "a")], None));
         assert!(!one(&[], Some("u@a")));
         assert!(!one(&[("host", "u@a")], None));

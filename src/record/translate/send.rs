@@ -59,12 +59,15 @@ pub(in crate::record) async fn send(
             let value = parts.headers.get(name);
             value.map_or(&[][..], http::HeaderValue::as_bytes)
         };
-        passage.head(&HeadSeen {
-            status: parts.status.as_u16(),
-            content_type: text(header::CONTENT_TYPE),
-            content_encoding: text(header::CONTENT_ENCODING),
-            server: text(header::SERVER),
-        });
+        passage.head(
+            passage.moved(),
+            &HeadSeen {
+                status: parts.status.as_u16(),
+                content_type: text(header::CONTENT_TYPE),
+                content_encoding: text(header::CONTENT_ENCODING),
+                server: text(header::SERVER),
+            },
+        );
         if parts.status.is_informational() {
             return Err(Unanswered::Refused(Refusal::UpstreamNotHttp));
         }

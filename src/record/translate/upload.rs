@@ -40,7 +40,7 @@ impl Upload {
     pub(super) fn watched(incoming: Incoming, passage: &Rc<Passage>) -> Self {
         let over = incoming.is_end_stream();
         if over {
-            passage.upload_end();
+            passage.upload_end(passage.arrived);
         }
         Self(From::Http2(Watched {
             incoming,
@@ -83,7 +83,7 @@ impl Watched {
 
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
-            self.passage.upload_end();
+            self.passage.upload_end(self.passage.moved());
         }
     }
 }

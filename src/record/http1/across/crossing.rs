@@ -186,7 +186,7 @@ impl<'a> Crossing<'a> {
             }
         });
         if self.framing.is_over() {
-            self.passage.upload_end();
+            self.passage.upload_end(now);
             self.end_of_body();
         }
         Ok(Poll::Ready(()))
