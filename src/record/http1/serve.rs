@@ -13,6 +13,7 @@ use super::exchange::Exchange;
 use super::fate::Fate;
 use super::fields::end_of_head;
 use super::prepared::Prepared;
+use super::scratch::Lent;
 use super::{Link, Malformed, Scratch, across, own, tunnel};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
@@ -35,6 +36,21 @@ pub(super) struct Session {
 const AHEAD: usize = 64 << 10;
 
 impl Session {
+    /// The next bytes of a request's body: those that were read ahead, else one read. `None` if the client has left.
+    pub(super) fn poll_body<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &'a mut Scratch,
+    ) -> Poll<Option<Lent<'a>>> {
+        if !self.ahead.is_empty() {
+            return Poll::Ready(Some(Lent::Shared(self.ahead.split().freeze())));
+        }
+        scratch.poll_read(cx, &mut self.io).map(|read| match read {
+            Ok(1..) => Some(scratch.lend()),
+            Ok(0) | Err(_) => None,
+        })
+    }
+
     /// Reads ahead what there is. `false` if the connection is broken.
     pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> bool {
         while !self.said_all && self.ahead.len() < AHEAD {

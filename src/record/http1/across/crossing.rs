@@ -14,7 +14,6 @@ use crate::record::http1::fate::{Break, Fate};
 use crate::record::http1::framing::{Framing, append_data};
 use crate::record::http1::prepared::Prepared;
 use crate::record::http1::response::Taker;
-use crate::record::http1::scratch::Lent;
 use crate::record::http1::serve::{LINGER, Session};
 use crate::record::http1::way::Way;
 use crate::record::lane::Lane;
@@ -161,14 +160,10 @@ impl<'a> Crossing<'a> {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Fate> {
         let lane = self.lane;
         let mut scratch = lane.scratch.borrow_mut();
-        let lent = if self.session.ahead.is_empty() {
-            match scratch.poll_read(cx, &mut self.session.io) {
-                Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Ok(1..)) => scratch.lend(),
-                Poll::Ready(Ok(0) | Err(_)) => return Err(Fate::ClientGone),
-            }
-        } else {
-            Lent::Shared(self.session.ahead.split().freeze())
+        let lent = match self.session.poll_body(cx, &mut scratch) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(None) => return Err(Fate::ClientGone),
+            Poll::Ready(Some(lent)) => lent,
         };
         let now = self.passage.moved();
         let mut runs = Vec::new();
