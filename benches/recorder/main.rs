@@ -89,9 +89,10 @@ fn reading(rounds: usize) {
             let sight = observe_request(endpoint, body.as_bytes(), &key).unwrap();
             let seen = thread_cpu();
             let recordable = gate.admit(Sighting {
-                exchange: exchange(),
                 model: sight.model,
                 chain: sight.prompt.chain,
+                turns: sight.prompt.turns,
+                ..Sighting::of(exchange())
             });
             let done = thread_cpu();
             assert!(recordable.exchange().request.blocks.len() > MIB / 100);

@@ -1,8 +1,10 @@
+use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
 use super::names::{KeptName, ModelTable, Policy, Private};
-use crate::shape::{BlockId, Exchange, ModelId};
+use super::sessions::{Asked, SessionTable, Turns};
+use crate::shape::{BlockId, Exchange, ModelId, Outcome};
 
-/// One exchange as the recorder saw it: the shape, and beside it the two things that must pass the gate first.
+/// One exchange as the recorder saw it: the shape, and beside it what must pass the gate first.
 pub struct Sighting {
     /// The shape, with `model` and `request.blocks` still empty.
     pub exchange: Exchange,
@@ -10,6 +12,26 @@ pub struct Sighting {
     pub model: Option<Private>,
     /// The prompt's keyed block hashes.
     pub chain: Chain,
+    /// The session that the client says it belongs to.
+    pub named: Option<Conversation>,
+    /// Which prompts this one may go on from.
+    pub turns: Turns,
+    /// Bytes of the answer's text, 0 where unknown.
+    pub answer_bytes: u64,
+}
+
+impl Sighting {
+    /// An exchange of which nothing but its shape is known.
+    pub fn of(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            model: None,
+            chain: Chain::default(),
+            named: None,
+            turns: Turns::default(),
+            answer_bytes: 0,
+        }
+    }
 }
 
 /// An exchange that may be written to disk.
@@ -48,11 +70,12 @@ impl Recordable {
 pub struct Anonymiser {
     key: ChainKey,
     blocks: BlockTable,
+    sessions: SessionTable,
     models: ModelTable,
 }
 
 impl Anonymiser {
-    /// A gate with a fresh random key, whose table of prompt blocks takes at most `table_bytes`.
+    /// A gate with a fresh random key, whose tables of prompt blocks and of sessions take at most `table_bytes`.
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
@@ -60,11 +83,13 @@ impl Anonymiser {
         Ok(Self::within(policy, ChainKey::random()?, table_bytes))
     }
 
-    /// A gate with a given key and room for its table of blocks.
+    /// A gate with a given key and room for its tables.
     pub fn within(policy: Policy, key: ChainKey, table_bytes: u64) -> Self {
         Self {
             key,
-            blocks: BlockTable::within(table_bytes),
+            // A session has a turn of many blocks.
+            blocks: BlockTable::within(table_bytes / 8 * 7),
+            sessions: SessionTable::within(table_bytes / 8),
             models: ModelTable::new(policy),
         }
     }
@@ -85,8 +110,23 @@ impl Anonymiser {
             mut exchange,
             model,
             chain,
+            named,
+            turns,
+            answer_bytes,
         } = sighting;
         exchange.request.blocks = self.number(&chain);
+        let messages = &exchange.request.messages;
+        let session = self.sessions.session(&Asked {
+            named,
+            turns: &turns,
+            message_bytes: &|index| {
+                let message = messages.get(usize::try_from(index).unwrap_or(usize::MAX));
+                message.map_or(0, |message| message.bytes.into())
+            },
+            answered: exchange.outcome == Outcome::Completed,
+            answer_bytes,
+        });
+        exchange.session = exchange.session.or(session);
         let mut name = None;
         if let Some(model) = model {
             let (id, kept) = self.models.pseudonym(model);

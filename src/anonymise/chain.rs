@@ -1,9 +1,7 @@
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use siphasher::sip::SipHasher13;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::keyed::Generations;
 use crate::shape::{BlockId, BlockSpec};
 
 /// The secrets that key every hash of what prompts say. Never written, wiped on drop.
@@ -124,6 +122,14 @@ impl ChainBuilder {
         Chain(std::mem::take(&mut self.links))
     }
 
+    /// A keyed digest of everything so far. Equal for two prompts exactly when both begin with the same bytes and this is where
+    /// they are.
+    pub(super) fn so_far(&self) -> u64 {
+        // A full block is hashed with its link at full length, so no digest of a part is one of a block.
+        self.hasher
+            .hash(self.link.get(..self.filled).unwrap_or(&self.link))
+    }
+
     /// A keyed digest of something that stands in the prompt by reference (an image), so that its bytes need not.
     pub(super) fn digest(&self, bytes: &[u8]) -> [u8; 8] {
         self.hasher.hash(bytes).to_le_bytes()
@@ -136,56 +142,18 @@ impl Drop for ChainBuilder {
     }
 }
 
-/// Numbers blocks in order of first appearance. Bounded: two generations of at most `capacity / 2` hashes each; a block not
-/// seen for a whole generation is forgotten and would get a new number (sharing across that distance is lost, nothing else).
+/// Numbers blocks in order of first appearance. Bounded: a block not seen for a whole [generation](Generations) is forgotten and
+/// would get a new number (sharing across that distance is lost, nothing else).
 pub(super) struct BlockTable {
-    young: Numbered,
-    old: Numbered,
-    half: usize,
+    numbers: Generations<BlockId>,
     next: u32,
 }
 
-/// The keys are keyed hashes already: hashing them again would only take time.
-type Numbered = HashMap<u64, BlockId, BuildHasherDefault<AsItIs>>;
-
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-
-    /// For anything but a `u64`, which never comes.
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-}
-
 impl BlockTable {
-    /// Bytes of an entry: a hash and a number, and the hash table's byte of its own.
-    const ENTRY_BYTES: u64 = size_of::<(u64, BlockId)>() as u64 + 1;
-
-    /// A table of at most `bytes`. A hash table has a power of two of places, seven eighths of them in use at most, and while
-    /// it doubles both sizes are there: two generations of `places`, and half of one, are the most there ever is.
+    /// A table of at most `bytes`.
     pub(super) fn within(bytes: u64) -> Self {
-        let places = (bytes * 2 / 5 / Self::ENTRY_BYTES).max(8);
-        let places = 1_u64 << places.ilog2();
-        let half = places / 8 * 7;
-        Self::with_capacity(usize::try_from(half * 2).unwrap_or(usize::MAX))
-    }
-
-    fn with_capacity(capacity: usize) -> Self {
         Self {
-            young: Numbered::default(),
-            old: Numbered::default(),
-            half: (capacity / 2).max(1),
+            numbers: Generations::within(bytes, size_of::<BlockId>()),
             next: 0,
         }
     }
@@ -194,31 +162,21 @@ impl BlockTable {
     pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {
         let mut ids = Vec::with_capacity(chain.0.len());
         for &hash in &chain.0 {
-            let id = match self.young.get(&hash) {
-                Some(&id) => id,
-                None => match self.old.get(&hash) {
-                    Some(&id) => self.keep(hash, id),
-                    None => {
-                        let Some(next) = self.next.checked_add(1) else {
-                            break;
-                        };
-                        let id = BlockId(self.next);
-                        self.next = next;
-                        self.keep(hash, id)
-                    }
-                },
+            let id = match self.numbers.get(hash) {
+                Some(id) => id,
+                None => {
+                    let Some(next) = self.next.checked_add(1) else {
+                        break;
+                    };
+                    let id = BlockId(self.next);
+                    self.next = next;
+                    self.numbers.insert(hash, id);
+                    id
+                }
             };
             ids.push(id);
         }
         ids
-    }
-
-    fn keep(&mut self, hash: u64, id: BlockId) -> BlockId {
-        if self.young.len() >= self.half {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(hash, id);
-        id
     }
 }
 
@@ -255,27 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn a_table_stays_within_its_bytes() {
-        let bytes = 1 << 20;
-        let mut table = BlockTable::within(bytes);
-        let mut most = 0;
-        for hash in 0..200_000 {
-            table.number(&Chain(vec![hash]));
-            let places = (table.young.capacity() + table.old.capacity()) as u64 * 8 / 7;
-            most = most.max(places * BlockTable::ENTRY_BYTES);
-        }
-        assert!(most <= bytes, "{most}");
-        assert!(most > bytes / 4, "{most}: most of it would never be used");
-    }
-
-    #[test]
     fn a_full_table_forgets_the_oldest_and_keeps_the_busy() {
-        let mut table = BlockTable::with_capacity(8);
+        let mut table = BlockTable::within(400);
         let busy = table.number(&chain(1, &[b's'; 64]));
         for i in 0..100_u8 {
             table.number(&chain(1, &[i; 64]));
             assert_eq!(table.number(&chain(1, &[b's'; 64])), busy);
-            assert!(table.young.len() + table.old.len() <= 8);
         }
         assert_ne!(
             table.number(&chain(1, &[0; 64]))[0],

@@ -11,6 +11,11 @@ use crate::shape::Role;
 pub struct Conversation(u64);
 
 impl Conversation {
+    /// The hash itself, for tables in memory.
+    pub(super) fn digest(self) -> u64 {
+        self.0
+    }
+
     /// Whether this conversation is among the `share` (0 to 1) that is recorded. A hash is spread evenly, so over many
     /// conversations the share comes out; and the answer is the same for each turn.
     pub fn is_sampled(self, share: f64) -> bool {

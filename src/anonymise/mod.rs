@@ -10,11 +10,14 @@
 mod admit;
 mod chain;
 mod conversation;
+mod keyed;
 mod names;
 mod render;
+mod sessions;
 
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
 pub use conversation::{Conversation, ConversationKey};
 pub use names::{KeptName, Policy, Private};
+pub use sessions::Turns;
 pub use render::{MARKER_BYTES, MAX_PARTS, MEDIA_BYTES, PromptRender, RenderedPrompt};

@@ -1,5 +1,6 @@
 use super::chain::{Chain, ChainBuilder, ChainKey};
 use super::conversation::{Conversation, Opening};
+use super::sessions::Turns;
 use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
@@ -12,6 +13,7 @@ use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 pub struct PromptRender {
     chain: ChainBuilder,
     opening: Option<Opening>,
+    turns: Turns,
     tools: ToolsShape,
     messages: Vec<MessageShape>,
     media: Vec<MediaPart>,
@@ -27,6 +29,8 @@ pub struct RenderedPrompt {
     pub chain: Chain,
     /// Which conversation this is a turn of.
     pub conversation: Option<Conversation>,
+    /// Which prompts this one may go on from.
+    pub turns: Turns,
     /// Tools offered.
     pub tools: ToolsShape,
     /// Messages in order.
@@ -41,6 +45,7 @@ impl RenderedPrompt {
     /// Bytes that it holds.
     pub fn held_bytes(&self) -> usize {
         self.chain.held_bytes()
+            + self.turns.held_bytes()
             + self.messages.capacity() * size_of::<MessageShape>()
             + self.media.capacity() * size_of::<MediaPart>()
     }
@@ -60,6 +65,7 @@ impl PromptRender {
         Self {
             chain: ChainBuilder::new(key),
             opening: Opening::new(key),
+            turns: Turns::default(),
             tools: ToolsShape::default(),
             messages: Vec::new(),
             media: Vec::new(),
@@ -84,6 +90,9 @@ impl PromptRender {
         }
         if let Some(opening) = &mut self.opening {
             opening.message(role);
+        }
+        if role == Role::Assistant && !self.messages.is_empty() {
+            self.turns.answered(self.messages.len(), self.chain.so_far());
         }
         self.push(&[role_marker(role)]);
         self.messages.push(MessageShape {
@@ -129,9 +138,13 @@ impl PromptRender {
     /// Closes the prompt.
     pub fn finish(mut self) -> RenderedPrompt {
         self.close_message();
+        if !self.messages.is_empty() {
+            self.turns.asked(self.chain.so_far());
+        }
         RenderedPrompt {
             chain: self.chain.finish(),
             conversation: self.opening.and_then(Opening::finish),
+            turns: self.turns,
             tools: self.tools,
             messages: self.messages,
             media: self.media,

@@ -61,6 +61,9 @@ pub(super) struct RecordArgs {
     /// A model name that may stand in traces and metrics as it is; all others become model-0, model-1, …
     #[arg(long, value_name = "NAME")]
     keep_model: Vec<String>,
+    /// How the gaps between an answer's tokens are kept: as counts, or one by one in their order, which is a fingerprint of the text
+    #[arg(long, value_enum, default_value_t = Gaps::Sketch)]
+    gaps: Gaps,
     /// Threads that carry traffic [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -114,6 +117,14 @@ pub(super) struct RecordArgs {
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Gaps {
+    /// Counts in buckets, within 1.6 %
+    Sketch,
+    /// Every one, within 0.8 %
+    Full,
+}
+
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Protocol {
     Auto,
@@ -143,6 +154,7 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
             keep_models: args.keep_model.iter().cloned().collect(),
         },
         sample: args.sample,
+        every_gap: args.gaps == Gaps::Full,
         session_header: args.session_header.clone(),
         capture_memory: args.capture_memory,
         max_body: args.max_body,

@@ -128,6 +128,8 @@ pub struct ResponseSight {
     pub finish: Option<FinishReason>,
     /// Tool calls in the answer.
     pub tool_calls: u16,
+    /// Bytes of the answer's text as a next turn would repeat it, of the first choice: reasoning left out.
+    pub answer_bytes: u64,
     /// Stream events with data.
     pub events: u32,
     /// Stream events with at least one token.

@@ -56,6 +56,11 @@ impl Tally {
         }
     }
 
+    /// Text of the answer, reasoning left out.
+    pub(super) fn said(&mut self, bytes: usize) {
+        self.sight.answer_bytes = self.sight.answer_bytes.saturating_add(bytes as u64);
+    }
+
     /// The first reason given counts.
     pub(super) fn finish_reason(&mut self, reason: FinishReason) {
         self.sight.finish.get_or_insert(reason);

@@ -63,6 +63,8 @@ pub struct TraceOptions {
     pub policy: Policy,
     /// Share of conversations recorded.
     pub sample: f64,
+    /// Whether the gaps between token events are kept one by one, beside their sketch.
+    pub every_gap: bool,
     /// The request header that names a conversation, where clients send one.
     pub session_header: Option<http::HeaderName>,
     /// Bound on everything that waits to be recorded.
@@ -118,6 +120,7 @@ impl TraceOptions {
             name: name.to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            every_gap: false,
             session_header: None,
             capture_memory: 256 << 20,
             max_body: 64 << 20,

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::buckets::Buckets;
+
 /// Gaps between successive token events of one answer, as counts in log-linear buckets: 32 to the octave, so a value read
 /// back is within 1.6 % of the true one. Every single gap in order would be a fingerprint of the text (see docs/privacy.md);
 /// counts are not.
@@ -14,6 +16,9 @@ pub struct GapSketch {
     longest_us: u64,
 }
 
+/// 32 buckets to the octave.
+const SCALE: Buckets = Buckets::of_bits(5);
+
 /// A list of buckets that no sketch can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -24,12 +29,12 @@ pub struct GapSketchError;
 
 impl GapSketch {
     /// Buckets there can be: gaps of up to 64 bits.
-    pub const BUCKETS: u16 = 32 + 32 * 59;
+    pub const BUCKETS: u16 = SCALE.count();
 
     /// Counts one gap.
     pub fn record(&mut self, gap_us: u64) {
         self.longest_us = self.longest_us.max(gap_us);
-        let bucket = bucket_of(gap_us);
+        let bucket = SCALE.of(gap_us);
         match self.buckets.binary_search_by_key(&bucket, |&(b, _)| b) {
             Ok(i) => {
                 if let Some((_, count)) = self.buckets.get_mut(i) {
@@ -88,32 +93,13 @@ impl GapSketch {
     pub fn values(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         self.buckets
             .iter()
-            .map(|&(bucket, count)| (middle_of(bucket), count))
+            .map(|&(bucket, count)| (SCALE.middle(bucket), count))
     }
 
     /// The gap in microseconds that stands for a bucket: its middle.
     pub fn middle_us(bucket: u16) -> u64 {
-        middle_of(bucket.min(Self::BUCKETS - 1))
+        SCALE.middle(bucket.min(Self::BUCKETS - 1))
     }
-}
-
-fn bucket_of(us: u64) -> u16 {
-    if us < 32 {
-        return u16::try_from(us).unwrap_or(u16::MAX);
-    }
-    let exponent = 63 - us.leading_zeros(); // at least 5
-    let mantissa = (us >> (exponent - 5)) & 31;
-    u16::try_from(u64::from(32 * (exponent - 4)) + mantissa).unwrap_or(u16::MAX)
-}
-
-fn middle_of(bucket: u16) -> u64 {
-    if bucket < 32 {
-        return u64::from(bucket);
-    }
-    let exponent = u32::from(bucket / 32) + 4;
-    let mantissa = u64::from(bucket % 32);
-    let low = (1_u64 << exponent) + (mantissa << (exponent - 5));
-    low + ((1_u64 << (exponent - 5)) >> 1)
 }
 
 #[cfg(test)]
@@ -134,8 +120,8 @@ mod tests {
 
         #[test]
         fn buckets_rise_with_gaps(a in any::<u64>(), b in any::<u64>()) {
-            prop_assert!(bucket_of(a.min(b)) <= bucket_of(a.max(b)));
-            prop_assert!(bucket_of(a) < GapSketch::BUCKETS);
+            prop_assert!(SCALE.of(a.min(b)) <= SCALE.of(a.max(b)));
+            prop_assert!(SCALE.of(a) < GapSketch::BUCKETS);
         }
 
         #[test]

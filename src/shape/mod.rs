@@ -4,6 +4,7 @@
 //! nothing of a prompt, an answer or a credential can travel in one. Times are microseconds on a monotonic clock
 //! (`_us`), sizes are bytes (`_bytes`), counts of tokens say where the count came from ([`TokenSource`]).
 
+mod buckets;
 mod endpoint;
 mod exchange;
 mod gaps;
@@ -11,6 +12,7 @@ mod ids;
 mod outcome;
 mod request;
 mod response;
+mod trail;
 
 pub use endpoint::{Dialect, Endpoint, Method};
 pub use exchange::{Exchange, ShapeStatus};
@@ -22,3 +24,4 @@ pub use request::{
     RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
 };
 pub use response::{FinishReason, ResponseShape};
+pub use trail::GapTrail;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{GapSketch, TokenCount};
+use super::{GapSketch, GapTrail, TokenCount};
 
 /// The shape of an answer. Moments are microseconds since the exchange's arrival at the recorder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,13 @@ pub struct ResponseShape {
     /// Gaps between successive token events.
     #[serde(skip_serializing_if = "GapSketch::is_empty", default)]
     pub gaps: GapSketch,
+    /// The same gaps in their order, where that was asked for.
+    #[serde(
+        rename = "gaps_in_order_us",
+        skip_serializing_if = "GapTrail::is_empty",
+        default
+    )]
+    pub trail: GapTrail,
     /// Tokens generated, over all choices.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub output_tokens: Option<TokenCount>,

@@ -131,7 +131,8 @@ impl TraceWriter {
         self.pending_elements += exchange.request.messages.len()
             + exchange.request.blocks.len()
             + exchange.request.media.len()
-            + exchange.response.gaps.buckets().len();
+            + exchange.response.gaps.buckets().len()
+            + exchange.response.trail.buckets().len();
         self.pending.push(exchange);
         if self.pending.len() >= self.options.block_exchanges as usize
             || self.pending_elements >= FULL_ELEMENTS

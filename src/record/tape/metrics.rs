@@ -11,7 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
-use crate::anonymise::{Anonymiser, Chain, Policy, Private, Sighting};
+use crate::anonymise::{Anonymiser, Policy, Private, Sighting};
 use crate::record::front::connections::{Connections, CountedConnections};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
@@ -197,13 +197,13 @@ impl ModelLabels {
         let Some(model) = model else {
             return "none".to_owned();
         };
+        let nothing = Exchange {
+            shape: ShapeStatus::Generic,
+            ..Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Other)
+        };
         let admitted = self.gate.admit(Sighting {
-            exchange: Exchange {
-                shape: ShapeStatus::Generic,
-                ..Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Other)
-            },
             model: Some(model.clone()),
-            chain: Chain::default(),
+            ..Sighting::of(nothing)
         });
         if let Some((id, name)) = admitted.name() {
             self.kept.push((id.0, name.to_owned()));

@@ -400,6 +400,7 @@ mod tests {
             name: "trace".to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            every_gap: false,
             session_header: None,
             capture_memory: 1 << 20,
             max_body: 1 << 20,

@@ -361,9 +361,8 @@ mod tests {
             )
         };
         gate.admit(Sighting {
-            exchange,
-            model: None,
             chain: prompt.chain,
+            ..Sighting::of(exchange)
         })
         .into_exchange()
     }

@@ -114,6 +114,9 @@ columns! {
     78 response_bytes,
     79 events,
     80 token_events,
+    81 trail,
+    82 trail_base,
+    83 trail_steps,
 }
 
 impl Serialize for Columns {

@@ -121,6 +121,7 @@ impl BlockEncoder {
             exchange.request.messages.truncate(MAX_LIST);
             exchange.request.media.truncate(MAX_LIST);
             exchange.request.blocks.truncate(MAX_LIST);
+            exchange.response.trail.truncate(MAX_LIST);
             write(&mut self.columns, exchange, self.spec, &mut before);
         }
         let mut chains = ChainWriter::new(&mut self.predictor);

@@ -4,7 +4,7 @@ use super::codes::{Coded, outcome_code, outcome_of};
 use super::columns::{ColumnNumbers, Columns};
 use super::{Budget, flags};
 use crate::shape::{
-    Exchange, FinishReason, GapSketch, Outcome, ResponseShape, TokenCount, TokenSource,
+    Exchange, FinishReason, GapSketch, GapTrail, Outcome, ResponseShape, TokenCount, TokenSource,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -12,6 +12,7 @@ use crate::trace::varint::{Malformed, put, put_residual};
 #[derive(Debug, Default)]
 pub(super) struct Before {
     first_bucket: u64,
+    trail_base: u64,
     bytes_per_event: u64,
 }
 
@@ -86,6 +87,39 @@ pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before)
     before.learn_bytes(response);
     put_residual(&mut out.events, response.events.into(), token_events);
     put(&mut out.token_events, token_events);
+    write_trail(out, &response.trail, before);
+}
+
+fn write_trail(out: &mut Columns, trail: &GapTrail, before: &mut Before) {
+    let buckets = trail.buckets();
+    put(&mut out.trail, buckets.len() as u64);
+    if buckets.is_empty() {
+        return;
+    }
+    let mut sorted = buckets.to_vec();
+    let (_, &mut base, _) = sorted.select_nth_unstable(buckets.len() / 2);
+    let base = u64::from(base);
+    put_residual(&mut out.trail_base, base, before.trail_base);
+    before.trail_base = base;
+    for &bucket in buckets {
+        put_residual(&mut out.trail_steps, bucket.into(), base);
+    }
+}
+
+fn read_trail(
+    columns: &mut ColumnNumbers<'_>,
+    budget: &mut Budget,
+    before: &mut Before,
+) -> Result<GapTrail, Malformed> {
+    let len = budget.take(columns.trail.next()?)?;
+    if len == 0 {
+        return Ok(GapTrail::default());
+    }
+    before.trail_base = columns.trail_base.residual(before.trail_base)?;
+    let buckets: Result<Vec<u16>, _> = (0..len)
+        .map(|_| columns.trail_steps.residual_as(before.trail_base))
+        .collect();
+    GapTrail::from_buckets(buckets?).ok_or(Malformed("a gap bucket is out of range"))
 }
 
 fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
@@ -186,6 +220,7 @@ pub(super) fn read(
     let expected = before.expected_bytes(&response);
     response.bytes = columns.response_bytes.residual(expected)?;
     before.learn_bytes(&response);
+    response.trail = read_trail(columns, budget, before)?;
     Ok((response, outcome))
 }
 

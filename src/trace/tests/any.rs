@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::shape::{
-    BlockId, ClientId, Endpoint, Exchange, FinishReason, GapSketch, MediaKind, MediaPart,
+    BlockId, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind, MediaPart,
     MessageShape, Method, ModelId, Outcome, ReasoningEffort, RequestParams, RequestShape,
     ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
     TraceTime,
@@ -129,6 +129,11 @@ fn gaps() -> impl Strategy<Value = GapSketch> {
         })
 }
 
+fn trail() -> impl Strategy<Value = GapTrail> {
+    prop::collection::vec(0..GapTrail::BUCKETS, 0..6)
+        .prop_map(|buckets| GapTrail::from_buckets(buckets).unwrap())
+}
+
 fn response() -> impl Strategy<Value = ResponseShape> {
     (
         any::<u16>(),
@@ -138,9 +143,10 @@ fn response() -> impl Strategy<Value = ResponseShape> {
         (option::of(short()), option::of(short())),
         option::of(select(FinishReason::ALL.to_vec())),
         (any::<u16>(), number(), short(), short()),
+        trail(),
     )
         .prop_map(
-            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts)| {
+            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts, trail)| {
                 let [
                     headers,
                     first_byte,
@@ -159,6 +165,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     last_token_us: last_token,
                     end_us: end,
                     gaps,
+                    trail,
                     output_tokens,
                     cached_tokens: cached,
                     reasoning_tokens: reasoning,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{chat, header, read};
 use crate::anonymise::Recordable;
-use crate::shape::{Exchange, GapSketch, ModelId, TokenCount, TokenSource};
+use crate::shape::{Exchange, GapSketch, GapTrail, ModelId, SessionId, TokenCount, TokenSource};
 use crate::trace::{TraceWriter, WriterOptions};
 
 struct Random(u64);
@@ -72,10 +72,11 @@ fn live(count: usize) -> Vec<Exchange> {
             let headers = whole(random.spread(2_000.0, 0.5));
             let first = headers + whole(random.spread(150_000.0, 0.6));
             let mut last = first;
-            let mut gaps = GapSketch::default();
+            let (mut gaps, mut trail) = (GapSketch::default(), GapTrail::default());
             for _ in 1..events {
                 let gap = whole(random.spread(20_000.0, 0.2));
                 gaps.record(gap);
+                trail.record(gap);
                 last += gap;
             }
             response.headers_us = Some(headers);
@@ -85,6 +86,7 @@ fn live(count: usize) -> Vec<Exchange> {
             response.last_token_us = Some(last);
             response.end_us = Some(last + whole(random.spread(20_000.0, 0.2)));
             response.gaps = gaps;
+            response.trail = trail;
             response.output_tokens = Some(TokenCount {
                 count: events as u32,
                 source: TokenSource::Usage,
@@ -97,6 +99,7 @@ fn live(count: usize) -> Vec<Exchange> {
         .collect();
     exchanges.sort_by_key(|(e, _)| e.at.us() + e.response.end_us.unwrap());
     let mut numbers = std::collections::HashMap::new();
+    let mut sessions = std::collections::HashMap::new();
     exchanges
         .into_iter()
         .map(|(mut exchange, (conversation, blocks))| {
@@ -111,24 +114,21 @@ fn live(count: usize) -> Vec<Exchange> {
                 crate::shape::BlockId(*numbers.entry(key).or_insert(next))
             });
             exchange.request.blocks = ids.collect();
+            let next = sessions.len() as u32;
+            let session = *sessions.entry(conversation).or_insert(next);
+            exchange.session = Some(SessionId(session));
             exchange
         })
         .collect()
 }
 
-#[test]
-fn a_live_exchange_of_20_blocks_and_100_tokens_takes_about_40_bytes() {
-    const COUNT: usize = 20_000;
-    let exchanges = live(COUNT);
-    let mean = |of: fn(&Exchange) -> usize| exchanges.iter().map(of).sum::<usize>() / COUNT;
-    let blocks = mean(|e| e.request.blocks.len());
-    let buckets = mean(|e| e.response.gaps.buckets().len());
-    assert!((18..23).contains(&blocks), "{blocks}");
+/// Bytes of each exchange in a file; prints the speeds.
+fn bytes_each(exchanges: Vec<Exchange>) -> f64 {
+    let count = exchanges.len();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.rt");
     let recordables: Vec<_> = exchanges
-        .iter()
-        .cloned()
+        .into_iter()
         .map(Recordable::content_free)
         .collect();
     let started = Instant::now();
@@ -138,15 +138,36 @@ fn a_live_exchange_of_20_blocks_and_100_tokens_takes_about_40_bytes() {
     }
     writer.finish().unwrap();
     let written = started.elapsed().as_secs_f64();
-    let each = path.metadata().unwrap().len() as f64 / COUNT as f64;
+    let each = path.metadata().unwrap().len() as f64 / count as f64;
     let started = Instant::now();
-    let count = read(&path).len();
+    assert_eq!(read(&path).len(), count);
     let took = started.elapsed().as_secs_f64();
-    assert_eq!(count, COUNT);
     println!(
-        "{each:.1} bytes each ({blocks} blocks, {buckets} gap buckets); {:.0}/s written, {:.0}/s read",
-        COUNT as f64 / written,
-        COUNT as f64 / took
+        "{each:.1} bytes each; {:.0}/s written, {:.0}/s read",
+        count as f64 / written,
+        count as f64 / took
     );
-    assert!(each < 45.0, "{each:.1} bytes each");
+    each
+}
+
+#[test]
+fn a_live_exchange_of_20_blocks_and_100_tokens_takes_about_40_bytes() {
+    const COUNT: usize = 20_000;
+    let mut exchanges = live(COUNT);
+    for exchange in &mut exchanges {
+        exchange.response.trail = GapTrail::default();
+    }
+    let mean = |of: fn(&Exchange) -> usize| exchanges.iter().map(of).sum::<usize>() / COUNT;
+    let blocks = mean(|e| e.request.blocks.len());
+    let buckets = mean(|e| e.response.gaps.buckets().len());
+    assert!((18..23).contains(&blocks), "{blocks}");
+    assert!(buckets > 20, "{buckets}");
+    let each = bytes_each(exchanges);
+    assert!(each < 47.0, "{each:.1} bytes each");
+}
+
+#[test]
+fn with_every_gap_it_takes_less_than_140_bytes() {
+    let each = bytes_each(live(20_000));
+    assert!((60.0..140.0).contains(&each), "{each:.1} bytes each");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{chat, header};
 use crate::anonymise::{Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Sighting};
 use crate::shape::{
-    BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, MediaKind,
+    BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind,
     MediaPart, MessageShape, Method, Outcome, ReasoningEffort, RequestParams, RequestShape,
     ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
     TraceTime,
@@ -99,6 +99,7 @@ fn rich() -> Exchange {
             last_token_us: Some(1_400_000),
             end_us: Some(1_400_900),
             gaps,
+            trail: GapTrail::default(),
             output_tokens: tokens(12, TokenSource::Counted),
             cached_tokens: Some(64),
             reasoning_tokens: Some(4),
@@ -217,9 +218,9 @@ fn write_golden() {
     for (i, exchange) in exchanges().into_iter().enumerate() {
         let chain = chain_of(gate.key(), &exchange.request.blocks);
         let named = gate.admit(Sighting {
-            exchange,
             model: Some(Private::new(["a secret", "meta/llama"][i % 2])),
             chain,
+            ..Sighting::of(exchange)
         });
         writer.push(named).unwrap();
     }

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use proptest::prelude::*;
 
 use super::{blocks_of, chat, header, read, write};
-use crate::anonymise::{Anonymiser, Chain, ChainKey, Policy, Private, Recordable, Sighting};
+use crate::anonymise::{Anonymiser, ChainKey, Policy, Private, Recordable, Sighting};
 use crate::shape::{BlockSpec, ModelId};
 use crate::trace::{Totals, Trace, TraceError, TraceWriter, WriterOptions};
 
@@ -106,9 +106,8 @@ fn kept_model_names_come_with_the_exchanges() {
     let mut writer = TraceWriter::create(&path, &header(1), blocks_of(1)).unwrap();
     for name in ["secret", "llama", "secret"] {
         let recordable = gate.admit(Sighting {
-            exchange: chat(0, 1, []),
             model: Some(Private::new(name)),
-            chain: Chain::default(),
+            ..Sighting::of(chat(0, 1, []))
         });
         writer.push(recordable).unwrap();
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::reading::{Panicked, guarded, trip_over};
-use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting};
+use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting, Turns};
 use crate::dialect::{
     RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
     observe_request,
@@ -10,7 +10,7 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
 use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces};
 use crate::shape::{
-    Endpoint, Exchange, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
+    Endpoint, Exchange, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
     TokenSource, TraceTime,
 };
 
@@ -61,13 +61,16 @@ pub(in crate::record) struct Finished {
 /// of the system otherwise.
 pub(super) struct Desk {
     pub(super) capture: Arc<Capture>,
+    /// Whether gaps are kept one by one.
+    every_gap: bool,
     spare: Vec<u8>,
 }
 
 impl Desk {
-    pub(super) fn new(capture: Arc<Capture>) -> Self {
+    pub(super) fn new(capture: Arc<Capture>, every_gap: bool) -> Self {
         Self {
             capture,
+            every_gap,
             spare: Vec::new(),
         }
     }
@@ -137,7 +140,7 @@ impl Assembly {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
-                            pieces.each(|bytes| self.read_response(mark.at_us, bytes));
+                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk.every_gap));
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
@@ -256,7 +259,7 @@ impl Assembly {
         }
     }
 
-    fn read_response(&mut self, at_us: u64, bytes: &[u8]) {
+    fn read_response(&mut self, at_us: u64, bytes: &[u8], every_gap: bool) {
         if !self.is_read()
             || self
                 .trouble
@@ -265,7 +268,7 @@ impl Assembly {
             return;
         }
         if self.response.is_none() {
-            let Ok(observer) = guarded(|| self.response_observer()) else {
+            let Ok(observer) = guarded(|| self.response_observer(every_gap)) else {
                 return self.is_in_trouble(ShapeStatus::Failed);
             };
             self.response = Some(observer);
@@ -282,7 +285,7 @@ impl Assembly {
         }
     }
 
-    fn response_observer(&self) -> ResponseObserver {
+    fn response_observer(&self, every_gap: bool) -> ResponseObserver {
         let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (content_type, content_encoding) =
             (text(&self.content_type), text(&self.content_encoding));
@@ -291,7 +294,7 @@ impl Assembly {
             content_type: content_type.as_deref(),
             content_encoding: content_encoding.as_deref(),
         };
-        ResponseObserver::new(self.endpoint(), head, false)
+        ResponseObserver::new(self.endpoint(), head, every_gap)
     }
 
     /// The exchange, once its closing has been taken.
@@ -351,14 +354,14 @@ impl Assembly {
         let endpoint = self.endpoint();
         let opening = self.opening.take();
         let request = self.request.take();
-        let conversation = opening
-            .and_then(|opening| opening.conversation)
-            .or_else(|| {
-                request
-                    .as_ref()
-                    .and_then(|request| request.prompt.conversation)
-            });
-        let (model, chain, request) = self.request_shape(request, sight.prompt_tokens);
+        let named = opening.and_then(|opening| opening.conversation);
+        let conversation = named.or_else(|| {
+            request
+                .as_ref()
+                .and_then(|request| request.prompt.conversation)
+        });
+        let (model, chain, turns, request) = self.request_shape(request, sight.prompt_tokens);
+        let answer_bytes = sight.answer_bytes;
         let exchange = Exchange {
             at,
             endpoint,
@@ -378,6 +381,9 @@ impl Assembly {
                 exchange,
                 model,
                 chain,
+                named,
+                turns,
+                answer_bytes,
             },
             code,
             overhead_us: self.sent_us,
@@ -392,7 +398,7 @@ impl Assembly {
         &self,
         sight: Option<RequestSight>,
         told: Option<u32>,
-    ) -> (Option<Private>, Chain, RequestShape) {
+    ) -> (Option<Private>, Chain, Turns, RequestShape) {
         let Some(RequestSight {
             model,
             prompt,
@@ -403,7 +409,7 @@ impl Assembly {
                 bytes: self.upload_bytes,
                 ..RequestShape::default()
             };
-            return (None, Chain::default(), request);
+            return (None, Chain::default(), Turns::default(), request);
         };
         let text: u64 = prompt
             .messages
@@ -430,7 +436,7 @@ impl Assembly {
             tools: prompt.tools,
             media: prompt.media,
         };
-        (model, prompt.chain, request)
+        (model, prompt.chain, prompt.turns, request)
     }
 
     fn response_shape(&self, status: u16, closing: Closing, sight: ResponseSight) -> ResponseShape {
@@ -443,6 +449,7 @@ impl Assembly {
             last_token_us: sight.last_token_us,
             end_us: (closing.end == End::Whole).then_some(closing.at_us),
             gaps: sight.gaps,
+            trail: trail_of(&sight.all_gaps_us),
             output_tokens: sight.output_tokens,
             cached_tokens: sight.cached_tokens,
             reasoning_tokens: sight.reasoning_tokens,
@@ -453,6 +460,12 @@ impl Assembly {
             token_events: sight.token_events,
         }
     }
+}
+
+fn trail_of(gaps_us: &[u32]) -> GapTrail {
+    let mut trail = GapTrail::default();
+    gaps_us.iter().for_each(|&gap| trail.record(gap.into()));
+    trail
 }
 
 /// Bodies up to this are read without asking for room: only one is read at a time.

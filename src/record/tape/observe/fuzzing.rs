@@ -30,7 +30,7 @@ pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
     let mut gate = Anonymiser::within(Policy::default(), key.clone(), MEMORY_BYTES);
     let accounts = Arc::new(Accounts::default());
     let capture = Arc::new(Capture::new(MEMORY_BYTES, MAX_BODY_BYTES, accounts));
-    let mut desk = Desk::new(Arc::clone(&capture));
+    let mut desk = Desk::new(Arc::clone(&capture), true);
     let mut finish = |bodies: &Bodies<'_>| {
         let mut assembly = Assembly::default();
         let mut parcel = opening(&capture, bodies);

@@ -147,7 +147,7 @@ impl Observer {
         let now = Instant::now();
         Self {
             accounts: Arc::clone(&parts.capture.accounts),
-            desk: Desk::new(Arc::clone(&parts.capture)),
+            desk: Desk::new(Arc::clone(&parts.capture), parts.options.every_gap),
             capture: parts.capture,
             metrics: parts.metrics,
             options: parts.options,
@@ -332,6 +332,7 @@ fn weight(exchange: &Exchange) -> u64 {
         + size_of_val(&*request.blocks)
         + size_of_val(&*request.messages)
         + size_of_val(&*request.media)
-        + size_of_val(response.gaps.buckets());
+        + size_of_val(response.gaps.buckets())
+        + response.trail.held_bytes();
     bytes as u64
 }

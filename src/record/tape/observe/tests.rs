@@ -93,6 +93,7 @@ fn options(upstream: &TcpListener, dir: &std::path::Path) -> Options {
         trace: Some(TraceOptions {
             capture_memory: 16 << 20,
             max_body: 1 << 20,
+            every_gap: false,
             ..TraceOptions::in_dir(dir.to_owned(), "trace")
         }),
         drain_timeout: minute,

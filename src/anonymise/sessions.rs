@@ -1,0 +1,167 @@
+//! Sessions recovered from prompts: a prompt that repeats an earlier one and goes on with an answer is its next turn.
+
+use super::conversation::Conversation;
+use super::keyed::Generations;
+use crate::shape::SessionId;
+
+/// Which earlier prompts a prompt may go on from: keyed digests of itself up to each answer in it, and of the whole. Opaque, and
+/// in memory only.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// (index of the answer among the messages, digest of what stands before it), by rising index.
+    answered: Vec<(u32, u64)>,
+    whole: Option<u64>,
+}
+
+impl Turns {
+    /// An answer begins as message `index`, after what `so_far` is the digest of.
+    pub(super) fn answered(&mut self, index: usize, so_far: u64) {
+        self.answered
+            .push((u32::try_from(index).unwrap_or(u32::MAX), so_far));
+    }
+
+    /// The prompt is whole.
+    pub(super) fn asked(&mut self, whole: u64) {
+        self.whole = Some(whole);
+    }
+
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.answered.capacity() * size_of::<(u32, u64)>()
+    }
+}
+
+/// What a turn leaves behind for the next one to be known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turn {
+    session: SessionId,
+    /// Bytes of its answer's text, 0 where unknown or where none came.
+    answer_bytes: u64,
+    /// It came to a good end: an answer that a next turn can repeat.
+    answered: bool,
+    /// A next turn has come.
+    followed: bool,
+}
+
+/// What the table is asked about one exchange.
+pub(super) struct Asked<'a> {
+    /// The session that the client names, as a digest.
+    pub(super) named: Option<Conversation>,
+    /// What its prompt may go on from.
+    pub(super) turns: &'a Turns,
+    /// Bytes of the prompt's message of an index.
+    pub(super) message_bytes: &'a dyn Fn(u32) -> u64,
+    /// Whether it came to a good end.
+    pub(super) answered: bool,
+    /// Bytes of its answer's text, 0 where unknown.
+    pub(super) answer_bytes: u64,
+}
+
+/// Numbers sessions in order of first appearance. Bounded like the table of blocks: a session whose last turn lies more than a
+/// generation of turns back is forgotten, and its next turn begins another.
+///
+/// Prompts that are equal to the last byte (two users who both say "hello") are told apart by how long the answers were that
+/// their next turns repeat.
+pub(super) struct SessionTable {
+    named: Generations<SessionId>,
+    turns: Generations<Vec<Turn>>,
+    next: u32,
+}
+
+/// What a list of turns takes: mostly it has one.
+const ALIKE_BYTES: usize = size_of::<Vec<Turn>>() + size_of::<Turn>() + 16;
+/// Equal prompts that are waited for at the same time; the oldest beyond these are forgotten.
+const MOST_ALIKE: usize = 32;
+
+impl SessionTable {
+    /// A table of about `bytes`.
+    pub(super) fn within(bytes: u64) -> Self {
+        Self {
+            named: Generations::within(bytes / 4, size_of::<SessionId>()),
+            turns: Generations::within(bytes / 4 * 3, ALIKE_BYTES),
+            next: 0,
+        }
+    }
+
+    /// The session of an exchange; none where neither its client nor its prompt tells.
+    pub(super) fn session(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
+        let session = match asked.named {
+            Some(name) => self.by_name(name),
+            None => self.by_prompt(asked)?,
+        };
+        if let Some(whole) = asked.turns.whole {
+            self.remember(whole, session, asked);
+        }
+        Some(session)
+    }
+
+    fn by_name(&mut self, name: Conversation) -> SessionId {
+        let digest = name.digest();
+        if let Some(session) = self.named.get(digest) {
+            return session;
+        }
+        let session = self.fresh();
+        self.named.insert(digest, session);
+        session
+    }
+
+    fn by_prompt(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
+        let whole = asked.turns.whole?;
+        // The latest answer first: what it follows is the turn before.
+        for &(index, digest) in asked.turns.answered.iter().rev() {
+            if let Some(before) = self.turns.get_mut(digest)
+                && let Some(turn) = predecessor(before, (asked.message_bytes)(index))
+            {
+                turn.followed = true;
+                return Some(turn.session);
+            }
+        }
+        // The same prompt once more, and no answer to the first: a retry.
+        let again = self.turns.get_mut(whole).and_then(|before| {
+            let at = before.iter().rposition(|turn| !turn.answered)?;
+            Some(before.swap_remove(at).session)
+        });
+        Some(again.unwrap_or_else(|| self.fresh()))
+    }
+
+    fn remember(&mut self, whole: u64, session: SessionId, asked: &Asked<'_>) {
+        let turn = Turn {
+            session,
+            answer_bytes: asked.answer_bytes,
+            answered: asked.answered,
+            followed: false,
+        };
+        match self.turns.get_mut(whole) {
+            Some(alike) => {
+                if alike.len() >= MOST_ALIKE {
+                    alike.remove(0);
+                }
+                alike.push(turn);
+            }
+            None => self.turns.insert(whole, vec![turn]),
+        }
+    }
+
+    fn fresh(&mut self) -> SessionId {
+        let session = SessionId(self.next);
+        // Past 2^32 sessions in one file the last number is shared: rotation comes long before.
+        self.next = self.next.saturating_add(1);
+        session
+    }
+}
+
+/// Of turns with the same prompt, the one whose answer a next turn repeats: of those whose answer had that length if any had,
+/// and of these one that nobody has followed yet, the latest.
+fn predecessor(alike: &mut [Turn], answer_bytes: u64) -> Option<&mut Turn> {
+    let rank = |turn: &Turn| {
+        (
+            turn.answer_bytes == answer_bytes,
+            turn.answered,
+            !turn.followed,
+        )
+    };
+    alike.iter_mut().max_by_key(|turn| rank(turn))
+}
+
+#[cfg(test)]
+mod tests;
