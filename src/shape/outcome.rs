@@ -35,6 +35,11 @@ pub enum Outcome {
         /// When it ended.
         at_us: u64,
     },
+    /// It was still in flight when its recorder was killed: how it went on is not known.
+    InFlight {
+        /// The last moment at which it is known to have been.
+        at_us: u64,
+    },
 }
 
 impl Outcome {
@@ -53,6 +58,7 @@ impl Outcome {
             Self::UpstreamTimeout { .. } => "upstream_timeout",
             Self::Rejected => "rejected",
             Self::Truncated { .. } => "truncated",
+            Self::InFlight { .. } => "in_flight",
         }
     }
 
@@ -64,7 +70,8 @@ impl Outcome {
             | Self::UpstreamRefused { at_us }
             | Self::UpstreamReset { at_us }
             | Self::UpstreamTimeout { at_us }
-            | Self::Truncated { at_us } => Some(at_us),
+            | Self::Truncated { at_us }
+            | Self::InFlight { at_us } => Some(at_us),
         }
     }
 }

@@ -10,8 +10,9 @@ use super::block::BlockDecoder;
 use super::error::TraceError;
 use super::file::read_block;
 use super::frame::{FRAME, KIND_EXCHANGES};
+use super::openings::LeftOpen;
 use super::reader::{Scheduled, Trace};
-use crate::shape::Exchange;
+use crate::shape::{Exchange, ModelId};
 
 /// The exchanges of a [`Trace`] in order of arrival; equal arrivals in the order in which they were written.
 pub struct Exchanges<'a> {
@@ -70,6 +71,11 @@ impl<'a> Exchanges<'a> {
             return Ok(());
         };
         let path = &placed.file.path;
+        if scheduled.block == placed.file.blocks.len() {
+            let LeftOpen { exchanges, models } = placed.file.left_open.clone();
+            self.adopt(scheduled, models, exchanges);
+            return Ok(());
+        }
         let Some(&entry) = placed.file.blocks.get(scheduled.block) else {
             return Ok(());
         };
@@ -97,16 +103,25 @@ impl<'a> Exchanges<'a> {
                     && frame.first_at_us == entry.first_at_us
             })
             .and_then(|(frame, payload)| decoder.decode(&frame, &payload, spec).ok());
-        let Some(mut decoded) = decoded else {
+        let Some(decoded) = decoded else {
             let damage = &mut self.trace.read_damage;
             damage.bad_blocks += 1;
             damage.bad_bytes += bytes;
             damage.lost_exchanges += u64::from(entry.count);
             return Ok(());
         };
-        self.trace
-            .adopt(scheduled.file, decoded.models, &mut decoded.exchanges);
-        let mut rest = decoded.exchanges.into_iter();
+        self.adopt(scheduled, decoded.models, decoded.exchanges);
+        Ok(())
+    }
+
+    fn adopt(
+        &mut self,
+        scheduled: Scheduled,
+        models: Vec<(ModelId, String)>,
+        mut exchanges: Vec<Exchange>,
+    ) {
+        self.trace.adopt(scheduled.file, models, &mut exchanges);
+        let mut rest = exchanges.into_iter();
         if let Some(exchange) = rest.next() {
             self.loaded.push(Reverse(Loaded {
                 place: Scheduled {
@@ -117,7 +132,6 @@ impl<'a> Exchanges<'a> {
                 rest,
             }));
         }
-        Ok(())
     }
 
     /// Takes the earliest loaded exchange.

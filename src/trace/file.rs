@@ -10,6 +10,7 @@ use super::error::TraceError;
 use super::footer::{BlockEntry, Footer, TRAILER, footer_offset};
 use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER};
 use super::header::{Header, NotAHeader, PREAMBLE};
+use super::openings::{LeftOpen, left_open};
 use super::reader::Damage;
 use super::scan::{Scan, scan};
 use super::totals::Totals;
@@ -26,6 +27,8 @@ pub(super) struct TraceFile {
     pub(super) totals: Totals,
     pub(super) ids: IdLimits,
     pub(super) damage: Damage,
+    /// Exchanges that were in flight when the recorder was killed.
+    pub(super) left_open: LeftOpen,
 }
 
 impl TraceFile {
@@ -43,18 +46,22 @@ impl TraceFile {
                 totals: footer.totals,
                 ids: footer.ids,
                 damage: Damage::default(),
+                left_open: LeftOpen::default(),
             });
         }
         let Scan {
             blocks,
+            openings,
             ids,
             bad_blocks,
             bad_bytes,
             lost_exchanges,
         } = scan(&file, start, len).map_err(io())?;
+        let left_open = left_open(&file, &openings, &blocks, header.block).map_err(io())?;
         Ok(Self {
             path: path.to_owned(),
             bytes: len,
+            left_open,
             header,
             totals: last_totals(&file, &blocks).map_err(io())?,
             blocks,
@@ -66,6 +73,15 @@ impl TraceFile {
                 lost_exchanges,
             },
         })
+    }
+}
+
+impl TraceFile {
+    /// The last arrival, by the file's own clock; `None` where there is no exchange.
+    pub(super) fn last_at_us(&self) -> Option<u64> {
+        let blocks = self.blocks.iter().map(|block| block.last_at_us);
+        let open = self.left_open.exchanges.last();
+        blocks.chain(open.map(|exchange| exchange.at.us())).max()
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) const KIND_EXCHANGES: u8 = 1;
 /// The footer: index and totals.
 pub(super) const KIND_FOOTER: u8 = 2;
 
+/// Exchanges in flight, as they stood when the block was written.
+pub(super) const KIND_OPENINGS: u8 = 3;
+
 /// The payload is one zstd frame.
 pub(super) const CODEC_ZSTD: u8 = 1;
 

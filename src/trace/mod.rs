@@ -15,6 +15,7 @@ mod file;
 mod footer;
 mod frame;
 mod header;
+mod openings;
 mod partial;
 mod reader;
 mod rotate;

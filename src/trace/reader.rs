@@ -159,6 +159,13 @@ impl Trace {
                 block,
             });
         self.schedule.extend(scheduled);
+        // Behind the file's blocks stands what it has left open.
+        self.schedule
+            .extend(file.left_open.first_at().map(|at| Scheduled {
+                first_at_us: at.us().saturating_add(shift_us),
+                file: number,
+                block: file.blocks.len(),
+            }));
         self.files.push(Placed {
             file,
             shift_us,
@@ -210,19 +217,17 @@ impl Trace {
 
     /// Exchanges that can be read, from the indexes.
     pub fn exchange_count(&self) -> u64 {
-        let blocks = self.files.iter().flat_map(|placed| &placed.file.blocks);
-        blocks.map(|block| u64::from(block.count)).sum()
+        let in_file = |file: &TraceFile| {
+            let blocks = file.blocks.iter().map(|block| u64::from(block.count));
+            blocks.sum::<u64>() + file.left_open.exchanges.len() as u64
+        };
+        self.files.iter().map(|placed| in_file(&placed.file)).sum()
     }
 
     /// The last arrival, from the indexes; `None` where there is no exchange.
     pub fn last_at(&self) -> Option<TraceTime> {
         let last_of = |placed: &Placed| {
-            let last = placed
-                .file
-                .blocks
-                .iter()
-                .map(|block| block.last_at_us)
-                .max();
+            let last = placed.file.last_at_us();
             last.map(|us| us.saturating_add(placed.shift_us))
         };
         let last = self.files.iter().filter_map(last_of).max();
@@ -262,8 +267,7 @@ impl Placement {
             .shifts
             .entry(file.header.run)
             .or_insert(self.last_at_us);
-        let last = file.blocks.iter().map(|block| block.last_at_us).max();
-        if let Some(last) = last {
+        if let Some(last) = file.last_at_us() {
             self.last_at_us = self.last_at_us.max(last.saturating_add(shift_us));
         }
         let offsets = self.next;

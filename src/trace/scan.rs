@@ -5,12 +5,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::footer::{BlockEntry, TRAILER, footer_offset};
-use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER, SYNC};
+use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER, KIND_OPENINGS, SYNC};
 
 /// What a scan found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     pub(super) blocks: Vec<BlockEntry>,
+    /// Blocks of exchanges in flight.
+    pub(super) openings: Vec<BlockEntry>,
     pub(super) ids: IdLimits,
     /// Stretches that are no block, or a torn one.
     pub(super) bad_blocks: u64,
@@ -30,13 +32,16 @@ pub(super) fn scan(file: &File, start: u64, len: u64) -> io::Result<Scan> {
         match frame_at(file, position, len)? {
             Some(frame) if position.saturating_add(frame.len()) <= len => {
                 found.ids = found.ids.max(frame.ids);
-                if frame.kind == KIND_EXCHANGES {
-                    found.blocks.push(BlockEntry {
-                        offset: position,
-                        count: frame.count,
-                        first_at_us: frame.first_at_us,
-                        last_at_us: frame.last_at_us,
-                    });
+                let entry = BlockEntry {
+                    offset: position,
+                    count: frame.count,
+                    first_at_us: frame.first_at_us,
+                    last_at_us: frame.last_at_us,
+                };
+                match frame.kind {
+                    KIND_EXCHANGES => found.blocks.push(entry),
+                    KIND_OPENINGS => found.openings.push(entry),
+                    _ => {}
                 }
                 position += frame.len();
                 block_end = (frame.kind == KIND_EXCHANGES).then_some(position);

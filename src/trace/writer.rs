@@ -3,11 +3,12 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{BlockEncoder, FULL_ELEMENTS};
+use super::block::{BlockEncoder, Entry, FULL_ELEMENTS};
 use super::error::TraceError;
 use super::footer::{BlockEntry, Footer};
-use super::frame::MAX_BLOCK_EXCHANGES;
+use super::frame::{Frame, KIND_EXCHANGES, KIND_OPENINGS, MAX_BLOCK_EXCHANGES};
 use super::header::Header;
+use super::openings::Openings;
 use super::partial::{PartialName, create_private, sync_directory_of};
 use super::totals::Totals;
 use crate::anonymise::Recordable;
@@ -41,8 +42,9 @@ pub struct TraceWriter {
     torn: bool,
     options: WriterOptions,
     encoder: BlockEncoder,
-    pending: Vec<Exchange>,
+    pending: Vec<Entry>,
     pending_elements: usize,
+    openings: Openings,
     models: Vec<(u32, String)>,
     footer: Footer,
     /// Exchanges in blocks, and those of them that the disk has been asked to keep.
@@ -110,6 +112,7 @@ impl TraceWriter {
             encoder: BlockEncoder::new(header.block).map_err(io())?,
             pending: Vec::new(),
             pending_elements: 0,
+            openings: Openings::default(),
             models: Vec::new(),
             footer: Footer::default(),
             written: 0,
@@ -124,16 +127,41 @@ impl TraceWriter {
     /// When the block cannot be written: its exchanges are lost (see [`TraceError::lost`]), the file stays whole and the
     /// writer can be used on.
     pub fn push(&mut self, exchange: Recordable) -> Result<(), TraceError> {
+        self.add(exchange, None)
+    }
+
+    /// Adds an exchange that is still in flight, as it stands now, under a key of the caller's. The next [`TraceWriter::flush`]
+    /// writes it, if it is still open by then: a reader of the file then knows of it even if this process is killed.
+    pub fn open(&mut self, key: u64, exchange: Recordable) {
+        self.learn_name(&exchange);
+        self.openings.open(key, exchange.into_exchange());
+    }
+
+    /// As [`TraceWriter::push`], for one that may have been [opened](TraceWriter::open) under this key.
+    ///
+    /// # Errors
+    /// As [`TraceWriter::push`].
+    pub fn close(&mut self, key: u64, exchange: Recordable) -> Result<(), TraceError> {
+        let opening = self.openings.close(key);
+        self.add(exchange, opening)
+    }
+
+    /// Forgets one that was opened and will not be closed.
+    pub fn forget(&mut self, key: u64) {
+        self.openings.close(key);
+    }
+
+    fn learn_name(&mut self, exchange: &Recordable) {
         if let Some((id, name)) = exchange.name() {
             self.models.push((id.0, name.to_owned()));
         }
+    }
+
+    fn add(&mut self, exchange: Recordable, opening: Option<u32>) -> Result<(), TraceError> {
+        self.learn_name(&exchange);
         let exchange = exchange.into_exchange();
-        self.pending_elements += exchange.request.messages.len()
-            + exchange.request.blocks.len()
-            + exchange.request.media.len()
-            + exchange.response.gaps.buckets().len()
-            + exchange.response.trail.buckets().len();
-        self.pending.push(exchange);
+        self.pending_elements += elements(&exchange);
+        self.pending.push(Entry { exchange, opening });
         if self.pending.len() >= self.options.block_exchanges as usize
             || self.pending_elements >= FULL_ELEMENTS
         {
@@ -153,8 +181,9 @@ impl TraceWriter {
     /// When it cannot be written, or is and the disk does not say that it keeps it ([`TraceError::Unsynced`]).
     pub fn flush(&mut self) -> Result<(), TraceError> {
         self.cut()?;
+        let opened = self.write_openings()?;
         let exchanges = self.written - self.synced;
-        if exchanges == 0 {
+        if exchanges == 0 && !opened {
             return Ok(());
         }
         // Asked once, whatever the answer: pages that a disk has refused count as clean from then on, so that the next success
@@ -171,7 +200,7 @@ impl TraceWriter {
 
     /// Whether there is nothing to flush.
     pub fn is_flushed(&self) -> bool {
-        self.pending.is_empty() && self.synced == self.written
+        self.pending.is_empty() && self.openings.is_written() && self.synced == self.written
     }
 
     /// Bytes in the file so far.
@@ -215,7 +244,8 @@ impl TraceWriter {
         self.pending_elements = 0;
         let mut exchanges = std::mem::take(&mut self.pending);
         let latest_at_us = self.latest_at_us;
-        let is_late = |exchange: &Exchange| exchange.at.us().saturating_add(LATE_US) < latest_at_us;
+        let is_late =
+            |entry: &Entry| entry.exchange.at.us().saturating_add(LATE_US) < latest_at_us;
         let written = if exchanges.iter().any(is_late) && !exchanges.iter().all(is_late) {
             let (mut late, mut timely): (Vec<_>, Vec<_>) = exchanges.drain(..).partition(is_late);
             let first = self.write_block(&mut timely);
@@ -235,15 +265,58 @@ impl TraceWriter {
         })
     }
 
-    fn write_block(&mut self, exchanges: &mut [Exchange]) -> Result<(), (u64, io::Error)> {
-        let lost = exchanges.len() as u64;
+    /// Writes those that are in flight and not in the file yet; says whether there were any. Where the disk does not take them
+    /// nothing is lost: they are tried again with the next flush.
+    fn write_openings(&mut self) -> Result<bool, TraceError> {
+        let mut fresh = self.openings.take_fresh();
+        if fresh.is_empty() {
+            return Ok(false);
+        }
+        let mut failed = None;
+        let mut rest = fresh.as_mut_slice();
+        while !rest.is_empty() && failed.is_none() {
+            let mut room = FULL_ELEMENTS;
+            let fits = rest
+                .iter()
+                .take(self.options.block_exchanges as usize)
+                .take_while(|entry| {
+                    let before = room;
+                    room = room.saturating_sub(elements(&entry.exchange));
+                    before > 0
+                });
+            let count = fits.count().max(1);
+            let (some, others) = rest.split_at_mut(count);
+            failed = self.write_frame(KIND_OPENINGS, some).err();
+            rest = others;
+        }
+        match failed {
+            None => Ok(true),
+            Some(source) => {
+                self.openings.put_back(fresh);
+                Err(TraceError::Write {
+                    path: self.path.clone(),
+                    lost: 0,
+                    source,
+                })
+            }
+        }
+    }
+
+    fn write_frame(&mut self, kind: u8, entries: &mut [Entry]) -> io::Result<Frame> {
         let mut bytes = Vec::new();
+        let (totals, models) = (&self.footer.totals, &self.models);
         let frame = self
             .encoder
-            .encode(exchanges, &self.footer.totals, &self.models, &mut bytes)
-            .map_err(|error| (lost, error))?;
+            .encode(kind, entries, totals, models, &mut bytes)?;
+        self.append(&bytes)?;
+        Ok(frame)
+    }
+
+    fn write_block(&mut self, entries: &mut [Entry]) -> Result<(), (u64, io::Error)> {
         let offset = self.whole;
-        self.append(&bytes).map_err(|error| (lost, error))?;
+        let frame = self
+            .write_frame(KIND_EXCHANGES, entries)
+            .map_err(|error| (entries.len() as u64, error))?;
         self.models.clear();
         self.written += u64::from(frame.count);
         self.latest_at_us = self.latest_at_us.max(frame.last_at_us);
@@ -269,6 +342,15 @@ impl TraceWriter {
         self.whole += bytes.len() as u64;
         Ok(())
     }
+}
+
+/// List elements of an exchange: what a block has room for is counted in them.
+fn elements(exchange: &Exchange) -> usize {
+    exchange.request.messages.len()
+        + exchange.request.blocks.len()
+        + exchange.request.media.len()
+        + exchange.response.gaps.buckets().len()
+        + exchange.response.trail.buckets().len()
 }
 
 fn joined(

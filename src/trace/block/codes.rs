@@ -61,6 +61,7 @@ pub(super) fn outcome_code(outcome: Outcome) -> u64 {
         Outcome::UpstreamTimeout { .. } => 4,
         Outcome::Rejected => 5,
         Outcome::Truncated { .. } => 6,
+        Outcome::InFlight { .. } => 7,
     }
 }
 
@@ -76,6 +77,7 @@ pub(super) fn outcome_of<E>(
         2 => Outcome::UpstreamRefused { at_us: at_us()? },
         3 => Outcome::UpstreamReset { at_us: at_us()? },
         4 => Outcome::UpstreamTimeout { at_us: at_us()? },
+        7 => Outcome::InFlight { at_us: at_us()? },
         // Later versions' outcomes carry a moment, as all early endings do.
         _ => Outcome::Truncated { at_us: at_us()? },
     })

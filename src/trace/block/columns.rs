@@ -64,6 +64,7 @@ columns! {
     9 model,
     10 session,
     11 client,
+    12 opening,
 
     20 request_bytes,
     21 messages,

@@ -19,9 +19,9 @@ use self::chains::{ChainReader, ChainWriter, Predictor};
 use self::codes::Coded;
 use self::columns::{ColumnNumbers, Columns};
 use self::flags::flags_of;
-use super::frame::{CODEC_ZSTD, Frame, IdLimits, KIND_EXCHANGES, MAX_BLOCK_BYTES};
+use super::frame::{CODEC_ZSTD, Frame, IdLimits, MAX_BLOCK_BYTES};
 use super::totals::Totals;
-use super::varint::{Malformed, put, put_residual};
+use super::varint::{Malformed, put, put_residual, unzigzag, zigzag};
 use crate::shape::{
     BlockSpec, ClientId, Endpoint, Exchange, Method, ModelId, SessionId, ShapeStatus, TraceTime,
 };
@@ -36,6 +36,13 @@ const MAX_LIST: usize = 1 << 20;
 
 /// A writer starts the next block beyond this many list elements.
 pub(super) const FULL_ELEMENTS: usize = 1 << 18;
+
+/// An exchange on its way into a block.
+pub(super) struct Entry {
+    pub(super) exchange: Exchange,
+    /// Its number among those of the file that were written while they were in flight.
+    pub(super) opening: Option<u32>,
+}
 
 /// A block's payload, once unpacked.
 #[derive(Serialize)]
@@ -79,6 +86,13 @@ pub(super) struct BlockDecoder {
     decompressor: zstd::bulk::Decompressor<'static>,
 }
 
+/// The numbers of a block's exchanges among those of the file that were written while in flight; 0 for none, else one more.
+#[derive(Deserialize)]
+struct OpeningsRead<'a> {
+    #[serde(borrow)]
+    columns: ColumnNumbers<'a>,
+}
+
 /// What a block held.
 pub(super) struct Decoded {
     pub(super) exchanges: Vec<Exchange>,
@@ -105,29 +119,32 @@ impl BlockEncoder {
     /// Appends frame and payload of a block to `out`. Sorts the exchanges by arrival.
     pub(super) fn encode(
         &mut self,
-        exchanges: &mut [Exchange],
+        kind: u8,
+        entries: &mut [Entry],
         totals: &Totals,
         models: &[(u32, String)],
         out: &mut Vec<u8>,
     ) -> std::io::Result<Frame> {
-        exchanges.sort_by_key(|exchange| exchange.at);
-        let first_at_us = exchanges.first().map_or(0, |exchange| exchange.at.us());
-        let last_at_us = exchanges.last().map_or(0, |exchange| exchange.at.us());
+        entries.sort_by_key(|entry| entry.exchange.at);
+        let first_at_us = entries.first().map_or(0, |entry| entry.exchange.at.us());
+        let last_at_us = entries.last().map_or(0, |entry| entry.exchange.at.us());
         let base = self.ids;
         self.predictor.restart(base.blocks);
         self.columns.clear();
         let mut before = Before::new(first_at_us, base);
-        for exchange in exchanges.iter_mut() {
+        let mut before_opening = 0;
+        for Entry { exchange, opening } in entries.iter_mut() {
             exchange.request.messages.truncate(MAX_LIST);
             exchange.request.media.truncate(MAX_LIST);
             exchange.request.blocks.truncate(MAX_LIST);
             exchange.response.trail.truncate(MAX_LIST);
             write(&mut self.columns, exchange, self.spec, &mut before);
+            put_opening(&mut self.columns.opening, *opening, &mut before_opening);
         }
         let mut chains = ChainWriter::new(&mut self.predictor);
-        for place in completion_order(exchanges) {
-            if let Some(exchange) = exchanges.get(place) {
-                chains.chain(&mut self.columns, &exchange.request.blocks);
+        for place in completion_order(entries.iter().map(|entry| &entry.exchange)) {
+            if let Some(entry) = entries.get(place) {
+                chains.chain(&mut self.columns, &entry.exchange.request.blocks);
             }
         }
         chains.finish(&mut self.columns);
@@ -151,11 +168,11 @@ impl BlockEncoder {
                 .ok_or_else(|| std::io::Error::other("a block is over 64 MiB"))
         };
         let frame = Frame {
-            kind: KIND_EXCHANGES,
+            kind,
             codec: CODEC_ZSTD,
             payload_len: length(payload.len())?,
             unpacked_len: length(document.len())?,
-            count: length(exchanges.len())?,
+            count: length(entries.len())?,
             ids: self.ids,
             first_at_us,
             last_at_us,
@@ -236,7 +253,7 @@ impl BlockDecoder {
             chain_lens.push(chain_len);
         }
         let mut chains = ChainReader::new(&mut self.predictor, &columns);
-        for place in completion_order(&exchanges) {
+        for place in completion_order(exchanges.iter()) {
             if let (Some(exchange), Some(&len)) = (exchanges.get_mut(place), chain_lens.get(place))
             {
                 exchange.request.blocks = chains.chain(len)?;
@@ -249,6 +266,28 @@ impl BlockDecoder {
                 .map(|(id, name)| (ModelId(id), name))
                 .collect(),
         })
+    }
+
+    /// Which of the exchanges that the file holds as in flight, by number, a block's exchanges are.
+    pub(super) fn openings(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+    ) -> Result<Vec<Option<u32>>, Malformed> {
+        let document = self.unpack(frame, payload)?;
+        let OpeningsRead { mut columns } = rmp_serde::from_slice(&document)
+            .map_err(|_| Malformed("its document does not read"))?;
+        let mut before = 0_i64;
+        let mut next = || {
+            Ok(match columns.opening.next()?.checked_sub(1) {
+                None => None,
+                Some(step) => {
+                    before = before.wrapping_add(unzigzag(step));
+                    Some(u32::try_from(before).map_err(|_| Malformed("an opening is out of range"))?)
+                }
+            })
+        };
+        (0..frame.count).map(|_| next()).collect()
     }
 
     /// The accounts of a block, without its exchanges.
@@ -384,14 +423,26 @@ fn next_id(column: &mut super::varint::Numbers<'_>, next_new: &mut u32) -> Resul
 }
 
 /// Chains are written in the order in which their exchanges ended, for that is the order in which a recorder numbers them.
-fn completion_order(exchanges: &[Exchange]) -> Vec<usize> {
+fn completion_order<'a>(exchanges: impl Iterator<Item = &'a Exchange>) -> Vec<usize> {
     let ended = |exchange: &Exchange| {
         let end_us = exchange.response.end_us.unwrap_or(0);
         exchange.at.us().saturating_add(end_us)
     };
-    let mut order: Vec<usize> = (0..exchanges.len()).collect();
-    order.sort_by_key(|&place| exchanges.get(place).map(ended));
-    order
+    let mut order: Vec<_> = exchanges.map(ended).zip(0..).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, place)| place).collect()
+}
+
+/// 0 for none, else one more than the step from the opening before.
+fn put_opening(out: &mut Vec<u8>, opening: Option<u32>, before: &mut u32) {
+    put(
+        out,
+        opening.map_or(0, |number| {
+            let step = i64::from(number) - i64::from(*before);
+            *before = number;
+            zigzag(step) + 1
+        }),
+    );
 }
 
 /// How many list elements a block may still ask for.

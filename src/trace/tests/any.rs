@@ -180,14 +180,15 @@ fn response() -> impl Strategy<Value = ResponseShape> {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    (0..7_u8, number()).prop_map(|(kind, at_us)| match kind {
+    (0..8_u8, number()).prop_map(|(kind, at_us)| match kind {
         0 => Outcome::Completed,
         1 => Outcome::ClientCancelled { at_us },
         2 => Outcome::UpstreamRefused { at_us },
         3 => Outcome::UpstreamReset { at_us },
         4 => Outcome::UpstreamTimeout { at_us },
         5 => Outcome::Rejected,
-        _ => Outcome::Truncated { at_us },
+        6 => Outcome::Truncated { at_us },
+        _ => Outcome::InFlight { at_us },
     })
 }
 

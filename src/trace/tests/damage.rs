@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::{blocks_of, chat, header, write};
 use crate::shape::{BlockSpec, Exchange};
-use crate::trace::block::{BlockDecoder, BlockEncoder};
+use crate::trace::block::{BlockDecoder, BlockEncoder, Entry};
 use crate::trace::footer::Footer;
-use crate::trace::frame::{FRAME, Frame};
+use crate::trace::frame::{FRAME, Frame, KIND_EXCHANGES};
 use crate::trace::{Damage, Totals, Trace, TraceError};
 
 const BLOCK: usize = 4;
@@ -175,10 +175,14 @@ proptest! {
         count in prop_oneof![Just(None), (0..70_000_u32).prop_map(Some)],
     ) {
         let spec = Some(BlockSpec::LIVE);
-        let mut exchanges = exchanges;
+        let entry = |(number, exchange)| Entry {
+            exchange,
+            opening: (number % 2 == 0).then_some(number),
+        };
+        let mut entries: Vec<_> = (0..).zip(exchanges).map(entry).collect();
         let mut bytes = Vec::new();
         let mut encoder = BlockEncoder::new(spec).unwrap();
-        let frame = encoder.encode(&mut exchanges, &Totals::default(), &[], &mut bytes).unwrap();
+        let frame = encoder.encode(KIND_EXCHANGES, &mut entries, &Totals::default(), &[], &mut bytes).unwrap();
         let mut decoder = BlockDecoder::new().unwrap();
         let mut document = decoder.unpack(&frame, &bytes[FRAME..]).unwrap();
         for (place, byte) in wounds {
@@ -195,6 +199,7 @@ proptest! {
         // Only that it comes back is asked.
         drop(decoder.decode(&forged, &payload, spec));
         drop(decoder.totals(&forged, &payload));
+        drop(decoder.openings(&forged, &payload));
         drop(Footer::decode(&forged, &document));
     }
 }

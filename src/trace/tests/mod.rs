@@ -3,6 +3,7 @@ mod cost;
 mod damage;
 mod golden;
 mod many;
+mod openings;
 mod round_trip;
 
 use std::path::Path;

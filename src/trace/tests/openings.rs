@@ -1,0 +1,115 @@
+//! Exchanges in flight when their recorder is killed.
+
+use std::path::Path;
+
+use super::{chat, header, read};
+use crate::anonymise::Recordable;
+use crate::shape::{Exchange, Outcome};
+use crate::trace::{Trace, TraceWriter, WriterOptions};
+
+fn in_flight(at_us: u64, ids: impl IntoIterator<Item = u32>) -> Recordable {
+    let mut exchange = chat(at_us, 0, ids);
+    exchange.response = crate::shape::ResponseShape::default();
+    exchange.outcome = Outcome::InFlight { at_us: 1_000 };
+    Recordable::content_free(exchange)
+}
+
+fn ended(at_us: u64, ids: impl IntoIterator<Item = u32>) -> Recordable {
+    Recordable::content_free(chat(at_us, 500, ids))
+}
+
+fn writer(path: &Path) -> TraceWriter {
+    TraceWriter::create(path, &header(1), WriterOptions::default()).unwrap()
+}
+
+fn outcomes(exchanges: &[Exchange]) -> Vec<(u64, Outcome)> {
+    exchanges
+        .iter()
+        .map(|exchange| (exchange.at.us(), exchange.outcome))
+        .collect()
+}
+
+#[test]
+fn what_was_in_flight_at_a_kill_reads_back_as_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    writer.open(7, in_flight(100, [0, 1, 2]));
+    writer.open(8, in_flight(200, [0, 1, 3]));
+    writer.open(9, in_flight(300, [4]));
+    writer.close(9, ended(300, [4])).unwrap();
+    writer.flush().unwrap();
+    writer.open(10, in_flight(400, [5]));
+    writer.close(7, ended(100, [0, 1, 2])).unwrap();
+    writer.push(ended(9_000, [0, 1])).unwrap();
+    writer.flush().unwrap();
+    // Not flushed: lost with the process.
+    writer.close(10, ended(400, [5])).unwrap();
+    drop(writer);
+    let exchanges = read(&path);
+    assert_eq!(
+        outcomes(&exchanges),
+        [
+            (100, Outcome::Completed),
+            (200, Outcome::InFlight { at_us: 8_800 }),
+            (300, Outcome::Completed),
+            (400, Outcome::InFlight { at_us: 8_600 }),
+            (9_000, Outcome::Completed),
+        ]
+    );
+    assert_eq!(exchanges[1].request.blocks.len(), 3, "its shape is known");
+    let trace = Trace::open(&[path]).unwrap();
+    assert_eq!(trace.exchange_count(), 5);
+    assert_eq!(trace.last_at().unwrap().us(), 9_000);
+}
+
+#[test]
+fn a_file_that_was_closed_in_order_has_none_in_flight() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    writer.open(1, in_flight(100, [0]));
+    writer.open(2, in_flight(200, [0]));
+    writer.flush().unwrap();
+    writer.forget(2);
+    writer.close(1, ended(100, [0])).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(outcomes(&read(&path)), [(100, Outcome::Completed)]);
+}
+
+#[test]
+fn a_file_may_hold_nothing_but_what_is_in_flight() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    writer.open(1, in_flight(100, [0]));
+    assert!(!writer.is_flushed());
+    writer.flush().unwrap();
+    assert!(writer.is_flushed());
+    drop(writer);
+    let in_flight = Outcome::InFlight { at_us: 1_000 };
+    assert_eq!(outcomes(&read(&path)), [(100, in_flight)]);
+    assert_eq!(Trace::open(&[path]).unwrap().last_at().unwrap().us(), 100);
+}
+
+#[test]
+fn more_may_be_in_flight_than_a_block_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    for key in 0..3_000 {
+        writer.open(key, in_flight(key * 10, [0, 1]));
+    }
+    writer.flush().unwrap();
+    for key in (0..3_000).step_by(2) {
+        writer.close(key, ended(key * 10, [0, 1])).unwrap();
+    }
+    writer.flush().unwrap();
+    drop(writer);
+    let exchanges = read(&path);
+    assert_eq!(exchanges.len(), 3_000);
+    for (at, exchange) in exchanges.iter().enumerate() {
+        let in_flight = matches!(exchange.outcome, Outcome::InFlight { .. });
+        assert_eq!(in_flight, at % 2 == 1, "{at}");
+    }
+}
