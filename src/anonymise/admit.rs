@@ -2,7 +2,7 @@ use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
 use super::names::{KeptName, ModelTable, Policy, Private};
 use super::sessions::{Asked, SessionTable, Turns};
-use crate::shape::{BlockId, Exchange, ModelId, Outcome};
+use crate::shape::{BlockId, Exchange, ModelId, Outcome, SessionId};
 
 /// One exchange as the recorder saw it: the shape, and beside it what must pass the gate first.
 pub struct Sighting {
@@ -106,26 +106,24 @@ impl Anonymiser {
 
     /// Lets an exchange through: hashes become numbers, names pseudonyms.
     pub fn admit(&mut self, sighting: Sighting) -> Recordable {
+        let session = self.sessions.session(&asked(&sighting));
+        self.pass(sighting, session)
+    }
+
+    /// Lets an exchange through that is still in flight, and will be admitted when it has ended.
+    pub fn announce(&mut self, sighting: Sighting) -> Recordable {
+        let session = self.sessions.known(&asked(&sighting));
+        self.pass(sighting, session)
+    }
+
+    fn pass(&mut self, sighting: Sighting, session: Option<SessionId>) -> Recordable {
         let Sighting {
             mut exchange,
             model,
             chain,
-            named,
-            turns,
-            answer_bytes,
+            ..
         } = sighting;
         exchange.request.blocks = self.number(&chain);
-        let messages = &exchange.request.messages;
-        let session = self.sessions.session(&Asked {
-            named,
-            turns: &turns,
-            message_bytes: &|index| {
-                let message = messages.get(usize::try_from(index).unwrap_or(usize::MAX));
-                message.map_or(0, |message| message.bytes.into())
-            },
-            answered: exchange.outcome == Outcome::Completed,
-            answer_bytes,
-        });
         exchange.session = exchange.session.or(session);
         let mut name = None;
         if let Some(model) = model {
@@ -138,6 +136,16 @@ impl Anonymiser {
 
     pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {
         self.blocks.number(chain)
+    }
+}
+
+fn asked(sighting: &Sighting) -> Asked<'_> {
+    Asked {
+        named: sighting.named,
+        turns: &sighting.turns,
+        messages: &sighting.exchange.request.messages,
+        answered: sighting.exchange.outcome == Outcome::Completed,
+        answer_bytes: sighting.answer_bytes,
     }
 }
 

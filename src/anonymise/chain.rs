@@ -63,7 +63,7 @@ impl ChainKey {
 ///
 /// SipHash-1-3, as the standard library's tables have it: a hash leaves neither this process nor its file's time, so what is
 /// asked of it is that nobody can make two prompts meet, at half of what SipHash-2-4 costs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Chain(Vec<u64>);
 
 impl Chain {

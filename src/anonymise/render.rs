@@ -23,7 +23,7 @@ pub struct PromptRender {
 }
 
 /// What is left of a prompt after rendering.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RenderedPrompt {
     /// Keyed hashes of the full blocks.
     pub chain: Chain,

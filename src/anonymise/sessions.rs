@@ -2,7 +2,7 @@
 
 use super::conversation::Conversation;
 use super::keyed::Generations;
-use crate::shape::SessionId;
+use crate::shape::{MessageShape, SessionId};
 
 /// Which earlier prompts a prompt may go on from: keyed digests of itself up to each answer in it, and of the whole. Opaque, and
 /// in memory only.
@@ -49,8 +49,8 @@ pub(super) struct Asked<'a> {
     pub(super) named: Option<Conversation>,
     /// What its prompt may go on from.
     pub(super) turns: &'a Turns,
-    /// Bytes of the prompt's message of an index.
-    pub(super) message_bytes: &'a dyn Fn(u32) -> u64,
+    /// Its messages.
+    pub(super) messages: &'a [MessageShape],
     /// Whether it came to a good end.
     pub(super) answered: bool,
     /// Bytes of its answer's text, 0 where unknown.
@@ -95,6 +95,14 @@ impl SessionTable {
         Some(session)
     }
 
+    /// The session of an exchange that is still in flight, if it is known already.
+    pub(super) fn known(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
+        match asked.named {
+            Some(name) => self.named.get(name.digest()),
+            None => self.turn_before(asked).map(|turn| turn.session),
+        }
+    }
+
     fn by_name(&mut self, name: Conversation) -> SessionId {
         let digest = name.digest();
         if let Some(session) = self.named.get(digest) {
@@ -107,14 +115,9 @@ impl SessionTable {
 
     fn by_prompt(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
         let whole = asked.turns.whole?;
-        // The latest answer first: what it follows is the turn before.
-        for &(index, digest) in asked.turns.answered.iter().rev() {
-            if let Some(before) = self.turns.get_mut(digest)
-                && let Some(turn) = predecessor(before, (asked.message_bytes)(index))
-            {
-                turn.followed = true;
-                return Some(turn.session);
-            }
+        if let Some(turn) = self.turn_before(asked) {
+            turn.followed = true;
+            return Some(turn.session);
         }
         // The same prompt once more, and no answer to the first: a retry.
         let again = self.turns.get_mut(whole).and_then(|before| {
@@ -122,6 +125,14 @@ impl SessionTable {
             Some(before.swap_remove(at).session)
         });
         Some(again.unwrap_or_else(|| self.fresh()))
+    }
+
+    /// The turn that a prompt goes on from. The latest answer in it first: what that follows is the turn before.
+    fn turn_before(&mut self, asked: &Asked<'_>) -> Option<&mut Turn> {
+        let known = |&&(_, digest): &&(u32, u64)| self.turns.get_mut(digest).is_some();
+        let &(index, digest) = asked.turns.answered.iter().rev().find(known)?;
+        let answer = asked.messages.get(usize::try_from(index).ok()?)?;
+        predecessor(self.turns.get_mut(digest)?, answer.bytes.into())
     }
 
     fn remember(&mut self, whole: u64, session: SessionId, asked: &Asked<'_>) {

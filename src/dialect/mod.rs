@@ -33,7 +33,7 @@ use crate::shape::{
 };
 
 /// What a request's body says about its load.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RequestSight {
     /// The model asked for.
     pub model: Option<Private>,

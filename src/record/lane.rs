@@ -24,6 +24,7 @@ use crate::record::http1::{Link, Pool, Scratch};
 use crate::record::serve::serve;
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
+use crate::record::tape::unheard::{ROUND, Unheard};
 use crate::record::translate;
 
 /// Time limits of an exchange. There is none on its whole length: streams may last for hours.
@@ -60,6 +61,7 @@ pub(super) struct Lane {
     pub(super) accounts: Arc<Accounts>,
     pub(super) limits: Limits,
     pub(super) scratch: RefCell<Scratch>,
+    pub(super) unheard: Unheard,
     connections: Arc<Connections>,
     pools: RefCell<HashMap<PoolKey, Pool>>,
     translated: RefCell<translate::Pools>,
@@ -182,6 +184,7 @@ pub(super) fn start(
                     accounts: parts.accounts,
                     limits: parts.limits,
                     scratch: RefCell::new(Scratch::new(buffers)),
+                    unheard: Unheard::default(),
                     connections: parts.connections,
                     pools: RefCell::default(),
                     translated: RefCell::default(),
@@ -221,6 +224,16 @@ async fn run(lane: &Rc<Lane>, mut waiting: mpsc::Receiver<Accepted>, stop: Stop)
             });
         }
     });
+    if lane.capture.is_some() {
+        let listener = Rc::clone(lane);
+        tokio::task::spawn_local(async move {
+            let mut tick = tokio::time::interval(ROUND);
+            loop {
+                tick.tick().await;
+                listener.unheard.speak_up(Instant::now());
+            }
+        });
+    }
     while let Some(client) = waiting.recv().await {
         let guard = OpenClient(Rc::clone(lane));
         tokio::task::spawn_local(welcome(guard, client));

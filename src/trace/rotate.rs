@@ -78,6 +78,24 @@ impl RotatingWriter {
         self.writer.push(exchange)
     }
 
+    /// Adds one that is still in flight, as [`TraceWriter::open`]. It is open in the current file only.
+    pub fn open(&mut self, key: u64, exchange: Recordable) {
+        self.writer.open(key, exchange);
+    }
+
+    /// Adds one that may have been opened, as [`TraceWriter::close`].
+    ///
+    /// # Errors
+    /// As [`TraceWriter::push`].
+    pub fn close(&mut self, key: u64, exchange: Recordable) -> Result<(), TraceError> {
+        self.writer.close(key, exchange)
+    }
+
+    /// Forgets one that was opened, as [`TraceWriter::forget`].
+    pub fn forget(&mut self, key: u64) {
+        self.writer.forget(key);
+    }
+
     /// Says which part of the accounts files of an earlier writer carry already.
     pub fn carry(&mut self, totals: &Totals) {
         self.carried.clone_from(totals);

@@ -12,6 +12,7 @@ mod echo;
 mod failures;
 mod forwarding;
 mod http2;
+mod in_flight;
 mod lifecycle;
 mod recording;
 mod redirect;

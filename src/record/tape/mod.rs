@@ -11,4 +11,5 @@ pub(super) mod observe;
 pub(super) mod parcel;
 pub(super) mod session_header;
 pub(super) mod tap;
+pub(super) mod unheard;
 pub(super) mod write;

@@ -27,6 +27,8 @@ pub(in crate::record) struct Passage {
     /// The recorder has answered, then and so; more of the request may come.
     answered: Cell<Option<(Instant, End, http::StatusCode)>>,
     over: Cell<bool>,
+    /// Its place among those of which the observer has not heard yet.
+    unheard: Cell<Option<usize>>,
     tap: RefCell<Option<Tap>>,
     lane: Rc<Lane>,
 }
@@ -49,16 +51,33 @@ impl Passage {
             });
             tap
         });
-        Rc::new(Self {
+        let recorded = tap.is_some();
+        let passage = Rc::new(Self {
             arrived,
             progress: Cell::new(arrived),
             client_broke: Cell::new(false),
             left: Cell::new(None),
             answered: Cell::new(None),
             over: Cell::new(false),
+            unheard: Cell::new(None),
             tap: RefCell::new(tap),
             lane: Rc::clone(lane),
-        })
+        });
+        if recorded {
+            passage.unheard.set(Some(lane.unheard.add(&passage)));
+        }
+        passage
+    }
+
+    /// Lets the observer know of an exchange that takes its time, so that the trace file can hold it as in flight.
+    pub(in crate::record) fn speak_up(&self) {
+        self.unheard.set(None);
+        // What has handed over a part is known.
+        self.note(|tap| {
+            if tap.alive.is_none() {
+                tap.hand_over_part();
+            }
+        });
     }
 
     /// When bytes last moved.
@@ -131,6 +150,9 @@ impl Passage {
     pub(in crate::record) fn end(&self, end: End) {
         if self.over.replace(true) {
             return;
+        }
+        if let Some(place) = self.unheard.take() {
+            self.lane.unheard.remove(place);
         }
         let accounts = &self.lane.accounts;
         if let Some(tap) = self.tap.take() {

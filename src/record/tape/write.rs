@@ -24,9 +24,19 @@ use crate::trace::{Header, RotatingWriter, Rotation, Source, Totals, TraceError,
 pub(in crate::record) enum Order {
     /// Close the file and begin the next.
     Begin { generation: u64 },
+    /// Keep an exchange that is in flight, as it stands, in the file of this generation.
+    Open {
+        generation: u64,
+        id: u64,
+        recordable: Box<Recordable>,
+        charge: Charge,
+    },
+    /// One that is open will not be kept.
+    Forget { generation: u64, id: u64 },
     /// Keep an exchange in the file of this generation.
     Keep {
         generation: u64,
+        id: u64,
         recordable: Box<Recordable>,
         charge: Charge,
     },
@@ -176,11 +186,28 @@ impl Writer {
                     self.lose_file(generation, &error);
                 }
             }
-            Order::Keep {
+            Order::Open {
                 generation,
+                id,
                 recordable,
                 charge,
-            } => self.keep(generation, *recordable, charge),
+            } => {
+                if let Some(file) = self.current(generation) {
+                    file.open(id, *recordable);
+                    self.hold(charge);
+                }
+            }
+            Order::Forget { generation, id } => {
+                if let Some(file) = self.current(generation) {
+                    file.forget(id);
+                }
+            }
+            Order::Keep {
+                generation,
+                id,
+                recordable,
+                charge,
+            } => self.keep(generation, id, *recordable, charge),
         }
     }
 
@@ -224,18 +251,28 @@ impl Writer {
         Ok(())
     }
 
-    fn keep(&mut self, generation: u64, recordable: Recordable, charge: Charge) {
-        if self.file.is_none() || generation != self.generation {
-            return self.accounts.drop_one(self.state.broken_by());
-        }
-        self.pending += 1;
+    /// The file, if it is the one of this generation.
+    fn current(&mut self, generation: u64) -> Option<&mut RotatingWriter> {
+        self.file.as_mut().filter(|_| generation == self.generation)
+    }
+
+    /// Lets something weigh until the next block is written.
+    fn hold(&mut self, charge: Charge) {
         match &mut self.charge {
             Some(held) => held.absorb(charge),
             None => self.charge = Some(charge),
         }
+    }
+
+    fn keep(&mut self, generation: u64, id: u64, recordable: Recordable, charge: Charge) {
+        if self.current(generation).is_none() {
+            return self.accounts.drop_one(self.state.broken_by());
+        }
+        self.pending += 1;
+        self.hold(charge);
         self.tell();
         let Some(file) = &mut self.file else { return };
-        let pushed = file.push(recordable);
+        let pushed = file.close(id, recordable);
         self.settle(false, &pushed);
     }
 
@@ -419,6 +456,7 @@ mod tests {
         };
         writer.carry_out(Order::Keep {
             generation,
+            id: 0,
             recordable: Box::new(Recordable::content_free(exchange)),
             charge: ledger.charge(100, Share::All).unwrap(),
         });

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::reading::{Panicked, guarded, trip_over};
 use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting, Turns};
@@ -18,6 +19,9 @@ use crate::shape::{
 #[derive(Default)]
 pub(super) struct Assembly {
     opening: Option<Opening>,
+    arrived: Option<Instant>,
+    /// The generation of the file that holds it as in flight; 0 where none does.
+    announced: u64,
     endpoint: Option<Endpoint>,
     /// The request's body until it is read.
     upload: Vec<u8>,
@@ -102,6 +106,7 @@ impl Assembly {
     pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, desk: &mut Desk) -> bool {
         let capture = Arc::clone(&desk.capture);
         self.open(parcel);
+        self.arrived = Some(parcel.arrived);
         let mut reading = parcel.read();
         let mut marks = parcel.marks.iter().peekable();
         while let Some(mark) = marks.next() {
@@ -297,6 +302,65 @@ impl Assembly {
         ResponseObserver::new(self.endpoint(), head, every_gap)
     }
 
+    /// Which file holds it as in flight.
+    pub(super) fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// What is known of it at `now`, while it is in flight, for the file of `generation`; `None` where that holds it already, where
+    /// it has not been in flight for `long`, and where it is not to be recorded.
+    pub(super) fn announce(
+        &mut self,
+        generation: u64,
+        now: Instant,
+        long: Duration,
+        epoch: Instant,
+    ) -> Option<(Sighting, Option<Conversation>)> {
+        let (opening, arrived) = (self.opening?, self.arrived?);
+        let age = now.saturating_duration_since(arrived);
+        if self.announced == generation || age < long || opening.probe {
+            return None;
+        }
+        self.announced = generation;
+        let shape = match (self.trouble, &self.request) {
+            (Some(trouble), _) => trouble,
+            (None, Some(_)) => ShapeStatus::Known,
+            (None, None) => ShapeStatus::Generic,
+        };
+        let conversation = self.conversation();
+        let (model, chain, turns, request) = self.request_shape(self.request.clone(), None);
+        let exchange = Exchange {
+            in_flight: opening.in_flight,
+            shape,
+            request,
+            response: ResponseShape {
+                status: self.head.map_or(0, |head| head.status),
+                headers_us: self.head.map(|head| head.at_us),
+                first_byte_us: self.first_byte_us,
+                bytes: self.response_bytes,
+                ..ResponseShape::default()
+            },
+            outcome: Outcome::InFlight {
+                at_us: micros(age),
+            },
+            ..Exchange::bare(since(epoch, arrived), self.endpoint(), opening.method)
+        };
+        let sighting = Sighting {
+            model,
+            chain,
+            named: opening.conversation,
+            turns,
+            ..Sighting::of(exchange)
+        };
+        Some((sighting, conversation))
+    }
+
+    /// Which conversation it is a turn of: by the client's own word, else by how its prompt begins.
+    fn conversation(&self) -> Option<Conversation> {
+        let named = self.opening.and_then(|opening| opening.conversation);
+        named.or(self.request.as_ref()?.prompt.conversation)
+    }
+
     /// The exchange, once its closing has been taken.
     pub(super) fn finish(mut self, at: TraceTime, ledger: &Arc<Ledger>) -> Finished {
         let stream = self.is_stream();
@@ -352,14 +416,10 @@ impl Assembly {
             None => ShapeStatus::Generic,
         };
         let endpoint = self.endpoint();
+        let conversation = self.conversation();
         let opening = self.opening.take();
         let request = self.request.take();
         let named = opening.and_then(|opening| opening.conversation);
-        let conversation = named.or_else(|| {
-            request
-                .as_ref()
-                .and_then(|request| request.prompt.conversation)
-        });
         let (model, chain, turns, request) = self.request_shape(request, sight.prompt_tokens);
         let answer_bytes = sight.answer_bytes;
         let exchange = Exchange {
@@ -460,6 +520,15 @@ impl Assembly {
             token_events: sight.token_events,
         }
     }
+}
+
+/// An instant as trace time.
+pub(super) fn since(epoch: Instant, at: Instant) -> TraceTime {
+    TraceTime::from_us(micros(at.saturating_duration_since(epoch)))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn trail_of(gaps_us: &[u32]) -> GapTrail {

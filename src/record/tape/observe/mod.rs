@@ -27,11 +27,11 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::Share;
 use crate::record::tape::metrics::Metrics;
 use crate::record::tape::parcel::Parcel;
-use crate::record::tape::write::{Order, WriterState};
-use crate::shape::{Exchange, TraceTime};
+use crate::record::tape::write::{ORDERS, Order, WriterState};
+use crate::shape::Exchange;
 pub(in crate::record) use assembly::Finished;
 
-use assembly::{Assembly, Desk};
+use assembly::{Assembly, Desk, since};
 use reading::{Panicked, guarded};
 
 /// What the observer is made of.
@@ -115,6 +115,8 @@ const NICE: i32 = 5;
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// What has been in flight for this long is held by the file as that.
+const LONG: Duration = Duration::from_secs(1);
 /// How long the end of the trace may take to be written, once all exchanges are over.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
 /// How long after a write error the next file is tried.
@@ -203,6 +205,7 @@ impl Observer {
         let id = parcel.id;
         if let Err(Panicked) = guarded(|| self.put_together(parcel)) {
             self.open.remove(&id);
+            self.forget(id);
             self.accounts.drop_one(DropReason::Panic);
         }
     }
@@ -224,34 +227,52 @@ impl Observer {
         let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
         self.capture.recycle(parcel);
         if over {
-            let at_us = arrived.saturating_duration_since(self.epoch).as_micros();
-            let at = TraceTime::from_us(u64::try_from(at_us).unwrap_or(u64::MAX));
-            self.settle(assembly.finish(at, &self.capture.ledger));
+            let announced = assembly.announced() == self.generation;
+            let at = since(self.epoch, arrived);
+            let kept = self.settle(id, assembly.finish(at, &self.capture.ledger));
+            if announced && !kept {
+                self.forget(id);
+            }
         } else if fits {
             self.open.insert(id, assembly);
         } else {
             self.accounts.drop_one(DropReason::Memory);
+            self.forget(id);
         }
     }
 
-    fn settle(&mut self, finished: Finished) {
+    /// Hands an exchange that has ended to the writer, or counts why not. Says whether it did.
+    fn settle(&mut self, id: u64, finished: Finished) -> bool {
+        let lost = match self.keep(id, finished) {
+            Ok(()) => return true,
+            Err(lost) => lost,
+        };
+        match lost {
+            Some(reason) => self.accounts.drop_one(reason),
+            None => self.accounts.sample_out(),
+        }
+        false
+    }
+
+    /// Says why it is not kept; `None` where it was not to be.
+    fn keep(&mut self, id: u64, finished: Finished) -> Result<(), Option<DropReason>> {
         if finished.probe {
-            return self.accounts.drop_one(DropReason::Probe);
+            return Err(Some(DropReason::Probe));
         }
         self.metrics.observe(&finished);
         if self.pause.is_on() {
-            return self.accounts.drop_one(DropReason::Paused);
+            return Err(Some(DropReason::Paused));
         }
         if !self.is_sampled(finished.conversation) {
-            return self.accounts.sample_out();
+            return Err(None);
         }
         self.mind_the_writer();
         let Some(gate) = &mut self.gate else {
-            return self.accounts.drop_one(self.writer.broken_by());
+            return Err(Some(self.writer.broken_by()));
         };
         // This thread is the only one that sends: not full now means that the order below finds room.
         if self.orders.is_full() {
-            return self.accounts.drop_one(DropReason::WriterBehind);
+            return Err(Some(DropReason::WriterBehind));
         }
         let Finished {
             sighting,
@@ -261,19 +282,66 @@ impl Observer {
         let recordable = gate.admit(sighting);
         let bytes = weight(recordable.exchange());
         let Some(charge) = self.capture.ledger.charge(bytes, Share::All) else {
-            return self.accounts.drop_one(DropReason::Memory);
+            return Err(Some(DropReason::Memory));
         };
         let order = Order::Keep {
             generation: self.generation,
+            id,
             recordable: Box::new(recordable),
             charge,
         };
         match self.orders.try_send(order) {
             Ok(()) if simulated => self.accounts.simulate(),
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.accounts.drop_one(DropReason::WriterBehind),
-            Err(TrySendError::Disconnected(_)) => self.accounts.drop_one(DropReason::WriteError),
+            Err(TrySendError::Full(_)) => return Err(Some(DropReason::WriterBehind)),
+            Err(TrySendError::Disconnected(_)) => return Err(Some(DropReason::WriteError)),
         }
+        Ok(())
+    }
+
+    /// Has the file hold those that have been in flight for a while, so that a kill of this process leaves them there.
+    fn announce(&mut self) {
+        let now = Instant::now();
+        let Some(gate) = &mut self.gate else { return };
+        if self.pause.is_on() {
+            return;
+        }
+        for (&id, assembly) in &mut self.open {
+            // The rest is told of at the next round.
+            if self.orders.len() >= ORDERS / 2 {
+                return;
+            }
+            let Some((sighting, conversation)) =
+                assembly.announce(self.generation, now, LONG, self.epoch)
+            else {
+                continue;
+            };
+            // One that belongs to no conversation is drawn when it has ended.
+            let sampled = self.options.sample >= 1.0
+                || conversation.is_some_and(|it| it.is_sampled(self.options.sample));
+            if !sampled {
+                continue;
+            }
+            let recordable = gate.announce(sighting);
+            let bytes = weight(recordable.exchange());
+            if let Some(charge) = self.capture.ledger.charge(bytes, Share::Bodies) {
+                let order = Order::Open {
+                    generation: self.generation,
+                    id,
+                    recordable: Box::new(recordable),
+                    charge,
+                };
+                // What does not get there is known when it has ended.
+                let _ = self.orders.try_send(order);
+            }
+        }
+    }
+
+    /// What the file may hold as in flight will not be kept. Where the writer is too far behind to be told, a crash would leave one
+    /// too many.
+    fn forget(&self, id: u64) {
+        let generation = self.generation;
+        let _ = self.orders.try_send(Order::Forget { generation, id });
     }
 
     /// Sampling is by conversation, so that those in the trace are whole. An exchange that belongs to none is one of its own.
@@ -298,12 +366,15 @@ impl Observer {
 
     fn tidy(&mut self) {
         // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
-        self.open.retain(|_, assembly| !assembly.is_orphaned());
+        let orphans = self.open.extract_if(|_, assembly| assembly.is_orphaned());
+        let orphans: Vec<u64> = orphans.map(|(id, _)| id).collect();
+        orphans.into_iter().for_each(|id| self.forget(id));
         self.capture.buffers.trim();
         self.mind_the_writer();
         if self.gate.is_some() && self.writer.full() == self.generation {
             self.begin_file();
         }
+        self.announce();
     }
 
     /// The next file, with a gate and a key of its own. Prompts of exchanges in flight were read with the key before; their

@@ -1,0 +1,77 @@
+//! A recorder that is killed leaves in its trace what was in flight.
+
+use std::time::{Duration, Instant};
+
+use reenact::shape::{Endpoint, Outcome};
+
+use super::support::PATIENCE;
+use super::{Between, OK, exchanges};
+
+fn post(body: &str) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn what_is_in_flight_at_a_kill_is_in_the_trace_with_its_shape() {
+    let between = Between::start(&[]);
+    let prompt = "a prompt of some length ".repeat(20);
+    let body = format!(r#"{{"messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":9}}"#);
+    // One that ends, one that waits for its answer, one whose body is still on its way.
+    let (mut done, mut server, _) = between.exchange(&post("{\"messages\":[]}"));
+    server.read_exact("{\"messages\":[]}".len());
+    server.send(OK);
+    done.read_until("hi");
+    let mut waiting = between.client();
+    waiting.send(&post(&body));
+    let mut silent = between.upstream.accept();
+    silent.read_head();
+    silent.read_exact(body.len());
+    let mut sending = between.client();
+    let half = post(&body);
+    sending.send(&half[..half.len() - 100]);
+    // The file is read while it is written: nothing tells when it holds them but looking.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = exchanges(between.dir.path());
+        if seen.len() == 3 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{seen:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let Between { recorder, dir, .. } = between;
+    drop(recorder); // Killed.
+    let seen = exchanges(dir.path());
+    assert_eq!(seen[0].outcome, Outcome::Completed);
+    assert_eq!(seen[1].endpoint, Endpoint::ChatCompletions);
+    assert_eq!(seen[1].request.params.max_tokens, Some(9));
+    assert_eq!(seen[1].request.blocks.len(), prompt.len() / 64);
+    for open in &seen[1..] {
+        let Outcome::InFlight { at_us } = open.outcome else {
+            panic!("{open:?}");
+        };
+        assert!(at_us >= 1_000_000, "{at_us}");
+    }
+    assert!(seen[2].request.blocks.is_empty());
+    assert!(seen[2].request.bytes > 0);
+}
+
+#[test]
+fn what_ended_after_it_was_told_of_stands_there_once() {
+    let between = Between::start(&[]);
+    let (mut client, mut server, _) = between.exchange(&post("{\"messages\":[]}"));
+    server.read_exact("{\"messages\":[]}".len());
+    let deadline = Instant::now() + PATIENCE;
+    while exchanges(between.dir.path()).is_empty() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    server.send(OK);
+    client.read_until("hi");
+    let seen = between.finish();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].outcome, Outcome::Completed);
+}
