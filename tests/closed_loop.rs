@@ -11,40 +11,11 @@ mod support;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Server, exchanges, http, reenact};
-
-/// Words as people use them: of many lengths, so that bytes and tokens do not simply follow each other.
-const WORDS: &[&str] = &[
-    "harbour", "the", "of", "morning", "ship", "an", "lantern", "quiet", "against", "market",
-    "river", "to", "and", "windows", "bread", "over", "children", "slow", "bridge", "in",
-    "weather", "letter", "garden", "a", "stone", "evening", "through",
-];
-
-/// `count` words, different for each `seed`, the same for the same.
-fn words(seed: u64, count: usize) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut text = String::new();
-    for i in 0..count {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        if i > 0 {
-            text.push(' ');
-        }
-        text.push_str(WORDS[(state >> 33) as usize % WORDS.len()]);
-    }
-    text
-}
-
-/// One request of the generated traffic.
-struct Call {
-    at: Duration,
-    path: &'static str,
-    body: Value,
-}
+use support::traffic::{Call, drive, words};
+use support::{Server, exchanges, reenact};
 
 /// Conversations that share a system prompt and grow turn by turn, beside lone prompts in the other dialects.
 fn traffic() -> Vec<Call> {
@@ -93,31 +64,6 @@ fn traffic() -> Vec<Call> {
     }
     calls.sort_by_key(|call| call.at);
     calls
-}
-
-/// Sends the traffic at its instants, each request on a thread of its own, and waits for every answer.
-fn drive(url: &str, calls: Vec<Call>) {
-    let began = Instant::now();
-    let threads: Vec<_> = calls
-        .into_iter()
-        .map(|call| {
-            let url = url.to_owned();
-            std::thread::spawn(move || {
-                let bytes = http::post(call.path, &[], &call.body.to_string());
-                std::thread::sleep(call.at.saturating_sub(began.elapsed()));
-                let answer = http::send(&url, &bytes);
-                assert_eq!(
-                    http::status(&answer),
-                    200,
-                    "{}",
-                    String::from_utf8_lossy(&answer)
-                );
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().unwrap();
-    }
 }
 
 /// Of each exchange, in order of arrival: how many leading blocks it shares with any before it.

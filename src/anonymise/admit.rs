@@ -1,5 +1,6 @@
 use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
+use super::estimate::Estimator;
 use super::names::{KeptName, ModelTable, Policy, Private};
 use super::sessions::{Asked, SessionTable, Turns};
 use crate::shape::{BlockId, Exchange, ModelId, Outcome, SessionId};
@@ -16,6 +17,8 @@ pub struct Sighting {
     pub named: Option<Conversation>,
     /// Which prompts this one may go on from.
     pub turns: Turns,
+    /// Tokens of the prompt by the local tokenizer.
+    pub prompt_tokens: Option<u32>,
     /// Bytes of the answer's text, 0 where unknown.
     pub answer_bytes: u64,
 }
@@ -29,6 +32,7 @@ impl Sighting {
             chain: Chain::default(),
             named: None,
             turns: Turns::default(),
+            prompt_tokens: None,
             answer_bytes: 0,
         }
     }
@@ -71,6 +75,7 @@ pub struct Anonymiser {
     key: ChainKey,
     blocks: BlockTable,
     sessions: SessionTable,
+    estimator: Estimator,
     models: ModelTable,
 }
 
@@ -90,6 +95,7 @@ impl Anonymiser {
             // A session has a turn of many blocks.
             blocks: BlockTable::within(table_bytes / 8 * 7),
             sessions: SessionTable::within(table_bytes / 8),
+            estimator: Estimator::default(),
             models: ModelTable::new(policy),
         }
     }
@@ -121,6 +127,8 @@ impl Anonymiser {
             mut exchange,
             model,
             chain,
+            prompt_tokens,
+            answer_bytes,
             ..
         } = sighting;
         exchange.request.blocks = self.number(&chain);
@@ -131,6 +139,8 @@ impl Anonymiser {
             exchange.model = Some(id);
             name = kept.map(|kept| (id, kept));
         }
+        self.estimator
+            .complete(&mut exchange, prompt_tokens, answer_bytes);
         Recordable { exchange, name }
     }
 

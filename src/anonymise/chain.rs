@@ -2,6 +2,7 @@ use siphasher::sip::SipHasher13;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::keyed::Generations;
+use super::tokenizer::PromptTokenizer;
 use crate::shape::{BlockId, BlockSpec};
 
 /// The secrets that key every hash of what prompts say. Never written, wiped on drop.
@@ -11,6 +12,9 @@ pub struct ChainKey {
     blocks: [u8; 16],
     /// For [`Conversation`](super::Conversation)s, over all files of one recorder, where they are wanted.
     conversations: Option<[u8; 16]>,
+    /// What cuts prompts into tokens; they are cut into bytes where absent.
+    #[zeroize(skip)]
+    tokenizer: Option<PromptTokenizer>,
 }
 
 impl ChainKey {
@@ -35,6 +39,17 @@ impl ChainKey {
         Ok(self)
     }
 
+    /// The same key, with which prompts are cut into blocks of tokens.
+    #[must_use]
+    pub fn cutting_tokens(mut self, tokenizer: Option<PromptTokenizer>) -> Self {
+        self.tokenizer = tokenizer;
+        self
+    }
+
+    pub(super) fn tokenizer(&self) -> Option<PromptTokenizer> {
+        self.tokenizer.clone()
+    }
+
     /// A key for the next file: its blocks cannot be linked to the last one's, conversations are still known.
     ///
     /// # Errors
@@ -50,6 +65,7 @@ impl ChainKey {
         Self {
             blocks: bytes,
             conversations: None,
+            tokenizer: None,
         }
     }
 
@@ -73,7 +89,8 @@ impl Chain {
     }
 }
 
-/// Cuts a byte stream into blocks of [`BlockSpec::LIVE`] and hashes them as they fill; holds at most one block of text.
+/// Cuts a byte stream into blocks of [`BlockSpec::LIVE`] (as long as those of [`BlockSpec::TOKENS`] are at four bytes a token) and
+/// hashes them as they fill; holds at most one block of text.
 pub(super) struct ChainBuilder {
     hasher: SipHasher13,
     /// The hash before, and the block as far as it is filled.

@@ -10,14 +10,18 @@
 mod admit;
 mod chain;
 mod conversation;
+mod estimate;
 mod keyed;
 mod names;
 mod render;
 mod sessions;
+mod token_cutter;
+mod tokenizer;
 
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
 pub use conversation::{Conversation, ConversationKey};
 pub use names::{KeptName, Policy, Private};
-pub use sessions::Turns;
 pub use render::{MARKER_BYTES, MAX_PARTS, MEDIA_BYTES, PromptRender, RenderedPrompt};
+pub use sessions::Turns;
+pub use tokenizer::{PromptTokenizer, TokenizerError};

@@ -1,6 +1,7 @@
 use super::chain::{Chain, ChainBuilder, ChainKey};
 use super::conversation::{Conversation, Opening};
 use super::sessions::Turns;
+use super::token_cutter::TokenCutter;
 use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
@@ -10,10 +11,14 @@ use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
 /// * each tool: one marker byte, then its definition as sent;
 /// * each message: one marker byte for its role, then its text parts one after another, then for each media part one
 ///   marker byte and an 8-byte keyed digest.
+///
+/// With a tokenizer the stream is one of tokens: a text is cut on its own, as the special tokens around it part it from others
+/// in an engine's template, and each marker stands for one such token.
 pub struct PromptRender {
     chain: ChainBuilder,
     opening: Option<Opening>,
     turns: Turns,
+    tokens: Option<TokenCutter>,
     tools: ToolsShape,
     messages: Vec<MessageShape>,
     media: Vec<MediaPart>,
@@ -31,6 +36,8 @@ pub struct RenderedPrompt {
     pub conversation: Option<Conversation>,
     /// Which prompts this one may go on from.
     pub turns: Turns,
+    /// Tokens of the rendered stream, where there is a tokenizer and it did not give up.
+    pub tokens: Option<u32>,
     /// Tools offered.
     pub tools: ToolsShape,
     /// Messages in order.
@@ -66,6 +73,7 @@ impl PromptRender {
             chain: ChainBuilder::new(key),
             opening: Opening::new(key),
             turns: Turns::default(),
+            tokens: key.tokenizer().map(TokenCutter::new),
             tools: ToolsShape::default(),
             messages: Vec::new(),
             media: Vec::new(),
@@ -76,8 +84,9 @@ impl PromptRender {
 
     /// Adds a tool's definition. Tools come before messages.
     pub fn tool(&mut self, definition: &[u8]) {
-        self.push(&[TOOL_MARKER]);
+        self.mark(TOOL_MARKER);
         self.push(definition);
+        self.end_text();
         self.tools.count = self.tools.count.saturating_add(1);
         self.tools.bytes = self.tools.bytes.saturating_add(clamp(definition.len()));
     }
@@ -92,9 +101,10 @@ impl PromptRender {
             opening.message(role);
         }
         if role == Role::Assistant && !self.messages.is_empty() {
-            self.turns.answered(self.messages.len(), self.chain.so_far());
+            self.turns
+                .answered(self.messages.len(), self.chain.so_far());
         }
-        self.push(&[role_marker(role)]);
+        self.mark(role_marker(role));
         self.messages.push(MessageShape {
             role,
             bytes: 0,
@@ -141,8 +151,14 @@ impl PromptRender {
         if !self.messages.is_empty() {
             self.turns.asked(self.chain.so_far());
         }
+        let tokens = self.tokens.map(|cutter| cutter.total());
         RenderedPrompt {
-            chain: self.chain.finish(),
+            // Where tokens are missing, so is what their blocks would be.
+            chain: match tokens {
+                Some(None) => Chain::default(),
+                _ => self.chain.finish(),
+            },
+            tokens: tokens.flatten(),
             conversation: self.opening.and_then(Opening::finish),
             turns: self.turns,
             tools: self.tools,
@@ -158,17 +174,48 @@ impl PromptRender {
     }
 
     fn close_message(&mut self) {
+        let tokens = self.end_text();
+        if let Some(message) = self.messages.last_mut() {
+            message.tokens = tokens;
+        }
         for digest in std::mem::take(&mut self.pending) {
-            self.chain.push(&[MEDIA_MARKER]);
-            self.chain.push(&digest);
+            match &mut self.tokens {
+                None => {
+                    self.chain.push(&[MEDIA_MARKER]);
+                    self.chain.push(&digest);
+                }
+                Some(cutter) => {
+                    cutter.mark(MEDIA_MARKER, &mut self.chain);
+                    cutter.foreign(&digest, &mut self.chain);
+                }
+            }
+        }
+    }
+
+    /// A marker, which no text is cut together with.
+    fn mark(&mut self, marker: u8) {
+        match &mut self.tokens {
+            None => self.chain.push(&[marker]),
+            Some(cutter) => cutter.mark(marker, &mut self.chain),
+        }
+        if let Some(opening) = &mut self.opening {
+            opening.push(&[marker]);
         }
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        self.chain.push(bytes);
+        match &mut self.tokens {
+            None => self.chain.push(bytes),
+            Some(cutter) => cutter.text(bytes),
+        }
         if let Some(opening) = &mut self.opening {
             opening.push(bytes);
         }
+    }
+
+    /// Cuts the text so far; gives its tokens.
+    fn end_text(&mut self) -> Option<u32> {
+        self.tokens.as_mut()?.cut(&mut self.chain)
     }
 }
 
@@ -256,5 +303,43 @@ mod tests {
         assert_eq!(ids(Role::System, b"a"), base);
         assert_ne!(ids(Role::User, b"a")[0], base[0]);
         assert_ne!(ids(Role::System, b"b")[0], base[0]);
+    }
+
+    fn tokenizer() -> crate::anonymise::PromptTokenizer {
+        let json = include_bytes!("../../fixtures/tokenizer/small.json");
+        crate::anonymise::PromptTokenizer::from_json(json).unwrap()
+    }
+
+    #[test]
+    fn with_a_tokenizer_blocks_are_of_its_tokens() {
+        let key = ChainKey::from_bytes([7; 16]).cutting_tokens(Some(tokenizer()));
+        let prompt = |texts: &[&str]| {
+            let mut render = PromptRender::new(&key);
+            for text in texts {
+                render.message(Role::User);
+                // How a text arrives does not matter.
+                let (a, b) = text.as_bytes().split_at(text.len() / 2);
+                render.text(a);
+                render.text(b);
+            }
+            render.finish()
+        };
+        let long = "the quiet harbour in the morning and a search for bread ".repeat(8);
+        let tokens = |text: &str| u32::try_from(tokenizer().tokens(text).unwrap().len()).unwrap();
+        let one = prompt(&[&long, "over the bridge"]);
+        let expected = [tokens(&long), tokens("over the bridge")];
+        assert_eq!(
+            one.messages.iter().map(|it| it.tokens).collect::<Vec<_>>(),
+            expected.map(Some)
+        );
+        assert_eq!(one.tokens, Some(expected.iter().sum::<u32>() + 2));
+        let mut gate = crate::anonymise::Anonymiser::with_key(Default::default(), key.clone());
+        let (a, b) = (
+            gate.number(&one.chain),
+            gate.number(&prompt(&[&long, "over the river"]).chain),
+        );
+        assert_eq!(a.len() as u32, (expected[0] + expected[1] + 2) / 16);
+        let shared = a.iter().zip(&b).take_while(|(a, b)| a == b).count() as u32;
+        assert_eq!(shared, (expected[0] + 1) / 16);
     }
 }

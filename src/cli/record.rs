@@ -1,12 +1,12 @@
 mod placement;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::values;
-use crate::anonymise::Policy;
+use crate::anonymise::{Policy, PromptTokenizer};
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
     TokenError, TraceOptions, UpstreamProtocol,
@@ -61,6 +61,10 @@ pub(super) struct RecordArgs {
     /// A model name that may stand in traces and metrics as it is; all others become model-0, model-1, …
     #[arg(long, value_name = "NAME")]
     keep_model: Vec<String>,
+    /// The model's tokenizer.json: prompts are then counted by it where the server does not tell, and cut into blocks of 16 tokens as
+    /// its engine does (instead of 64 bytes)
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
     /// How the gaps between an answer's tokens are kept: as counts, or one by one in their order, which is a fingerprint of the text
     #[arg(long, value_enum, default_value_t = Gaps::Sketch)]
     gaps: Gaps,
@@ -147,20 +151,10 @@ impl From<Protocol> for UpstreamProtocol {
 /// # Errors
 /// When it cannot start.
 pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Failure> {
-    let trace = args.trace_dir.as_ref().map(|dir| TraceOptions {
-        dir: dir.clone(),
-        name: args.name.clone(),
-        policy: Policy {
-            keep_models: args.keep_model.iter().cloned().collect(),
-        },
-        sample: args.sample,
-        every_gap: args.gaps == Gaps::Full,
-        session_header: args.session_header.clone(),
-        capture_memory: args.capture_memory,
-        max_body: args.max_body,
-        rotate_bytes: args.rotate_size,
-        rotate_age: args.rotate_age,
-    });
+    let trace = match &args.trace_dir {
+        Some(dir) => Some(trace(args, dir)?),
+        None => None,
+    };
     let options = Options {
         listen: args.listen.clone(),
         upstreams: args.upstream.clone(),
@@ -190,6 +184,35 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
             let hint = error.hint();
             Failure::could_not_run(error).hint(hint)
         })
+}
+
+/// Where and how traces are written.
+fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
+    Ok(TraceOptions {
+        dir: dir.to_owned(),
+        name: args.name.clone(),
+        policy: Policy {
+            keep_models: args.keep_model.iter().cloned().collect(),
+        },
+        sample: args.sample,
+        tokenizer: args.tokenizer.as_deref().map(tokenizer).transpose()?,
+        every_gap: args.gaps == Gaps::Full,
+        session_header: args.session_header.clone(),
+        capture_memory: args.capture_memory,
+        max_body: args.max_body,
+        rotate_bytes: args.rotate_size,
+        rotate_age: args.rotate_age,
+    })
+}
+
+/// The tokenizer in a file.
+fn tokenizer(path: &Path) -> Result<PromptTokenizer, Failure> {
+    let hint = "--tokenizer takes the tokenizer.json that lies beside the model's weights";
+    let failed = |error: anyhow::Error| {
+        Failure::could_not_run(error.context(format!("--tokenizer {}", path.display()))).hint(hint)
+    };
+    let json = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    PromptTokenizer::from_json(&json).map_err(|error| failed(error.into()))
 }
 
 fn say(check: &record::Check, json: bool) -> Result<Exit, Failure> {

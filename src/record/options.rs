@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::anonymise::Policy;
+use crate::anonymise::{Policy, PromptTokenizer};
 use crate::record::daemon::admin::AdminOptions;
 use crate::record::front::listen::Listen;
 use crate::record::front::placement::{Placement, PlacementError};
@@ -63,6 +63,8 @@ pub struct TraceOptions {
     pub policy: Policy,
     /// Share of conversations recorded.
     pub sample: f64,
+    /// The model's tokenizer, by which prompts are counted and cut where there is one.
+    pub tokenizer: Option<PromptTokenizer>,
     /// Whether the gaps between token events are kept one by one, beside their sketch.
     pub every_gap: bool,
     /// The request header that names a conversation, where clients send one.
@@ -120,6 +122,7 @@ impl TraceOptions {
             name: name.to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            tokenizer: None,
             every_gap: false,
             session_header: None,
             capture_memory: 256 << 20,

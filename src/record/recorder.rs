@@ -284,7 +284,9 @@ fn start_recording(
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(std::io::Error::other)?;
     let run = u64::from_le_bytes(run);
-    let mut key = ChainKey::random().map_err(std::io::Error::other)?;
+    let mut key = ChainKey::random()
+        .map_err(std::io::Error::other)?
+        .cutting_tokens(trace.tokenizer.clone());
     if trace.sample < 1.0 {
         key = key
             .recognising_conversations()

@@ -276,6 +276,12 @@ impl BlockSpec {
         size: 64,
         partial_last: false,
     };
+    /// Live recordings with a tokenizer: 16 tokens, which divides the blocks of every engine in use.
+    pub const TOKENS: Self = Self {
+        unit: BlockUnit::Tokens,
+        size: 16,
+        partial_last: false,
+    };
     /// Mooncake traces: 512 tokens, the last block part-filled.
     pub const MOONCAKE: Self = Self {
         unit: BlockUnit::Tokens,

@@ -114,7 +114,12 @@ pub(super) fn left_open(
         }
     }
     let seen_us = |entry: &BlockEntry| entry.last_at_us;
-    let last_us = openings.iter().chain(blocks).map(seen_us).max().unwrap_or(0);
+    let last_us = openings
+        .iter()
+        .chain(blocks)
+        .map(seen_us)
+        .max()
+        .unwrap_or(0);
     left.exchanges = open.into_values().collect();
     for exchange in &mut left.exchanges {
         let known_us = exchange.outcome.at_us().unwrap_or(0);

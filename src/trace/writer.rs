@@ -244,8 +244,7 @@ impl TraceWriter {
         self.pending_elements = 0;
         let mut exchanges = std::mem::take(&mut self.pending);
         let latest_at_us = self.latest_at_us;
-        let is_late =
-            |entry: &Entry| entry.exchange.at.us().saturating_add(LATE_US) < latest_at_us;
+        let is_late = |entry: &Entry| entry.exchange.at.us().saturating_add(LATE_US) < latest_at_us;
         let written = if exchanges.iter().any(is_late) && !exchanges.iter().all(is_late) {
             let (mut late, mut timely): (Vec<_>, Vec<_>) = exchanges.drain(..).partition(is_late);
             let first = self.write_block(&mut timely);

@@ -9,6 +9,7 @@
 )]
 
 pub mod http;
+pub mod traffic;
 pub mod wire;
 
 use std::io::{BufRead, BufReader, Write};

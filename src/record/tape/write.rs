@@ -395,7 +395,10 @@ fn header(options: &TraceOptions, run: u64) -> Header {
     Header {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         source: Source::Recorded,
-        block: Some(BlockSpec::LIVE),
+        block: Some(match options.tokenizer {
+            Some(_) => BlockSpec::TOKENS,
+            None => BlockSpec::LIVE,
+        }),
         epoch_unix_us: None,
         run,
         sample_ppm,
@@ -437,6 +440,7 @@ mod tests {
             name: "trace".to_owned(),
             policy: Policy::default(),
             sample: 1.0,
+            tokenizer: None,
             every_gap: false,
             session_header: None,
             capture_memory: 1 << 20,

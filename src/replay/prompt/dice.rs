@@ -34,6 +34,8 @@ impl Salt {
 pub(super) enum Subject {
     /// A block, wherever it stands.
     Block(BlockId),
+    /// The end of a message that comes before its block's own text.
+    Head(u64),
     /// What follows the blocks in one request of the plan.
     Tail(u64),
 }
@@ -48,6 +50,10 @@ impl Dice {
             Subject::Block(id) => {
                 hasher.write_u8(0);
                 hasher.write(&id.0.to_le_bytes());
+            }
+            Subject::Head(head) => {
+                hasher.write_u8(2);
+                hasher.write(&head.to_le_bytes());
             }
             Subject::Tail(index) => {
                 hasher.write_u8(1);

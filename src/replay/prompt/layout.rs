@@ -1,18 +1,23 @@
+use std::hash::Hasher;
 use std::ops::Range;
 
-use crate::anonymise::{MARKER_BYTES, MEDIA_BYTES};
-use crate::shape::{BlockId, MediaPart, MessageShape, ToolsShape};
+use siphasher::sip::SipHasher24;
 
-/// Where the text of a byte-block prompt lies: which stretch of which message falls into which block of the rendered stream.
+use crate::anonymise::{MARKER_BYTES, MEDIA_BYTES};
+use crate::shape::{BlockId, BlockSpec, BlockUnit, MediaPart, RequestShape};
+
+/// Where the text of a prompt lies: which stretch of which message falls into which block of the rendered stream.
 pub(super) struct Layout {
-    /// One for each block of the chain, in order, then one for all that follows it (its `block` is `None`).
+    /// In order; the last is what belongs to this prompt alone.
     pub(super) pieces: Vec<Piece>,
     /// The stretches of text, in order.
     pub(super) segments: Vec<Segment>,
 }
 
-/// The text of one block, or of the tail.
+/// Text that is the same wherever it comes up.
 pub(super) struct Piece {
+    pub(super) text: Text,
+    /// The block that it lies in; `None` behind the last full one.
     pub(super) block: Option<BlockId>,
     /// Its segments.
     pub(super) segments: Range<usize>,
@@ -20,6 +25,19 @@ pub(super) struct Piece {
     pub(super) openings: u32,
     /// Bytes of text.
     pub(super) bytes: u64,
+}
+
+/// What the text of a piece is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// The number of its block.
+    Block(BlockId),
+    /// The block before, and how many messages have ended how far into this one. Prompts that share all blocks up to the end of a
+    /// message and end it in the same place share that end, though no block tells: a system prompt, or all of the turn before.
+    /// (Two messages that differ only in their last few bytes are taken for one; that is less than a block.)
+    Head(u64),
+    /// Nothing: it belongs to one prompt alone.
+    Own,
 }
 
 /// A stretch of one message's text in one piece.
@@ -31,99 +49,223 @@ pub(super) struct Segment {
     pub(super) opens: bool,
 }
 
-/// Cuts the rendered stream of [`crate::anonymise::PromptRender`] along the blocks of a chain.
-pub(super) fn cut(
-    block_bytes: u64,
-    chain: &[BlockId],
-    tools: ToolsShape,
-    messages: &[MessageShape],
-    media: &[MediaPart],
-) -> Layout {
+/// What a prompt is measured in, and how long everything in its rendered stream is by that: see
+/// [`crate::anonymise::PromptRender`].
+pub(super) struct Ruler {
+    block: u64,
+    tools: u64,
+    marker: u64,
+    media: u64,
+    messages: Vec<u64>,
+    /// Bytes of text to 1,024 units.
+    bytes_per_1024: u64,
+}
+
+impl Ruler {
+    /// By bytes.
+    pub(super) fn bytes(block: u64, request: &RequestShape, messages: Vec<u64>) -> Self {
+        Self {
+            block: block.max(1),
+            tools: u64::from(request.tools.count) * MARKER_BYTES + u64::from(request.tools.bytes),
+            marker: MARKER_BYTES,
+            media: MEDIA_BYTES,
+            messages,
+            bytes_per_1024: 1024,
+        }
+    }
+
+    /// By tokens; `None` where blocks are of no tokens, or the tokens of a message are not known. How many bytes a token's text takes
+    /// must be the same in all prompts, so that a block's text is.
+    pub(super) fn tokens(
+        spec: Option<BlockSpec>,
+        request: &RequestShape,
+        bytes_per_1024: &mut Option<u64>,
+    ) -> Option<Self> {
+        let spec = spec.filter(|spec| spec.unit == BlockUnit::Tokens)?;
+        let tokens = request.messages.iter().map(|it| it.tokens.map(u64::from));
+        let messages: Vec<u64> = tokens.collect::<Option<_>>()?;
+        if messages.is_empty() {
+            return None;
+        }
+        let block = u64::from(spec.size).max(1);
+        let media = 3;
+        let text: u64 = messages.iter().sum();
+        let bytes: u64 = request.messages.iter().map(|it| u64::from(it.bytes)).sum();
+        let told = text + messages.len() as u64 + media * request.media.len() as u64;
+        // The tokens of tools are not told, but those of all blocks are.
+        let tools = (request.blocks.len() as u64 * block).saturating_sub(told);
+        Some(Self {
+            block,
+            tools: if request.tools.is_empty() { 0 } else { tools },
+            marker: 1,
+            media,
+            messages,
+            bytes_per_1024: *bytes_per_1024.get_or_insert_with(|| {
+                let usual = bytes.saturating_mul(1024) / text.max(1);
+                usual.clamp(2 << 10, 8 << 10)
+            }),
+        })
+    }
+}
+
+impl Ruler {
+    /// How many messages there are.
+    pub(super) fn messages(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether so many blocks hold all tools.
+    pub(super) fn is_past_tools(&self, blocks: usize) -> bool {
+        blocks as u64 * self.block >= self.tools
+    }
+}
+
+/// Cuts the rendered stream along the blocks of a chain.
+pub(super) fn cut(ruler: &Ruler, chain: &[BlockId], media: &[MediaPart]) -> Layout {
     let mut cutter = Cutter {
-        block_bytes: block_bytes.max(1),
-        position: u64::from(tools.count) * MARKER_BYTES + u64::from(tools.bytes),
-        layout: Layout {
-            pieces: Vec::with_capacity(chain.len() + 1),
-            segments: Vec::with_capacity(chain.len() + messages.len()),
-        },
+        ruler,
+        position: ruler.tools,
+        stretches: Vec::with_capacity(chain.len() + ruler.messages.len()),
+        openings: Vec::new(),
         chain,
     };
-    let mut parts = vec![0_u64; messages.len()];
+    let mut parts = vec![0_u64; ruler.messages.len()];
     for part in media {
         if let Some(count) = parts.get_mut(usize::from(part.message)) {
             *count += 1;
         }
     }
-    for (index, (message, parts)) in messages.iter().zip(parts).enumerate() {
-        cutter.message(index, u64::from(message.bytes));
-        cutter.position += parts * MEDIA_BYTES;
+    for (index, (&length, parts)) in ruler.messages.iter().zip(parts).enumerate() {
+        cutter.message(index, length);
+        cutter.position += parts * ruler.media;
     }
-    cutter.reach(chain.len());
-    cutter.layout
+    cutter.layout()
 }
 
 struct Cutter<'a> {
-    block_bytes: u64,
+    ruler: &'a Ruler,
     position: u64,
-    layout: Layout,
+    stretches: Vec<Stretch>,
+    /// Blocks in which messages open.
+    openings: Vec<usize>,
     chain: &'a [BlockId],
 }
 
+/// A segment on its way into a piece.
+struct Stretch {
+    /// The block that it lies in; one more than the last for what is behind them.
+    at: usize,
+    segment: Segment,
+    /// Its length by the ruler.
+    length: u64,
+    /// Whether the message ends with it, where in its block.
+    closes: Option<u64>,
+}
+
 impl Cutter<'_> {
-    fn message(&mut self, message: usize, bytes: u64) {
-        let at = self.piece_at(self.position);
-        self.reach(at);
-        if let Some(piece) = self.layout.pieces.last_mut() {
-            piece.openings += 1;
-        }
-        self.position += MARKER_BYTES;
-        let mut left = bytes;
+    fn message(&mut self, message: usize, length: u64) {
+        self.openings.push(self.block_at(self.position));
+        self.position += self.ruler.marker;
+        let mut left = length;
         while left > 0 {
-            let at = self.piece_at(self.position);
-            self.reach(at);
+            let at = self.block_at(self.position);
             let take = if at < self.chain.len() {
-                left.min((at as u64 + 1) * self.block_bytes - self.position)
+                left.min((at as u64 + 1) * self.ruler.block - self.position)
             } else {
                 left
             };
-            self.layout.segments.push(Segment {
-                message,
-                bytes: take,
-                opens: left == bytes,
-            });
-            if let Some(piece) = self.layout.pieces.last_mut() {
-                piece.segments.end = self.layout.segments.len();
-                piece.bytes += take;
-            }
-            self.position += take;
+            let opens = left == length;
             left -= take;
+            self.position += take;
+            let within = self.position - at as u64 * self.ruler.block;
+            self.stretches.push(Stretch {
+                at,
+                segment: Segment {
+                    message,
+                    bytes: (take.saturating_mul(self.ruler.bytes_per_1024) / 1024).max(1),
+                    opens,
+                },
+                length: take,
+                closes: (left == 0).then_some(within),
+            });
         }
     }
 
-    /// The piece that holds this byte: a block, or the tail.
-    fn piece_at(&self, position: u64) -> usize {
-        usize::try_from(position / self.block_bytes)
+    /// The block that holds this place, or what is behind them.
+    fn block_at(&self, position: u64) -> usize {
+        usize::try_from(position / self.ruler.block)
             .map_or(self.chain.len(), |index| index.min(self.chain.len()))
     }
 
-    /// Opens pieces up to and with `index`.
-    fn reach(&mut self, index: usize) {
-        while self.layout.pieces.len() <= index {
-            let here = self.layout.segments.len();
-            self.layout.pieces.push(Piece {
-                block: self.chain.get(self.layout.pieces.len()).copied(),
-                segments: here..here,
-                openings: 0,
-                bytes: 0,
-            });
+    fn layout(self) -> Layout {
+        let mut layout = Layout {
+            pieces: Vec::with_capacity(self.chain.len() + 1),
+            segments: self.stretches.iter().map(|it| it.segment).collect(),
+        };
+        let (mut next, mut opening) = (0, self.openings.iter().peekable());
+        for at in 0..=self.chain.len() {
+            let block = self.chain.get(at).copied();
+            let mut openings = 0;
+            while opening.next_if(|&&it| it == at).is_some() {
+                openings += 1;
+            }
+            let rest = self.stretches.get(next..).unwrap_or_default();
+            let count = rest.iter().take_while(|it| it.at == at).count();
+            let stretches = rest.get(..count).unwrap_or_default();
+            let mut piece = |text, from: usize, to: usize| {
+                let bytes = stretches.get(from..to).unwrap_or_default();
+                layout.pieces.push(Piece {
+                    text,
+                    block,
+                    segments: next + from..next + to,
+                    openings: std::mem::take(&mut openings),
+                    bytes: bytes.iter().map(|it| it.segment.bytes).sum(),
+                });
+            };
+            let mut from = 0;
+            let mut head = Head::after(at.checked_sub(1).and_then(|it| self.chain.get(it)));
+            let mut left: u64 = stretches.iter().map(|it| it.length).sum();
+            for (place, stretch) in stretches.iter().enumerate() {
+                left -= stretch.length;
+                let Some(end) = stretch.closes else { continue };
+                // What is left of the block must be able to tell it from others; behind the blocks nothing needs to.
+                let fits = match block {
+                    Some(_) => left >= self.ruler.block / 4,
+                    None => end < self.ruler.block,
+                };
+                if fits {
+                    piece(Text::Head(head.ends(end)), from, place + 1);
+                    from = place + 1;
+                }
+            }
+            piece(block.map_or(Text::Own, Text::Block), from, stretches.len());
+            next += count;
         }
+        layout
+    }
+}
+
+/// What stands at a block's beginning, as far as the ends of messages tell.
+struct Head(SipHasher24);
+
+impl Head {
+    fn after(block: Option<&BlockId>) -> Self {
+        let mut hasher = SipHasher24::new();
+        hasher.write_u64(block.map_or(u64::MAX, |block| u64::from(block.0)));
+        Self(hasher)
+    }
+
+    /// A message ends so far into the block.
+    fn ends(&mut self, at: u64) -> u64 {
+        self.0.write_u64(at);
+        self.0.finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::Role;
+    use crate::shape::{MessageShape, Role, ToolsShape};
 
     fn message(bytes: u32) -> MessageShape {
         MessageShape {
@@ -131,6 +273,22 @@ mod tests {
             bytes,
             tokens: None,
         }
+    }
+
+    fn cut(
+        block: u64,
+        chain: &[BlockId],
+        tools: ToolsShape,
+        messages: &[MessageShape],
+        media: &[MediaPart],
+    ) -> Layout {
+        let request = RequestShape {
+            tools,
+            ..RequestShape::default()
+        };
+        let bytes: Vec<_> = messages.iter().map(|it| u64::from(it.bytes)).collect();
+        let ruler = Ruler::bytes(block, &request, bytes);
+        super::cut(&ruler, chain, media)
     }
 
     #[test]
@@ -161,11 +319,17 @@ mod tests {
         assert_eq!(
             pieces,
             [
-                (Some(BlockId(5)), 0..2, 2, 52),
+                (Some(BlockId(5)), 0..1, 2, 20),
+                (Some(BlockId(5)), 1..2, 0, 32),
                 (Some(BlockId(6)), 2..3, 0, 64),
                 (None, 3..4, 0, 4),
+                (None, 4..4, 0, 0),
             ]
         );
+        assert!(matches!(layout.pieces[0].text, Text::Head(_)));
+        assert_eq!(layout.pieces[1].text, Text::Block(BlockId(5)));
+        assert!(matches!(layout.pieces[3].text, Text::Head(_)));
+        assert_eq!(layout.pieces[4].text, Text::Own);
     }
 
     #[test]
@@ -199,5 +363,22 @@ mod tests {
         );
         assert_eq!(layout.segments[1].bytes, 3);
         assert_eq!(layout.segments[2].bytes, 7);
+    }
+
+    #[test]
+    fn the_next_turn_begins_with_all_that_the_turn_before_said() {
+        let (first, second) = (
+            [message(100), message(50)],
+            [message(100), message(50), message(90)],
+        );
+        let chain = [BlockId(0), BlockId(1), BlockId(2)];
+        let none = ToolsShape::default();
+        let before = cut(64, &chain[..2], none, &first, &[]);
+        let after = cut(64, &chain, none, &second, &[]);
+        let texts = |layout: &Layout| layout.pieces.iter().map(|it| it.text).collect::<Vec<_>>();
+        // Its last piece but the empty one is behind its blocks, and within a block of the next turn's.
+        let (before, after) = (texts(&before), texts(&after));
+        assert_eq!(before[..before.len() - 1], after[..before.len() - 1]);
+        assert!(matches!(after[before.len() - 2], Text::Head(_)));
     }
 }

@@ -8,6 +8,7 @@
 mod costs;
 mod dice;
 mod fill;
+mod heads;
 mod layout;
 mod ledger;
 mod spread;

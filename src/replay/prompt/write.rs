@@ -6,16 +6,21 @@ use crate::shape::{
 use super::costs::TokenCosts;
 use super::dice::{Dice, Salt, Subject};
 use super::fill::{fill, fitting};
-use super::layout::{Layout, Piece, cut};
+use super::heads::Heads;
+use super::layout::{Layout, Piece, Ruler, Text, cut};
 use super::ledger::{Entry, Ledger};
 use super::spread::{Share, spread};
 use super::tokens;
 
-/// Writes the prompts of one run, in the order of its plan. Holds the [`Ledger`] of blocks and nothing else that grows.
+/// Writes the prompts of one run, in the order of its plan. Holds the [`Ledger`] of blocks, the [`Heads`] and nothing else that
+/// grows.
 pub(in crate::replay) struct Prompter {
     salt: Salt,
     spec: Option<BlockSpec>,
     ledger: Ledger,
+    heads: Heads,
+    /// Bytes of text to 1,024 tokens of a trace that is cut into tokens.
+    bytes_per_1024: Option<u64>,
     /// Bytes and tokens of prompts whose both are known, for those whose tokens are not.
     known_bytes: u64,
     known_tokens: u64,
@@ -43,6 +48,8 @@ impl Prompter {
             salt,
             spec,
             ledger: Ledger::new(),
+            heads: Heads::default(),
+            bytes_per_1024: None,
             known_bytes: 0,
             known_tokens: 0,
         }
@@ -63,12 +70,20 @@ impl Prompter {
         let tokens = tokens.min(MOST_TOKENS);
         let around = costs.around(messages.iter().map(|m| m.role), request.tools);
         let words = costs.words(tokens, around).max(1);
-        let chain_unit = self.spec.map(|spec| spec.unit);
-        let in_tokens = chain_unit == Some(BlockUnit::Tokens) && !request.blocks.is_empty();
-        let (texts, shared_tokens) = if in_tokens || text_bytes == 0 {
-            self.in_tokens(index, request, &messages, words, tokens)
-        } else {
-            self.in_bytes(index, request, &messages, words, costs)
+        let bytes: Vec<u64> = messages.iter().map(|m| u64::from(m.bytes)).collect();
+        let blocks_of_bytes = match self.spec {
+            Some(spec) if spec.unit == BlockUnit::Tokens => None,
+            Some(spec) => Some(u64::from(spec.size)),
+            None => Some(u64::from(BlockSpec::LIVE.size)),
+        };
+        let ruler = match blocks_of_bytes {
+            _ if text_bytes == 0 => None,
+            Some(size) => Some(Ruler::bytes(size, request, bytes)),
+            None => Ruler::tokens(self.spec, request, &mut self.bytes_per_1024),
+        };
+        let (texts, shared_tokens) = match ruler {
+            Some(ruler) => self.along_messages(index, request, &ruler, words, costs),
+            None => self.in_tokens(index, request, &messages, words, tokens),
         };
         Prompt {
             messages: messages.iter().map(|m| m.role).zip(texts).collect(),
@@ -133,49 +148,93 @@ impl Prompter {
         (texts, shared.min(prompt_tokens))
     }
 
-    fn in_bytes(
+    /// A prompt whose messages are known by their lengths, and so where blocks lie in them.
+    fn along_messages(
         &mut self,
         index: u64,
         request: &RequestShape,
-        messages: &[MessageShape],
+        ruler: &Ruler,
         words: u64,
         costs: &TokenCosts,
     ) -> (Vec<String>, u32) {
-        let (chain, size) = match self.spec {
-            Some(spec) if spec.unit == BlockUnit::Bytes => {
-                (request.blocks.as_slice(), u64::from(spec.size))
-            }
-            _ => (&[][..], u64::from(BlockSpec::LIVE.size)),
+        let chain = match self.spec {
+            Some(_) => request.blocks.as_slice(),
+            None => &[],
         };
-        let layout = cut(size, chain, request.tools, messages, &request.media);
-        let entries: Vec<Entry> = layout
+        let layout = cut(ruler, chain, &request.media);
+        let mut entries: Vec<Entry> = layout
             .pieces
             .iter()
-            .map(|piece| match piece.block {
-                Some(id) => self.ledger.look(id, piece.bytes),
-                None => Entry {
-                    seen: false,
-                    words: None,
-                },
+            .map(|piece| {
+                let block = piece.block.map(|id| self.ledger.look(id, piece.bytes));
+                Entry {
+                    seen: block.is_some_and(|entry| entry.seen),
+                    words: match piece.text {
+                        Text::Block(_) => block.and_then(|entry| entry.words),
+                        Text::Head(head) => self.heads.words(head),
+                        Text::Own => None,
+                    },
+                }
             })
             .collect();
+        if !can_be_met(words, &layout, &entries) {
+            // Tokens count for more than the last few words of a message.
+            for (entry, piece) in entries.iter_mut().zip(&layout.pieces) {
+                if matches!(piece.text, Text::Head(_)) && !entry.seen {
+                    entry.words = None;
+                }
+            }
+        }
         let counts = share_out(words, &layout, &entries);
-        let shared = shared_tokens(&layout, &entries, &counts, request, size, costs);
+        let shared = shared_tokens(&layout, &entries, &counts, request, ruler, costs);
 
-        let mut texts: Vec<String> = messages
-            .iter()
-            .map(|m| String::with_capacity(m.bytes as usize))
-            .collect();
+        let mut texts = vec![String::new(); ruler.messages()];
         for (piece, &count) in layout.pieces.iter().zip(&counts) {
-            let subject = piece.block.map_or(Subject::Tail(index), Subject::Block);
+            let subject = match piece.text {
+                Text::Block(id) => Subject::Block(id),
+                Text::Head(head) => Subject::Head(head),
+                Text::Own => Subject::Tail(index),
+            };
             let mut dice = Dice::new(self.salt, subject);
             write_piece(&mut texts, &layout, piece, count, &mut dice);
-            if let Some(id) = piece.block {
-                self.ledger.note(id, count);
+            match piece.text {
+                Text::Block(id) => self.ledger.note(id, count),
+                Text::Head(head) => self.heads.note(head, count),
+                Text::Own => {}
             }
         }
         (texts, shared)
     }
+}
+
+/// The fewest and the most words that fit into a piece's text.
+fn room(layout: &Layout, piece: &Piece) -> (u64, u64) {
+    let segments = layout.segments.get(piece.segments.clone()).unwrap_or(&[]);
+    let (mut min, mut max) = (0_u64, 0_u64);
+    for segment in segments {
+        let (fewest, most) = fitting(segment.bytes, segment.opens);
+        min += fewest;
+        max += most;
+    }
+    let most = match piece.text {
+        Text::Own => u64::MAX,
+        Text::Block(_) | Text::Head(_) => Ledger::MOST_WORDS,
+    };
+    (min.min(most), max.min(most))
+}
+
+/// Whether the pieces that may still choose can make up the words of the whole prompt.
+fn can_be_met(words: u64, layout: &Layout, entries: &[Entry]) -> bool {
+    let (mut least, mut most) = (0_u64, 0_u64);
+    for (entry, piece) in entries.iter().zip(&layout.pieces) {
+        let (min, max) = match entry.words {
+            Some(words) => (words, words),
+            None => room(layout, piece),
+        };
+        least = least.saturating_add(min);
+        most = most.saturating_add(max);
+    }
+    (least..=most).contains(&words)
 }
 
 /// How many words each piece gets: a block that was seen keeps what it had, the others share the rest by their bytes.
@@ -186,20 +245,7 @@ fn share_out(words: u64, layout: &Layout, entries: &[Entry]) -> Vec<u64> {
         .iter()
         .zip(entries)
         .filter(|(_, entry)| entry.words.is_none())
-        .map(|(piece, _)| {
-            let (mut min, mut max) = (0, 0);
-            for segment in layout.segments.get(piece.segments.clone()).unwrap_or(&[]) {
-                let (fewest, most) = fitting(segment.bytes, segment.opens);
-                min += fewest;
-                max += most;
-            }
-            let most = if piece.block.is_some() {
-                Ledger::MOST_WORDS
-            } else {
-                u64::MAX
-            };
-            Share::new(piece.bytes, (min.min(most), max.min(most)))
-        })
+        .map(|(piece, _)| Share::new(piece.bytes, room(layout, piece)))
         .collect();
     // The tail is always free and always last, so a rest that fits nowhere ends up there.
     spread(words.saturating_sub(fixed), &mut free);
@@ -214,10 +260,10 @@ fn share_out(words: u64, layout: &Layout, entries: &[Entry]) -> Vec<u64> {
                 None => free.next().map_or(0, |share| share.got),
             };
             // A block without text takes no words, and an entry of the ledger holds so many and no more.
-            let most = match piece.block {
-                Some(_) if piece.bytes == 0 => 0,
-                Some(_) => Ledger::MOST_WORDS,
-                None => u64::MAX,
+            let most = match piece.text {
+                Text::Own => u64::MAX,
+                _ if piece.bytes == 0 => 0,
+                Text::Block(_) | Text::Head(_) => Ledger::MOST_WORDS,
             };
             over += count.saturating_sub(most);
             count.min(most)
@@ -260,7 +306,7 @@ fn shared_tokens(
     entries: &[Entry],
     counts: &[u64],
     request: &RequestShape,
-    block_bytes: u64,
+    ruler: &Ruler,
     costs: &TokenCosts,
 ) -> u32 {
     let leading = entries.iter().take_while(|entry| entry.seen).count();
@@ -271,8 +317,9 @@ fn shared_tokens(
             .saturating_add(words)
             .saturating_add(i64::from(piece.openings) * costs.per_message);
     }
-    let tools_end = u64::from(request.tools.count) + u64::from(request.tools.bytes);
-    if leading > 0 && leading as u64 * block_bytes >= tools_end {
+    let blocks = layout.pieces.iter().take(leading);
+    let blocks = blocks.filter(|piece| matches!(piece.text, Text::Block(_)));
+    if leading > 0 && ruler.is_past_tools(blocks.count()) {
         tokens = tokens.saturating_add(costs.of_tools(request.tools));
     }
     u32::try_from(tokens.max(0)).unwrap_or(u32::MAX)

@@ -283,7 +283,10 @@ impl BlockDecoder {
                 None => None,
                 Some(step) => {
                     before = before.wrapping_add(unzigzag(step));
-                    Some(u32::try_from(before).map_err(|_| Malformed("an opening is out of range"))?)
+                    Some(
+                        u32::try_from(before)
+                            .map_err(|_| Malformed("an opening is out of range"))?,
+                    )
                 }
             })
         };

@@ -11,8 +11,8 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
 use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces};
 use crate::shape::{
-    Endpoint, Exchange, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus, TokenCount,
-    TokenSource, TraceTime,
+    Endpoint, Exchange, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus,
+    TokenCount, TokenSource, TraceTime,
 };
 
 /// One exchange being put together from its parcels.
@@ -41,6 +41,17 @@ pub(super) struct Assembly {
     alive: Option<Arc<()>>,
     /// What everything here weighs on the ledger.
     charge: Option<Charge>,
+}
+
+/// What is known of a request, before the gate.
+#[derive(Default)]
+struct KnownRequest {
+    shape: RequestShape,
+    model: Option<Private>,
+    chain: Chain,
+    turns: Turns,
+    /// Tokens by the local tokenizer.
+    tokens: Option<u32>,
 }
 
 /// A finished exchange, before the gate.
@@ -145,7 +156,9 @@ impl Assembly {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
-                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk.every_gap));
+                            pieces.each(|bytes| {
+                                self.read_response(mark.at_us, bytes, desk.every_gap)
+                            });
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
@@ -328,11 +341,11 @@ impl Assembly {
             (None, None) => ShapeStatus::Generic,
         };
         let conversation = self.conversation();
-        let (model, chain, turns, request) = self.request_shape(self.request.clone(), None);
+        let known = self.known(self.request.clone(), None);
         let exchange = Exchange {
             in_flight: opening.in_flight,
             shape,
-            request,
+            request: known.shape,
             response: ResponseShape {
                 status: self.head.map_or(0, |head| head.status),
                 headers_us: self.head.map(|head| head.at_us),
@@ -340,16 +353,15 @@ impl Assembly {
                 bytes: self.response_bytes,
                 ..ResponseShape::default()
             },
-            outcome: Outcome::InFlight {
-                at_us: micros(age),
-            },
+            outcome: Outcome::InFlight { at_us: micros(age) },
             ..Exchange::bare(since(epoch, arrived), self.endpoint(), opening.method)
         };
         let sighting = Sighting {
-            model,
-            chain,
+            model: known.model,
+            chain: known.chain,
             named: opening.conversation,
-            turns,
+            turns: known.turns,
+            prompt_tokens: known.tokens,
             ..Sighting::of(exchange)
         };
         Some((sighting, conversation))
@@ -420,7 +432,7 @@ impl Assembly {
         let opening = self.opening.take();
         let request = self.request.take();
         let named = opening.and_then(|opening| opening.conversation);
-        let (model, chain, turns, request) = self.request_shape(request, sight.prompt_tokens);
+        let known = self.known(request, sight.prompt_tokens);
         let answer_bytes = sight.answer_bytes;
         let exchange = Exchange {
             at,
@@ -431,18 +443,19 @@ impl Assembly {
             client: None,
             in_flight: opening.map_or(0, |opening| opening.in_flight),
             shape,
-            request,
+            request: known.shape,
             response: self.response_shape(status, closing, sight),
             outcome,
         };
         Finished {
-            model: model.clone(),
+            model: known.model.clone(),
             sighting: Sighting {
                 exchange,
-                model,
-                chain,
+                model: known.model,
+                chain: known.chain,
                 named,
-                turns,
+                turns: known.turns,
+                prompt_tokens: known.tokens,
                 answer_bytes,
             },
             code,
@@ -454,40 +467,34 @@ impl Assembly {
         }
     }
 
-    fn request_shape(
-        &self,
-        sight: Option<RequestSight>,
-        told: Option<u32>,
-    ) -> (Option<Private>, Chain, Turns, RequestShape) {
+    /// What is known of the request. `told` are the prompt's tokens as the server counted them.
+    fn known(&self, sight: Option<RequestSight>, told: Option<u32>) -> KnownRequest {
         let Some(RequestSight {
             model,
             prompt,
             params,
         }) = sight
         else {
-            let request = RequestShape {
-                bytes: self.upload_bytes,
-                ..RequestShape::default()
+            return KnownRequest {
+                shape: RequestShape {
+                    bytes: self.upload_bytes,
+                    ..RequestShape::default()
+                },
+                ..KnownRequest::default()
             };
-            return (None, Chain::default(), Turns::default(), request);
         };
-        let text: u64 = prompt
-            .messages
-            .iter()
-            .map(|message| u64::from(message.bytes))
-            .chain([u64::from(prompt.tools.bytes)])
-            .sum();
+        // The gate knows better where nobody told.
         let prompt_tokens = match told {
             Some(count) => TokenCount {
                 count,
                 source: TokenSource::Usage,
             },
             None => TokenCount {
-                count: u32::try_from(text.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX),
+                count: 0,
                 source: TokenSource::Estimated,
             },
         };
-        let request = RequestShape {
+        let shape = RequestShape {
             bytes: self.upload_bytes,
             messages: prompt.messages,
             prompt_tokens: Some(prompt_tokens),
@@ -496,7 +503,13 @@ impl Assembly {
             tools: prompt.tools,
             media: prompt.media,
         };
-        (model, prompt.chain, prompt.turns, request)
+        KnownRequest {
+            shape,
+            model,
+            chain: prompt.chain,
+            turns: prompt.turns,
+            tokens: prompt.tokens,
+        }
     }
 
     fn response_shape(&self, status: u16, closing: Closing, sight: ResponseSight) -> ResponseShape {
@@ -539,9 +552,6 @@ fn trail_of(gaps_us: &[u32]) -> GapTrail {
 
 /// Bodies up to this are read without asking for room: only one is read at a time.
 const READ_AT_ONCE: usize = 256 << 10;
-
-/// English text under the tokenizers in use; marked as an estimate wherever it is used.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Which trouble is told of when there are several: the recorder's own before the traffic's.
 fn severity(status: ShapeStatus) -> u8 {

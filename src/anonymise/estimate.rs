@@ -1,0 +1,214 @@
+//! Token counts where no server told them.
+
+use std::collections::HashMap;
+
+use crate::shape::{Exchange, ModelId, TokenCount, TokenSource};
+
+/// Learns, model by model, how many tokens there are to what can be measured, from the exchanges whose server counted; and says
+/// it for the others.
+#[derive(Default)]
+pub(super) struct Estimator {
+    models: HashMap<Option<ModelId>, Model>,
+}
+
+/// What is known of one model.
+struct Model {
+    /// Prompt tokens to bytes of text.
+    prompt: Ratio,
+    /// Prompt tokens as the server counts them, its chat template included, to those of the local tokenizer.
+    tokenizer: Ratio,
+    /// Tokens of the answer, reasoning left out, to bytes of its text.
+    answer: Ratio,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            prompt: Ratio::believed(1.0 / BYTES_PER_TOKEN),
+            tokenizer: Ratio::believed(1.0),
+            answer: Ratio::believed(1.0 / BYTES_PER_TOKEN),
+        }
+    }
+}
+
+/// English text under the tokenizers in use: what is believed before anything is known.
+const BYTES_PER_TOKEN: f64 = 4.0;
+
+impl Estimator {
+    /// Learns from what a server counted, and fills in or corrects what none did. `prompt_tokens` are those of the local
+    /// tokenizer, `answer_bytes` of the answer's text.
+    pub(super) fn complete(
+        &mut self,
+        exchange: &mut Exchange,
+        prompt_tokens: Option<u32>,
+        answer_bytes: u64,
+    ) {
+        let model = self.models.entry(exchange.model).or_default();
+        let request = &mut exchange.request;
+        let texts = request.messages.iter().map(|it| u64::from(it.bytes));
+        let bytes = texts.sum::<u64>() + u64::from(request.tools.bytes);
+        if let Some(prompt) = &mut request.prompt_tokens {
+            // Pictures and sounds are tokens too, of which the text says nothing.
+            let told = prompt.source == TokenSource::Usage && request.media.is_empty();
+            if told {
+                model.prompt.learn(prompt.count, bytes);
+                if let Some(tokens) = prompt_tokens {
+                    model.tokenizer.learn(prompt.count, tokens.into());
+                }
+            } else if prompt.source != TokenSource::Usage {
+                *prompt = match prompt_tokens {
+                    Some(tokens) => TokenCount {
+                        count: model.tokenizer.of(tokens.into()),
+                        source: TokenSource::Tokenizer,
+                    },
+                    None => TokenCount {
+                        count: model.prompt.of(bytes),
+                        source: TokenSource::Estimated,
+                    },
+                };
+            }
+        }
+        let response = &mut exchange.response;
+        match response.output_tokens {
+            Some(output) if output.source == TokenSource::Usage && request.params.n <= 1 => {
+                let reasoning = response.reasoning_tokens.unwrap_or(0);
+                let answer = output.count.saturating_sub(reasoning);
+                model.answer.learn(answer, answer_bytes);
+            }
+            None if answer_bytes > 0 => {
+                response.output_tokens = Some(TokenCount {
+                    count: model.answer.of(answer_bytes),
+                    source: TokenSource::Estimated,
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A ratio of sums, in which what was seen long ago fades.
+struct Ratio {
+    tokens: f64,
+    measured: f64,
+}
+
+impl Ratio {
+    /// A ratio that is believed as much as one exchange of this many units would make it be.
+    const BELIEF: f64 = 400.0;
+    /// Beyond this many units the past is halved: some thousand exchanges.
+    const MEMORY: f64 = 10e6;
+
+    fn believed(ratio: f64) -> Self {
+        Self {
+            tokens: ratio * Self::BELIEF,
+            measured: Self::BELIEF,
+        }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "sizes of requests")]
+    fn learn(&mut self, tokens: u32, measured: u64) {
+        if tokens == 0 || measured == 0 {
+            return;
+        }
+        self.tokens += f64::from(tokens);
+        self.measured += measured as f64;
+        if self.measured > Self::MEMORY {
+            self.tokens /= 2.0;
+            self.measured /= 2.0;
+        }
+    }
+
+    /// Tokens of what was measured, rounded up: what is there has a token.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is not negative"
+    )]
+    fn of(&self, measured: u64) -> u32 {
+        (measured as f64 * self.tokens / self.measured).ceil() as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{Endpoint, MessageShape, Method, Role, TraceTime};
+
+    fn exchange(
+        model: u32,
+        bytes: u32,
+        prompt: TokenCount,
+        output: Option<TokenCount>,
+    ) -> Exchange {
+        let mut exchange = Exchange::bare(
+            TraceTime::default(),
+            Endpoint::ChatCompletions,
+            Method::Post,
+        );
+        exchange.model = Some(ModelId(model));
+        exchange.request.messages = vec![MessageShape {
+            role: Role::User,
+            bytes,
+            tokens: None,
+        }];
+        exchange.request.prompt_tokens = Some(prompt);
+        exchange.response.output_tokens = output;
+        exchange
+    }
+
+    const UNKNOWN: TokenCount = TokenCount {
+        count: 0,
+        source: TokenSource::Estimated,
+    };
+
+    fn usage(count: u32) -> TokenCount {
+        TokenCount {
+            count,
+            source: TokenSource::Usage,
+        }
+    }
+
+    #[test]
+    fn each_model_has_a_ratio_of_its_own_and_four_bytes_to_begin_with() {
+        let mut estimator = Estimator::default();
+        for _ in 0..50 {
+            let mut told = exchange(0, 3000, usage(1500), Some(usage(300)));
+            estimator.complete(&mut told, None, 900);
+            assert_eq!(told.request.prompt_tokens, Some(usage(1500)));
+        }
+        let estimated = |count| {
+            Some(TokenCount {
+                count,
+                source: TokenSource::Estimated,
+            })
+        };
+        let mut known = exchange(0, 1000, UNKNOWN, None);
+        estimator.complete(&mut known, None, 600);
+        let near = |count: Option<TokenCount>, expected: u32| {
+            let count = count.unwrap();
+            assert_eq!(count.source, TokenSource::Estimated);
+            assert!(count.count.abs_diff(expected) <= expected / 50, "{count:?}");
+        };
+        near(known.request.prompt_tokens, 500);
+        near(known.response.output_tokens, 200);
+        let mut unknown = exchange(1, 1000, UNKNOWN, None);
+        estimator.complete(&mut unknown, None, 0);
+        assert_eq!(unknown.request.prompt_tokens, estimated(250));
+        assert_eq!(unknown.response.output_tokens, None);
+    }
+
+    #[test]
+    fn a_tokenizers_count_is_corrected_by_what_the_template_adds() {
+        let mut estimator = Estimator::default();
+        for _ in 0..200 {
+            let mut told = exchange(0, 4000, usage(1100), None);
+            estimator.complete(&mut told, Some(1000), 0);
+        }
+        let mut untold = exchange(0, 4000, UNKNOWN, None);
+        estimator.complete(&mut untold, Some(2000), 0);
+        let count = untold.request.prompt_tokens.unwrap();
+        assert_eq!(count.source, TokenSource::Tokenizer);
+        assert!((2195..=2201).contains(&count.count), "{count:?}");
+    }
+}
