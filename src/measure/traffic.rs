@@ -2,6 +2,7 @@
 //! histograms, a few windows, and one bit for each block id.
 
 mod arrivals;
+pub mod picture;
 mod quantiles;
 mod seen;
 mod sharing;

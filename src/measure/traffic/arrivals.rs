@@ -159,7 +159,7 @@ impl SlidingPeak {
 }
 
 /// Sums of the counts in successive windows and of their squares; empty windows add nothing to either.
-struct WindowCounts {
+pub(super) struct WindowCounts {
     window_us: u64,
     window: u64,
     count: u64,
@@ -168,7 +168,7 @@ struct WindowCounts {
 }
 
 impl WindowCounts {
-    fn new(window_us: u64) -> Self {
+    pub(super) fn new(window_us: u64) -> Self {
         Self {
             window_us,
             window: 0,
@@ -179,7 +179,7 @@ impl WindowCounts {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a count")]
-    fn add(&mut self, since_us: u64) {
+    pub(super) fn add(&mut self, since_us: u64) {
         let window = since_us / self.window_us;
         if window != self.window {
             let count = self.count as f64;
@@ -193,7 +193,7 @@ impl WindowCounts {
 
     /// Of whole windows only: the one that the last arrival stands in was cut short.
     #[allow(clippy::cast_precision_loss, reason = "for display")]
-    fn dispersion(&self, span_us: u64) -> Option<f64> {
+    pub(super) fn dispersion(&self, span_us: u64) -> Option<f64> {
         let windows = (span_us / self.window_us) as f64;
         if windows < 2.0 || self.sum == 0.0 {
             return None;

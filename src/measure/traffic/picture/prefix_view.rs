@@ -1,0 +1,384 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use serde::Serialize;
+
+use super::super::ratio;
+use super::prefix_tree::{Node, PrefixTreeMeter};
+
+/// Where prompts share their beginnings, as a prefix cache without limits would see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PrefixTree {
+    /// Prompts with a chain.
+    pub prompts: u64,
+    /// Blocks that repeat an earlier prompt's beginning, as far as the tree knows.
+    pub repeated_blocks: u64,
+    /// What those blocks are shared by, from few prompts (turns of one conversation) to many (a system prompt).
+    pub bands: Vec<PassBand>,
+    /// The beginnings that spare the most, heaviest first: at most 12.
+    pub heaviest: Vec<SharedPrefix>,
+    /// The tree, parents before children: branches that at least 0.5 % of the prompts go through, at most 160 of those that
+    /// spare the most; what else is shared is summed up beside them.
+    pub branches: Vec<Branch>,
+    /// Runs of blocks that had to be let go to keep memory bounded: those that the fewest prompts went through.
+    pub let_go: u64,
+    /// How much a count of prompts can be short because of that.
+    pub short_by_at_most: u64,
+}
+
+/// The blocks that a number of prompts share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PassBand {
+    /// Shared by this many prompts at least.
+    pub from: u64,
+    /// And by this many at most.
+    pub to: u64,
+    /// Different blocks.
+    pub blocks: u64,
+    /// How often one of them was repeated.
+    pub repeated_blocks: u64,
+    /// Of all repeated blocks, from 0 to 1.
+    pub share: f64,
+}
+
+/// A beginning that prompts share.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SharedPrefix {
+    /// Its length, from the beginning of the prompt.
+    pub blocks: u64,
+    /// The part of it that only these prompts share, at its end.
+    pub own_blocks: u64,
+    /// Prompts that begin with it.
+    pub prompts: u64,
+    /// Share of all prompt tokens that repeat its own part; absent where prompts' tokens are unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_share: Option<f64>,
+}
+
+/// A branch of the tree, or several beside each other that are too thin to tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Branch {
+    /// Which of the branches it grows from; none at the beginning of prompts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<usize>,
+    /// How many branches this is: 1, or more where they are summed up with all that grows from them.
+    pub branches: u64,
+    /// Blocks before it.
+    pub depth: u64,
+    /// Its blocks; of several, the mean, weighted by prompts.
+    pub blocks: f64,
+    /// Prompts that go through it (of several, one or another).
+    pub prompts: u64,
+    /// Share of all repeated blocks that lie in it (of several, and in all that grows from them).
+    pub repeated_share: f64,
+}
+
+const HEAVIEST: usize = 12;
+const TOLD: usize = 160;
+/// Thinner than this, a branch cannot be seen in a drawing.
+const THINNEST: f64 = 0.005;
+
+/// What of a tree is told.
+pub(super) fn view(tree: &PrefixTreeMeter) -> PrefixTree {
+    let grown = Grown::of(tree);
+    let repeated_blocks = tree.nodes.values().map(Node::repeated_blocks).sum();
+    PrefixTree {
+        prompts: tree.prompts,
+        repeated_blocks,
+        bands: bands(tree, repeated_blocks),
+        heaviest: heaviest(tree, &grown),
+        branches: branches(tree, &grown, repeated_blocks),
+        let_go: tree.let_go,
+        short_by_at_most: tree.short_by_at_most,
+    }
+}
+
+/// The shared nodes by what they grow from, runs that are cut only by their numbers joined.
+struct Grown {
+    limbs: Vec<Limb>,
+    roots: Vec<usize>,
+}
+
+/// A run of blocks that the same prompts go through.
+struct Limb {
+    depth: u64,
+    blocks: u64,
+    prompts: u64,
+    repeated_blocks: u64,
+    repeated_tokens: f64,
+    /// Its own and those of all that grows from it.
+    repeated_below: u64,
+    children: Vec<usize>,
+}
+
+impl Grown {
+    fn of(tree: &PrefixTreeMeter) -> Self {
+        let shared = || tree.nodes.iter().filter(|(_, node)| node.prompts > 1);
+        // By depth, so that what a node grows from stands before it.
+        let mut order: Vec<_> = shared().map(|(&first, node)| (node.depth, first)).collect();
+        order.sort_unstable();
+        let mut grown = Self {
+            limbs: Vec::with_capacity(order.len()),
+            roots: Vec::new(),
+        };
+        let mut limb_of: BTreeMap<u32, usize> = BTreeMap::new();
+        for (_, first) in order {
+            let Some(node) = tree.nodes.get(&first) else {
+                continue;
+            };
+            let above = node.parent.and_then(|block| tree.node_of(block.0));
+            let above = above.and_then(|above| limb_of.get(&above).copied());
+            let limb = grown.attach(node, above);
+            limb_of.insert(first, limb);
+        }
+        // Children stand behind what they grow from, so from the end every sum below is whole when it is needed.
+        for limb in (0..grown.limbs.len()).rev() {
+            let below: u64 = grown
+                .children(limb)
+                .iter()
+                .map(|&child| grown.below(child))
+                .sum();
+            if let Some(limb) = grown.limbs.get_mut(limb) {
+                limb.repeated_below = limb.repeated_blocks + below;
+            }
+        }
+        grown
+    }
+
+    /// Adds a node to the limb it goes on from, or as a new one.
+    fn attach(&mut self, node: &Node, above: Option<usize>) -> usize {
+        let new = self.limbs.len();
+        if let Some(above) = above
+            && let Some(limb) = self.limbs.get_mut(above)
+        {
+            // All prompts of the one go on in the other: one run, cut by its numbers alone.
+            if limb.prompts == node.prompts {
+                limb.blocks += u64::from(node.blocks);
+                limb.repeated_blocks += node.repeated_blocks();
+                limb.repeated_tokens += node.repeated_tokens();
+                return above;
+            }
+            limb.children.push(new);
+        } else {
+            self.roots.push(new);
+        }
+        self.limbs.push(Limb {
+            depth: node.depth.into(),
+            blocks: node.blocks.into(),
+            prompts: node.prompts,
+            repeated_blocks: node.repeated_blocks(),
+            repeated_tokens: node.repeated_tokens(),
+            repeated_below: 0,
+            children: Vec::new(),
+        });
+        new
+    }
+
+    fn children(&self, limb: usize) -> &[usize] {
+        self.limbs.get(limb).map_or(&[], |limb| &limb.children)
+    }
+
+    fn below(&self, limb: usize) -> u64 {
+        self.limbs.get(limb).map_or(0, |limb| limb.repeated_below)
+    }
+}
+
+/// Bands of doubling numbers of prompts: 2, 3 to 4, 5 to 8, …
+fn bands(tree: &PrefixTreeMeter, all: u64) -> Vec<PassBand> {
+    let mut bands: BTreeMap<u64, PassBand> = BTreeMap::new();
+    for node in tree.nodes.values().filter(|node| node.prompts > 1) {
+        let to = node.prompts.next_power_of_two();
+        let band = bands.entry(to).or_insert(PassBand {
+            from: to / 2 + 1,
+            to,
+            blocks: 0,
+            repeated_blocks: 0,
+            share: 0.0,
+        });
+        band.blocks += u64::from(node.blocks);
+        band.repeated_blocks += node.repeated_blocks();
+    }
+    let mut bands: Vec<_> = bands.into_values().collect();
+    for band in &mut bands {
+        band.share = ratio(band.repeated_blocks, all).unwrap_or(0.0);
+    }
+    bands
+}
+
+fn heaviest(tree: &PrefixTreeMeter, grown: &Grown) -> Vec<SharedPrefix> {
+    let mut order: Vec<_> = grown.limbs.iter().collect();
+    order.sort_by_key(|limb| (Reverse(limb.repeated_blocks), limb.depth));
+    order
+        .into_iter()
+        .take(HEAVIEST)
+        .map(|limb| SharedPrefix {
+            blocks: limb.depth + limb.blocks,
+            own_blocks: limb.blocks,
+            prompts: limb.prompts,
+            prompt_tokens_share: (tree.prompt_tokens > 0)
+                .then(|| limb.repeated_tokens / float(tree.prompt_tokens)),
+        })
+        .collect()
+}
+
+/// The branches that are told, the heaviest taken first, in an order in which parents stand before their children.
+fn branches(tree: &PrefixTreeMeter, grown: &Grown, all: u64) -> Vec<Branch> {
+    let share = |blocks| ratio(blocks, all).unwrap_or(0.0);
+    let thinnest = THINNEST * float(tree.prompts);
+    let mut told = Vec::new();
+    let mut taken = vec![None; grown.limbs.len()];
+    let mut open: BinaryHeap<(u64, Reverse<usize>, Option<usize>)> = BinaryHeap::new();
+    let offer = |open: &mut BinaryHeap<_>, limbs: &[usize], parent| {
+        open.extend(
+            limbs
+                .iter()
+                .map(|&limb| (grown.below(limb), Reverse(limb), parent)),
+        );
+    };
+    offer(&mut open, &grown.roots, None);
+    while let Some((_, Reverse(index), parent)) = open.pop() {
+        let Some(limb) = grown.limbs.get(index) else {
+            continue;
+        };
+        if told.len() >= TOLD || float(limb.prompts) < thinnest {
+            continue;
+        }
+        if let Some(place) = taken.get_mut(index) {
+            *place = Some(told.len());
+        }
+        offer(&mut open, &limb.children, Some(told.len()));
+        told.push(Branch {
+            parent,
+            branches: 1,
+            depth: limb.depth,
+            #[allow(clippy::cast_precision_loss, reason = "for display")]
+            blocks: limb.blocks as f64,
+            prompts: limb.prompts,
+            repeated_share: share(limb.repeated_blocks),
+        });
+    }
+    let is_told = |limb: &usize| taken.get(*limb).copied().flatten();
+    let mut rest = Vec::new();
+    let mut sum_up = |siblings: &[usize], parent: Option<usize>, depth: u64| {
+        let untold = siblings.iter().filter(|limb| is_told(limb).is_none());
+        let limbs: Vec<&Limb> = untold.filter_map(|&limb| grown.limbs.get(limb)).collect();
+        let prompts = limbs.iter().map(|limb| limb.prompts).sum();
+        if limbs.is_empty() {
+            return;
+        }
+        let weighted: f64 = limbs
+            .iter()
+            .map(|limb| float(limb.blocks) * float(limb.prompts))
+            .sum();
+        rest.push(Branch {
+            parent,
+            branches: limbs.len() as u64,
+            depth,
+            blocks: weighted / float(prompts),
+            prompts,
+            repeated_share: share(limbs.iter().map(|limb| limb.repeated_below).sum()),
+        });
+    };
+    sum_up(&grown.roots, None, 0);
+    for (index, limb) in grown.limbs.iter().enumerate() {
+        if let Some(place) = is_told(&index) {
+            sum_up(&limb.children, Some(place), limb.depth + limb.blocks);
+        }
+    }
+    told.extend(rest);
+    told
+}
+
+#[allow(clippy::cast_precision_loss, reason = "for display")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prefix_tree::tests::prompt;
+    use super::*;
+    use crate::shape::BlockSpec;
+
+    fn tree(chains: &[&[u32]]) -> PrefixTree {
+        let mut meter = PrefixTreeMeter::new(BlockSpec::MOONCAKE);
+        for chain in chains {
+            meter.add(&prompt(chain, chain.len() as u32 * 512));
+        }
+        meter.finish().unwrap()
+    }
+
+    #[test]
+    fn the_tree_tells_what_is_shared_and_by_how_many() {
+        let told = tree(&[
+            &[0, 1, 2, 3, 4],
+            &[0, 1, 2, 3, 5],
+            &[0, 1, 6],
+            &[0, 1, 7],
+            &[8],
+        ]);
+        assert_eq!((told.prompts, told.repeated_blocks), (5, 8));
+        let bands: Vec<_> = told
+            .bands
+            .iter()
+            .map(|band| {
+                (
+                    band.from,
+                    band.to,
+                    band.blocks,
+                    band.repeated_blocks,
+                    band.share,
+                )
+            })
+            .collect();
+        assert_eq!(bands, [(2, 2, 2, 2, 0.25), (3, 4, 2, 6, 0.75)]);
+        let heaviest: Vec<_> = told
+            .heaviest
+            .iter()
+            .map(|prefix| (prefix.blocks, prefix.own_blocks, prefix.prompts))
+            .collect();
+        assert_eq!(heaviest, [(2, 2, 4), (4, 2, 2)]);
+        let share = told.heaviest[0].prompt_tokens_share.unwrap();
+        assert!((share - 6.0 / 17.0).abs() < 1e-12);
+        let branches: Vec<_> = told
+            .branches
+            .iter()
+            .map(|branch| (branch.parent, branch.depth, branch.blocks, branch.prompts))
+            .collect();
+        assert_eq!(branches, [(None, 0, 2.0, 4), (Some(0), 2, 2.0, 2)]);
+    }
+
+    #[test]
+    fn a_run_cut_by_its_numbers_alone_is_one_branch() {
+        let told = tree(&[&[0, 5], &[0, 5], &[0, 5]]);
+        let [branch] = told.branches.as_slice() else {
+            panic!("{:?}", told.branches)
+        };
+        assert_eq!((branch.blocks, branch.prompts), (2.0, 3));
+        assert_eq!(told.heaviest[0].own_blocks, 2);
+    }
+
+    #[test]
+    fn thin_branches_are_summed_up_and_nothing_is_lost() {
+        let mut chains: Vec<Vec<u32>> = Vec::new();
+        for pair in 0..1000 {
+            for _ in 0..2 {
+                chains.push(vec![0, 1 + pair * 2, 2 + pair * 2]);
+            }
+        }
+        let chains: Vec<&[u32]> = chains.iter().map(Vec::as_slice).collect();
+        let told = tree(&chains);
+        assert_eq!(told.branches.len(), 2);
+        let rest = told.branches[1];
+        assert_eq!(
+            (rest.parent, rest.branches, rest.prompts, rest.blocks),
+            (Some(0), 1000, 2000, 2.0)
+        );
+        let shares: f64 = told
+            .branches
+            .iter()
+            .map(|branch| branch.repeated_share)
+            .sum();
+        assert!((shares - 1.0).abs() < 1e-9);
+    }
+}
