@@ -1,8 +1,9 @@
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use super::failure::{Exit, Failure, Hint};
+use super::failure::{Exit, Failure, Hint, HintExt};
 use crate::measure::traffic::TrafficMeter;
+use crate::measure::traffic::picture::PictureMeter;
 use crate::report::inspect::Inspection;
 use crate::trace::{Source, Trace, TraceError};
 
@@ -16,6 +17,10 @@ pub(super) struct InspectArgs {
     /// Print one JSON document (schema reenact.inspect/1) instead of text
     #[arg(long)]
     json: bool,
+
+    /// Also draw the traffic as a self-contained HTML page: arrivals, burstiness, load, tokens, latencies, prefix sharing, sessions
+    #[arg(long, value_name = "FILE", conflicts_with = "exchanges")]
+    html: Option<PathBuf>,
 
     /// Print every exchange as a line of JSON, in order of arrival, instead of the statistics (with or without --json)
     #[arg(long)]
@@ -32,7 +37,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     if args.exchanges {
         quiet(exchanges(&mut trace, out))?;
     } else {
-        quiet(statistics(&mut trace, args.json, out))?;
+        quiet(statistics(&mut trace, args, out))?;
     }
     Ok(Exit::Ok)
 }
@@ -47,14 +52,22 @@ fn exchanges(trace: &mut Trace, mut out: impl Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn statistics(trace: &mut Trace, json: bool, mut out: impl Write) -> Result<(), Failure> {
+fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Result<(), Failure> {
     let header = trace.header();
     let mut meter = TrafficMeter::new(header.block, header.source == Source::Recorded);
+    let mut picture = PictureMeter::new(header.block);
     for exchange in trace.exchanges() {
-        meter.add(&exchange.map_err(failure)?);
+        let exchange = exchange.map_err(failure)?;
+        meter.add(&exchange);
+        picture.add(&exchange);
     }
-    let inspection = Inspection::new(trace, meter.finish());
-    if json {
+    let inspection = Inspection::new(trace, meter.finish(), picture.finish());
+    if let Some(path) = &args.html {
+        inspection
+            .write_html(path)
+            .hint("--html takes the file to write, in a directory that exists")?;
+    }
+    if args.json {
         serde_json::to_writer_pretty(&mut out, &inspection).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {

@@ -82,18 +82,26 @@ impl ResultDirectory {
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {
-        let path = self.path.join(name);
-        let partial = self.path.join(format!(".{name}.partial"));
-        let write = || {
-            let mut file = File::create(&partial)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&partial, &path)
-        };
-        write().map_err(|source| {
-            // What is half written is of no use to anybody.
-            let _ = std::fs::remove_file(&partial);
-            ReportError::Io { path, source }
-        })
+        write_whole(&self.path.join(name), bytes)
     }
+}
+
+/// Writes a file that appears whole or not at all.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial = path.with_file_name(format!(".{name}.partial"));
+    let write = || {
+        let mut file = File::create(&partial)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&partial, path)
+    };
+    write().map_err(|source| {
+        // What is half written is of no use to anybody.
+        let _ = std::fs::remove_file(&partial);
+        ReportError::Io {
+            path: path.to_owned(),
+            source,
+        }
+    })
 }

@@ -1,8 +1,11 @@
 //! `report.html`: one self-contained page; tables are in the HTML, charts are drawn by an embedded uPlot from a data island.
 
+pub(super) mod skeleton;
+
 use askama::Template;
 use serde::Serialize;
 
+use self::skeleton::Skeleton;
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument};
 use super::figures::{Row, count, mark, ms, objective_word, percent, rows, seconds, status_word};
@@ -28,10 +31,12 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .collect(),
         charts,
     };
-    // In a script element only `</` and `<!--` could end the data early.
-    let data = serde_json::to_string(&island)
-        .map_err(|error| failed(error.to_string()))?
-        .replace('<', "\\u003c");
+    let own = (
+        include_str!("html/report.css"),
+        include_str!("html/report.js"),
+    );
+    let skeleton =
+        Skeleton::new(&island, own.0, own.1).map_err(|error| failed(error.to_string()))?;
     let page = Page {
         document,
         status: status_word(document.verdict.status),
@@ -39,11 +44,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         rows: rows(&document.targets),
         comparisons: comparisons(document),
         has_vram: document.targets.iter().any(|target| !target.gpu.is_empty()),
-        data,
-        css: include_str!("html/report.css"),
-        script: include_str!("html/report.js"),
-        uplot_css: include_str!("html/uplot/uPlot.min.css"),
-        uplot: include_str!("html/uplot/uPlot.iife.min.js"),
+        skeleton,
     };
     page.render().map_err(|error| failed(error.to_string()))
 }
@@ -57,11 +58,7 @@ struct Page<'a> {
     rows: Vec<Row>,
     comparisons: Vec<ComparisonRow>,
     has_vram: bool,
-    data: String,
-    css: &'static str,
-    script: &'static str,
-    uplot_css: &'static str,
-    uplot: &'static str,
+    skeleton: Skeleton,
 }
 
 /// What the script draws from.

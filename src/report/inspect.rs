@@ -1,10 +1,18 @@
-//! What is in a trace, for people (text) and for programs (`reenact.inspect/1`).
+//! What is in a trace, for people (text, a page) and for programs (`reenact.inspect/1`).
+
+mod charts;
+mod distributions;
+mod icicle;
+mod page;
+mod reading;
+mod tables;
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::measure::traffic::picture::Picture;
 use crate::measure::traffic::{Quantiles, Share, Traffic};
 use crate::shape::{BlockSpec, BlockUnit};
 use crate::trace::{Damage, Missing, Source, Totals, Trace};
@@ -23,6 +31,9 @@ pub struct Inspection {
     /// Statistics of the exchanges.
     #[serde(flatten)]
     pub traffic: Traffic,
+    /// Their shapes: over time, by scale, by size, by shared beginning, by session.
+    #[serde(flatten)]
+    pub picture: Picture,
     /// Exchanges by model.
     pub models: Vec<ModelCount>,
     /// What became of every exchange that the recorder saw.
@@ -64,7 +75,7 @@ pub struct ModelCount {
 
 impl Inspection {
     /// Puts together what reading a trace to its end showed.
-    pub fn new(trace: &Trace, traffic: Traffic) -> Self {
+    pub fn new(trace: &Trace, traffic: Traffic, picture: Picture) -> Self {
         let header = trace.header();
         let files = trace.files();
         let mut models: Vec<_> = traffic
@@ -96,6 +107,21 @@ impl Inspection {
             missing: trace.totals().missing(),
             damage: trace.damage(),
             traffic,
+            picture,
+        }
+    }
+
+    /// The file that was read, or how many there were.
+    fn name(&self) -> String {
+        match self.files.as_slice() {
+            [file] => file.display().to_string(),
+            [first, .., last] => format!(
+                "{} files, {} to {}",
+                self.files.len(),
+                first.display(),
+                last.display()
+            ),
+            [] => String::new(),
         }
     }
 }
@@ -115,19 +141,7 @@ impl Display for Inspection {
 impl Inspection {
     fn origin(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let traffic = &self.traffic;
-        let name = match self.files.as_slice() {
-            [file] => file.display().to_string(),
-            [first, .., last] => {
-                format!(
-                    "{} files, {} to {}",
-                    self.files.len(),
-                    first.display(),
-                    last.display()
-                )
-            }
-            [] => String::new(),
-        };
-        line(f, "trace", name)?;
+        line(f, "trace", self.name())?;
         let source = match self.header.source {
             Source::Recorded => "recorded",
             Source::Mooncake => "imported from Mooncake",
@@ -355,18 +369,25 @@ fn share(Share { count, share }: Share) -> String {
 
 /// `name count` pairs, the most frequent first. Names are as in JSON.
 fn counts<'a, K: Serialize + 'a>(counts: impl IntoIterator<Item = (&'a K, &'a u64)>) -> String {
+    let pairs: Vec<_> = counted(counts)
+        .into_iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    pairs.join(", ")
+}
+
+/// Names as in JSON with their counts, the most frequent first.
+fn counted<'a, K: Serialize + 'a>(
+    counts: impl IntoIterator<Item = (&'a K, &'a u64)>,
+) -> Vec<(String, u64)> {
     let mut pairs: Vec<_> = counts
         .into_iter()
         .map(|(key, &count)| {
             let name = serde_json::to_value(key).ok();
             let name = name.as_ref().and_then(|name| name.as_str()).unwrap_or("?");
-            (count, name.to_owned())
+            (name.to_owned(), count)
         })
         .collect();
-    pairs.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
-    let pairs: Vec<_> = pairs
-        .into_iter()
-        .map(|(count, name)| format!("{name} {count}"))
-        .collect();
-    pairs.join(", ")
+    pairs.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    pairs
 }

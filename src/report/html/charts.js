@@ -1,0 +1,162 @@
+"use strict";
+// What the charts of every page share: colours, axes, and how a series becomes a plot. Each page's own script says what to draw.
+// Without scripts the tables still say everything.
+const charts = (() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const colour = (i) => (i < 0 ? style("--soft") : style(`--s${i % 6}`));
+  const shortMs = (v) => (v >= 1000 ? `${+(v / 1000).toPrecision(3)} s` : v >= 0.1 || v === 0 ? `${+v.toPrecision(3)} ms` : `${+(v * 1000).toPrecision(2)} µs`);
+  const plain = (v) => `${+v.toPrecision(3)}`;
+  const percent = (v) => `${+v.toPrecision(3)} %`;
+  // 1,500 and 12k: how many of something, in the room that an axis has.
+  const short = (v) => (v >= 1e6 ? `${+(v / 1e6).toPrecision(3)}M` : v >= 1e4 ? `${+(v / 1e3).toPrecision(3)}k` : plain(v));
+  const drawn = [];
+
+  // 1, 2 and 5 of every decade: the next of them below (-1) or above (1) a value, and all of them in a range.
+  const round125 = (v, way) => {
+    const steps = steps125(v / 10, v * 10);
+    return way < 0 ? steps.filter((s) => s <= v * 1.001).pop() : steps.find((s) => s >= v * 0.999);
+  };
+  const steps125 = (min, max) => {
+    const steps = [];
+    for (let e = Math.floor(Math.log10(min)); e <= Math.ceil(Math.log10(max)); e++) for (const m of [1, 2, 5]) steps.push(+`${m}e${e}`);
+    return steps.filter((s) => s >= min * 0.999 && s <= max * 1.001);
+  };
+  // As many of them as there is room for.
+  const logSplits = (min, max) => {
+    const steps = steps125(min, max);
+    return steps.length > 8 ? steps.filter((s) => Number.isInteger(+Math.log10(s).toFixed(6))) : steps;
+  };
+
+  // Merges the x values of several series into one uPlot table.
+  const table = (series) => {
+    const xs = [...new Set(series.flatMap((s) => s.x))].sort((a, b) => a - b);
+    return [xs, ...series.map((s) => {
+      const at = new Map(s.x.map((value, i) => [value, s.y[i]]));
+      return xs.map((value) => at.get(value) ?? null);
+    })];
+  };
+
+  // One on top of the other, the last series topmost. What is drawn is the sum up to a series, what is told is its own value.
+  const stacked = (series) => {
+    const sums = [];
+    return series.map((s) => ({ ...s, own: s.y, y: s.y.map((v, i) => (sums[i] = (sums[i] || 0) + (v || 0))) })).reverse();
+  };
+
+  const chart = (id, series, options) => {
+    const place = document.getElementById(id);
+    if (!place) return;
+    const measured = series.filter((s) => s.y.some((v) => v != null));
+    if (!measured.length) {
+      place.innerHTML = '<p class="empty">not measured</p>';
+      return;
+    }
+    const filled = options.stack ? stacked(measured) : measured;
+    const show = options.show || plain;
+    const showX = options.showX || plain;
+    const axis = { stroke: style("--soft"), grid: { stroke: style("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 34 };
+    const numbers = table(filled);
+    const log = options.log && numbers.slice(1).flat().some((v) => v > 0);
+    const paths = (s) => (s.steps ? uPlot.paths.stepped({ align: 1 }) : s.bars ? uPlot.paths.stepped({ align: -1 }) : undefined);
+    const between = options.stack ? filled.slice(1).map((s, i) => [i + 1, i + 2, colour(filled[i].target) + "66"]) : options.between || [];
+    const fill = (s, i) => (options.stack ? (i === filled.length - 1 ? colour(s.target) + "66" : undefined) : s.bars || s.area ? colour(s.target) + "22" : undefined);
+    const marks = (options.marks || []).filter(([x]) => x != null);
+    const plot = new uPlot({
+      width: place.clientWidth || 480,
+      height: 190,
+      cursor: { drag: { x: true, y: false } },
+      legend: { live: true },
+      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * 1.08] } },
+      axes: [
+        { ...axis, values: (u, ticks) => ticks.map((v) => showX(v, u.scales.x.max)), splits: options.xSplits, ...(options.xIncrs ? { incrs: options.xIncrs } : {}) },
+        { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
+      ],
+      bands: between.map(([top, bottom, tone]) => ({ series: [top, bottom], fill: tone || colour(-1) + "22" })),
+      hooks: { draw: marks.length ? [(u) => drawMarks(u, marks)] : [] },
+      series: [
+        { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
+        ...filled.map((s, i) => ({
+          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : options.stack ? 1.5 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
+          points: { show: !s.ghost && (s.points || numbers[0].length < 3) }, paths: paths(s), fill: fill(s, i),
+          value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
+        })),
+      ],
+    }, numbers, place);
+    place.tabIndex = 0;
+    place.setAttribute("role", "img");
+    const last = measured.filter((s) => !s.ghost).map((s) => `${s.label}: highest ${show(Math.max(...s.y.filter((v) => v != null)))}`);
+    place.setAttribute("aria-label", `${place.closest("figure").querySelector("figcaption").textContent}. ${last.join("; ")}. Drag to zoom, double-click to reset.`);
+    drawn.push([plot, place]);
+  };
+
+  // A line down the chart for each [x, name]; the names step down so that lines close together stay readable.
+  const drawMarks = (u, marks) => {
+    const ratio = devicePixelRatio || 1;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.strokeStyle = ctx.fillStyle = style("--ink");
+    ctx.lineWidth = ratio;
+    ctx.setLineDash([3 * ratio, 3 * ratio]);
+    ctx.font = `${11 * ratio}px system-ui`;
+    marks.forEach(([x, name], i) => {
+      const at = Math.round(u.valToPos(x, "x", true));
+      if (at < bbox.left || at > bbox.left + bbox.width) return;
+      ctx.globalAlpha = 0.55;
+      ctx.beginPath();
+      ctx.moveTo(at, bbox.top);
+      ctx.lineTo(at, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.globalAlpha = 1;
+      const wide = ctx.measureText(name).width + 5 * ratio;
+      ctx.textAlign = at + wide > bbox.left + bbox.width ? "right" : "left";
+      ctx.fillText(name, at + (ctx.textAlign === "right" ? -4 : 4) * ratio, bbox.top + (11 + 14 * i) * ratio);
+    });
+    ctx.restore();
+  };
+
+  const minute = 60, hour = 3600, day = 86400;
+  const time = {
+    xLabel: "time",
+    xIncrs: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, minute, 2 * minute, 5 * minute, 10 * minute, 20 * minute, 30 * minute, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day, 2 * day, 7 * day, 14 * day, 28 * day, 91 * day, 364 * day],
+    // The unit is the whole axis's, not each tick's.
+    showX: (v, max) => {
+      const [unit, name, digits] = max >= 3 * day ? [day, "d", 2] : max >= 3 * hour ? [hour, "h", 2] : max >= 3 * minute ? [minute, "min", 1] : [1, "s", 2];
+      return `${+(v / unit).toFixed(digits)} ${name}`;
+    },
+  };
+
+  // Decades on an axis of logarithms; `show` names a value.
+  const decades = (show) => ({
+    showX: (v) => show(10 ** v),
+    xSplits: (u) => {
+      const splits = [];
+      for (let v = Math.ceil(u.scales.x.min); v <= u.scales.x.max; v++) splits.push(v);
+      return splits.length > 1 ? splits : [u.scales.x.min, (u.scales.x.min + u.scales.x.max) / 2, u.scales.x.max];
+    },
+  });
+
+  // Bars from (upper edge, count) of eight buckets to the decade, as shares in percent. An empty bucket between two filled ones
+  // is a zero, not a gap.
+  const histogram = (buckets) => {
+    const all = buckets.reduce((sum, [, n]) => sum + n, 0);
+    const filled = new Map(buckets.map(([edge, n]) => [Math.round(8 * Math.log10(edge)), (100 * n) / all]));
+    const from = Math.min(...filled.keys()) - 1, to = Math.max(...filled.keys()) + 1;
+    const x = [];
+    for (let step = from; filled.size && step <= to; step++) x.push(step);
+    return { bars: true, x: x.map((step) => step / 8), y: x.map((step) => filled.get(step) || 0) };
+  };
+
+  // Draws a page, and draws it again when its colours or its width change.
+  const page = (draw) => {
+    const anew = () => {
+      for (const [plot, place] of drawn.splice(0)) { plot.destroy(); place.replaceChildren(); }
+      draw();
+    };
+    draw();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
+    let width = innerWidth;
+    addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; anew(); } });
+  };
+
+  return { data, chart, page, time, decades, histogram, plain, short, shortMs, percent };
+})();
