@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Server, reenact};
+use support::{Server, browser, reenact};
 
 /// Replays the demo's arrivals, eight times as fast, against two simulated servers.
 fn replayed(out: &Path, slos: &[&str]) -> std::process::Output {
@@ -109,38 +109,13 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
         ]
     );
 
-    let profile = tempfile::tempdir().unwrap();
-    let browser = Command::new("chromium")
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
-        .args([
-            "--enable-logging=stderr",
-            "--virtual-time-budget=4000",
-            "--dump-dom",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!(
-            "file://{}",
-            out.path().join("report.html").display()
-        ))
-        .output()
-        .expect("chromium is needed; tests/run installs it");
-    let (page, console) = (
-        String::from_utf8_lossy(&browser.stdout),
-        String::from_utf8_lossy(&browser.stderr),
-    );
-    assert!(!console.contains("CONSOLE"), "{console}");
-    assert_eq!(page.matches("<canvas").count(), 12, "every chart is drawn");
+    let page = browser::open(&out.path().join("report.html"));
+    assert_eq!(page.console, "");
+    assert_eq!(page.charts.len(), 12);
+    for (id, colours) in &page.charts {
+        assert!(*colours > 3, "{id} is blank");
+    }
+    let page = page.dom;
     let (drawn, _scripts) = page.split_once("</main>").unwrap();
     assert!(!drawn.contains("class=\"empty\""), "and none is empty");
     assert!(

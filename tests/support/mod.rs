@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+pub mod browser;
 pub mod http;
 pub mod traffic;
 pub mod wire;

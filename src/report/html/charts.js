@@ -66,7 +66,7 @@ const charts = (() => {
       height: 190,
       cursor: { drag: { x: true, y: false } },
       legend: { live: true },
-      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * 1.08] } },
+      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * (marks.length ? 1.3 : 1.08)] } },
       axes: [
         { ...axis, values: (u, ticks) => ticks.map((v) => showX(v, u.scales.x.max)), splits: options.xSplits, ...(options.xIncrs ? { incrs: options.xIncrs } : {}) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
@@ -76,7 +76,7 @@ const charts = (() => {
       series: [
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
-          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : options.stack ? 1.5 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
+          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
           points: { show: !s.ghost && (s.points || numbers[0].length < 3) }, paths: paths(s), fill: fill(s, i),
           value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
         })),
@@ -125,12 +125,11 @@ const charts = (() => {
     },
   };
 
-  // Decades on an axis of logarithms; `show` names a value.
+  // An axis of logarithms of values that `show` names: 1, 2 and 5 of every decade, or as many of them as there is room for.
   const decades = (show) => ({
     showX: (v) => show(10 ** v),
     xSplits: (u) => {
-      const splits = [];
-      for (let v = Math.ceil(u.scales.x.min); v <= u.scales.x.max; v++) splits.push(v);
+      const splits = logSplits(10 ** u.scales.x.min, 10 ** u.scales.x.max).map(Math.log10);
       return splits.length > 1 ? splits : [u.scales.x.min, (u.scales.x.min + u.scales.x.max) / 2, u.scales.x.max];
     },
   });

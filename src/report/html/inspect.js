@@ -38,8 +38,8 @@
     chart("dispersion", [
       { label: "this trace", target: 0, points: true, x, y: dispersion.map((d) => (d.index > 0 ? d.index : null)) },
       { label: "Poisson", target: -1, dash: [4, 4], thin: true, x, y: x.map(() => 1) },
-      { label: "97.5 % of Poisson at most", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[1]) },
-      { label: "2.5 %", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[0] || null) },
+      { label: "Poisson, 97.5 %", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[1]) },
+      { label: "Poisson, 2.5 %", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[0] || null) },
     ], { ...decades((v) => shortMs(v * 1000)), xLabel: "window", log: true, between: [[3, 4]] });
     if (timeline.in_flight) {
       chart("in-flight-time", [

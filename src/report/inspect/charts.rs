@@ -7,6 +7,8 @@ use crate::report::figures::ms;
 
 /// A chart, with the sentence that says what it shows.
 pub(super) struct Figure {
+    /// Over the whole width of the page.
+    pub(super) wide: bool,
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) small: String,
@@ -20,6 +22,7 @@ pub(super) fn histograms(inspection: &Inspection, of: &[&str]) -> Vec<Figure> {
         .filter(|distribution| of.contains(&distribution.key))
         .filter_map(|distribution| {
             Some(Figure {
+                wide: false,
                 id: distribution.chart?,
                 title: distribution.name,
                 small: distribution.small.to_owned(),
@@ -35,6 +38,7 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
     let mut figures = Vec::new();
     if !picture.timeline.arrivals.is_empty() {
         figures.push(Figure {
+            wide: true,
             id: "arrivals-time",
             title: "Arrivals by endpoint",
             small: windows.clone(),
@@ -43,6 +47,7 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
     }
     if picture.timeline.prompt_tokens.is_some() || picture.timeline.output_tokens.is_some() {
         figures.push(Figure {
+            wide: false,
             id: "tokens-time",
             title: "Tokens asked for",
             small: windows,
@@ -51,6 +56,7 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
     }
     if let Some(reading) = reading::burstiness(&picture.dispersion) {
         figures.push(Figure {
+            wide: false,
             id: "dispersion",
             title: "Burstiness by length of window",
             small: "index of dispersion; shaded: Poisson, 95 %".to_owned(),
@@ -65,6 +71,7 @@ pub(super) fn load(inspection: &Inspection) -> Vec<Figure> {
     let mut figures = Vec::new();
     if let Some(reading) = reading::in_flight(traffic, picture) {
         figures.push(Figure {
+            wide: false,
             id: "in-flight-time",
             title: "Exchanges in flight",
             small: windows(&picture.timeline),
@@ -73,6 +80,7 @@ pub(super) fn load(inspection: &Inspection) -> Vec<Figure> {
     }
     if traffic.errors.count > 0 {
         figures.push(Figure {
+            wide: false,
             id: "failed-time",
             title: "Exchanges that did not complete",
             small: "by arrival".to_owned(),
@@ -91,12 +99,14 @@ pub(super) fn session_figures(turns: Option<&SessionTurns>) -> Vec<Figure> {
         return Vec::new();
     };
     let mut figures = vec![Figure {
+        wide: false,
         id: "turns",
         title: "Turns of a session",
         small: "share of sessions".to_owned(),
         reading: reading::quantiles(&turns.turns, reading::whole),
     }];
     figures.extend(turns.think_ms.as_ref().map(|think| Figure {
+        wide: false,
         id: "think",
         title: "Think time",
         small: "end of a turn to the arrival of the next".to_owned(),

@@ -51,8 +51,8 @@ impl Icicle {
                     top,
                     width,
                     height,
-                    shade: 10.0 + 45.0 * branch.repeated_share.sqrt(),
-                    several: branch.branches > 1,
+                    shade: 16.0 + 42.0 * branch.repeated_share.sqrt(),
+                    several: branch.summed_up,
                     label: label(branch, width, height),
                     title: title(branch, spec),
                 }
@@ -104,14 +104,10 @@ fn share(branch: &Branch, tree: &PrefixTree) -> f64 {
 
 fn label(branch: &Branch, width: f64, height: f64) -> String {
     // About the size of a line of text in a drawing of usual size.
-    if height < 6.0 || width < 7.0 {
+    if height < 5.5 || width < 7.0 {
         String::new()
-    } else if branch.branches > 1 {
-        format!(
-            "{} branches, {} prompts",
-            count(branch.branches),
-            count(branch.prompts)
-        )
+    } else if branch.summed_up {
+        format!("{} prompts in {}", count(branch.prompts), several(branch))
     } else {
         format!("{} prompts", count(branch.prompts))
     }
@@ -119,19 +115,29 @@ fn label(branch: &Branch, width: f64, height: f64) -> String {
 
 fn title(branch: &Branch, spec: BlockSpec) -> String {
     let length = blocks(branch.blocks, spec);
+    let (prompts, depth) = (count(branch.prompts), count(branch.depth));
     let repeated = percent(branch.repeated_share);
-    if branch.branches > 1 {
+    if branch.summed_up {
         format!(
-            "{} branches: {} prompts go through one or another, {length} on average; they and what grows from them are {repeated} of all that repeats",
-            count(branch.branches),
-            count(branch.prompts)
+            "{prompts} prompts in {}: each shares {length} on average after {depth} blocks, {repeated} of all that repeats",
+            several(branch)
         )
     } else {
         format!(
-            "{} prompts share {length} after {} blocks: {repeated} of all that repeats",
-            count(branch.prompts),
-            count(branch.depth)
+            "{prompts} prompts share {length} after {depth} blocks: {repeated} of all that repeats"
         )
+    }
+}
+
+/// `686 branches of 3 to 4`
+fn several(branch: &Branch) -> String {
+    let each = match branch.prompts_each {
+        2 => "2".to_owned(),
+        most => format!("{} to {}", count(most / 2 + 1), count(most)),
+    };
+    match branch.branches {
+        1 => format!("1 branch of {each}"),
+        many => format!("{} branches of {each}", count(many)),
     }
 }
 

@@ -39,9 +39,17 @@ pub(super) fn tiles(inspection: &Inspection) -> Vec<Tile> {
         "Arrivals / s",
         arrivals.mean_per_s.map(|mean| (number(mean), busiest)),
     );
-    let dispersion =
-        |index: Option<f64>| Some((number(index?), "index at 10 s; Poisson is 1".to_owned()));
-    tile("Burstiness", dispersion(arrivals.dispersion_10s));
+    let longest = inspection.picture.dispersion.last();
+    tile(
+        "Burstiness",
+        longest.map(|scale| {
+            let window = reading::window(scale.window_s);
+            (
+                number(scale.index),
+                format!("in windows of {window}; Poisson is 1"),
+            )
+        }),
+    );
     tile(
         "In flight, most",
         traffic.in_flight.map(|open| {
@@ -79,9 +87,12 @@ pub(super) fn tiles(inspection: &Inspection) -> Vec<Tile> {
         }),
     );
     let errors = traffic.errors;
+    // Most sources of imported traces do not tell how requests ended.
+    let recorded = inspection.header.source == Source::Recorded;
+    let told = traffic.exchanges > 0 && (recorded || errors.count > 0);
     tile(
         "Not completed",
-        (traffic.exchanges > 0).then(|| (percent(errors.share), count(errors.count))),
+        told.then(|| (percent(errors.share), count(errors.count))),
     );
     tiles
 }

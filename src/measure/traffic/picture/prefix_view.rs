@@ -18,7 +18,7 @@ pub struct PrefixTree {
     /// The beginnings that spare the most, heaviest first: at most 12.
     pub heaviest: Vec<SharedPrefix>,
     /// The tree, parents before children: branches that at least 0.5 % of the prompts go through, at most 160 of those that
-    /// spare the most; what else is shared is summed up beside them.
+    /// spare the most; what else is shared is summed up beside them, by how many prompts go through each.
     pub branches: Vec<Branch>,
     /// Runs of blocks that had to be let go to keep memory bounded: those that the fewest prompts went through.
     pub let_go: u64,
@@ -63,12 +63,16 @@ pub struct Branch {
     pub parent: Option<usize>,
     /// How many branches this is: 1, or more where they are summed up with all that grows from them.
     pub branches: u64,
+    /// Whether it is a sum (of one branch, where it was too thin to be told alone).
+    pub summed_up: bool,
     /// Blocks before it.
     pub depth: u64,
-    /// Its blocks; of several, the mean, weighted by prompts.
+    /// Its blocks; of a sum, how many shared ones a prompt goes through from here on, on average.
     pub blocks: f64,
-    /// Prompts that go through it (of several, one or another).
+    /// Prompts that go through it (of a sum, one or another).
     pub prompts: u64,
+    /// Prompts that go through each branch of it, at most.
+    pub prompts_each: u64,
     /// Share of all repeated blocks that lie in it (of several, and in all that grows from them).
     pub repeated_share: f64,
 }
@@ -108,6 +112,8 @@ struct Limb {
     repeated_tokens: f64,
     /// Its own and those of all that grows from it.
     repeated_below: u64,
+    /// Blocks that prompts go through in it and in all that grows from it.
+    passed_below: u64,
     children: Vec<usize>,
 }
 
@@ -133,13 +139,16 @@ impl Grown {
         }
         // Children stand behind what they grow from, so from the end every sum below is whole when it is needed.
         for limb in (0..grown.limbs.len()).rev() {
-            let below: u64 = grown
-                .children(limb)
-                .iter()
-                .map(|&child| grown.below(child))
-                .sum();
+            let children = grown.children(limb).iter();
+            let (repeated, passed) = children.filter_map(|&child| grown.limbs.get(child)).fold(
+                (0, 0),
+                |(repeated, passed), child| {
+                    (repeated + child.repeated_below, passed + child.passed_below)
+                },
+            );
             if let Some(limb) = grown.limbs.get_mut(limb) {
-                limb.repeated_below = limb.repeated_blocks + below;
+                limb.repeated_below = limb.repeated_blocks + repeated;
+                limb.passed_below = limb.blocks * limb.prompts + passed;
             }
         }
         grown
@@ -169,6 +178,7 @@ impl Grown {
             repeated_blocks: node.repeated_blocks(),
             repeated_tokens: node.repeated_tokens(),
             repeated_below: 0,
+            passed_below: 0,
             children: Vec::new(),
         });
         new
@@ -250,6 +260,8 @@ fn branches(tree: &PrefixTreeMeter, grown: &Grown, all: u64) -> Vec<Branch> {
         told.push(Branch {
             parent,
             branches: 1,
+            summed_up: false,
+            prompts_each: limb.prompts,
             depth: limb.depth,
             #[allow(clippy::cast_precision_loss, reason = "for display")]
             blocks: limb.blocks as f64,
@@ -261,23 +273,24 @@ fn branches(tree: &PrefixTreeMeter, grown: &Grown, all: u64) -> Vec<Branch> {
     let mut rest = Vec::new();
     let mut sum_up = |siblings: &[usize], parent: Option<usize>, depth: u64| {
         let untold = siblings.iter().filter(|limb| is_told(limb).is_none());
-        let limbs: Vec<&Limb> = untold.filter_map(|&limb| grown.limbs.get(limb)).collect();
-        let prompts = limbs.iter().map(|limb| limb.prompts).sum();
-        if limbs.is_empty() {
-            return;
+        let mut sums: BTreeMap<u64, Sum> = BTreeMap::new();
+        for limb in untold.filter_map(|&limb| grown.limbs.get(limb)) {
+            let sum = sums.entry(limb.prompts.next_power_of_two()).or_default();
+            sum.branches += 1;
+            sum.prompts += limb.prompts;
+            sum.repeated += limb.repeated_below;
+            sum.passed += limb.passed_below;
         }
-        let weighted: f64 = limbs
-            .iter()
-            .map(|limb| float(limb.blocks) * float(limb.prompts))
-            .sum();
-        rest.push(Branch {
+        rest.extend(sums.into_iter().rev().map(|(prompts_each, sum)| Branch {
             parent,
-            branches: limbs.len() as u64,
+            branches: sum.branches,
+            summed_up: true,
+            prompts_each,
             depth,
-            blocks: weighted / float(prompts),
-            prompts,
-            repeated_share: share(limbs.iter().map(|limb| limb.repeated_below).sum()),
-        });
+            blocks: ratio(sum.passed, sum.prompts).unwrap_or(0.0),
+            prompts: sum.prompts,
+            repeated_share: share(sum.repeated),
+        }));
     };
     sum_up(&grown.roots, None, 0);
     for (index, limb) in grown.limbs.iter().enumerate() {
@@ -287,6 +300,15 @@ fn branches(tree: &PrefixTreeMeter, grown: &Grown, all: u64) -> Vec<Branch> {
     }
     told.extend(rest);
     told
+}
+
+/// Branches beside each other that about as many prompts go through, with all that grows from them.
+#[derive(Default)]
+struct Sum {
+    branches: u64,
+    prompts: u64,
+    repeated: u64,
+    passed: u64,
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for display")]
@@ -359,21 +381,33 @@ mod tests {
     }
 
     #[test]
-    fn thin_branches_are_summed_up_and_nothing_is_lost() {
+    fn thin_branches_are_summed_up_by_their_prompts_and_nothing_is_lost() {
         let mut chains: Vec<Vec<u32>> = Vec::new();
         for pair in 0..1000 {
-            for _ in 0..2 {
-                chains.push(vec![0, 1 + pair * 2, 2 + pair * 2]);
+            let (first, turn) = (1 + pair * 3, [2 + pair * 3, 3 + pair * 3]);
+            chains.extend([vec![0, first, turn[0]], vec![0, first, turn[0], turn[1]]]);
+            if pair < 100 {
+                chains.push(vec![0, first]);
             }
         }
         let chains: Vec<&[u32]> = chains.iter().map(Vec::as_slice).collect();
         let told = tree(&chains);
-        assert_eq!(told.branches.len(), 2);
-        let rest = told.branches[1];
+        let [root, three, two] = told.branches.as_slice() else {
+            panic!("{:?}", told.branches)
+        };
+        assert_eq!((root.prompts, root.summed_up), (2100, false));
         assert_eq!(
-            (rest.parent, rest.branches, rest.prompts, rest.blocks),
-            (Some(0), 1000, 2000, 2.0)
+            (
+                three.parent,
+                three.branches,
+                three.prompts,
+                three.prompts_each
+            ),
+            (Some(0), 100, 300, 4)
         );
+        // Three go through the first block of it, two of them through the second.
+        assert!((three.blocks - 5.0 / 3.0).abs() < 1e-12);
+        assert_eq!((two.branches, two.prompts, two.blocks), (900, 1800, 2.0));
         let shares: f64 = told
             .branches
             .iter()
