@@ -23,9 +23,9 @@ const charts = (() => {
     return steps.filter((s) => s >= min * 0.999 && s <= max * 1.001);
   };
   // As many of them as there is room for.
-  const logSplits = (min, max) => {
+  const logSplits = (min, max, room = 8) => {
     const steps = steps125(min, max);
-    return steps.length > 8 ? steps.filter((s) => Number.isInteger(+Math.log10(s).toFixed(6))) : steps;
+    return steps.length > room ? steps.filter((s) => Number.isInteger(+Math.log10(s).toFixed(6))) : steps;
   };
 
   // Merges the x values of several series into one uPlot table.
@@ -129,7 +129,7 @@ const charts = (() => {
   const decades = (show) => ({
     showX: (v) => show(10 ** v),
     xSplits: (u) => {
-      const splits = logSplits(10 ** u.scales.x.min, 10 ** u.scales.x.max).map(Math.log10);
+      const splits = logSplits(10 ** u.scales.x.min, 10 ** u.scales.x.max, u.width / 60).map(Math.log10);
       return splits.length > 1 ? splits : [u.scales.x.min, (u.scales.x.min + u.scales.x.max) / 2, u.scales.x.max];
     },
   });

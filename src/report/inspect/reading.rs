@@ -31,19 +31,15 @@ pub(super) fn whole(value: f64) -> String {
     count(value)
 }
 
-/// A window's length: `500 ms`, `10 s`, `5 min`.
+/// A window's length in the largest unit that it is a whole number of: `500 ms`, `100 s`, `5 min`.
 pub(super) fn window(window_s: f64) -> String {
-    let (value, unit) = match window_s {
-        s if s >= 86_400.0 => (s / 86_400.0, "d"),
-        s if s >= 3600.0 => (s / 3600.0, "h"),
-        s if s >= 60.0 => (s / 60.0, "min"),
-        s if s >= 1.0 => (s, "s"),
-        s => (s * 1000.0, "ms"),
-    };
-    // Two decimals at most, and none that say nothing.
-    let text = format!("{value:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    format!("{text} {unit}")
+    if window_s < 1.0 {
+        return format!("{} ms", whole(window_s * 1000.0));
+    }
+    let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
+    let fits = units.into_iter().find(|(unit, _)| window_s % unit == 0.0);
+    let (unit, name) = fits.unwrap_or((1.0, "s"));
+    format!("{} {name}", whole(window_s / unit))
 }
 
 pub(super) fn arrivals(arrivals: &Arrivals) -> Option<String> {
@@ -282,7 +278,14 @@ mod tests {
         assert_eq!(
             [0.01, 0.5, 1.0, 10.0, 60.0, 1800.0, 7200.0, 100_000.0].map(window),
             [
-                "10 ms", "500 ms", "1 s", "10 s", "1 min", "30 min", "2 h", "1.16 d"
+                "10 ms",
+                "500 ms",
+                "1 s",
+                "10 s",
+                "1 min",
+                "30 min",
+                "2 h",
+                "100,000 s"
             ]
         );
         assert_eq!(blocks(1.0, BlockSpec::LIVE), "1 block (64 bytes)");
