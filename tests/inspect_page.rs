@@ -240,6 +240,7 @@ fn one_exchange_or_none_makes_a_page_that_says_so() {
     sound(&one);
     assert!(one.dom.contains(">1 exchange</h1>"));
     assert!(one.dom.contains("no two prompts begin alike"));
+    assert!(one.dom.contains("Everything arrived within 10 ms"));
 }
 
 #[test]

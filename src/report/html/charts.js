@@ -77,7 +77,7 @@ const charts = (() => {
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
           label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
-          points: { show: !s.ghost && (s.points || numbers[0].length < 3) }, paths: paths(s), fill: fill(s, i),
+          points: { show: !s.ghost && (s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
           value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
         })),
       ],

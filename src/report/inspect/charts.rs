@@ -36,7 +36,7 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
     let (traffic, picture) = (&inspection.traffic, &inspection.picture);
     let windows = windows(&picture.timeline);
     let mut figures = Vec::new();
-    if !picture.timeline.arrivals.is_empty() {
+    if has_course(&picture.timeline) {
         figures.push(Figure {
             wide: true,
             id: "arrivals-time",
@@ -45,7 +45,9 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
             reading: reading::arrivals(&traffic.arrivals).unwrap_or_default(),
         });
     }
-    if picture.timeline.prompt_tokens.is_some() || picture.timeline.output_tokens.is_some() {
+    let tokens =
+        picture.timeline.prompt_tokens.is_some() || picture.timeline.output_tokens.is_some();
+    if tokens && has_course(&picture.timeline) {
         figures.push(Figure {
             wide: false,
             id: "tokens-time",
@@ -69,7 +71,8 @@ pub(super) fn arrivals(inspection: &Inspection) -> Vec<Figure> {
 pub(super) fn load(inspection: &Inspection) -> Vec<Figure> {
     let (traffic, picture) = (&inspection.traffic, &inspection.picture);
     let mut figures = Vec::new();
-    if let Some(reading) = reading::in_flight(traffic, picture) {
+    let course = has_course(&picture.timeline);
+    if let Some(reading) = reading::in_flight(traffic, picture).filter(|_| course) {
         figures.push(Figure {
             wide: false,
             id: "in-flight-time",
@@ -78,7 +81,7 @@ pub(super) fn load(inspection: &Inspection) -> Vec<Figure> {
             reading,
         });
     }
-    if traffic.errors.count > 0 {
+    if traffic.errors.count > 0 && course {
         figures.push(Figure {
             wide: false,
             id: "failed-time",
@@ -90,7 +93,13 @@ pub(super) fn load(inspection: &Inspection) -> Vec<Figure> {
     figures
 }
 
-pub(super) fn windows(timeline: &Timeline) -> String {
+/// Whether there is more than one window: one alone is a rate, and one of whatever length was the shortest.
+pub(super) fn has_course(timeline: &Timeline) -> bool {
+    let mut columns = timeline.arrivals.values();
+    columns.any(|column| column.len() > 1)
+}
+
+fn windows(timeline: &Timeline) -> String {
     format!("windows of {}", reading::window(timeline.window_s))
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use askama::Template;
 use serde::Serialize;
 
-use super::charts::{Figure, arrivals, histograms, load, session_figures};
+use super::charts::{Figure, arrivals, has_course, histograms, load, session_figures};
 use super::distributions::distributions;
 use super::icicle::Icicle;
 use super::tables::{Row, Tile, count_rows, distribution_rows, facts, over_time, tiles};
@@ -99,6 +99,8 @@ struct Page<'a> {
     headline: String,
     tiles: Vec<Tile>,
     distributions: Vec<Row>,
+    /// Whether there is anything to draw over time.
+    course: bool,
     arrivals: Vec<Figure>,
     load: Vec<Figure>,
     counts: Vec<Row>,
@@ -131,6 +133,7 @@ impl<'a> Page<'a> {
             headline: reading::headline(traffic),
             tiles: tiles(inspection),
             distributions: distribution_rows(inspection),
+            course: has_course(&inspection.picture.timeline),
             arrivals: arrivals(inspection),
             load: load(inspection),
             counts: count_rows(traffic),

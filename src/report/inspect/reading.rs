@@ -103,19 +103,19 @@ pub(super) fn in_flight(traffic: &Traffic, picture: &Picture) -> Option<String> 
     let columns = picture.timeline.in_flight.as_ref()?;
     let mut text = match traffic.in_flight {
         Some(recorded) => format!(
-            "The recorder had {} exchanges open at most; an arriving one met {} on average.",
-            count(recorded.peak),
+            "The recorder had {} open at most; an arriving one met {} on average.",
+            exchanges(recorded.peak),
             number(recorded.mean)
         ),
         None => format!(
-            "{} exchanges open at most.",
-            count(columns.peak.iter().copied().max().unwrap_or(0))
+            "{} open at most.",
+            exchanges(columns.peak.iter().copied().max().unwrap_or(0))
         ),
     };
     if columns.unknown_ends > 0 {
         text += &format!(
-            " {} exchanges of unknown end are not counted in the chart.",
-            count(columns.unknown_ends)
+            " {} of unknown end not counted in the chart.",
+            exchanges(columns.unknown_ends)
         );
     }
     Some(text)
@@ -220,10 +220,7 @@ pub(super) fn sessions(turns: &SessionTurns) -> String {
         );
     }
     if turns.without_session > 0 {
-        text += &format!(
-            " {} exchanges are of no known session.",
-            count(turns.without_session)
-        );
+        text += &format!(" {} of no known session.", exchanges(turns.without_session));
     }
     if turns.let_go > 0 {
         text += &format!(
@@ -237,9 +234,14 @@ pub(super) fn sessions(turns: &SessionTurns) -> String {
 pub(super) fn headline(traffic: &Traffic) -> String {
     match traffic.exchanges {
         0 => "No exchanges".to_owned(),
-        1 => "1 exchange".to_owned(),
-        many => format!("{} exchanges over {}", count(many), seconds(traffic.span_s)),
+        1 => exchanges(1),
+        many => format!("{} over {}", exchanges(many), seconds(traffic.span_s)),
     }
+}
+
+fn exchanges(n: u64) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{} exchange{plural}", count(n))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for display")]
