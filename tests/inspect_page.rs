@@ -46,7 +46,7 @@ fn exchange(at_us: u64, session: u32, blocks: &[u32]) -> Exchange {
         Method::Post,
     );
     exchange.session = Some(SessionId(session));
-    exchange.request.prompt_tokens = tokens(512 * blocks.len() as u32);
+    exchange.request.prompt_tokens = tokens(blocks.iter().map(|_| 512).sum());
     exchange.request.blocks = blocks.iter().copied().map(BlockId).collect();
     exchange.request.params.stream = true;
     let response = &mut exchange.response;

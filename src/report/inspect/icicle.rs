@@ -1,7 +1,7 @@
 //! The tree of shared beginnings as an icicle: from left to right deeper into the prompt, from top to bottom all prompts; a
 //! rectangle is as high as the share of prompts that go through it. Only where things stand is worked out here.
 
-use super::reading::blocks;
+use super::reading::{blocks, float};
 use crate::measure::traffic::picture::{Branch, PrefixTree};
 use crate::report::figures::{count, percent};
 use crate::shape::BlockSpec;
@@ -129,7 +129,7 @@ fn title(branch: &Branch, spec: BlockSpec) -> String {
     }
 }
 
-/// `686 branches of 3 to 4`
+/// `686 branches of 3 to 4 each`
 fn several(branch: &Branch) -> String {
     let each = match branch.prompts_each {
         2 => "2".to_owned(),
@@ -137,7 +137,7 @@ fn several(branch: &Branch) -> String {
     };
     match branch.branches {
         1 => format!("1 branch of {each}"),
-        many => format!("{} branches of {each}", count(many)),
+        many => format!("{} branches of {each} each", count(many)),
     }
 }
 
@@ -161,11 +161,6 @@ fn depths(deepest: f64, spec: BlockSpec) -> Vec<(f64, String)> {
             (depth, name)
         })
         .collect()
-}
-
-#[allow(clippy::cast_precision_loss, reason = "for display")]
-fn float(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]

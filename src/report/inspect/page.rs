@@ -190,10 +190,9 @@ impl Page<'_> {
         self.place(&(share * 100.0))
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "for display")]
     fn blocks(&self, blocks: &u64) -> String {
         let spec = self.inspection.header.block.unwrap_or(BlockSpec::LIVE);
-        reading::blocks(*blocks as f64, spec)
+        reading::blocks(reading::float(*blocks), spec)
     }
 
     fn sessions(&self, turns: &SessionTurns) -> String {

@@ -171,7 +171,7 @@ pub(super) fn sharing(sharing: &PrefixSharing, tree: &PrefixTree, spec: BlockSpe
             (from, to) => format!("{} to {} prompts each", count(from), count(to)),
         };
         text += &format!(
-            " Most of it ({}) lies in blocks that are shared by {by}.",
+            " The largest part of it ({}) lies in blocks that are shared by {by}.",
             percent(band.share)
         );
     }
@@ -245,7 +245,7 @@ fn exchanges(n: u64) -> String {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for display")]
-fn float(value: u64) -> f64 {
+pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 
