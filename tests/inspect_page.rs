@@ -10,19 +10,18 @@ use reenact::shape::{
     BlockId, BlockSpec, Endpoint, Exchange, Method, Outcome, SessionId, TokenCount, TokenSource,
     TraceTime,
 };
-use reenact::trace::{Header, Source, TraceWriter, WriterOptions};
+use reenact::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
 use support::browser::{self, Page};
 use support::{Server, http, reenact, stdout_of};
 
 /// A recorded trace of these exchanges.
 fn trace(path: &Path, exchanges: impl IntoIterator<Item = Exchange>) {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces/golden-1.0.rt");
     let header = Header {
-        tool: "0.0.0".to_owned(),
         source: Source::Recorded,
         block: Some(BlockSpec::MOONCAKE),
-        epoch_unix_us: None,
-        run: 1,
         sample_ppm: 1_000_000,
+        ..Trace::open(&[golden.into()]).unwrap().header().clone()
     };
     let mut writer = TraceWriter::create(path, &header, WriterOptions::default()).unwrap();
     for exchange in exchanges {

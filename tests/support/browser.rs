@@ -65,11 +65,11 @@ pub fn open_with(path: &Path, options: &[&str]) -> Page {
     }
 }
 
-const PROBE: &str = r#"<pre id="probe">{}</pre><script>addEventListener("load", () => setTimeout(() => {
+const PROBE: &str = r#"<pre id="probe">{}</pre><script>addEventListener("load", () => {
   const found = {};
   for (const canvas of document.querySelectorAll("canvas")) {
     const pixels = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
     found[canvas.closest(".chart").id] = new Set(pixels).size;
   }
   document.getElementById("probe").textContent = JSON.stringify(found);
-}, 500));</script>"#;
+});</script>"#;
