@@ -123,8 +123,10 @@ pub(super) fn lay(
         .ignore_errors(true)
         .try_get_matches_from(&args)
         .ok();
-    let typed = matches.as_ref().and_then(ArgMatches::subcommand);
-    let named = typed.and_then(|(_, typed)| typed.get_one::<PathBuf>(CONFIG).cloned());
+    let typed = matches.as_ref().and_then(innermost);
+    let named = typed
+        .as_ref()
+        .and_then(|(_, typed)| typed.get_one::<PathBuf>(CONFIG).cloned());
     let file = named.or_else(|| environment(CONFIG).map(|(path, _)| PathBuf::from(path)));
     let tables = file
         .as_deref()
@@ -138,9 +140,9 @@ pub(super) fn lay(
             provenance: BTreeMap::new(),
         });
     };
-    let from_file = |long: &str| Some((tables.values(name, long)?, file.clone()?));
+    let from_file = |long: &str| Some((tables.values(&name, long)?, file.clone()?));
 
-    let mut layers = Layers::over(command, name, typed);
+    let mut layers = Layers::over(command, &name, typed);
     layers.add(|arg, long| {
         let (value, source) = environment(long)?;
         Some((split(arg, value), source))
@@ -160,7 +162,7 @@ pub(super) fn lay(
     whole.splice(end..end, layers.added);
     Ok(Layered {
         args: whole,
-        subcommand: Some(name.to_owned()),
+        subcommand: Some(name),
         provenance: layers.provenance,
     })
 }
@@ -183,7 +185,7 @@ impl<'a> Layers<'a> {
     fn over(command: &'a Command, name: &str, typed: &ArgMatches) -> Self {
         let options: Vec<_> = options_of(command, name).collect();
         let mut conflicts: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        if let Some(sub) = command.find_subcommand(name) {
+        if let Some(sub) = subcommand(command, name) {
             for arg in sub.get_arguments() {
                 for other in sub.get_arg_conflicts_with(arg) {
                     let (one, two) = (arg.get_id().as_str(), other.get_id().as_str());
@@ -245,13 +247,28 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// The innermost command that was typed, by its whole name (`trace merge`).
+fn innermost(matches: &ArgMatches) -> Option<(String, &ArgMatches)> {
+    let (name, typed) = matches.subcommand()?;
+    Some(match innermost(typed) {
+        Some((below, typed)) => (format!("{name} {below}"), typed),
+        None => (name.to_owned(), typed),
+    })
+}
+
+/// The command of a whole name; the outermost has none.
+fn subcommand<'a>(command: &'a Command, name: &str) -> Option<&'a Command> {
+    let mut words = name.split_whitespace().peekable();
+    words.peek()?;
+    words.try_fold(command, |command, word| command.find_subcommand(word))
+}
+
 /// The options of a command and those of all commands, with their long names; but for `--config`, which is read before.
 fn options_of<'a>(
     command: &'a Command,
     name: &str,
 ) -> impl Iterator<Item = (&'a Arg, &'a str)> + use<'a> {
-    let own = command
-        .find_subcommand(name)
+    let own = subcommand(command, name)
         .into_iter()
         .flat_map(Command::get_arguments);
     own.chain(command.get_arguments().filter(|arg| arg.is_global_set()))

@@ -25,6 +25,7 @@ mod logging;
 mod record;
 mod replay;
 mod sim;
+mod trace;
 pub mod values;
 
 /// Record the shape of real inference traffic, and re-enact it against candidates
@@ -73,6 +74,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Trace(trace::TraceArgs),
     Sim(Box<sim::SimArgs>),
     Demo(demo::DemoArgs),
 }
@@ -116,6 +118,7 @@ fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
         Command::Inspect(args) => inspect::run(args),
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
+        Command::Trace(args) => trace::run(args),
         Command::Sim(args) => sim::run(args),
         Command::Demo(args) => demo::run(args),
     }

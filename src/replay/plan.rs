@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, TokenSource};
+use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, TokenSource, TraceTime};
 use crate::trace::TraceError;
 
 use super::survey::{PlanSummary, text_bytes};
@@ -32,6 +32,13 @@ impl Default for PlanOptions {
             limit: None,
             bytes_per_token: None,
         }
+    }
+}
+
+impl PlanOptions {
+    /// The moment before which nothing of the trace is needed.
+    pub fn from(&self) -> TraceTime {
+        TraceTime::from_us(self.from_us.unwrap_or(0))
     }
 }
 

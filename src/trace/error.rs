@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::header::FORMAT_MAJOR;
+use super::store::StoreUrl;
 
 /// What is wrong with a trace. Every message names the file, and the offset where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,14 @@ pub enum TraceError {
     Io {
         /// The file.
         path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The object store said no, or nothing.
+    #[error("{url}: {source}")]
+    Store {
+        /// What was asked for.
+        url: PathBuf,
         /// What it said.
         source: io::Error,
     },
@@ -99,6 +108,22 @@ pub enum TraceError {
         /// The directory.
         path: PathBuf,
     },
+    /// Recorders can be put side by side only by their wall clocks.
+    #[error(
+        "{path}: its recorder's wall clock was not kept, so nobody knows when it was beside the others"
+    )]
+    NoClock {
+        /// The first file without one.
+        path: PathBuf,
+    },
+    /// Two files cannot be one, because their headers would have to say different things.
+    #[error("{path}: {what} than in the files before it")]
+    Unlike {
+        /// The first file that is different.
+        path: PathBuf,
+        /// How.
+        what: &'static str,
+    },
     /// Ids of that many files do not fit side by side.
     #[error("{path}: with this file the trace has more than 2^32 {what}")]
     TooManyIds {
@@ -124,6 +149,19 @@ impl TraceError {
                 io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => WRITABLE,
                 _ => return None,
             },
+            Self::Store { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => {
+                    "check the URL; a trace is a *.rt object or a prefix that holds some"
+                }
+                io::ErrorKind::Unsupported => "build it with --features stores, or copy the files",
+                _ => {
+                    "credentials, region and endpoint come from the environment (AWS_…, GOOGLE_…, AZURE_…; see docs/traces.md)"
+                }
+            },
+            Self::NoClock { .. } => {
+                "record with --keep-wall-clock; files of one recorder run need none"
+            }
+            Self::Unlike { .. } => "merge only what was recorded alike",
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space on that disk"
@@ -161,8 +199,18 @@ impl TraceError {
     }
 
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io {
-            path: path.to_owned(),
+        move |source| match StoreUrl::is_one(path) {
+            true => Self::store(path, source),
+            false => Self::Io {
+                path: path.to_owned(),
+                source,
+            },
+        }
+    }
+
+    pub(super) fn store(url: &Path, source: io::Error) -> Self {
+        Self::Store {
+            url: url.to_owned(),
             source,
         }
     }

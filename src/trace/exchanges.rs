@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
-use std::fs::File;
 use std::vec::IntoIter;
 
 use super::block::BlockDecoder;
@@ -12,83 +11,173 @@ use super::file::read_block;
 use super::frame::{FRAME, KIND_EXCHANGES};
 use super::openings::LeftOpen;
 use super::reader::{Scheduled, Trace};
-use crate::shape::{Exchange, ModelId};
+use super::store::Bytes;
+use crate::shape::{BlockId, Exchange, MediaPart, MessageShape, ModelId, TraceTime};
 
 /// The exchanges of a [`Trace`] in order of arrival; equal arrivals in the order in which they were written.
+///
+/// Blocks that overlap in time are held side by side, up to a bound of bytes. Beyond it those that are needed last are let go
+/// and read again when their time comes: a trace in which everything overlaps takes longer, not more memory.
 pub struct Exchanges<'a> {
     trace: &'a mut Trace,
+    from_us: u64,
     /// The next block to load, by place in the schedule.
     next: usize,
-    loaded: BinaryHeap<Reverse<Loaded>>,
+    begun: BinaryHeap<Reverse<Begun>>,
+    held_bytes: usize,
+    most_held_bytes: usize,
     decoder: Option<BlockDecoder>,
-    open: Option<(usize, File, u64)>,
+    open: Vec<(usize, Bytes, u64)>,
     failed: bool,
 }
 
-/// A loaded block by its next exchange.
-struct Loaded {
+/// What blocks may take once they are unpacked. One block always may.
+const MOST_HELD_BYTES: usize = 128 << 20;
+
+/// Files that stay open between two of their blocks: as many recorders can be merged without opening files again and again.
+const MOST_OPEN: usize = 16;
+
+/// A block of which some exchanges are still to come, by its next one.
+struct Begun {
     /// Where it stands in time now.
     place: Scheduled,
-    exchange: Exchange,
-    rest: IntoIter<Exchange>,
+    /// Exchanges already given.
+    given: usize,
+    /// Let go where memory was short.
+    held: Option<Held>,
 }
 
-impl PartialEq for Loaded {
+struct Held {
+    exchange: Exchange,
+    rest: IntoIter<Exchange>,
+    bytes: usize,
+}
+
+impl PartialEq for Begun {
     fn eq(&self, other: &Self) -> bool {
         self.place == other.place
     }
 }
 
-impl Eq for Loaded {}
+impl Eq for Begun {}
 
-impl PartialOrd for Loaded {
+impl PartialOrd for Begun {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Loaded {
+impl Ord for Begun {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.place.cmp(&other.place)
     }
 }
 
 impl<'a> Exchanges<'a> {
-    pub(super) fn new(trace: &'a mut Trace) -> Self {
+    pub(super) fn new(trace: &'a mut Trace, from: TraceTime) -> Self {
         Self {
             trace,
+            from_us: from.us(),
             next: 0,
-            loaded: BinaryHeap::new(),
+            begun: BinaryHeap::new(),
+            held_bytes: 0,
+            most_held_bytes: MOST_HELD_BYTES,
             decoder: None,
-            open: None,
+            open: Vec::new(),
             failed: false,
         }
     }
 
-    /// Loads the next block. One that cannot be read is counted and left out.
-    fn load(&mut self, scheduled: Scheduled) -> Result<(), TraceError> {
+    #[cfg(test)]
+    pub(super) fn holding_at_most(mut self, bytes: usize) -> Self {
+        self.most_held_bytes = bytes;
+        self
+    }
+
+    /// Bytes of unpacked blocks that are held now.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// A model's name, where it was kept and its block has been read.
+    pub fn model_name(&self, model: ModelId) -> Option<&str> {
+        self.trace.model_name(model)
+    }
+
+    /// Begins the next block of the schedule.
+    fn begin(&mut self, scheduled: Scheduled) -> Result<(), TraceError> {
+        let ended = self.trace.files.get(scheduled.file).is_some_and(|placed| {
+            let entry = placed.file.blocks.get(scheduled.block);
+            // What was left open stands behind the last block, and is few.
+            let last_at_us = entry.map_or(u64::MAX, |entry| entry.last_at_us);
+            last_at_us.saturating_add(placed.shift_us) < self.from_us
+        });
+        if !ended && let Some(held) = self.load(scheduled, 0)? {
+            self.push(scheduled, 0, held);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, scheduled: Scheduled, given: usize, held: Held) {
+        self.held_bytes += held.bytes;
+        self.begun.push(Reverse(Begun {
+            place: Scheduled {
+                first_at_us: held.exchange.at.us(),
+                ..scheduled
+            },
+            given,
+            held: Some(held),
+        }));
+        if self.held_bytes > self.most_held_bytes {
+            self.let_go();
+        }
+    }
+
+    /// Lets those go that are needed last, down to half of what may be held, so that this is not asked for at every block.
+    fn let_go(&mut self) {
+        let mut begun = std::mem::take(&mut self.begun).into_vec();
+        begun.sort_unstable();
+        // The largest of the reversed order come first: the last in time stand first.
+        let most = begun.len().saturating_sub(1);
+        for Reverse(block) in begun.iter_mut().take(most) {
+            if self.held_bytes <= self.most_held_bytes / 2 {
+                break;
+            }
+            if let Some(held) = block.held.take() {
+                self.held_bytes -= held.bytes;
+            }
+        }
+        self.begun = begun.into();
+    }
+
+    /// Reads a block, but for those of its exchanges that were given before. One that cannot be read is counted and left out.
+    fn load(&mut self, scheduled: Scheduled, given: usize) -> Result<Option<Held>, TraceError> {
         let Some(placed) = self.trace.files.get(scheduled.file) else {
-            return Ok(());
+            return Ok(None);
         };
         let path = &placed.file.path;
         if scheduled.block == placed.file.blocks.len() {
             let LeftOpen { exchanges, models } = placed.file.left_open.clone();
-            self.adopt(scheduled, models, exchanges);
-            return Ok(());
+            return Ok(self.adopt(scheduled, given, models, exchanges));
         }
         let Some(&entry) = placed.file.blocks.get(scheduled.block) else {
-            return Ok(());
+            return Ok(None);
         };
-        if !matches!(self.open, Some((file, ..)) if file == scheduled.file) {
-            let file = File::open(path).map_err(TraceError::io(path))?;
-            let len = file.metadata().map_err(TraceError::io(path))?.len();
-            self.open = Some((scheduled.file, file, len));
+        if !self.open.iter().any(|(file, ..)| *file == scheduled.file) {
+            let file = placed.file.place.open().map_err(TraceError::io(path))?;
+            let len = file.len().map_err(TraceError::io(path))?;
+            if self.open.len() >= MOST_OPEN {
+                self.open.remove(0);
+            }
+            self.open.push((scheduled.file, file, len));
         }
         if self.decoder.is_none() {
             self.decoder = Some(BlockDecoder::new().map_err(TraceError::io(path))?);
         }
-        let (Some((_, file, len)), Some(decoder)) = (&self.open, &mut self.decoder) else {
-            return Ok(());
+        let open = self.open.iter().find(|(file, ..)| *file == scheduled.file);
+        let (Some((_, file, len)), Some(decoder)) = (open, &mut self.decoder) else {
+            return Ok(None);
         };
         let block = read_block(file, entry.offset, *len).map_err(TraceError::io(path))?;
         let spec = placed.file.header.block;
@@ -108,42 +197,70 @@ impl<'a> Exchanges<'a> {
             damage.bad_blocks += 1;
             damage.bad_bytes += bytes;
             damage.lost_exchanges += u64::from(entry.count);
-            return Ok(());
+            return Ok(None);
         };
-        self.adopt(scheduled, decoded.models, decoded.exchanges);
-        Ok(())
+        Ok(self.adopt(scheduled, given, decoded.models, decoded.exchanges))
     }
 
+    /// What of a block's exchanges is still to be given.
     fn adopt(
         &mut self,
         scheduled: Scheduled,
+        given: usize,
         models: Vec<(ModelId, String)>,
         mut exchanges: Vec<Exchange>,
-    ) {
+    ) -> Option<Held> {
         self.trace.adopt(scheduled.file, models, &mut exchanges);
+        let before = exchanges.partition_point(|exchange| exchange.at.us() < self.from_us);
+        let done = before.saturating_add(given).min(exchanges.len());
+        let bytes = exchanges.iter().map(weight).sum();
+        exchanges.drain(..done);
         let mut rest = exchanges.into_iter();
-        if let Some(exchange) = rest.next() {
-            self.loaded.push(Reverse(Loaded {
-                place: Scheduled {
-                    first_at_us: exchange.at.us(),
-                    ..scheduled
-                },
-                exchange,
-                rest,
-            }));
+        rest.next().map(|exchange| Held {
+            exchange,
+            rest,
+            bytes,
+        })
+    }
+
+    /// Takes the earliest exchange of the blocks that have begun.
+    fn pop(&mut self) -> Result<Option<Exchange>, TraceError> {
+        loop {
+            let Some(mut top) = self.begun.peek_mut() else {
+                return Ok(None);
+            };
+            if let Some(held) = &mut top.0.held {
+                if let Some(next) = held.rest.next() {
+                    let next_at_us = next.at.us();
+                    let exchange = std::mem::replace(&mut held.exchange, next);
+                    top.0.given += 1;
+                    top.0.place.first_at_us = next_at_us;
+                    return Ok(Some(exchange));
+                }
+                self.held_bytes -= held.bytes;
+                let last = PeekMut::pop(top).0.held;
+                return Ok(last.map(|held| held.exchange));
+            }
+            let Begun { place, given, .. } = PeekMut::pop(top).0;
+            if let Some(held) = self.load(place, given)? {
+                self.push(place, given, held);
+            }
         }
     }
 
-    /// Takes the earliest loaded exchange.
-    fn pop(&mut self) -> Option<Exchange> {
-        let mut top = self.loaded.peek_mut()?;
-        match top.0.rest.next() {
-            Some(next) => {
-                top.0.place.first_at_us = next.at.us();
-                Some(std::mem::replace(&mut top.0.exchange, next))
+    fn next_exchange(&mut self) -> Result<Option<Exchange>, TraceError> {
+        while let Some(&scheduled) = self.trace.schedule.get(self.next) {
+            let due = match self.begun.peek() {
+                None => true,
+                Some(Reverse(top)) => scheduled < top.place,
+            };
+            if !due {
+                break;
             }
-            None => Some(PeekMut::pop(top).0.exchange),
+            self.next += 1;
+            self.begin(scheduled)?;
         }
+        self.pop()
     }
 }
 
@@ -154,20 +271,19 @@ impl Iterator for Exchanges<'_> {
         if self.failed {
             return None;
         }
-        while let Some(&scheduled) = self.trace.schedule.get(self.next) {
-            let due = match self.loaded.peek() {
-                None => true,
-                Some(Reverse(top)) => scheduled < top.place,
-            };
-            if !due {
-                break;
-            }
-            self.next += 1;
-            if let Err(error) = self.load(scheduled) {
-                self.failed = true;
-                return Some(Err(error));
-            }
-        }
-        self.pop().map(Ok)
+        let next = self.next_exchange();
+        self.failed = next.is_err();
+        next.transpose()
     }
+}
+
+/// What an exchange takes in memory, near enough.
+fn weight(exchange: &Exchange) -> usize {
+    let request = &exchange.request;
+    size_of::<Exchange>()
+        + request.messages.len() * size_of::<MessageShape>()
+        + request.blocks.len() * size_of::<BlockId>()
+        + request.media.len() * size_of::<MediaPart>()
+        + size_of_val(exchange.response.gaps.buckets())
+        + size_of_val(exchange.response.trail.buckets())
 }

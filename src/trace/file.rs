@@ -1,8 +1,6 @@
 //! One trace file, opened: its header and where its blocks lie.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::block::BlockDecoder;
@@ -13,12 +11,14 @@ use super::header::{Header, NotAHeader, PREAMBLE};
 use super::openings::{LeftOpen, left_open};
 use super::reader::Damage;
 use super::scan::{Scan, scan};
+use super::store::{Bytes, Place};
 use super::totals::Totals;
 use super::varint::Malformed;
 
 /// A file's header and index. The file itself is opened again when its blocks are read: a trace may have thousands.
 #[derive(Debug)]
 pub(super) struct TraceFile {
+    pub(super) place: Place,
     pub(super) path: PathBuf,
     /// The file's length when it was opened.
     pub(super) bytes: u64,
@@ -32,14 +32,16 @@ pub(super) struct TraceFile {
 }
 
 impl TraceFile {
-    pub(super) fn open(path: &Path) -> Result<Self, TraceError> {
-        let io = || TraceError::io(path);
-        let mut file = File::open(path).map_err(io())?;
-        let len = file.metadata().map_err(io())?.len();
-        let (header, start) = read_header(&mut file, path)?;
+    pub(super) fn open(place: &Place) -> Result<Self, TraceError> {
+        let path = place.path();
+        let io = || TraceError::io(&path);
+        let file = place.open().map_err(io())?;
+        let len = file.len().map_err(io())?;
+        let (header, start) = read_header(&file, &path)?;
         if let Some(footer) = read_footer(&file, start, len).map_err(io())? {
             return Ok(Self {
-                path: path.to_owned(),
+                place: place.clone(),
+                path,
                 bytes: len,
                 header,
                 blocks: footer.blocks,
@@ -56,14 +58,16 @@ impl TraceFile {
             bad_blocks,
             bad_bytes,
             lost_exchanges,
+            ..
         } = scan(&file, start, len).map_err(io())?;
         let left_open = left_open(&file, &openings, &blocks, header.block).map_err(io())?;
         Ok(Self {
-            path: path.to_owned(),
+            totals: last_totals(&file, &blocks).map_err(io())?,
+            place: place.clone(),
+            path,
             bytes: len,
             left_open,
             header,
-            totals: last_totals(&file, &blocks).map_err(io())?,
             blocks,
             ids,
             damage: Damage {
@@ -85,7 +89,8 @@ impl TraceFile {
     }
 }
 
-fn read_header(file: &mut File, path: &Path) -> Result<(Header, u64), TraceError> {
+/// The header, and where the blocks begin.
+pub(super) fn read_header(file: &Bytes, path: &Path) -> Result<(Header, u64), TraceError> {
     let refused = |offset: usize, not: NotAHeader| {
         let (path, offset) = (path.to_owned(), offset as u64);
         match not {
@@ -101,21 +106,15 @@ fn read_header(file: &mut File, path: &Path) -> Result<(Header, u64), TraceError
             },
         }
     };
-    let mut start = Vec::new();
-    let mut read = |start: &mut Vec<u8>, upto: usize| {
-        file.by_ref()
-            .take(upto.saturating_sub(start.len()) as u64)
-            .read_to_end(start)
-            .map_err(TraceError::io(path))
-    };
-    read(&mut start, PREAMBLE)?;
+    let read = |len| file.start(len).map_err(TraceError::io(path));
+    let start = read(PREAMBLE)?;
     let extent = Header::extent(&start).map_err(|not| refused(start.len(), not))?;
-    read(&mut start, extent)?;
+    let start = read(extent)?;
     Header::decode(&start).map_err(|not| refused(start.len(), not))
 }
 
 /// The footer, if the file ends in a good one.
-fn read_footer(file: &File, start: u64, len: u64) -> io::Result<Option<Footer>> {
+pub(super) fn read_footer(file: &Bytes, start: u64, len: u64) -> io::Result<Option<Footer>> {
     let Some(trailer_at) = len.checked_sub(TRAILER as u64).filter(|&at| at >= start) else {
         return Ok(None);
     };
@@ -150,7 +149,7 @@ fn read_footer(file: &File, start: u64, len: u64) -> io::Result<Option<Footer>> 
 
 /// The frame and payload at an offset; `None` where there is no whole block.
 pub(super) fn read_block(
-    file: &File,
+    file: &Bytes,
     offset: u64,
     len: u64,
 ) -> io::Result<Option<(Frame, Vec<u8>)>> {
@@ -169,7 +168,7 @@ pub(super) fn read_block(
     Ok(whole.then_some((frame, payload)))
 }
 
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
+fn read_at(file: &Bytes, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
     match file.read_exact_at(bytes, offset) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -178,7 +177,7 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
 }
 
 /// The accounts of the last block that reads: they are cumulative.
-fn last_totals(file: &File, blocks: &[BlockEntry]) -> io::Result<Totals> {
+fn last_totals(file: &Bytes, blocks: &[BlockEntry]) -> io::Result<Totals> {
     let mut decoder = BlockDecoder::new()?;
     for block in blocks.iter().rev() {
         if let Some((frame, payload)) = read_block(file, block.offset, u64::MAX)?

@@ -20,6 +20,8 @@ mod partial;
 mod reader;
 mod rotate;
 mod scan;
+mod store;
+mod tools;
 mod totals;
 mod varint;
 mod writer;
@@ -30,6 +32,11 @@ pub use header::{FORMAT_MAJOR, FORMAT_MINOR, Header, Source};
 pub use partial::PartialName;
 pub use reader::{Damage, Trace};
 pub use rotate::{RotatingWriter, Rotation};
+pub use store::{ObjectFacts, Store, StoreUrl, StoreUrlError};
+pub use tools::{
+    Copied, Fault, FileCheck, Filter, Range, StatusRange, filter, head, merge, repair, slice,
+    verify,
+};
 pub use totals::{Missing, Totals};
 pub use writer::{TraceWriter, WriterOptions};
 

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 
 use super::block::{BlockDecoder, Entry};
 use super::file::read_block;
 use super::footer::BlockEntry;
+use super::store::Bytes;
 use crate::shape::{BlockSpec, Exchange, ModelId, Outcome, TraceTime};
 
 /// Exchanges in flight, as a writer keeps count of them: those that the file holds already, and those that it does not.
@@ -73,7 +73,7 @@ pub(super) struct LeftOpen {
 /// of its blocks of exchanges. They are few, as all were in flight at one moment; what is read for it are one column of the
 /// other blocks.
 pub(super) fn left_open(
-    file: &File,
+    file: &Bytes,
     openings: &[BlockEntry],
     blocks: &[BlockEntry],
     spec: Option<BlockSpec>,

@@ -9,6 +9,7 @@ use super::exchanges::Exchanges;
 use super::file::TraceFile;
 use super::frame::IdLimits;
 use super::header::Header;
+use super::store::Places;
 use super::totals::Totals;
 use crate::shape::{BlockId, ClientId, Exchange, ModelId, SessionId, TraceTime};
 
@@ -26,12 +27,62 @@ pub struct Trace {
     /// What reading the exchanges showed, beside what opening did.
     pub(super) read_damage: Damage,
     open_damage: Damage,
+    /// The wall-clock instant of the trace's epoch, where files were placed by it.
+    epoch_unix_us: Option<u64>,
+}
+
+/// The files behind some paths, each with the number of its path.
+struct Gathered {
+    files: Vec<(usize, TraceFile)>,
+    damage: Damage,
+}
+
+impl Gathered {
+    fn from(paths: &[PathBuf]) -> Result<Self, TraceError> {
+        let mut gathered = Self {
+            files: Vec::new(),
+            damage: Damage::default(),
+        };
+        let mut places = Places::default();
+        for (number, path) in paths.iter().enumerate() {
+            let (found, is_directory) = places.of(path)?;
+            let mut stillborn = None;
+            let before = gathered.files.len();
+            for place in found {
+                match TraceFile::open(&place) {
+                    Ok(file) => gathered.files.push((number, file)),
+                    Err(error @ (TraceError::Empty { .. } | TraceError::TornHeader { .. }))
+                        if is_directory =>
+                    {
+                        gathered.damage.unfinished_files += 1;
+                        gathered.damage.bad_bytes += match &error {
+                            TraceError::TornHeader { offset, .. } => *offset,
+                            _ => 0,
+                        };
+                        stillborn = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if gathered.files.len() == before {
+                return Err(
+                    stillborn.unwrap_or_else(|| TraceError::NoTraces { path: path.clone() })
+                );
+            }
+        }
+        if gathered.files.is_empty() {
+            return Err(TraceError::NoTraces {
+                path: PathBuf::new(),
+            });
+        }
+        Ok(gathered)
+    }
 }
 
 /// A file and where it stands in the trace.
 pub(super) struct Placed {
     pub(super) file: TraceFile,
-    shift_us: u64,
+    pub(super) shift_us: u64,
     offsets: IdLimits,
 }
 
@@ -94,59 +145,65 @@ impl Trace {
     /// # Errors
     /// When one is missing, empty, foreign or of a newer major version.
     pub fn open(paths: &[PathBuf]) -> Result<Self, TraceError> {
-        let mut trace = Self {
-            files: Vec::new(),
-            schedule: Vec::new(),
-            names: ModelNames::default(),
-            read_damage: Damage::default(),
-            open_damage: Damage::default(),
-        };
+        let gathered = Gathered::from(paths)?;
+        let mut trace = Self::with_damage(gathered.damage);
         let mut placement = Placement::default();
-        for path in paths {
-            if path.is_dir() {
-                trace.open_directory(path, &mut placement)?;
-            } else {
-                let file = TraceFile::open(path)?;
-                trace.place(file, &mut placement)?;
-            }
-        }
-        if trace.files.is_empty() {
-            return Err(TraceError::NoTraces {
-                path: paths.first().cloned().unwrap_or_default(),
-            });
+        for (_, file) in gathered.files {
+            let shift_us = placement.after_others(&file);
+            trace.place(file, shift_us, &mut placement)?;
         }
         trace.schedule.sort_unstable();
         Ok(trace)
     }
 
-    fn open_directory(
-        &mut self,
-        directory: &Path,
-        placement: &mut Placement,
-    ) -> Result<(), TraceError> {
-        let mut stillborn = None;
-        let before = self.files.len();
-        for path in traces_in(directory)? {
-            match TraceFile::open(&path) {
-                Ok(file) => self.place(file, placement)?,
-                Err(error @ (TraceError::Empty { .. } | TraceError::TornHeader { .. })) => {
-                    self.open_damage.unfinished_files += 1;
-                    self.open_damage.bad_bytes += path.metadata().map_or(0, |meta| meta.len());
-                    stillborn = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
+    /// The same, but files of different runs are placed by the wall clocks of their recorders: each file's epoch plus the skew
+    /// of the path it was found at (microseconds that its clock was behind), from the earliest of them on.
+    ///
+    /// # Errors
+    /// As [`Trace::open`]; when a file's wall clock was not kept.
+    pub fn open_by_clock(paths: &[(PathBuf, i64)]) -> Result<Self, TraceError> {
+        let (paths, skews): (Vec<_>, Vec<_>) = paths.iter().cloned().unzip();
+        let gathered = Gathered::from(&paths)?;
+        let epoch = |(path, file): &(usize, TraceFile)| {
+            let skew_us = skews.get(*path).copied().unwrap_or(0);
+            let epoch_us = file.header.epoch_unix_us.map(i128::from);
+            epoch_us
+                .map(|us| us + i128::from(skew_us))
+                .ok_or_else(|| TraceError::NoClock {
+                    path: file.path.clone(),
+                })
+        };
+        let epochs: Vec<_> = gathered.files.iter().map(epoch).collect::<Result<_, _>>()?;
+        let earliest = epochs.iter().copied().min().unwrap_or(0);
+        let mut trace = Self::with_damage(gathered.damage);
+        let mut placement = Placement::default();
+        for ((_, file), epoch) in gathered.files.into_iter().zip(epochs) {
+            let shift_us = u64::try_from(epoch - earliest).unwrap_or(u64::MAX);
+            trace.place(file, shift_us, &mut placement)?;
         }
-        if self.files.len() > before {
-            return Ok(());
-        }
-        Err(stillborn.unwrap_or_else(|| TraceError::NoTraces {
-            path: directory.to_owned(),
-        }))
+        trace.epoch_unix_us = u64::try_from(earliest).ok();
+        trace.schedule.sort_unstable();
+        Ok(trace)
     }
 
-    fn place(&mut self, file: TraceFile, placement: &mut Placement) -> Result<(), TraceError> {
-        let (shift_us, offsets) = placement.next(&file)?;
+    fn with_damage(open_damage: Damage) -> Self {
+        Self {
+            files: Vec::new(),
+            schedule: Vec::new(),
+            names: ModelNames::default(),
+            read_damage: Damage::default(),
+            open_damage,
+            epoch_unix_us: None,
+        }
+    }
+
+    fn place(
+        &mut self,
+        file: TraceFile,
+        shift_us: u64,
+        placement: &mut Placement,
+    ) -> Result<(), TraceError> {
+        let offsets = placement.take(&file, shift_us)?;
         self.open_damage.add(&file.damage);
         let number = self.files.len();
         let scheduled = file
@@ -246,10 +303,39 @@ impl Trace {
         self.names.by_id.get(&model).map(String::as_str)
     }
 
-    /// The exchanges in order of arrival, streamed. Memory holds the blocks that overlap in time, usually one or two.
+    /// The exchanges in order of arrival, streamed. Memory holds the blocks that overlap in time, usually one or two, and never
+    /// more than some 128 MiB of them.
     pub fn exchanges(&mut self) -> Exchanges<'_> {
+        self.exchanges_from(TraceTime::from_us(0))
+    }
+
+    /// The same from a moment on. Blocks that end before it are not read.
+    pub fn exchanges_from(&mut self, from: TraceTime) -> Exchanges<'_> {
         self.read_damage = Damage::default();
-        Exchanges::new(self)
+        Exchanges::new(self, from)
+    }
+
+    /// The wall-clock instant of the trace's epoch in microseconds since 1970, where it is kept and the same for all files.
+    pub fn epoch_unix_us(&self) -> Option<u64> {
+        let one_run = self.run().is_some();
+        let of_header = self.header().epoch_unix_us.filter(|_| one_run);
+        self.epoch_unix_us.or(of_header)
+    }
+
+    /// The recorder run that all files are of, if they are of one.
+    pub fn run(&self) -> Option<u64> {
+        let run = self.header().run;
+        self.headers()
+            .all(|header| header.run == run)
+            .then_some(run)
+    }
+
+    /// By how much each file's times were moved to stand in the trace's, with its path.
+    pub fn shifts_us(&self) -> impl Iterator<Item = (&Path, u64)> {
+        let shift = |placed: &'_ Placed| placed.shift_us;
+        self.files
+            .iter()
+            .map(move |placed| (placed.file.path.as_path(), shift(placed)))
     }
 }
 
@@ -262,11 +348,14 @@ struct Placement {
 }
 
 impl Placement {
-    fn next(&mut self, file: &TraceFile) -> Result<(u64, IdLimits), TraceError> {
-        let shift_us = *self
-            .shifts
-            .entry(file.header.run)
-            .or_insert(self.last_at_us);
+    /// Where a file goes that shares an epoch with others of its run, and comes after those of other runs.
+    fn after_others(&mut self, file: &TraceFile) -> u64 {
+        let run = self.shifts.entry(file.header.run);
+        *run.or_insert(self.last_at_us)
+    }
+
+    /// What a file's ids are moved up by.
+    fn take(&mut self, file: &TraceFile, shift_us: u64) -> Result<IdLimits, TraceError> {
         if let Some(last) = file.last_at_us() {
             self.last_at_us = self.last_at_us.max(last.saturating_add(shift_us));
         }
@@ -285,21 +374,8 @@ impl Placement {
             sessions: add(offsets.sessions, file.ids.sessions, "sessions")?,
             clients: add(offsets.clients, file.ids.clients, "clients")?,
         };
-        Ok((shift_us, offsets))
+        Ok(offsets)
     }
-}
-
-/// The `*.rt` files of a directory, by name.
-fn traces_in(directory: &Path) -> Result<Vec<PathBuf>, TraceError> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(TraceError::io(directory))? {
-        let path = entry.map_err(TraceError::io(directory))?.path();
-        if path.extension().is_some_and(|end| end == "rt") && path.is_file() {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// Names that were kept, and which models of different files are the same.
@@ -326,6 +402,15 @@ impl ModelNames {
 }
 
 impl Trace {
+    /// Takes in the names of a file's models.
+    pub(super) fn learn(&mut self, file: usize, models: Vec<(ModelId, String)>) {
+        let placed = self.files.get(file);
+        let offset = placed.map_or(0, |placed| placed.offsets.models);
+        for (ModelId(id), name) in models {
+            self.names.learn(ModelId(id.saturating_add(offset)), name);
+        }
+    }
+
     /// Moves a block's exchanges from their file's numbers and times to the trace's.
     pub(super) fn adopt(
         &mut self,
@@ -340,9 +425,7 @@ impl Trace {
             shift_us, offsets, ..
         } = *placed;
         let model = |ModelId(id)| ModelId(id.saturating_add(offsets.models));
-        for (id, name) in models {
-            self.names.learn(model(id), name);
-        }
+        self.learn(file, models);
         if shift_us == 0 && offsets == IdLimits::default() && self.names.same.is_empty() {
             return;
         }

@@ -1,11 +1,10 @@
 //! Finds the blocks of a file that has no index, because its recorder crashed or still runs, or because the end is damaged.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::footer::{BlockEntry, TRAILER, footer_offset};
 use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER, KIND_OPENINGS, SYNC};
+use super::store::Bytes;
 
 /// What a scan found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,11 +18,38 @@ pub(super) struct Scan {
     pub(super) bad_bytes: u64,
     /// Exchanges of torn blocks whose frame can be read.
     pub(super) lost_exchanges: u64,
+    /// Where the bad bytes lie.
+    pub(super) wounds: Vec<Wound>,
+    /// Where blocks of all other kinds lie, but for footers.
+    pub(super) others: Vec<u64>,
+    /// Where footers lie.
+    pub(super) footers: Vec<u64>,
+}
+
+/// A stretch of a file that is no part of a whole block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wound {
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
+    /// Exchanges known to have been there.
+    pub(super) lost_exchanges: u64,
+}
+
+impl Scan {
+    fn wound(&mut self, offset: u64, bytes: u64, lost_exchanges: u64) {
+        self.bad_bytes += bytes;
+        self.lost_exchanges += lost_exchanges;
+        self.wounds.push(Wound {
+            offset,
+            bytes,
+            lost_exchanges,
+        });
+    }
 }
 
 /// Hops from frame to frame; where there is none, looks for the next. Payloads are not read: their checksums are their
 /// readers' business.
-pub(super) fn scan(file: &File, start: u64, len: u64) -> io::Result<Scan> {
+pub(super) fn scan(file: &Bytes, start: u64, len: u64) -> io::Result<Scan> {
     let mut found = Scan::default();
     let mut position = start;
     // Where the last block ended, while nothing else came after it.
@@ -40,12 +66,18 @@ pub(super) fn scan(file: &File, start: u64, len: u64) -> io::Result<Scan> {
                 };
                 match frame.kind {
                     KIND_EXCHANGES => found.blocks.push(entry),
-                    KIND_OPENINGS => found.openings.push(entry),
-                    _ => {}
+                    KIND_FOOTER => {}
+                    kind => {
+                        if kind == KIND_OPENINGS {
+                            found.openings.push(entry);
+                        }
+                        found.others.push(position);
+                    }
                 }
                 position += frame.len();
                 block_end = (frame.kind == KIND_EXCHANGES).then_some(position);
                 if frame.kind == KIND_FOOTER {
+                    found.footers.push(position - frame.len());
                     position = after_trailer(file, position, len, &mut found)?;
                 }
             }
@@ -65,7 +97,7 @@ pub(super) fn scan(file: &File, start: u64, len: u64) -> io::Result<Scan> {
 
 /// Steps over bytes that are no whole block, and counts them.
 fn step_over(
-    file: &File,
+    file: &Bytes,
     position: u64,
     torn: Option<Frame>,
     before: Option<BlockEntry>,
@@ -78,25 +110,22 @@ fn step_over(
         let next = next_frame(file, before.offset + FRAME as u64, len)?;
         if next < position {
             found.blocks.pop();
-            found.lost_exchanges += u64::from(before.count);
-            found.bad_bytes += next - before.offset;
+            found.wound(before.offset, next - before.offset, before.count.into());
             return Ok(next);
         }
     }
-    if let Some(frame) = torn {
-        found.lost_exchanges += u64::from(frame.count);
-    }
+    let lost = torn.map_or(0, |frame| u64::from(frame.count));
     let next = next_frame(file, position + 1, len)?;
-    found.bad_bytes += next - position;
+    found.wound(position, next - position, lost);
     Ok(next)
 }
 
 /// Steps over what stands behind a footer: its trailer, or what is left of one.
-fn after_trailer(file: &File, position: u64, len: u64, found: &mut Scan) -> io::Result<u64> {
+fn after_trailer(file: &Bytes, position: u64, len: u64, found: &mut Scan) -> io::Result<u64> {
     let mut trailer = [0; TRAILER];
     let left = len - position;
     if left < TRAILER as u64 {
-        found.bad_bytes += left;
+        found.wound(position, left, 0);
         return Ok(len);
     }
     file.read_exact_at(&mut trailer, position)?;
@@ -106,7 +135,7 @@ fn after_trailer(file: &File, position: u64, len: u64, found: &mut Scan) -> io::
     })
 }
 
-fn frame_at(file: &File, position: u64, len: u64) -> io::Result<Option<Frame>> {
+fn frame_at(file: &Bytes, position: u64, len: u64) -> io::Result<Option<Frame>> {
     if len - position < FRAME as u64 {
         return Ok(None);
     }
@@ -120,7 +149,7 @@ fn frame_at(file: &File, position: u64, len: u64) -> io::Result<Option<Frame>> {
 }
 
 /// Where the next whole block begins, or the end of the file.
-fn next_frame(file: &File, mut from: u64, len: u64) -> io::Result<u64> {
+fn next_frame(file: &Bytes, mut from: u64, len: u64) -> io::Result<u64> {
     const CHUNK: usize = 64 << 10;
     let mut chunk = vec![0; CHUNK];
     while from < len {

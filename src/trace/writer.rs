@@ -12,7 +12,7 @@ use super::openings::Openings;
 use super::partial::{PartialName, create_private, sync_directory_of};
 use super::totals::Totals;
 use crate::anonymise::Recordable;
-use crate::shape::Exchange;
+use crate::shape::{Exchange, ModelId};
 
 /// How a writer cuts blocks.
 #[derive(Debug, Clone)]
@@ -168,6 +168,11 @@ impl TraceWriter {
             self.cut()?;
         }
         Ok(())
+    }
+
+    /// Keeps a model's name in the next block: for copies of traces, whose exchanges bring numbers only.
+    pub fn keep_name(&mut self, model: ModelId, name: &str) {
+        self.models.push((model.0, name.to_owned()));
     }
 
     /// Sets the accounts of this file that the next block and the footer carry.

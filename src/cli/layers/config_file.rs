@@ -47,25 +47,31 @@ impl Tables {
                 tables.all.insert(name, values);
                 continue;
             };
-            if command.find_subcommand(&name).is_none() {
+            let Some(sub) = command.find_subcommand(&name) else {
                 let known: Vec<_> = command.get_subcommands().map(Command::get_name).collect();
                 return Err(format!(
                     "[{name}] is no command; tables are named {}",
                     known.join(", ")
                 ));
-            }
-            let mut options = BTreeMap::new();
-            for (key, value) in table {
-                if !options_of(command, &name).any(|(_, long)| long == key) {
-                    return Err(format!(
-                        "[{name}] has no option {key}; see `reenact {name} --help`"
-                    ));
+            };
+            if sub.has_subcommands() {
+                for (below, value) in table {
+                    let (toml::Value::Table(table), Some(_)) = (value, sub.find_subcommand(&below))
+                    else {
+                        let known: Vec<_> = sub.get_subcommands().map(Command::get_name).collect();
+                        return Err(format!(
+                            "[{name}] has no options of its own; its commands have, in tables named [{name}.X] with X one of {}",
+                            known.join(", ")
+                        ));
+                    };
+                    let whole = format!("{name} {below}");
+                    let options = options(command, &whole, &format!("{name}.{below}"), table)?;
+                    tables.commands.insert(whole, options);
                 }
-                let values =
-                    values(&value).ok_or_else(|| not_a_value(&format!("[{name}] {key}")))?;
-                options.insert(key, values);
+            } else {
+                let options = options(command, &name, &name, table)?;
+                tables.commands.insert(name, options);
             }
-            tables.commands.insert(name, options);
         }
         Ok(tables)
     }
@@ -78,6 +84,26 @@ impl Tables {
             .and_then(|options| options.get(long));
         own.or_else(|| self.all.get(long)).map(Vec::as_slice)
     }
+}
+
+/// The options of one command's table.
+fn options(
+    command: &Command,
+    name: &str,
+    table_name: &str,
+    table: toml::Table,
+) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut options = BTreeMap::new();
+    for (key, value) in table {
+        if !options_of(command, name).any(|(_, long)| long == key) {
+            return Err(format!(
+                "[{table_name}] has no option {key}; see `reenact {name} --help`"
+            ));
+        }
+        let values = values(&value).ok_or_else(|| not_a_value(&format!("[{table_name}] {key}")))?;
+        options.insert(key, values);
+    }
+    Ok(options)
 }
 
 fn not_a_value(key: &str) -> String {

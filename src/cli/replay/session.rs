@@ -173,7 +173,7 @@ impl Session {
             bytes_per_token: survey.plan.bytes_per_token(),
             ..self.plan
         };
-        let plan = Planner::new(trace.exchanges(), counted);
+        let plan = Planner::new(trace.exchanges_from(counted.from()), counted);
         let options = RunOptions {
             run: position as u64,
             block: survey.block,

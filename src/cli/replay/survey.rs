@@ -35,7 +35,7 @@ impl Session {
                     "index", "at", "prompt", "output"
                 )?;
             }
-            for planned in Planner::new(trace.exchanges(), self.plan) {
+            for planned in Planner::new(trace.exchanges_from(self.plan.from()), self.plan) {
                 let planned = planned.map_err(inspect::failure)?;
                 let exchange = &planned.exchange;
                 let prompt = exchange.request.prompt_tokens.map(|tokens| tokens.count);
@@ -80,7 +80,7 @@ impl Session {
             trace.header().source == Source::Recorded,
         );
         let mut meter = TrafficMeter::new(block, recorded);
-        let mut planner = Planner::new(trace.exchanges(), self.plan);
+        let mut planner = Planner::new(trace.exchanges_from(self.plan.from()), self.plan);
         for planned in &mut planner {
             meter.add(&planned.map_err(inspect::failure)?.exchange);
         }

@@ -71,6 +71,12 @@ struct Accounts {
     totals: Totals,
 }
 
+#[derive(Deserialize)]
+struct Names {
+    #[serde(default)]
+    models: Vec<(u32, String)>,
+}
+
 /// Turns exchanges into blocks.
 pub(super) struct BlockEncoder {
     spec: Option<BlockSpec>,
@@ -298,6 +304,19 @@ impl BlockDecoder {
         let document = self.unpack(frame, payload)?;
         rmp_serde::from_slice(&document)
             .map(|Accounts { totals }| totals)
+            .map_err(|_| Malformed("its document does not read"))
+    }
+
+    /// The names of a block, without its exchanges.
+    pub(super) fn names(
+        &mut self,
+        frame: &Frame,
+        payload: &[u8],
+    ) -> Result<Vec<(ModelId, String)>, Malformed> {
+        let document = self.unpack(frame, payload)?;
+        rmp_serde::from_slice(&document)
+            .map(|Names { models }| models.into_iter())
+            .map(|models| models.map(|(id, name)| (ModelId(id), name)).collect())
             .map_err(|_| Malformed("its document does not read"))
     }
 

@@ -5,6 +5,7 @@ mod golden;
 mod many;
 mod openings;
 mod round_trip;
+mod tools;
 
 use std::path::Path;
 

@@ -1,0 +1,85 @@
+//! `reenact trace`: what can be done to trace files. One file for each command below it.
+
+use std::path::Path;
+
+use super::failure::{Exit, Failure, Hint};
+use super::inspect;
+use crate::trace::{Copied, Trace, TraceError};
+
+mod filter;
+mod head;
+mod merge;
+mod repair;
+mod slice;
+mod verify;
+
+/// Merge, cut, filter, check and repair trace files
+///
+/// Every TRACE is a file, a directory of them, or a URL of either in a store: s3://BUCKET/KEY, gs://… or az://…. A new trace
+/// appears only when it is whole, and never over another file.
+#[derive(Debug, clap::Args)]
+pub(super) struct TraceArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Merge(merge::MergeArgs),
+    Slice(slice::SliceArgs),
+    Filter(filter::FilterArgs),
+    Head(head::HeadArgs),
+    Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
+}
+
+/// Runs `reenact trace`.
+///
+/// # Errors
+/// When a trace cannot be read or written.
+pub(super) fn run(args: &TraceArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Merge(args) => merge::run(args),
+        Command::Slice(args) => slice::run(args),
+        Command::Filter(args) => filter::run(args),
+        Command::Head(args) => head::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Repair(args) => repair::run(args),
+    }
+}
+
+/// Says what was written, and what of the old trace could not be read.
+#[allow(clippy::print_stderr, reason = "progress goes to standard error")]
+fn wrote(
+    output: &Path,
+    trace: &Trace,
+    copied: Result<Copied, TraceError>,
+) -> Result<Exit, Failure> {
+    let copied = copied.map_err(inspect::failure)?;
+    let bytes = output.metadata().map_or(0, |meta| meta.len());
+    anstream::eprintln!(
+        "wrote {}: {} exchanges, {bytes} bytes",
+        output.display(),
+        copied.exchanges
+    );
+    inspect::warn_of_damage(trace);
+    Ok(Exit::Ok)
+}
+
+/// The same where the new trace is a part: what the old one lacks may be missing in it, too.
+#[allow(clippy::print_stderr, reason = "progress goes to standard error")]
+fn wrote_part(
+    output: &Path,
+    trace: &Trace,
+    copied: Result<Copied, TraceError>,
+) -> Result<Exit, Failure> {
+    let exit = wrote(output, trace, copied)?;
+    if let Some(missing) = trace.totals().missing() {
+        anstream::eprintln!("warning: the whole trace lacks {missing}");
+        anstream::eprintln!(
+            "{}",
+            Hint("nobody knows how many of them would be in this part; its own accounts say none")
+        );
+    }
+    Ok(exit)
+}

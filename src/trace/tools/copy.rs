@@ -1,0 +1,146 @@
+//! Exchanges of a trace into a new file: what all tools that write have in common.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::anonymise::Recordable;
+use crate::shape::{Exchange, TraceTime};
+use crate::trace::tools::names::learn_earlier_names;
+use crate::trace::{
+    Damage, Exchanges, Header, Totals, Trace, TraceError, TraceWriter, WriterOptions,
+};
+
+/// What came of writing a new file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Exchanges in it.
+    pub exchanges: u64,
+    /// What of the old ones could not be read.
+    pub damage: Damage,
+}
+
+/// What becomes of an exchange.
+pub(super) enum Choice {
+    Take,
+    Leave,
+    /// It and all after it are left.
+    Stop,
+}
+
+/// What of the old files' accounts the new file carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accounts {
+    /// All: what they hold is in it, but for what was damaged.
+    Whole,
+    /// Of a part nobody knows which losses fall into it.
+    Part,
+}
+
+/// Copies what `choose` takes of the exchanges from a moment on.
+pub(super) fn copy(
+    trace: &mut Trace,
+    from: TraceTime,
+    output: &Path,
+    accounts: Accounts,
+    mut choose: impl FnMut(&Exchange, &Exchanges<'_>) -> Choice,
+) -> Result<Copied, TraceError> {
+    let header = header_for(trace)?;
+    let earlier = trace.totals();
+    learn_earlier_names(trace, from)?;
+    let mut writer = TraceWriter::create_whole(output, &header, WriterOptions::default())?;
+    let mut named = BTreeSet::new();
+    let mut taken = 0;
+    let mut exchanges = trace.exchanges_from(from);
+    while let Some(exchange) = exchanges.next() {
+        let exchange = exchange?;
+        match choose(&exchange, &exchanges) {
+            Choice::Take => {}
+            Choice::Leave => continue,
+            Choice::Stop => break,
+        }
+        if let Some(model) = exchange.model
+            && !named.contains(&model)
+            && let Some(name) = exchanges.model_name(model)
+        {
+            writer.keep_name(model, name);
+            named.insert(model);
+        }
+        taken += 1;
+        // Before the push, which may cut the block that carries them.
+        writer.account(&part(taken, &earlier));
+        writer.push(Recordable::content_free(exchange))?;
+    }
+    let damage = trace.damage();
+    writer.account(&match accounts {
+        Accounts::Whole => whole(taken, earlier),
+        Accounts::Part => part(taken, &earlier),
+    });
+    writer.finish()?;
+    Ok(Copied {
+        exchanges: taken,
+        damage,
+    })
+}
+
+fn part(taken: u64, of: &Totals) -> Totals {
+    Totals {
+        seen: taken,
+        recorded: taken,
+        simulated: of.simulated.min(taken),
+        ..Totals::default()
+    }
+}
+
+/// What the old files said they recorded and do not hold any more is a loss under a name of its own.
+fn whole(taken: u64, mut of: Totals) -> Totals {
+    let lost = of.recorded.saturating_sub(taken);
+    if lost > 0 {
+        *of.dropped.entry(DAMAGED.to_owned()).or_default() += lost;
+    }
+    of.seen = of.seen.saturating_add(taken.saturating_sub(of.recorded));
+    of.recorded = taken;
+    of
+}
+
+/// Why an exchange that was recorded is not in a merged or repaired file.
+const DAMAGED: &str = "damaged";
+
+/// One header for all files of a trace.
+fn header_for(trace: &Trace) -> Result<Header, TraceError> {
+    let first = trace.header();
+    let mut header = Header {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch_unix_us: trace.epoch_unix_us(),
+        run: match trace.run() {
+            Some(run) => run,
+            None => fresh_run()?,
+        },
+        ..first.clone()
+    };
+    for (path, other) in trace.files().into_iter().zip(trace.headers()) {
+        let unlike = |what| TraceError::Unlike { path, what };
+        if other.sample_ppm != header.sample_ppm {
+            return Err(unlike("another share of the conversations was sampled"));
+        }
+        match (header.block, other.block) {
+            (Some(one), Some(two)) if one != two => {
+                return Err(unlike("prompts are cut into other blocks"));
+            }
+            (None, block) => header.block = block,
+            _ => {}
+        }
+        if other.source != header.source {
+            header.source = crate::trace::Source::Other;
+        }
+    }
+    Ok(header)
+}
+
+fn fresh_run() -> Result<u64, TraceError> {
+    let mut run = [0; 8];
+    getrandom::fill(&mut run).map_err(|error| TraceError::Io {
+        path: "/dev/urandom".into(),
+        source: std::io::Error::other(error),
+    })?;
+    Ok(u64::from_le_bytes(run))
+}
