@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use reenact::shape::Exchange;
-use reenact::trace::{Damage, Trace};
+use reenact::trace::{Damage, Trace, verify};
 
 /// Whole blocks, and no footer behind them.
 const WHOLE_BLOCKS: &[u8] = include_bytes!("../../fixtures/traces/golden-1.0-unfinished.rt");
@@ -56,6 +56,10 @@ fn read(bytes: &[u8]) -> Option<(Vec<Exchange>, Damage)> {
     let exchanges: Vec<_> = trace.exchanges().map_while(Result::ok).collect();
     let damage = trace.damage();
     assert!(damage.is_loss() || exchanges.len() as u64 == counted);
+    // What checks a file finds the same in it, and nothing wrong where the reader left nothing out.
+    let check = verify(&[FILE.clone()]).expect("it was opened").remove(0);
+    assert_eq!(check.exchanges, exchanges.len() as u64, "{check}");
+    assert!(!damage.is_loss() || !check.is_sound(), "{check}");
     Some((exchanges, damage))
 }
 

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use reenact::record::{NamedUpstream, UpstreamUrl};
+use reenact::trace::StoreUrl;
 use reenact::verdict::Objective;
 
 fuzz_target!(|word: &str| {
@@ -15,6 +16,11 @@ fuzz_target!(|word: &str| {
             .parse::<UpstreamUrl>()
             .expect("what is shown is taken");
         assert_eq!(again.to_string(), shown);
+    }
+    if let Ok(url) = word.parse::<StoreUrl>() {
+        let shown = url.to_string();
+        let again = shown.parse::<StoreUrl>().expect("what is shown is taken");
+        assert_eq!(again, url);
     }
     if let Ok(objective) = word.parse::<Objective>() {
         let shown = objective.to_string();

@@ -1,3 +1,4 @@
+mod keeping;
 mod placement;
 
 use std::io::Write;
@@ -83,6 +84,8 @@ pub(super) struct RecordArgs {
     /// Begin the next trace file at this age
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
     rotate_age: Duration,
+    #[command(flatten)]
+    keeping: keeping::KeepingArgs,
     /// How long connecting to the upstream may take
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
     connect_timeout: Duration,
@@ -202,6 +205,7 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
         max_body: args.max_body,
         rotate_bytes: args.rotate_size,
         rotate_age: args.rotate_age,
+        keeping: args.keeping.keeping(),
     })
 }
 

@@ -40,7 +40,7 @@ pub use front::tls::{
     CertificateFiles, ClientCa, ListenTls, PemError, TlsVersion, UpstreamTlsOptions,
 };
 pub use front::transparent::Transparent;
-pub use options::{Options, RecordError, TraceOptions};
+pub use options::{Keeping, Options, RecordError, StoreOptions, TraceOptions};
 pub use recorder::{Recorder, run};
 pub use tape::accounts::{DropReason, Summary};
 pub use upstream::connect::UpstreamProtocol;

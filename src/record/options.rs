@@ -9,7 +9,7 @@ use crate::record::front::placement::{Placement, PlacementError};
 use crate::record::front::tls;
 use crate::record::upstream::connect::UpstreamProtocol;
 use crate::record::upstream::url::{NamedUpstream, UpstreamUrl};
-use crate::trace::TraceError;
+use crate::trace::{StoreUrl, TraceError};
 
 /// Everything that a recorder is told at its start.
 #[derive(Debug, Clone)]
@@ -77,6 +77,30 @@ pub struct TraceOptions {
     pub rotate_bytes: u64,
     /// A file is closed and the next begun at this age.
     pub rotate_age: Duration,
+    /// What becomes of the files that are closed.
+    pub keeping: Keeping,
+}
+
+/// What becomes of trace files once they are closed, and what of the wall clock stands in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// The oldest files go while all together are larger.
+    pub keep_bytes: Option<u64>,
+    /// Files last written longer ago go.
+    pub keep_age: Option<Duration>,
+    /// The wall-clock instant of the epoch stands in the files' headers.
+    pub wall_clock: bool,
+    /// Where closed files are carried to.
+    pub store: Option<StoreOptions>,
+}
+
+/// Where closed trace files are carried to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// A bucket and a prefix in it.
+    pub url: StoreUrl,
+    /// Whether the local copy of a stored file stays.
+    pub keep_local: bool,
 }
 
 impl Options {
@@ -129,6 +153,7 @@ impl TraceOptions {
             max_body: 64 << 20,
             rotate_bytes: 256 << 20,
             rotate_age: Duration::from_secs(24 * 3600),
+            keeping: Keeping::default(),
         }
     }
 }
@@ -155,6 +180,14 @@ pub enum RecordError {
     /// The first trace file cannot be begun.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// The store cannot be reached with what the environment says.
+    #[error("{url}: {source}")]
+    Store {
+        /// Where traces were to be carried to.
+        url: StoreUrl,
+        /// What is missing.
+        source: std::io::Error,
+    },
     /// It cannot sit where it is told to.
     #[error(transparent)]
     Placement(#[from] PlacementError),
@@ -178,6 +211,9 @@ impl RecordError {
             }
             Self::TraceDir { .. } | Self::Trace(_) => {
                 "give --trace-dir a directory that this user may write to, or --no-record to only forward"
+            }
+            Self::Store { .. } => {
+                "credentials, region and endpoint come from the environment (AWS_…, GOOGLE_…, AZURE_…; see docs/traces.md)"
             }
             Self::Placement(error) => error.hint(),
             Self::NoRoots => {

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
 use crate::net::open_files;
@@ -27,6 +27,7 @@ use crate::record::tape::metrics::Metrics;
 use crate::record::tape::observe;
 use crate::record::tape::observe::{ObserverHandle, ObserverParts};
 use crate::record::tape::session_header::SessionHeader;
+use crate::record::tape::uploads::{CountedUploads, Uploads};
 use crate::record::tape::write::{ORDERS, Writer, WriterState};
 
 /// A running recorder.
@@ -42,6 +43,7 @@ pub struct Recorder {
     /// In the order in which they end.
     traffic: Vec<JoinHandle<()>>,
     observer: Option<ObserverHandle>,
+    uploads: Option<Uploads>,
     ending: Vec<JoinHandle<()>>,
 }
 
@@ -93,7 +95,7 @@ impl Recorder {
             .trace
             .as_ref()
             .map_or_else(Policy::default, |trace| trace.policy.clone());
-        let (metrics, registry) = Metrics::new(
+        let (metrics, mut registry) = Metrics::new(
             policy,
             Arc::clone(&accounts),
             Arc::clone(&connections),
@@ -105,6 +107,15 @@ impl Recorder {
         let state = Arc::new(WriterState::default());
         let file = state.file.clone();
         let mut ending = Vec::new();
+        // Before the first file is begun: a store that makes no sense leaves nothing behind.
+        let uploads = options.trace.as_ref().and_then(|trace| {
+            let store = trace.keeping.store.as_ref()?;
+            Some(Uploads::start(trace, store, file.clone()))
+        });
+        let uploads = uploads.transpose()?;
+        if let Some(uploads) = &uploads {
+            registry.register_collector(Box::new(CountedUploads(uploads.counts())));
+        }
         let observer = match (&options.trace, &capture) {
             (Some(trace), Some(capture)) => Some(start_recording(
                 trace, capture, metrics, &pause, state, sampling,
@@ -175,6 +186,7 @@ impl Recorder {
             drain_timeout: options.drain_timeout,
             traffic,
             observer,
+            uploads,
             ending,
         })
     }
@@ -218,6 +230,9 @@ impl Recorder {
         join_all(std::mem::take(&mut self.traffic));
         if let Some(observer) = self.observer.take() {
             observer.finish();
+        }
+        if let Some(uploads) = self.uploads.take() {
+            uploads.finish();
         }
         self.stopper.end();
         join_all(std::mem::take(&mut self.ending));
@@ -293,9 +308,12 @@ fn start_recording(
             .map_err(std::io::Error::other)?;
     }
     let gate = Anonymiser::within(trace.policy.clone(), key, capture.table_bytes);
+    let (epoch, now) = (Instant::now(), SystemTime::now());
+    let epoch_unix_us = trace.keeping.wall_clock.then_some(now).and_then(unix_us);
     let writer = Writer::open(
         trace,
         run,
+        epoch_unix_us,
         Arc::clone(&capture.accounts),
         Arc::clone(&state),
     )?;
@@ -316,9 +334,14 @@ fn start_recording(
         writer: state,
         gate,
         sampling,
-        epoch: Instant::now(),
+        epoch,
     };
     Ok(observe::start(parts, writer.start(receiver)?)?)
+}
+
+fn unix_us(at: SystemTime) -> Option<u64> {
+    let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since_1970.as_micros()).ok()
 }
 
 fn start_traffic(

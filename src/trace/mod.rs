@@ -15,9 +15,11 @@ mod file;
 mod footer;
 mod frame;
 mod header;
+mod lock;
 mod openings;
 mod partial;
 mod reader;
+mod retention;
 mod rotate;
 mod scan;
 mod store;
@@ -29,9 +31,11 @@ mod writer;
 pub use error::TraceError;
 pub use exchanges::Exchanges;
 pub use header::{FORMAT_MAJOR, FORMAT_MINOR, Header, Source};
+pub use lock::is_being_written;
 pub use partial::PartialName;
 pub use reader::{Damage, Trace};
-pub use rotate::{RotatingWriter, Rotation};
+pub use retention::retire;
+pub use rotate::{RotatingWriter, Rotation, trace_files};
 pub use store::{ObjectFacts, Store, StoreUrl, StoreUrlError};
 pub use tools::{
     Copied, Fault, FileCheck, Filter, Range, StatusRange, filter, head, merge, repair, slice,

@@ -4,6 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::error::TraceError;
+use super::lock;
 
 /// A file that stands under `NAME.partial` until it is whole, so that nobody ever finds half of it under `NAME`. Removed
 /// again when dropped before [`PartialName::keep`].
@@ -63,15 +64,17 @@ impl Drop for PartialName {
     }
 }
 
-/// Creates a file that only its owner can read. Refuses one that is there.
+/// Creates a file that only its owner can read, and marks it as being written. Refuses one that is there.
 pub(super) fn create_private(path: &Path) -> Result<File, TraceError> {
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(TraceError::creating(path))
+        .map_err(TraceError::creating(path))?;
+    lock::mark(&file);
+    Ok(file)
 }
 
 /// Makes a new name in a directory survive a power loss.

@@ -1,9 +1,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::error::TraceError;
 use super::header::Header;
+use super::retention::retire;
 use super::totals::Totals;
 use super::writer::{TraceWriter, WriterOptions};
 use crate::anonymise::Recordable;
@@ -15,7 +16,7 @@ pub struct Rotation {
     pub max_bytes: Option<u64>,
     /// A file of this age is full.
     pub max_age: Option<Duration>,
-    /// The oldest files are removed while all of this name together are larger.
+    /// The oldest files are removed while all of this name together are larger; never one that is being written.
     pub keep_bytes: Option<u64>,
     /// Files last written longer ago are removed.
     pub keep_age: Option<Duration>,
@@ -34,6 +35,7 @@ pub struct RotatingWriter {
     options: WriterOptions,
     writer: TraceWriter,
     opened: Instant,
+    tidied: Instant,
     closed_bytes: u64,
     /// The accounts so far, and what of them earlier files carry.
     totals: Totals,
@@ -62,6 +64,7 @@ impl RotatingWriter {
             options,
             writer,
             opened: Instant::now(),
+            tidied: Instant::now(),
             closed_bytes: 0,
             totals: Totals::default(),
             carried: Totals::default(),
@@ -173,43 +176,22 @@ impl RotatingWriter {
         self.writer.finish()
     }
 
-    /// Removes old files, oldest first. Failing to is told, and no reason to stop recording.
-    fn retire(&self) {
-        if self.rotation.keep_bytes.is_none() && self.rotation.keep_age.is_none() {
-            return;
-        }
-        let Ok(numbered) = numbered(&self.directory, &self.name) else {
-            return;
-        };
-        let mut old: Vec<_> = numbered
-            .into_iter()
-            .filter(|(_, path)| path != self.writer.path())
-            .filter_map(|(_, path)| path.metadata().ok().map(|meta| (path, meta)))
-            .collect();
-        let mut bytes = self.writer.bytes() + old.iter().map(|(_, meta)| meta.len()).sum::<u64>();
-        for (path, meta) in old.drain(..) {
-            let too_many = self.rotation.keep_bytes.is_some_and(|keep| bytes > keep);
-            let too_old = self.rotation.keep_age.is_some_and(|keep| {
-                meta.modified()
-                    .ok()
-                    .and_then(|written| SystemTime::now().duration_since(written).ok())
-                    .is_some_and(|age| age > keep)
-            });
-            if !too_many && !too_old {
-                break;
-            }
-            match fs::remove_file(&path) {
-                Ok(()) => {
-                    bytes = bytes.saturating_sub(meta.len());
-                    tracing::info!(path = %path.display(), "removed an old trace file");
-                }
-                Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "could not remove an old trace file");
-                }
-            }
+    /// Removes the files that are not to be kept, at most once a minute: ages pass without a rotation, too.
+    pub fn tidy(&mut self) {
+        if self.tidied.elapsed() >= TIDY {
+            self.retire();
+            self.tidied = Instant::now();
         }
     }
+
+    fn retire(&self) {
+        retire(&self.directory, &self.name, &self.rotation, |path| {
+            path != self.writer.path()
+        });
+    }
 }
+
+const TIDY: Duration = Duration::from_secs(60);
 
 /// Creates the file after the last one; another recorder that takes the same number first is stepped over.
 fn next_file(
@@ -230,8 +212,17 @@ fn next_file(
     }
 }
 
+/// The files of a recorder's name in a directory, oldest first.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn trace_files(directory: &Path, name: &str) -> Result<Vec<PathBuf>, TraceError> {
+    let numbered = numbered(directory, name)?;
+    Ok(numbered.into_iter().map(|(_, path)| path).collect())
+}
+
 /// The files of a name in a directory, by rising number.
-fn numbered(directory: &Path, name: &str) -> Result<Vec<(u64, PathBuf)>, TraceError> {
+pub(super) fn numbered(directory: &Path, name: &str) -> Result<Vec<(u64, PathBuf)>, TraceError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).map_err(TraceError::io(directory))? {
         let path = entry.map_err(TraceError::io(directory))?.path();

@@ -15,7 +15,8 @@ use crate::record::front::arrival::Arrival;
 use crate::record::front::client_io::Protocol;
 use crate::record::front::listen::{self, Inherited, Listen, ListenPlace};
 use crate::record::front::place::Place;
-use crate::record::options::{Options, RecordError, TraceOptions};
+use crate::record::options::{Options, RecordError, StoreOptions, TraceOptions};
+use crate::trace::Store;
 
 /// What a recorder with these options would do, and what keeps it from it.
 #[derive(Debug, Serialize)]
@@ -86,6 +87,7 @@ pub fn check(options: &Options) -> Check {
     if let Some(trace) = &options.trace {
         findings.push(trace_dir(trace));
         findings.push(Finding::ok("keep", kept(trace)));
+        findings.extend(trace.keeping.store.as_ref().map(store));
     } else {
         findings.push(Finding::ok("keep", "nothing: it only forwards"));
     }
@@ -232,7 +234,35 @@ fn kept(trace: &TraceOptions) -> String {
         let names: Vec<_> = trace.policy.keep_models.iter().cloned().collect();
         format!("model names in clear: {}", names.join(", "))
     };
-    format!("shapes and times of {share}% of conversations, no content; {models}")
+    let clock = match trace.keeping.wall_clock {
+        true => "; the wall clock of the start",
+        false => "",
+    };
+    format!("shapes and times of {share}% of conversations, no content; {models}{clock}")
+}
+
+/// A store that is away is no reason not to start: files wait for it.
+fn store(store: &StoreOptions) -> Finding {
+    let url = &store.url;
+    let stay = match store.keep_local {
+        true => "and stay here, too",
+        false => "and are removed here",
+    };
+    let says = format!("closed files are carried to {url} {stay}");
+    let connected = Store::connect(url).map_err(|source| RecordError::Store {
+        url: url.clone(),
+        source,
+    });
+    // Whether it answers at all is asked for something that nobody has.
+    match connected.map(|store| store.facts(url.join(".reenact-check").key())) {
+        Err(error) => Finding::of("trace-store", Err(error)),
+        Ok(Err(error)) if error.kind() != io::ErrorKind::NotFound => Finding::warning(
+            "trace-store",
+            format!("{says}, and the store says: {error}"),
+            "until it takes them, files wait in the trace directory",
+        ),
+        Ok(_) => Finding::ok("trace-store", says),
+    }
 }
 
 fn admin(options: &AdminOptions) -> Finding {

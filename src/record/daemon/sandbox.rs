@@ -77,6 +77,15 @@ const SYSTEM: [&str; 9] = [
     "/proc/self",
 ];
 
+/// Variables that name files with credentials for a store.
+const STORE_FILES: [&str; 5] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "AZURE_FEDERATED_TOKEN_FILE",
+];
+
 impl Needs {
     fn of(options: &Options) -> Self {
         let mut needs = Self {
@@ -93,6 +102,11 @@ impl Needs {
         }
         if let Some(trace) = &options.trace {
             needs.writes(&trace.dir);
+            if trace.keeping.store.is_some() {
+                // Tokens that a cluster renews, and keys, where the environment names files.
+                let named = STORE_FILES.iter().filter_map(std::env::var_os);
+                named.for_each(|file| needs.reads_around(Path::new(&file)));
+            }
         }
         for listen in &options.listen {
             if let ListenPlace::Unix(path) = &listen.place {

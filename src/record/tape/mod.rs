@@ -12,4 +12,5 @@ pub(super) mod parcel;
 pub(super) mod session_header;
 pub(super) mod tap;
 pub(super) mod unheard;
+pub(super) mod uploads;
 pub(super) mod write;

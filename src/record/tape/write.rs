@@ -108,10 +108,12 @@ pub(in crate::record) struct Writer {
 }
 
 impl Writer {
-    /// Makes the directory where missing and begins the first file. `run` is shared by all files of this recorder.
+    /// Makes the directory where missing and begins the first file. `run` and the wall clock are shared by all files of this
+    /// recorder.
     pub(in crate::record) fn open(
         options: &TraceOptions,
         run: u64,
+        epoch_unix_us: Option<u64>,
         accounts: Arc<Accounts>,
         state: Arc<WriterState>,
     ) -> Result<Self, RecordError> {
@@ -121,7 +123,10 @@ impl Writer {
         })?;
         let mut writer = Self {
             options: options.clone(),
-            header: header(options, run),
+            header: Header {
+                epoch_unix_us,
+                ..header(options, run)
+            },
             file: None,
             generation: WriterState::FIRST,
             identity: None,
@@ -231,7 +236,7 @@ impl Writer {
             let rotation = Rotation {
                 max_bytes: Some(self.options.rotate_bytes),
                 max_age: Some(self.options.rotate_age),
-                ..Rotation::default()
+                ..kept(&self.options)
             };
             let mut file = RotatingWriter::create(
                 &self.options.dir,
@@ -295,6 +300,9 @@ impl Writer {
             }
             let flushed = file.flush();
             self.settle(true, &flushed);
+        }
+        if let Some(file) = &mut self.file {
+            file.tidy();
         }
         if self
             .file
@@ -405,6 +413,19 @@ fn header(options: &TraceOptions, run: u64) -> Header {
     }
 }
 
+/// How much of the old files is kept. With a store, whoever carries them there removes them.
+fn kept(options: &TraceOptions) -> Rotation {
+    let keeping = &options.keeping;
+    match keeping.store {
+        Some(_) => Rotation::default(),
+        None => Rotation {
+            keep_bytes: keeping.keep_bytes,
+            keep_age: keeping.keep_age,
+            ..Rotation::default()
+        },
+    }
+}
+
 /// Makes a trace directory, which only its owner may look into.
 pub(in crate::record) fn make_dir(dir: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new()
@@ -447,8 +468,9 @@ mod tests {
             max_body: 1 << 20,
             rotate_bytes: 1 << 30,
             rotate_age: Duration::from_secs(3600),
+            keeping: crate::record::Keeping::default(),
         };
-        Writer::open(&options, 1, Arc::default(), Arc::default()).unwrap()
+        Writer::open(&options, 1, None, Arc::default(), Arc::default()).unwrap()
     }
 
     fn keep(writer: &mut Writer, ledger: &Arc<Ledger>, generation: u64) {

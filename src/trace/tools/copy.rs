@@ -72,7 +72,7 @@ pub(super) fn copy(
     }
     let damage = trace.damage();
     writer.account(&match accounts {
-        Accounts::Whole => whole(taken, earlier),
+        Accounts::Whole => whole(taken, &damage, earlier),
         Accounts::Part => part(taken, &earlier),
     });
     writer.finish()?;
@@ -91,14 +91,16 @@ fn part(taken: u64, of: &Totals) -> Totals {
     }
 }
 
-/// What the old files said they recorded and do not hold any more is a loss under a name of its own.
-fn whole(taken: u64, mut of: Totals) -> Totals {
-    let lost = of.recorded.saturating_sub(taken);
-    if lost > 0 {
-        *of.dropped.entry(DAMAGED.to_owned()).or_default() += lost;
-    }
-    of.seen = of.seen.saturating_add(taken.saturating_sub(of.recorded));
+/// What the old files held and do not give any more is a loss under a name of its own. They may hold more than they said: a
+/// killed recorder's last words are those of its last block.
+fn whole(taken: u64, damage: &Damage, mut of: Totals) -> Totals {
+    let held = of.recorded.max(taken.saturating_add(damage.lost_exchanges));
+    of.seen = of.seen.saturating_add(held - of.recorded);
     of.recorded = taken;
+    if held > taken {
+        let lost = of.dropped.entry(DAMAGED.to_owned()).or_default();
+        *lost = lost.saturating_add(held - taken);
+    }
     of
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::trace::TraceError;
 use crate::trace::block::BlockDecoder;
 use crate::trace::file::{TraceFile, read_block, read_header};
+use crate::trace::footer::BlockEntry;
 use crate::trace::frame::KIND_EXCHANGES;
 use crate::trace::scan::scan;
 use crate::trace::store::{Bytes, Place, Places};
@@ -152,12 +153,11 @@ fn check(place: &Place) -> Result<FileCheck, TraceError> {
     let mut reader = BlockReader::of(&bytes, file.bytes, path)?;
     // What a reader goes by is the index where there is one.
     for entry in &file.blocks {
-        match reader.exchanges(entry.offset)? {
-            Ok(exchanges) if exchanges == u64::from(entry.count) => {
+        match reader.exchanges(entry)? {
+            Ok(exchanges) => {
                 check.blocks += 1;
                 check.exchanges += exchanges;
             }
-            Ok(_) => check.fault(entry.offset, 0, entry.count, "a block is not the index's"),
             Err((bytes, what)) => check.fault(entry.offset, bytes, entry.count, what),
         }
     }
@@ -233,10 +233,13 @@ impl<'a> BlockReader<'a> {
         })
     }
 
-    fn exchanges(&mut self, offset: u64) -> Result<Read<u64>, TraceError> {
-        let block = read_block(self.bytes, offset, self.len).map_err(TraceError::io(self.path))?;
-        Ok(match block {
+    fn exchanges(&mut self, entry: &BlockEntry) -> Result<Read<u64>, TraceError> {
+        let block = read_block(self.bytes, entry.offset, self.len);
+        Ok(match block.map_err(TraceError::io(self.path))? {
             Some((frame, payload)) if frame.kind == KIND_EXCHANGES => {
+                if (frame.count, frame.first_at_us) != (entry.count, entry.first_at_us) {
+                    return Ok(Err((0, "the index tells of another block")));
+                }
                 let decoded = self.decoder.decode(&frame, &payload, self.spec);
                 decoded
                     .map(|decoded| decoded.exchanges.len() as u64)

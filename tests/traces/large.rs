@@ -1,0 +1,115 @@
+//! A trace of a gigabyte: how soon a moment of it is found, and what reading and merging it take. Prints its figures:
+//! `cargo test --test traces large -- --ignored --nocapture`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::{Random, exchange, header, python};
+use reenact::anonymise::Recordable;
+use reenact::shape::{GapSketch, TokenCount, TokenSource, TraceTime};
+use reenact::trace::{Trace, TraceWriter, WriterOptions};
+
+const BYTES: u64 = 1 << 30;
+
+/// A moment of a large trace is found within this; reading takes no more memory than this.
+const SEEK_MS: u128 = 10;
+const MOST_MIB: u64 = 300;
+
+#[test]
+#[ignore = "writes two gigabytes, and takes minutes"]
+fn a_gigabyte_is_sought_at_once_and_read_in_constant_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("large.rt");
+    let began = Instant::now();
+    let (exchanges, last_at_us) = gigabyte(&path);
+    eprintln!(
+        "{exchanges} exchanges in {} MiB, written in {:.0?}",
+        BYTES >> 20,
+        began.elapsed()
+    );
+
+    let mut random = Random(3);
+    let mut took: Vec<_> = (0..50)
+        .map(|_| {
+            let at = TraceTime::from_us(random.below(last_at_us));
+            let began = Instant::now();
+            let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
+            let first = trace.exchanges_from(at).next().unwrap().unwrap();
+            let took = began.elapsed();
+            assert!(first.at >= at);
+            took
+        })
+        .collect();
+    took.sort();
+    eprintln!(
+        "open and seek: median {:?}, slowest {:?}",
+        took[25], took[49]
+    );
+    assert!(took[25].as_millis() < SEEK_MS, "{:?}", took[25]);
+
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let merged = dir.path().join("merged.rt");
+    let (source, target) = (text(&path), text(&merged));
+    for arguments in [
+        vec!["trace", "verify", &source],
+        vec!["inspect", "--json", &source],
+        vec!["trace", "merge", &source, "-o", &target],
+    ] {
+        let began = Instant::now();
+        let peak_mib = peak_mib(&arguments);
+        let command = arguments[..2].join(" ");
+        eprintln!("{command}: {:.1?}, {peak_mib} MiB at most", began.elapsed());
+        assert!(peak_mib < MOST_MIB, "{command}: {peak_mib} MiB");
+    }
+    let merged = Trace::open(&[merged]).unwrap();
+    assert_eq!(merged.exchange_count(), exchanges);
+}
+
+/// Writes a file as a recorder with traffic does: streamed chats over prompts that share beginnings.
+fn gigabyte(path: &Path) -> (u64, u64) {
+    let mut random = Random(1);
+    let mut writer = TraceWriter::create(path, &header(1), WriterOptions::default()).unwrap();
+    let (mut exchanges, mut at_us, mut fresh) = (0, 0, 1000);
+    while writer.bytes() < BYTES {
+        at_us += random.below(40_000);
+        let shared = (0..8).map(|block| block + 8 * (random.below(100) as u32 % 4));
+        let mut exchange = exchange(at_us, shared.chain(fresh..fresh + 12));
+        fresh += 12;
+        let mut gaps = GapSketch::default();
+        for _ in 0..8 {
+            gaps.record(15_000 + random.below(9000));
+        }
+        exchange.request.bytes = 1000 + random.below(9000);
+        exchange.response.gaps = gaps;
+        exchange.response.end_us = Some(2_000_000 + random.below(1_000_000));
+        exchange.response.first_token_us = Some(100_000 + random.below(200_000));
+        exchange.response.output_tokens = Some(TokenCount {
+            count: 50 + random.below(100) as u32,
+            source: TokenSource::Usage,
+        });
+        writer.push(Recordable::content_free(exchange)).unwrap();
+        exchanges += 1;
+    }
+    writer.finish().unwrap();
+    (exchanges, at_us)
+}
+
+/// Most memory that a command takes.
+fn peak_mib(arguments: &[&str]) -> u64 {
+    let script = "import resource, subprocess, sys\n\
+        subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n\
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+    let output = python()
+        .args(["-c", script, env!("CARGO_BIN_EXE_reenact")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let kib: u64 = String::from_utf8(output.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    kib >> 10
+}

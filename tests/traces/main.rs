@@ -1,0 +1,123 @@
+//! Trace files after they are written: what the recorder keeps of them, what the `trace` commands make of them, what a kill and
+//! a broken disk leave of them, and the stores that they are carried to.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss
+)]
+
+mod commands;
+mod crash;
+mod damage;
+mod large;
+mod retention;
+mod stores;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use reenact::anonymise::Recordable;
+use reenact::shape::{BlockId, BlockSpec, Endpoint, Exchange, Method, ShapeStatus, TraceTime};
+use reenact::trace::{Header, Source, TraceWriter, WriterOptions};
+use support::http;
+use support::wire::Wire;
+
+/// An upstream that answers every request at once, on connections that stay open.
+fn upstream() -> String {
+    let (url, _) = http::upstream(|mut stream| {
+        while http::read_request(&mut stream).is_some() {
+            if stream.write_all(OK.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    url
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+
+/// One exchange on a connection of its own.
+fn serve(url: &str) {
+    let mut client = Wire::connect(url);
+    client.send("GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("\r\n\r\n{}");
+}
+
+/// The names in a directory, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn header(run: u64) -> Header {
+    Header {
+        tool: "0.1.0".into(),
+        source: Source::Recorded,
+        block: Some(BlockSpec::LIVE),
+        epoch_unix_us: None,
+        run,
+        sample_ppm: 1_000_000,
+    }
+}
+
+fn exchange(at_us: u64, blocks: impl IntoIterator<Item = u32>) -> Exchange {
+    let mut exchange = Exchange {
+        shape: ShapeStatus::Generic,
+        ..Exchange::bare(
+            TraceTime::from_us(at_us),
+            Endpoint::ChatCompletions,
+            Method::Post,
+        )
+    };
+    exchange.request.blocks = blocks.into_iter().map(BlockId).collect();
+    exchange.response.status = 200;
+    exchange
+}
+
+/// A whole file of these exchanges.
+fn write(path: &Path, header: &Header, exchanges: impl IntoIterator<Item = Exchange>) -> PathBuf {
+    let mut writer = TraceWriter::create(path, header, WriterOptions::default()).unwrap();
+    for exchange in exchanges {
+        writer.push(Recordable::content_free(exchange)).unwrap();
+    }
+    writer.finish().unwrap();
+    path.to_owned()
+}
+
+/// Numbers without any order that are the same every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 16) % bound
+    }
+}
+
+/// Python with the packages of tests/requirements.txt.
+fn python() -> std::process::Command {
+    std::process::Command::new(venv("python"))
+}
+
+/// A program of the packages of tests/requirements.txt.
+fn venv(program: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(".venv/bin")
+        .join(program);
+    assert!(path.exists(), "run tests/run, which makes .venv");
+    path
+}
