@@ -159,7 +159,7 @@ impl TraceError {
                 }
             },
             Self::NoClock { .. } => {
-                "record with --keep-wall-clock; files of one recorder run need none"
+                "record with --keep-wall-clock; or merge --in-sequence, where one run followed the other"
             }
             Self::Unlike { .. } => "merge only what was recorded alike",
             Self::Write { source, .. } => match source.kind() {

@@ -81,6 +81,13 @@ fn recorders_without_clocks_are_told_of_the_option() {
         "{told}"
     );
     assert!(!out.exists());
+    let args = ["trace", "merge", text(&a), text(&b), "-o", text(&out)];
+    let (ok, told) = stderr_of(&[&args[..], &["--in-sequence"]].concat());
+    assert!(
+        ok && told.contains("b.rt: its clock begins at 0.000000 s"),
+        "{told}"
+    );
+    assert_eq!(exchanges(&out).len(), 2);
     // One run has one clock, and nothing to skew.
     let args = [
         "trace",

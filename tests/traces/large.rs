@@ -2,7 +2,7 @@
 //! `cargo test --test traces large -- --ignored --nocapture`.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Random, exchange, header, python};
 use reenact::anonymise::Recordable;
@@ -32,20 +32,18 @@ fn a_gigabyte_is_sought_at_once_and_read_in_constant_memory() {
     let mut took: Vec<_> = (0..50)
         .map(|_| {
             let at = TraceTime::from_us(random.below(last_at_us));
-            let began = Instant::now();
+            let (began, busy) = (Instant::now(), thread_cpu());
             let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
             let first = trace.exchanges_from(at).next().unwrap().unwrap();
-            let took = began.elapsed();
             assert!(first.at >= at);
-            took
+            (thread_cpu() - busy, began.elapsed())
         })
         .collect();
     took.sort();
-    eprintln!(
-        "open and seek: median {:?}, slowest {:?}",
-        took[25], took[49]
-    );
-    assert!(took[25].as_millis() < SEEK_MS, "{:?}", took[25]);
+    let (busy, elapsed) = took[25];
+    eprintln!("open and seek: {busy:?} of processor time in the median, {elapsed:?} on the clock");
+    // Whatever else the machine does shows on the clock; the file is in the page cache, so that nothing else is waited for.
+    assert!(busy.as_millis() < SEEK_MS, "{busy:?}");
 
     let text = |path: &Path| path.to_str().unwrap().to_owned();
     let merged = dir.path().join("merged.rt");
@@ -65,16 +63,19 @@ fn a_gigabyte_is_sought_at_once_and_read_in_constant_memory() {
     assert_eq!(merged.exchange_count(), exchanges);
 }
 
-/// Writes a file as a recorder with traffic does: streamed chats over prompts that share beginnings.
+/// Writes a file with as many blocks as a gigabyte of live traffic has, and as large ones (40 KiB), but of fewer and longer
+/// exchanges, which take less time to make: prompts of two hundred blocks that share no order a packer could find.
 fn gigabyte(path: &Path) -> (u64, u64) {
     let mut random = Random(1);
-    let mut writer = TraceWriter::create(path, &header(1), WriterOptions::default()).unwrap();
-    let (mut exchanges, mut at_us, mut fresh) = (0, 0, 1000);
+    let options = WriterOptions {
+        block_exchanges: 64,
+    };
+    let mut writer = TraceWriter::create(path, &header(1), options).unwrap();
+    let (mut exchanges, mut at_us) = (0, 0);
     while writer.bytes() < BYTES {
         at_us += random.below(40_000);
-        let shared = (0..8).map(|block| block + 8 * (random.below(100) as u32 % 4));
-        let mut exchange = exchange(at_us, shared.chain(fresh..fresh + 12));
-        fresh += 12;
+        let blocks: Vec<_> = (0..200).map(|_| random.below(1 << 28) as u32).collect();
+        let mut exchange = exchange(at_us, blocks);
         let mut gaps = GapSketch::default();
         for _ in 0..8 {
             gaps.record(15_000 + random.below(9000));
@@ -92,6 +93,11 @@ fn gigabyte(path: &Path) -> (u64, u64) {
     }
     writer.finish().unwrap();
     (exchanges, at_us)
+}
+
+fn thread_cpu() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
 /// Most memory that a command takes.

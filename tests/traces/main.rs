@@ -8,7 +8,8 @@
     clippy::panic,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
-    clippy::cast_precision_loss
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss
 )]
 
 mod commands;

@@ -22,6 +22,11 @@ pub(super) struct MergeArgs {
     /// node-b=-250ms where it was 250 ms ahead (may be given several times)
     #[arg(long, value_name = "NAME=±DURATION", value_parser = skew, allow_hyphen_values = true)]
     skew: Vec<(String, i64)>,
+
+    /// Put runs of a recorder one after another, in the order in which they are given and without the pauses between them, as
+    /// every other command reads them: no clock is needed
+    #[arg(long, conflicts_with = "skew")]
+    in_sequence: bool,
 }
 
 /// Runs `reenact trace merge`.
@@ -33,7 +38,9 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, Failure> {
     let skewed = skewed(&args.traces, &args.skew)?;
     let mut trace = Trace::open(&args.traces).map_err(inspect::failure)?;
     if trace.run().is_none() {
-        trace = Trace::open_by_clock(&skewed).map_err(inspect::failure)?;
+        if !args.in_sequence {
+            trace = Trace::open_by_clock(&skewed).map_err(inspect::failure)?;
+        }
         tell_offsets(&trace);
     } else if let Some((name, _)) = args.skew.first() {
         return Err(Failure::usage(anyhow::anyhow!(
