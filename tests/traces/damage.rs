@@ -74,7 +74,7 @@ fn read(path: &Path, round: u64) -> u64 {
     let read = trace.exchanges().map(Result::unwrap).count() as u64;
     assert!(read == indexed || trace.damage().is_loss(), "round {round}");
     // What is lost is never more than the blocks that a wound can touch, and is known.
-    if round % 20 == 0 {
+    if round.is_multiple_of(20) {
         let check = verify(&[path.to_owned()]).unwrap().remove(0);
         assert_eq!(check.exchanges, read, "round {round}");
         let output = path.with_extension("repaired.rt");

@@ -44,7 +44,7 @@ fn the_oldest_files_go_and_the_current_and_strangers_never() {
         .filter(|name| !foreign.contains(&name.as_str()))
         .collect();
     assert_eq!(left.len(), 1, "{left:?}");
-    assert!(left[0] > "trace-000002.rt".to_owned(), "{left:?}");
+    assert!(left[0].as_str() > "trace-000002.rt", "{left:?}");
     assert!(Trace::open(&[dir.path().join(&left[0])]).is_ok());
     assert_eq!(names(dir.path()).len(), foreign.len() + 1);
 }

@@ -46,7 +46,7 @@ impl Store {
     /// # Errors
     /// When the environment does not say what is needed, or a thread cannot be started.
     pub fn connect(url: &StoreUrl) -> io::Result<Self> {
-        let bucket = bucket(url).map_err(told)?;
+        let bucket = bucket(url).map_err(|error| told(&error))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -162,7 +162,7 @@ impl Store {
             .map_err(gone)?
             .map_err(|trouble| match trouble {
                 Trouble::Local(error) => error,
-                Trouble::Store(error) => told(error),
+                Trouble::Store(error) => told(&error),
             })
     }
 }
@@ -247,9 +247,9 @@ fn patience() -> RetryConfig {
 }
 
 /// The store's error in one line, with the kind that callers go by.
-fn told(error: Error) -> io::Error {
+fn told(error: &Error) -> io::Error {
     use io::ErrorKind as Kind;
-    let (kind, text) = match &error {
+    let (kind, text) = match error {
         Error::NotFound { .. } => (Kind::NotFound, "there is no such object".to_owned()),
         Error::AlreadyExists { .. } => (
             Kind::AlreadyExists,

@@ -53,6 +53,7 @@ impl StoreUrl {
         path.to_str().is_some_and(|text| scheme_of(text).is_some())
     }
 
+    #[cfg(feature = "stores")]
     pub(super) fn scheme(&self) -> Scheme {
         self.scheme
     }
