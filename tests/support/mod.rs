@@ -14,7 +14,7 @@ pub mod traffic;
 pub mod wire;
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -77,6 +77,43 @@ pub fn exchanges(trace: &Path) -> Vec<serde_json::Value> {
     .lines()
     .map(|line| serde_json::from_str(line).unwrap())
     .collect()
+}
+
+/// An upstream that answers every request at once, on connections that stay open.
+pub fn upstream() -> String {
+    let (url, _) = http::upstream(|mut stream| {
+        while http::read_request(&mut stream).is_some() {
+            if stream.write_all(OK.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    url
+}
+
+/// What [`upstream`] answers.
+pub const OK: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+
+/// One exchange with it on a connection of its own.
+pub fn serve(url: &str) {
+    let mut client = wire::Wire::connect(url);
+    client.send("GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_until("\r\n\r\n{}");
+}
+
+/// Python with the packages of tests/requirements.txt.
+pub fn python() -> Command {
+    Command::new(venv("python"))
+}
+
+/// A program of the packages of tests/requirements.txt.
+pub fn venv(program: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(".venv/bin")
+        .join(program);
+    assert!(path.exists(), "run tests/run, which makes .venv");
+    path
 }
 
 /// A server of ours that runs until its test ends.

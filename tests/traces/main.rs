@@ -21,35 +21,12 @@ mod stores;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use reenact::anonymise::Recordable;
 use reenact::shape::{BlockId, BlockSpec, Endpoint, Exchange, Method, ShapeStatus, TraceTime};
 use reenact::trace::{Header, Source, TraceWriter, WriterOptions};
-use support::http;
-use support::wire::Wire;
-
-/// An upstream that answers every request at once, on connections that stay open.
-fn upstream() -> String {
-    let (url, _) = http::upstream(|mut stream| {
-        while http::read_request(&mut stream).is_some() {
-            if stream.write_all(OK.as_bytes()).is_err() {
-                return;
-            }
-        }
-    });
-    url
-}
-
-const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
-
-/// One exchange on a connection of its own.
-fn serve(url: &str) {
-    let mut client = Wire::connect(url);
-    client.send("GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.read_until("\r\n\r\n{}");
-}
+use support::{python, serve, upstream, venv};
 
 /// The names in a directory, sorted.
 fn names(dir: &Path) -> Vec<String> {
@@ -107,18 +84,4 @@ impl Random {
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 16) % bound
     }
-}
-
-/// Python with the packages of tests/requirements.txt.
-fn python() -> std::process::Command {
-    std::process::Command::new(venv("python"))
-}
-
-/// A program of the packages of tests/requirements.txt.
-fn venv(program: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".venv/bin")
-        .join(program);
-    assert!(path.exists(), "run tests/run, which makes .venv");
-    path
 }
