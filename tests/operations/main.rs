@@ -22,6 +22,7 @@ use std::path::Path;
 
 use reenact::shape::Exchange;
 use reenact::trace::Trace;
+use support::wire::Wire;
 use support::{python, serve, upstream};
 
 fn exchanges(dir: &Path) -> Vec<Exchange> {

@@ -91,7 +91,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<Exit, Failure> {
     super::wrote_part(&args.output, &trace, copied)
 }
 
-const OUTCOMES: [&str; 7] = [
+const OUTCOMES: [&str; 8] = [
     "completed",
     "client_cancelled",
     "upstream_refused",
@@ -99,6 +99,7 @@ const OUTCOMES: [&str; 7] = [
     "upstream_timeout",
     "rejected",
     "truncated",
+    "in_flight",
 ];
 
 fn endpoint(text: &str) -> Result<Endpoint, String> {
@@ -147,6 +148,7 @@ mod tests {
             Outcome::UpstreamTimeout { at_us },
             Outcome::Rejected,
             Outcome::Truncated { at_us },
+            Outcome::InFlight { at_us },
         ];
         assert_eq!(all.map(Outcome::name), OUTCOMES);
     }

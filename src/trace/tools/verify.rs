@@ -26,8 +26,10 @@ pub struct FileCheck {
     pub blocks: u64,
     /// Sound blocks of other kinds.
     pub other_blocks: u64,
-    /// Exchanges in the blocks that read.
+    /// Exchanges in the blocks that read, and those that were in flight when the recorder was killed.
     pub exchanges: u64,
+    /// Of them, those that were in flight.
+    pub in_flight: u64,
     /// Exchanges known to be lost with those that do not.
     pub lost_exchanges: u64,
     /// All that is wrong, in the order in which it stands in the file.
@@ -69,6 +71,9 @@ impl fmt::Display for FileCheck {
         )?;
         if self.other_blocks > 0 {
             write!(f, ", {} blocks of other kinds", self.other_blocks)?;
+        }
+        if self.in_flight > 0 {
+            write!(f, ", {} in flight at its end", self.in_flight)?;
         }
         for fault in &self.faults {
             write!(
@@ -127,6 +132,7 @@ fn unreadable(place: &Place, error: &TraceError) -> Result<FileCheck, TraceError
         blocks: 0,
         other_blocks: 0,
         exchanges: 0,
+        in_flight: 0,
         lost_exchanges: 0,
         faults: vec![fault],
     })
@@ -147,9 +153,11 @@ fn check(place: &Place) -> Result<FileCheck, TraceError> {
         blocks: 0,
         other_blocks: 0,
         exchanges: 0,
+        in_flight: file.left_open.exchanges.len() as u64,
         lost_exchanges: 0,
         faults: Vec::new(),
     };
+    check.exchanges += check.in_flight;
     let mut reader = BlockReader::of(&bytes, file.bytes, path)?;
     // What a reader goes by is the index where there is one.
     for entry in &file.blocks {
