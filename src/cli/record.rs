@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::failure::{Exit, Failure};
 use super::values;
 use crate::anonymise::{Policy, PromptTokenizer};
+use crate::dialect::DialectRule;
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
     TokenError, TraceOptions, UpstreamProtocol,
@@ -56,6 +57,10 @@ pub(super) struct RecordArgs {
     /// The request header that says which conversation a request belongs to [default: told by how prompts begin]
     #[arg(long, value_name = "NAME")]
     session_header: Option<http::HeaderName>,
+    /// Take requests whose path begins so for an endpoint's, where a gateway has paths of its own: `/llm/=chat_completions`
+    /// (may be given several times; the longest prefix counts)
+    #[arg(long, value_name = "PATH-PREFIX=ENDPOINT")]
+    dialect: Vec<DialectRule>,
     /// Leave the process every right it was started with, instead of giving up all files but those it needs
     #[arg(long)]
     no_sandbox: bool,
@@ -201,6 +206,7 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
         tokenizer: args.tokenizer.as_deref().map(tokenizer).transpose()?,
         every_gap: args.gaps == Gaps::Full,
         session_header: args.session_header.clone(),
+        dialects: args.dialect.clone(),
         capture_memory: args.capture_memory,
         max_body: args.max_body,
         rotate_bytes: args.rotate_size,

@@ -27,6 +27,8 @@ fn case(name: &'static str) -> Case {
         "openai-completions" => Endpoint::Completions,
         anthropic if anthropic.starts_with("anthropic") => Endpoint::Messages,
         "openai-chat" | "json" => Endpoint::ChatCompletions,
+        "openai-responses" => Endpoint::Responses,
+        "ollama" => Endpoint::OllamaChat,
         other => panic!("a fixture of dialect {other}"),
     };
     let length = meta["expected"]["body_bytes"].as_u64();
@@ -39,16 +41,18 @@ fn case(name: &'static str) -> Case {
     }
 }
 
-const CASES: [&str; 11] = [
+const CASES: [&str; 13] = [
     "anthropic_text_ping",
     "anthropic_thinking",
     "groq_chat",
     "nim_llama31_chat",
+    "ollama_chat",
     "openai_chat_nonstream",
     "openai_chat_text_usage",
     "openai_chat_three_choices",
     "openai_chat_tool_call",
     "openai_err_400",
+    "openai_responses_text",
     "openrouter_comments",
     "vllm_completions_local",
 ];
@@ -111,10 +115,15 @@ fn recorded_answers_hold_what_an_independent_parser_found() {
     for case in CASES.map(case) {
         let (name, expected) = (case.name, case.expected());
         let sight = case.observe([case.body.as_slice()]);
-        if let Some(events) = expected["n_events"].as_u64() {
+        let events = expected["n_events"].as_u64();
+        if let Some(events) = events.or(expected["n_records"].as_u64()) {
             assert_eq!(u64::from(sight.events), events, "{name}: events");
         }
-        let usage = &expected["usage"];
+        // Ollama's stand beside the rest.
+        let usage = match &expected["usage"] {
+            Value::Null => expected,
+            usage => usage,
+        };
         let number = |keys: &[&str]| {
             keys.iter()
                 .find_map(|key| usage[*key].as_u64())
@@ -137,6 +146,11 @@ fn recorded_answers_hold_what_an_independent_parser_found() {
                 sight.reasoning_tokens,
             ),
             ("/cache_read_input_tokens", sight.cached_tokens),
+            ("/input_tokens_details/cached_tokens", sight.cached_tokens),
+            (
+                "/output_tokens_details/reasoning_tokens",
+                sight.reasoning_tokens,
+            ),
         ] {
             if let Some(count) = usage.pointer(path).and_then(Value::as_u64) {
                 assert_eq!(found.map(u64::from), Some(count), "{name}: {path}");
@@ -181,9 +195,11 @@ fn recorded_answers_hold_what_an_independent_parser_found() {
             });
             assert_eq!(sight.finish, known, "{name}: finish");
         }
-        if let Some(reason) = expected["stop"].as_str() {
+        let stop = expected["stop"].as_str();
+        if let Some(reason) = stop.or(expected["done_reason"].as_str()) {
             assert!(
-                reason == "end_turn" && sight.finish == Some(FinishReason::Stop),
+                matches!(reason, "end_turn" | "completed" | "stop")
+                    && sight.finish == Some(FinishReason::Stop),
                 "{name}: {reason}"
             );
         }

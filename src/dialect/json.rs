@@ -34,6 +34,17 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused>
     })
 }
 
+/// Reads the value that a body begins with, and says where it ends: tensors in binary may follow.
+pub(super) fn read_front<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<(T, usize), Refused> {
+    ROOM.set(MAX_PARTS);
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter();
+    match values.next() {
+        Some(Ok(value)) => Ok((value, values.byte_offset())),
+        _ if ROOM.get() == 0 => Err(Refused::TooMany),
+        _ => Err(Refused::Malformed),
+    }
+}
+
 thread_local! {
     /// Items that the lists of the body that is being read may still hold. Three bytes of JSON can ask for a hundred times as
     /// much memory, and lists nest; deserialising by derived code leaves no other way to hand a shared count down.

@@ -4,26 +4,44 @@
 //! which hashes and forgets it. No error quotes a body.
 
 mod anthropic_messages;
+mod array;
+mod coding;
+mod cohere_chat;
+mod embeddings;
 mod endpoint;
+mod gemini;
+mod grpc;
 mod json;
+mod kserve;
+mod kserve_grpc;
+mod lines;
 mod media;
+mod ollama;
 mod openai;
 mod openai_body;
 mod openai_chat;
 mod openai_completions;
+mod openai_responses;
 mod repeat;
 mod response;
+mod rule;
 mod sse;
 mod tally;
+mod tgi;
 mod tools;
+mod triton;
 
 #[cfg(test)]
 mod fixtures;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 
-pub use endpoint::endpoint_of;
-pub use response::ResponseObserver;
+pub use coding::{Coded, Coding, Decoder, Undecodable};
+pub use endpoint::{Detected, endpoint_of, model_in_path};
+pub use response::{ResponseObserver, is_stream};
+pub use rule::{DialectRule, RuleError, detect};
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -84,7 +102,18 @@ pub fn observe_request(
         Dialect::OpenAiChat => openai_chat::observe(body, key),
         Dialect::OpenAiCompletions => openai_completions::observe(body, key),
         Dialect::AnthropicMessages => anthropic_messages::observe(body, key),
-        Dialect::Generic => Ok(RequestSight::default()),
+        Dialect::OpenAiResponses => openai_responses::observe(body, key),
+        Dialect::OpenAiEmbeddings => embeddings::observe(body, key),
+        Dialect::OllamaGenerate => ollama::observe_generate(body, key),
+        Dialect::OllamaChat => ollama::observe_chat(body, key),
+        Dialect::OllamaEmbed => ollama::observe_embed(body, key),
+        Dialect::Tgi => tgi::observe(endpoint, body, key),
+        Dialect::CohereChat => cohere_chat::observe(body, key),
+        Dialect::Gemini => gemini::observe(endpoint, body, key),
+        Dialect::Triton => triton::observe(endpoint, body, key),
+        Dialect::Kserve => kserve::observe(body, key),
+        Dialect::KserveGrpc => kserve_grpc::observe(body, key),
+        Dialect::Realtime | Dialect::Generic => Ok(RequestSight::default()),
     }?;
     if sight.prompt.overfull {
         return Err(Unparsable::TooMany(dialect));
@@ -140,7 +169,9 @@ pub struct ResponseSight {
     pub error: bool,
     /// A piece did not parse.
     pub unparsable: bool,
-    /// A content coding hid the body, so nothing was read.
+    /// There was more of it than is read.
+    pub too_large: bool,
+    /// A content coding that is not known hid the body, so nothing was read.
     pub encoded: bool,
 }
 
@@ -178,7 +209,7 @@ pub enum OutputLength {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WireRequest {
     /// Path below the target's base URL.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// Headers beyond host, length and credentials.
     pub headers: Vec<(&'static str, &'static str)>,
     /// The body.
@@ -188,11 +219,15 @@ pub struct WireRequest {
 }
 
 impl WireRequest {
-    fn json(path: &'static str, body: &impl Serialize, altered: Vec<&'static str>) -> Self {
+    fn json(
+        path: impl Into<Cow<'static, str>>,
+        body: &impl Serialize,
+        altered: Vec<&'static str>,
+    ) -> Self {
         // Serialising strings and numbers into memory cannot fail; an empty body would be refused by any server.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self {
-            path,
+            path: path.into(),
             headers: vec![("content-type", "application/json")],
             body,
             altered,
@@ -200,10 +235,38 @@ impl WireRequest {
     }
 }
 
-/// Writes a draft in its endpoint's dialect; one without a dialect is written as OpenAI chat.
+/// A name as a segment of a path.
+fn path_segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                segment.push(char::from(byte));
+            }
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
+/// Writes a draft in its endpoint's dialect; one without a dialect, or whose dialect a replay does not speak, is written as
+/// OpenAI chat.
 pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
     match draft.endpoint.dialect() {
-        Dialect::OpenAiChat | Dialect::Generic => openai_chat::synthesise(draft),
+        Dialect::OpenAiChat
+        | Dialect::Generic
+        | Dialect::Kserve
+        | Dialect::KserveGrpc
+        | Dialect::Realtime => openai_chat::synthesise(draft),
+        Dialect::OpenAiResponses => openai_responses::synthesise(draft),
+        Dialect::OpenAiEmbeddings => embeddings::synthesise(draft),
+        Dialect::OllamaGenerate => ollama::synthesise_generate(draft),
+        Dialect::OllamaChat => ollama::synthesise_chat(draft),
+        Dialect::OllamaEmbed => ollama::synthesise_embed(draft),
+        Dialect::Tgi => tgi::synthesise(draft),
+        Dialect::CohereChat => cohere_chat::synthesise(draft),
+        Dialect::Gemini => gemini::synthesise(draft),
+        Dialect::Triton => triton::synthesise(draft),
         Dialect::OpenAiCompletions => openai_completions::synthesise(draft),
         Dialect::AnthropicMessages => anthropic_messages::synthesise(draft),
     }
@@ -215,11 +278,28 @@ mod tests {
     use proptest::prelude::*;
 
     const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
-    const INFERENCE: [Endpoint; 3] = [
-        Endpoint::ChatCompletions,
-        Endpoint::Completions,
-        Endpoint::Messages,
-    ];
+
+    fn inference() -> impl Iterator<Item = Endpoint> {
+        Endpoint::ALL
+            .into_iter()
+            .filter(|endpoint| endpoint.is_inference())
+    }
+
+    /// As the recorder keeps it: what the endpoint says for itself is in the parameters.
+    fn params_at(endpoint: Endpoint, params: RequestParams) -> RequestParams {
+        RequestParams {
+            stream: match endpoint {
+                Endpoint::TgiGenerateStream
+                | Endpoint::GeminiStream
+                | Endpoint::TritonGenerateStream => true,
+                Endpoint::TgiGenerate | Endpoint::GeminiGenerate | Endpoint::TritonGenerate => {
+                    false
+                }
+                _ => params.stream,
+            },
+            ..params
+        }
+    }
 
     fn drafts() -> impl Strategy<Value = (Vec<(Role, String)>, ToolsShape, RequestParams)> {
         let roles = prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::Tool)];
@@ -258,36 +338,68 @@ mod tests {
         fn what_is_written_reads_back((mut messages, tools, params) in drafts()) {
             messages.insert(0, (Role::System, "be brief".to_owned()));
             messages.insert(1, (Role::User, "hello".to_owned()));
-            let draft = Draft {
-                endpoint: Endpoint::ChatCompletions, model: "m", messages: &messages, tools, params,
-                output: OutputLength::Free, engine_extras: true,
-            };
-            let wire = synthesise(&draft);
-            prop_assert!(wire.altered.is_empty(), "{:?}", wire.altered);
-            let sight = observe_request(Endpoint::ChatCompletions, &wire.body, &KEY).unwrap();
-            let seen: Vec<_> = sight.prompt.messages.iter().map(|m| (m.role, m.bytes as usize)).collect();
-            let sent: Vec<_> = messages.iter().map(|(role, text)| (*role, text.len())).collect();
-            prop_assert_eq!(seen, sent);
-            prop_assert_eq!(sight.prompt.tools, tools);
-            prop_assert_eq!(sight.params, params);
+            for endpoint in inference().filter(|endpoint| endpoint.has_roles()) {
+                let asked = RequestParams {
+                    n: match endpoint {
+                        Endpoint::ChatCompletions | Endpoint::GeminiGenerate | Endpoint::GeminiStream => params.n,
+                        _ => 1,
+                    },
+                    stop_count: if endpoint == Endpoint::Responses { 0 } else { params.stop_count },
+                    include_usage: params.stream && endpoint == Endpoint::ChatCompletions,
+                    // Required there.
+                    max_tokens: params.max_tokens.or((endpoint == Endpoint::Messages).then_some(9)),
+                    ..params_at(endpoint, params)
+                };
+                let draft = Draft {
+                    endpoint, model: "m", messages: &messages, tools, params: asked,
+                    output: OutputLength::Free, engine_extras: true,
+                };
+                let wire = synthesise(&draft);
+                prop_assert!(wire.altered.is_empty(), "{:?}: {:?}", endpoint, wire.altered);
+                let sight = observe_request(endpoint, &wire.body, &KEY).unwrap();
+                let seen: Vec<_> = sight.prompt.messages.iter().map(|m| (m.role, m.bytes as usize)).collect();
+                // Where these APIs take tools' results in a call's place only, they go as a user's words.
+                let role_there = |role: Role| match (endpoint.dialect(), role) {
+                    (Dialect::AnthropicMessages | Dialect::Gemini, Role::Tool) => Role::User,
+                    (_, role) => role,
+                };
+                let sent: Vec<_> = messages.iter().map(|(role, text)| (role_there(*role), text.len())).collect();
+                prop_assert_eq!(seen, sent, "{:?}", endpoint);
+                prop_assert_eq!(sight.prompt.tools, tools, "{:?}", endpoint);
+                prop_assert_eq!(sight.params, asked, "{:?}", endpoint);
+            }
         }
 
         #[test]
         fn any_draft_can_be_written_for_any_endpoint((messages, tools, params) in drafts(), tokens in 1_u32..500) {
-            for endpoint in INFERENCE {
+            for endpoint in inference() {
+                let params = params_at(endpoint, params);
                 let draft = Draft {
-                    endpoint, model: "m", messages: &messages, tools, params,
+                    endpoint, model: "m/1", messages: &messages, tools, params,
                     output: OutputLength::Exact(tokens), engine_extras: true,
                 };
-                let sight = observe_request(endpoint, &synthesise(&draft).body, &KEY).unwrap();
-                prop_assert_eq!(sight.params.max_tokens, Some(tokens));
-                prop_assert_eq!(sight.params.min_tokens, Some(tokens));
-                prop_assert!(sight.params.ignore_eos);
-                prop_assert_eq!(sight.params.stream, params.stream);
+                let wire = synthesise(&draft);
+                let detected = endpoint_of(crate::shape::Method::Post, wire.path.split('?').next().unwrap());
+                prop_assert_eq!(detected.endpoint, endpoint, "{}", wire.path);
+                let sight = observe_request(endpoint, &wire.body, &KEY).unwrap();
+                if endpoint.generates() {
+                    prop_assert_eq!(sight.params.max_tokens, Some(tokens), "{:?}", endpoint);
+                    prop_assert_eq!(sight.params.stream, params.stream, "{:?}", endpoint);
+                }
+                let forced = matches!(
+                    endpoint.dialect(),
+                    Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::AnthropicMessages
+                        | Dialect::OpenAiResponses | Dialect::Triton
+                );
+                prop_assert_eq!(sight.params.min_tokens, forced.then_some(tokens), "{:?}", endpoint);
+                prop_assert_eq!(sight.params.ignore_eos, forced, "{:?}", endpoint);
                 let bytes = |total: u32, text: &String| total + u32::try_from(text.len()).unwrap();
                 let sent = messages.iter().map(|(_, text)| text).fold(0, bytes);
                 let seen: u32 = sight.prompt.messages.iter().map(|message| message.bytes).sum();
-                prop_assert!(seen == sent || seen == sent + 3, "{seen} of {sent}: Anthropic may need a first message");
+                prop_assert!(
+                    seen == sent || seen == sent + 3 && endpoint == Endpoint::Messages,
+                    "{endpoint:?}: {seen} of {sent}: Anthropic may need a first message"
+                );
             }
         }
 
@@ -296,7 +408,7 @@ mod tests {
             for endpoint in Endpoint::ALL {
                 let _ = observe_request(endpoint, &body, &KEY);
                 let _ = observe_request(endpoint, json.as_bytes(), &KEY);
-                for kind in ["text/event-stream", "application/json"] {
+                for kind in ["text/event-stream", "application/json", "application/x-ndjson", "application/grpc"] {
                     let head = ResponseHead { status: 200, content_type: Some(kind), content_encoding: None };
                     let mut observer = ResponseObserver::new(endpoint, head, true);
                     observer.data(1, b"data: ");

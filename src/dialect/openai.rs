@@ -332,6 +332,7 @@ impl Parameters<'_> {
                 .map(|effort| reasoning_effort(&effort.0)),
             token_ids: false,
             echo: self.echo.0,
+            continues: false,
         }
     }
 
@@ -385,7 +386,7 @@ pub(super) fn greedy(
     Some(temperature == Some(0.0) || top_p == Some(0.0) || top_k == Some(1.0))
 }
 
-fn reasoning_effort(word: &str) -> ReasoningEffort {
+pub(super) fn reasoning_effort(word: &str) -> ReasoningEffort {
     match word {
         "none" => ReasoningEffort::None,
         "minimal" => ReasoningEffort::Minimal,

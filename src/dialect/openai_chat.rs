@@ -94,7 +94,7 @@ impl<'a> OwnFields<'a> for Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
+pub(super) struct Message<'a> {
     #[serde(borrow)]
     role: Text<'a>,
     #[serde(borrow, default)]
@@ -108,16 +108,12 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    fn render(&self, render: &mut PromptRender) {
+    pub(super) fn render(&self, render: &mut PromptRender) {
         render.message(role(&self.role.0));
         if let Some(reasoning) = &self.reasoning_content {
             render.text(reasoning.bytes());
         }
-        match &self.content {
-            Content::None => {}
-            Content::Text(text) => render.text(text.bytes()),
-            Content::Parts(parts) => parts.iter().for_each(|part| part.render(render)),
-        }
+        self.content.render(render);
         if let Some(refusal) = &self.refusal {
             render.text(refusal.bytes());
         }
@@ -148,11 +144,21 @@ struct Function<'a> {
 
 /// A message's content: null, a string, or parts.
 #[derive(Default)]
-enum Content<'a> {
+pub(super) enum Content<'a> {
     #[default]
     None,
     Text(Text<'a>),
     Parts(List<Part<'a>>),
+}
+
+impl Content<'_> {
+    pub(super) fn render(&self, render: &mut PromptRender) {
+        match self {
+            Self::None => {}
+            Self::Text(text) => render.text(text.bytes()),
+            Self::Parts(parts) => parts.iter().for_each(|part| part.render(render)),
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
@@ -186,7 +192,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
 }
 
 #[derive(Deserialize)]
-struct Part<'a> {
+pub(super) struct Part<'a> {
     #[serde(borrow, default)]
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -255,7 +261,7 @@ impl Reference<'_> {
     }
 }
 
-fn role(name: &str) -> Role {
+pub(super) fn role(name: &str) -> Role {
     match name {
         "system" | "developer" => Role::System,
         "user" => Role::User,
@@ -265,7 +271,7 @@ fn role(name: &str) -> Role {
     }
 }
 
-fn role_name(role: Role) -> &'static str {
+pub(super) fn role_name(role: Role) -> &'static str {
     match role {
         Role::System => "system",
         Role::User | Role::Other => "user",

@@ -19,18 +19,11 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
     let (request, parameters) = openai_body::read::<Request<'_>>(body).map_err(wrong)?;
     let prompt = request.prompt.ok_or(wrong(Refused::Malformed))?;
     let mut render = PromptRender::new(key);
-    for text in &prompt.texts {
-        render.message(Role::User);
-        render.text(text.bytes());
-    }
-    for ids in &prompt.ids {
-        render.message(Role::User);
-        ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
-    }
+    prompt.render(&mut render);
     if let Some(suffix) = request.suffix.flatten() {
         render.text(suffix.bytes());
     }
-    let token_ids = !prompt.ids.is_empty();
+    let token_ids = prompt.is_ids();
     Ok(RequestSight {
         model: request.model.flatten().map(|model| Private::new(model.0)),
         prompt: render.finish(),
@@ -58,13 +51,9 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     if params.structured != crate::shape::Structured::None {
         altered.push("response_format");
     }
-    let prompt = match draft.messages {
-        [(_, text)] => Prompts::One(text),
-        many => Prompts::Many(many.iter().map(|(_, text)| text.as_str()).collect()),
-    };
     let body = WireBody {
         model: draft.model,
-        prompt,
+        prompt: Prompts::of(draft.messages),
         stream: params.stream,
         stream_options: params.stream.then_some(IncludeUsage {
             include_usage: true,
@@ -102,9 +91,28 @@ impl<'a> OwnFields<'a> for Request<'a> {
 
 /// A string, strings, token ids, or lists of token ids.
 #[derive(Default)]
-struct Prompt<'a> {
+pub(super) struct Prompt<'a> {
     texts: Vec<Text<'a>>,
     ids: Vec<Vec<u32>>,
+}
+
+impl Prompt<'_> {
+    /// Each a message of its own.
+    pub(super) fn render(&self, render: &mut PromptRender) {
+        for text in &self.texts {
+            render.message(Role::User);
+            render.text(text.bytes());
+        }
+        for ids in &self.ids {
+            render.message(Role::User);
+            ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
+        }
+    }
+
+    /// Whether it came as token ids.
+    pub(super) fn is_ids(&self) -> bool {
+        !self.ids.is_empty()
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
@@ -225,7 +233,16 @@ struct WireBody<'a> {
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Prompts<'a> {
+pub(super) enum Prompts<'a> {
     One(&'a str),
     Many(Vec<&'a str>),
+}
+
+impl<'a> Prompts<'a> {
+    pub(super) fn of(messages: &'a [(Role, String)]) -> Self {
+        match messages {
+            [(_, text)] => Self::One(text),
+            many => Self::Many(many.iter().map(|(_, text)| text.as_str()).collect()),
+        }
+    }
 }

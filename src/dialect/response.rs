@@ -1,18 +1,33 @@
+use super::array::ArraySplitter;
+use super::coding::{Coded, Decoder, Undecodable};
+use super::grpc::MessageCounter;
+use super::lines::LineSplitter;
 use super::repeat::{Plain, Repeat};
 use super::sse::{Event, SseSplitter};
 use super::tally::Tally;
-use super::{ResponseHead, ResponseSight, anthropic_messages, openai};
+use super::{
+    ResponseHead, ResponseSight, anthropic_messages, cohere_chat, embeddings, gemini, ollama,
+    openai, openai_responses, tgi, triton,
+};
 use crate::shape::{Dialect, Endpoint};
 
 /// Watches one response go by, in whatever pieces it comes. Holds at most one event of a stream, or a plain JSON body of up
 /// to 64 MiB; never the answer of a stream.
 pub struct ResponseObserver {
+    reading: Reading,
+    /// Undoes the body's coding.
+    decoder: Option<Box<Decoder>>,
+}
+
+struct Reading {
     form: Form,
     reader: &'static dyn Reader,
     tally: Tally,
     repeat: Repeat,
     /// When the last piece arrived.
     last_us: u64,
+    /// Bytes that a plain body may have.
+    most: usize,
 }
 
 /// One wire API's reading of answers.
@@ -28,10 +43,16 @@ pub(super) trait Reader: Sync {
 
     /// A whole plain body.
     fn body(&self, body: &[u8], tally: &mut Tally);
+
+    /// The stream is over.
+    fn finish(&self, _tally: &mut Tally) {}
 }
 
 enum Form {
-    Stream(SseSplitter),
+    Events(SseSplitter),
+    Lines(LineSplitter),
+    Array(ArraySplitter),
+    Messages(MessageCounter),
     Plain(Vec<u8>),
     /// Not read: no dialect, an error, or a coding that hides it.
     Opaque,
@@ -39,54 +60,144 @@ enum Form {
     TooLarge,
 }
 
+/// How an answer is cut into what is read at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Events,
+    Lines,
+    Array,
+    Messages,
+    Plain,
+}
+
+/// By the answer's media type, not by what was asked for. Gemini alone streams a plain array, and says so in its path.
+fn framing(endpoint: Endpoint, content_type: &str) -> Framing {
+    let is = |kind: &str| {
+        content_type
+            .get(..kind.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(kind))
+    };
+    if is("text/event-stream") {
+        Framing::Events
+    } else if is("application/x-ndjson") {
+        Framing::Lines
+    } else if is("application/grpc") {
+        Framing::Messages
+    } else if endpoint == Endpoint::GeminiStream {
+        Framing::Array
+    } else {
+        Framing::Plain
+    }
+}
+
+/// Whether an answer of this media type is read as it comes, and not as a whole.
+pub fn is_stream(endpoint: Endpoint, content_type: &str) -> bool {
+    framing(endpoint, content_type) != Framing::Plain
+}
+
 impl ResponseObserver {
     /// An observer for one response. `keep_gaps` also keeps every gap in order.
-    ///
-    /// Whether it is a stream is told by the response's media type, not by what was asked for.
     pub fn new(endpoint: Endpoint, head: ResponseHead<'_>, keep_gaps: bool) -> Self {
-        let reader: &'static dyn Reader = match endpoint.dialect() {
-            Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::Generic => &openai::Answers,
-            Dialect::AnthropicMessages => &anthropic_messages::Answers,
-        };
         let mut tally = Tally::new(keep_gaps);
-        let encoded = head
-            .content_encoding
-            .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"));
-        tally.sight.encoded = encoded;
-        let is = |kind: &str| {
-            let media = head.content_type.unwrap_or_default();
-            media
-                .get(..kind.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(kind))
+        let reader = reader(endpoint.dialect());
+        let opaque = reader.is_none() || !(200..300).contains(&head.status);
+        let coded = Coded::named(head.content_encoding.unwrap_or_default());
+        let decoder = match coded {
+            Coded::By(coding) if !opaque => Decoder::new(coding, MOST_DECODED).map(Box::new),
+            _ => None,
         };
-        let form = if encoded
-            || endpoint.dialect() == Dialect::Generic
-            || !(200..300).contains(&head.status)
-        {
-            Form::Opaque
-        } else if is("text/event-stream") {
-            Form::Stream(SseSplitter::default())
-        } else {
-            Form::Plain(Vec::new())
+        tally.sight.encoded = coded != Coded::Plain && decoder.is_none();
+        let form = match framing(endpoint, head.content_type.unwrap_or_default()) {
+            _ if opaque || tally.sight.encoded => Form::Opaque,
+            Framing::Events => Form::Events(SseSplitter::default()),
+            Framing::Lines => Form::Lines(LineSplitter::default()),
+            Framing::Array => Form::Array(ArraySplitter::default()),
+            Framing::Messages => Form::Messages(MessageCounter::default()),
+            Framing::Plain => Form::Plain(Vec::new()),
         };
         Self {
-            form,
-            reader,
-            tally,
-            repeat: Repeat::default(),
-            last_us: 0,
+            reading: Reading {
+                form,
+                reader: reader.unwrap_or(&openai::Answers),
+                tally,
+                repeat: Repeat::default(),
+                last_us: 0,
+                most: MAX_BODY,
+            },
+            decoder,
         }
+    }
+
+    /// The same, with room for a plain body of at most this.
+    #[must_use]
+    pub fn within(mut self, most_bytes: u64) -> Self {
+        let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
+        self.reading.most = most.min(MAX_BODY);
+        self
     }
 
     /// Takes the next piece of the body, which arrived at `at_us`.
     pub fn data(&mut self, at_us: u64, bytes: &[u8]) {
+        let reading = &mut self.reading;
+        let Some(decoder) = &mut self.decoder else {
+            return reading.take(at_us, bytes);
+        };
+        let decoded = decoder.feed(bytes, |plain| reading.take(at_us, plain));
+        let Err(why) = decoded else { return };
+        reading.form = match why {
+            Undecodable::TooLarge => Form::TooLarge,
+            Undecodable::Malformed => {
+                reading.tally.sight.unparsable = true;
+                Form::Opaque
+            }
+        };
+        self.decoder = None;
+    }
+
+    /// Stream events with at least one token so far.
+    pub fn token_events(&self) -> u32 {
+        self.reading.tally.sight.token_events
+    }
+
+    /// Bytes that it holds.
+    pub fn held_bytes(&self) -> usize {
+        let reading = &self.reading;
+        let form = match &reading.form {
+            Form::Events(splitter) => splitter.held_bytes(),
+            Form::Lines(splitter) => splitter.held_bytes(),
+            Form::Array(splitter) => splitter.held_bytes(),
+            Form::Plain(body) => body.capacity(),
+            Form::Messages(_) | Form::Opaque | Form::TooLarge => 0,
+        };
+        let decoder = self
+            .decoder
+            .as_ref()
+            .map_or(0, |decoder| decoder.held_bytes());
+        form + decoder + reading.tally.held_bytes() + reading.repeat.held_bytes()
+    }
+
+    /// What was seen.
+    pub fn finish(self) -> ResponseSight {
+        self.reading.finish()
+    }
+}
+
+impl Reading {
+    fn take(&mut self, at_us: u64, bytes: &[u8]) {
         self.last_us = at_us;
         let (reader, tally, repeat) = (self.reader, &mut self.tally, &mut self.repeat);
         match &mut self.form {
-            Form::Stream(splitter) => splitter.feed(bytes, |event| {
+            Form::Events(splitter) => splitter.feed(bytes, |event| {
                 read_event(reader, at_us, &event, tally, repeat);
             }),
-            Form::Plain(body) if body.len() + bytes.len() <= MAX_BODY => {
+            Form::Lines(splitter) => splitter.feed(bytes, |event| {
+                read_event(reader, at_us, &event, tally, repeat);
+            }),
+            Form::Array(splitter) => splitter.feed(bytes, |event| {
+                read_event(reader, at_us, &event, tally, repeat);
+            }),
+            Form::Messages(counter) => counter.feed(bytes, || tally.message(at_us)),
+            Form::Plain(body) if body.len() + bytes.len() <= self.most => {
                 body.extend_from_slice(bytes);
             }
             Form::Plain(_) => self.form = Form::TooLarge,
@@ -94,42 +205,53 @@ impl ResponseObserver {
         }
     }
 
-    /// Stream events with at least one token so far.
-    pub fn token_events(&self) -> u32 {
-        self.tally.sight.token_events
-    }
-
-    /// Bytes that it holds.
-    pub fn held_bytes(&self) -> usize {
-        let form = match &self.form {
-            Form::Stream(splitter) => splitter.held_bytes(),
-            Form::Plain(body) => body.capacity(),
-            Form::Opaque | Form::TooLarge => 0,
-        };
-        form + self.tally.held_bytes() + self.repeat.held_bytes()
-    }
-
-    /// What was seen.
-    pub fn finish(self) -> ResponseSight {
+    fn finish(self) -> ResponseSight {
         let Self {
             form,
             reader,
             mut tally,
             mut repeat,
             last_us,
+            ..
         } = self;
+        let mut read = |event: Event<'_>| {
+            read_event(reader, last_us, &event, &mut tally, &mut repeat);
+        };
         match form {
-            Form::Stream(mut splitter) => {
-                splitter.finish(|event| {
-                    read_event(reader, last_us, &event, &mut tally, &mut repeat);
-                });
+            Form::Events(mut splitter) => splitter.finish(&mut read),
+            Form::Lines(mut splitter) => splitter.finish(&mut read),
+            Form::Array(mut splitter) => splitter.finish(&mut read),
+            Form::Plain(body) => {
+                reader.body(&body, &mut tally);
+                return tally.close();
             }
-            Form::Plain(body) => reader.body(&body, &mut tally),
-            Form::TooLarge => tally.sight.unparsable = true,
-            Form::Opaque => {}
+            Form::TooLarge => {
+                tally.sight.too_large = true;
+                return tally.close();
+            }
+            Form::Messages(_) | Form::Opaque => return tally.close(),
         }
+        reader.finish(&mut tally);
         tally.close()
     }
+}
+
+/// Who reads the answers of a dialect; nobody those of tensors and frames.
+fn reader(dialect: Dialect) -> Option<&'static dyn Reader> {
+    Some(match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiCompletions => &openai::Answers,
+        Dialect::AnthropicMessages => &anthropic_messages::Answers,
+        Dialect::OpenAiResponses => &openai_responses::Answers,
+        Dialect::OpenAiEmbeddings => &embeddings::Answers,
+        Dialect::OllamaGenerate | Dialect::OllamaChat | Dialect::OllamaEmbed => &ollama::Answers,
+        Dialect::Tgi => &tgi::Answers,
+        Dialect::CohereChat => &cohere_chat::Answers,
+        Dialect::Gemini => &gemini::Answers,
+        Dialect::Triton => &triton::Answers,
+        // Of these only messages are counted.
+        Dialect::KserveGrpc => &openai::Answers,
+        Dialect::Generic | Dialect::Kserve | Dialect::Realtime => return None,
+    })
 }
 
 fn read_event(
@@ -160,6 +282,8 @@ fn read_event(
 
 /// A plain answer larger than this is not read: at four bytes a token, sixteen million tokens.
 const MAX_BODY: usize = 64 << 20;
+/// A stream under a coding is read up to here: the bound on what its coding may make the observer work.
+const MOST_DECODED: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -301,11 +425,11 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_hides_the_body_and_is_said() {
+    fn an_unknown_coding_hides_the_body_and_is_said() {
         let head = ResponseHead {
             status: 200,
             content_type: Some(SSE),
-            content_encoding: Some("gzip"),
+            content_encoding: Some("aes128gcm"),
         };
         let mut observer = ResponseObserver::new(Endpoint::ChatCompletions, head, true);
         observer.data(
@@ -331,7 +455,7 @@ mod tests {
             for (at_us, event) in (0..).zip(events) {
                 observer.data(at_us, event.as_bytes());
                 if forgets {
-                    observer.repeat = Repeat::default();
+                    observer.reading.repeat = Repeat::default();
                 }
             }
             observer.finish()

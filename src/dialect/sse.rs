@@ -174,7 +174,7 @@ impl SseSplitter {
 }
 
 /// Empties a buffer. The room of everyday events is kept; that of a large one is not, as streams are many and long.
-fn empty(buffer: &mut Vec<u8>) {
+pub(super) fn empty(buffer: &mut Vec<u8>) {
     if buffer.capacity() > EVERYDAY {
         *buffer = Vec::new();
     } else {
@@ -184,7 +184,7 @@ fn empty(buffer: &mut Vec<u8>) {
 
 const EVERYDAY: usize = 4 << 10;
 /// Data of one event that is kept; a larger event is counted, not read.
-const MAX_EVENT: usize = 1 << 20;
+pub(super) const MAX_EVENT: usize = 1 << 20;
 /// A line of data that was cut here is longer than [`MAX_EVENT`], whatever precedes its value.
 const MAX_LINE: usize = MAX_EVENT + 16;
 /// Every event type of every dialect is shorter.

@@ -11,6 +11,7 @@ pub(super) struct Tally {
     usage_output: Option<u32>,
     /// Parts of the prompt that a server counts one by one.
     prompt_parts: [Option<u32>; 3],
+    last_message_us: Option<u64>,
 }
 
 /// What one event carried.
@@ -61,6 +62,15 @@ impl Tally {
         self.sight.answer_bytes = self.sight.answer_bytes.saturating_add(bytes as u64);
     }
 
+    /// A message of which nothing is known but its time, at `at_us`.
+    pub(super) fn message(&mut self, at_us: u64) {
+        let sight = &mut self.sight;
+        sight.events = sight.events.saturating_add(1);
+        if let Some(last) = self.last_message_us.replace(at_us) {
+            sight.gaps.record(at_us.saturating_sub(last));
+        }
+    }
+
     /// The first reason given counts.
     pub(super) fn finish_reason(&mut self, reason: FinishReason) {
         self.sight.finish.get_or_insert(reason);
@@ -89,6 +99,13 @@ impl Tally {
 
     pub(super) fn output_tokens(&mut self, count: Count) {
         self.usage_output = count.0.or(self.usage_output);
+    }
+
+    /// The answer is the sum of its parts, where any is told.
+    pub(super) fn output_parts(&mut self, parts: [Count; 2]) {
+        let told = parts.iter().filter_map(|part| part.0);
+        let sum = told.reduce(u32::saturating_add);
+        self.output_tokens(Count(sum));
     }
 
     pub(super) fn cached_tokens(&mut self, count: Count) {

@@ -37,6 +37,18 @@ pub(super) fn openai(number: usize, description: &str) -> String {
     )
 }
 
+/// A tool as OpenAI's responses take it.
+pub(super) fn openai_flat(number: usize, description: &str) -> String {
+    format!(
+        r#"{{"type":"function","name":"tool_{number}","description":"{description}","parameters":{{"type":"object","properties":{{}}}}}}"#
+    )
+}
+
+/// A function as Gemini's API takes it.
+pub(super) fn gemini(number: usize, description: &str) -> String {
+    format!(r#"{{"name":"tool_{number}","description":"{description}"}}"#)
+}
+
 /// A tool as Anthropic's API takes it.
 pub(super) fn anthropic(number: usize, description: &str) -> String {
     format!(
@@ -59,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn definitions_take_the_bytes_that_were_recorded(count in 1_u16..40, extra in 0_u32..5000) {
-            for form in [openai as fn(usize, &str) -> String, anthropic] {
+            for form in [openai as fn(usize, &str) -> String, openai_flat, gemini, anthropic] {
                 let bare: usize = (0..usize::from(count)).map(|number| form(number, "").len()).sum();
                 let bytes = u32::try_from(bare + usize::from(count) * 3).unwrap() + extra;
                 let mut altered = Vec::new();

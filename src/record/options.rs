@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::anonymise::{Policy, PromptTokenizer};
+use crate::dialect::DialectRule;
 use crate::record::daemon::admin::AdminOptions;
 use crate::record::front::listen::Listen;
 use crate::record::front::placement::{Placement, PlacementError};
@@ -69,6 +70,8 @@ pub struct TraceOptions {
     pub every_gap: bool,
     /// The request header that names a conversation, where clients send one.
     pub session_header: Option<http::HeaderName>,
+    /// Which endpoints a gateway's own paths are.
+    pub dialects: Vec<DialectRule>,
     /// Bound on everything that waits to be recorded.
     pub capture_memory: u64,
     /// Bodies above this are recorded by size only.
@@ -149,6 +152,7 @@ impl TraceOptions {
             tokenizer: None,
             every_gap: false,
             session_header: None,
+            dialects: Vec::new(),
             capture_memory: 256 << 20,
             max_body: 64 << 20,
             rotate_bytes: 256 << 20,

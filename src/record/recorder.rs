@@ -85,6 +85,7 @@ impl Recorder {
         let capture = options.trace.as_ref().map(|trace| {
             let mut capture =
                 Capture::new(trace.capture_memory, trace.max_body, Arc::clone(&accounts));
+            capture.dialects.clone_from(&trace.dialects);
             capture.session_header = trace
                 .session_header
                 .clone()

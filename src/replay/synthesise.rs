@@ -183,7 +183,10 @@ impl<'a> Synthesiser<'a> {
         self.note(Alteration::MediaLeftOut, !exchange.request.media.is_empty());
         self.note(Alteration::TokenIdsAsWords, params.token_ids);
         params.token_ids = false;
-        let tells_unasked = exchange.endpoint == Endpoint::Messages;
+        let tells_unasked = !matches!(
+            exchange.endpoint,
+            Endpoint::ChatCompletions | Endpoint::Completions
+        );
         if params.stream && !tells_unasked && !params.include_usage {
             params.include_usage = true;
             self.note(Alteration::UsageAsked, true);
@@ -197,7 +200,7 @@ impl<'a> Synthesiser<'a> {
         params: RequestParams,
         cancel: Option<Cancel>,
     ) -> OutputLength {
-        if self.policy == LengthPolicy::Free {
+        if self.policy == LengthPolicy::Free || !exchange.endpoint.generates() {
             return OutputLength::Free;
         }
         let recorded = exchange.response.output_tokens.map(|tokens| tokens.count);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue, Uri, header};
 use serde::Serialize;
 
-use crate::shape::Endpoint;
+use crate::shape::{Dialect, Endpoint};
 
 /// A server to replay against.
 #[derive(Debug, Clone)]
@@ -170,7 +170,8 @@ impl Credentials {
         x_api_key: None,
     };
 
-    /// The key as each dialect sends it: `x-api-key` on Anthropic's endpoint, `authorization: Bearer` elsewhere.
+    /// The key as each dialect sends it: `x-api-key` on Anthropic's endpoint, `x-goog-api-key` on Gemini's, `authorization: Bearer`
+    /// elsewhere.
     ///
     /// # Errors
     /// When the key cannot stand in a header.
@@ -194,10 +195,13 @@ impl Credentials {
 
     /// The header to send to `endpoint`.
     pub(super) fn header(&self, endpoint: Endpoint) -> Option<(HeaderName, HeaderValue)> {
-        if endpoint == Endpoint::Messages
-            && let Some(key) = &self.x_api_key
-        {
-            return Some((HeaderName::from_static("x-api-key"), key.clone()));
+        let own = match endpoint.dialect() {
+            Dialect::AnthropicMessages => Some("x-api-key"),
+            Dialect::Gemini => Some("x-goog-api-key"),
+            _ => None,
+        };
+        if let (Some(name), Some(key)) = (own, &self.x_api_key) {
+            return Some((HeaderName::from_static(name), key.clone()));
         }
         let bearer = self.bearer.clone()?;
         Some((header::AUTHORIZATION, bearer))
@@ -265,6 +269,11 @@ mod tests {
         assert_eq!(
             (name.as_str(), value.to_str().unwrap()),
             ("x-api-key", "sk-1")
+        );
+        let (name, value) = key.header(Endpoint::GeminiStream).unwrap();
+        assert_eq!(
+            (name.as_str(), value.to_str().unwrap()),
+            ("x-goog-api-key", "sk-1")
         );
         let (name, value) = key.header(Endpoint::ChatCompletions).unwrap();
         assert_eq!(name, header::AUTHORIZATION);

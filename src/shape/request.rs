@@ -147,6 +147,9 @@ pub struct RequestParams {
     pub token_ids: bool,
     /// `echo` (completions).
     pub echo: bool,
+    /// What came is only the end of the prompt: the server keeps the rest (`previous_response_id`, `cachedContent`, …).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub continues: bool,
 }
 
 /// How the output is constrained.

@@ -24,7 +24,7 @@ impl MooncakeWriter {
         exchange: &Exchange,
         out: &mut impl Write,
     ) -> io::Result<Result<(), LeftOut>> {
-        if !exchange.endpoint.is_inference() {
+        if !exchange.endpoint.generates() {
             return Ok(Err(LeftOut::NotInference));
         }
         let Some(prompt) = exchange.request.prompt_tokens else {

@@ -57,6 +57,7 @@ impl Prepared {
             Begun {
                 method: head.method,
                 path: head.path(),
+                content_encoding: head.content_encoding,
                 probe: head.probe,
                 conversation: lane.conversation(|name| head.field(name.as_str())),
             },

@@ -19,6 +19,8 @@ pub(super) struct RequestHead<'a> {
     /// The protocol asked for, other than h2c: a server may stay with HTTP/1.1, and we do.
     pub(super) upgrades: bool,
     host: Option<&'a [u8]>,
+    /// Empty where there is none.
+    pub(super) content_encoding: &'a [u8],
     /// A replay's probe.
     pub(super) probe: bool,
 }
@@ -124,6 +126,7 @@ impl<'a> RequestHead<'a> {
             closes: false,
             upgrades: false,
             host: None,
+            content_encoding: b"",
             probe: false,
         };
         let mut body = BodyFields::default();
@@ -142,6 +145,7 @@ impl<'a> RequestHead<'a> {
                         members(field.value).any(|one| !one.eq_ignore_ascii_case(b"h2c"));
                 }
                 15 if field.is("x-reenact-probe") => head.probe = true,
+                16 if field.is("content-encoding") => head.content_encoding = field.value,
                 _ => {}
             }
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::dialect::DialectRule;
 use crate::record::tape::accounts::{Accounts, DropReason};
 use crate::record::tape::buffers::Buffers;
 use crate::record::tape::ledger::{Ledger, Share};
@@ -32,6 +33,8 @@ pub(in crate::record) struct Capture {
     pub(in crate::record) accounts: Arc<Accounts>,
     pub(in crate::record) max_body: u64,
     pub(in crate::record) session_header: Option<SessionHeader>,
+    /// What the operator says of a gateway's own paths.
+    pub(in crate::record) dialects: Vec<DialectRule>,
     /// What the tables that number prompt blocks may take.
     pub(in crate::record) table_bytes: u64,
 }
@@ -62,6 +65,7 @@ impl Capture {
             accounts,
             max_body,
             session_header: None,
+            dialects: Vec::new(),
             table_bytes,
         }
     }

@@ -117,7 +117,10 @@ impl Metrics {
     /// Takes in a finished exchange. Scrapes and health checks would only blur the latencies of inference.
     pub(in crate::record) fn observe(&mut self, finished: &Finished) {
         let exchange = &finished.sighting.exchange;
-        if matches!(exchange.endpoint, Endpoint::Health | Endpoint::Metrics) {
+        if matches!(
+            exchange.endpoint,
+            Endpoint::Health | Endpoint::Metrics | Endpoint::Version
+        ) {
             return;
         }
         let route = exchange.endpoint.path();
@@ -135,7 +138,8 @@ impl Metrics {
                 .get_or_create(&by_model)
                 .observe(seconds(first_token_us));
         }
-        if !response.gaps.is_empty() {
+        // Gaps between messages and frames are not between tokens.
+        if !response.gaps.is_empty() && response.token_events > 0 {
             let gaps = self.gaps.get_or_create(&by_model);
             for (gap_us, count) in response.gaps.values() {
                 for _ in 0..count {

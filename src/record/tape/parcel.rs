@@ -20,7 +20,7 @@ pub(in crate::record) struct Parcel {
     pub(in crate::record) opening: Option<Opening>,
     pub(in crate::record) head: Option<Head>,
     pub(in crate::record) marks: Vec<Mark>,
-    /// Path, content type and content encoding, one after another.
+    /// The request's path and content encoding, the answer's content type and content encoding, one after another.
     pub(in crate::record) texts: Vec<u8>,
     /// Bytes of copied pieces, one after another.
     copies: Vec<u8>,
@@ -42,6 +42,7 @@ pub(in crate::record) struct Parcel {
 pub(in crate::record) struct Opening {
     pub(in crate::record) method: Method,
     pub(in crate::record) path_len: usize,
+    pub(in crate::record) encoding_len: usize,
     pub(in crate::record) in_flight: u32,
     pub(in crate::record) probe: bool,
     /// The conversation that the client's header names.

@@ -41,10 +41,13 @@ impl Passage {
         let tap = lane.capture.as_ref().map(|capture| {
             let mut tap = Tap::new(Arc::clone(capture), lane.next_id(), arrived);
             let path = request.path.get(..MAX_PATH).unwrap_or(request.path);
+            let encoding = short(request.content_encoding);
             tap.parcel.texts.extend_from_slice(path);
+            tap.parcel.texts.extend_from_slice(encoding);
             tap.parcel.opening = Some(Opening {
                 method: method(request.method),
                 path_len: path.len(),
+                encoding_len: encoding.len(),
                 in_flight,
                 probe: request.probe,
                 conversation: request.conversation,
@@ -214,6 +217,7 @@ pub(in crate::record) struct Begun<'a> {
     pub(in crate::record) method: &'a [u8],
     /// Without the query.
     pub(in crate::record) path: &'a [u8],
+    pub(in crate::record) content_encoding: &'a [u8],
     /// A replay's probe, which is forwarded and not recorded.
     pub(in crate::record) probe: bool,
     /// The conversation that its session header names.

@@ -464,6 +464,7 @@ mod tests {
             tokenizer: None,
             every_gap: false,
             session_header: None,
+            dialects: Vec::new(),
             capture_memory: 1 << 20,
             max_body: 1 << 20,
             rotate_bytes: 1 << 30,

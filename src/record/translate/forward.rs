@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, Request, Response, Version};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
@@ -26,6 +26,10 @@ pub(super) async fn forward(
         Begun {
             method: parts.method.as_str().as_bytes(),
             path: parts.uri.path().as_bytes(),
+            content_encoding: parts
+                .headers
+                .get(header::CONTENT_ENCODING)
+                .map_or(b"", HeaderValue::as_bytes),
             probe: parts.headers.contains_key(PROBE),
             conversation: lane
                 .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),

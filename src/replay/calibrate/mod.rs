@@ -151,17 +151,21 @@ async fn endpoint_of(
         (Role::User, third),
     ];
     let three = prober.may(&ask(&three)).await?;
-    let system = if endpoint == Endpoint::Completions {
-        Answer::default()
-    } else {
+    let system = if endpoint.has_roles() {
         let system = [(Role::System, third), (Role::User, 2 * third)];
         prober.may(&ask(&system)).await?
+    } else {
+        Answer::default()
     };
-    let forced = Question {
-        output: OutputLength::Exact(FORCED),
-        ..ask(&[(Role::User, SHORT)])
+    let forced = if endpoint.generates() {
+        let forced = Question {
+            output: OutputLength::Exact(FORCED),
+            ..ask(&[(Role::User, SHORT)])
+        };
+        prober.may(&forced).await?
+    } else {
+        Answer::default()
     };
-    let forced = prober.may(&forced).await?;
     let mut costs = fit(&Counts {
         short: short.prompt_tokens,
         middle: middle.prompt_tokens,

@@ -39,7 +39,7 @@ impl Envelope {
 
     /// A dialect's request.
     pub(in crate::replay) fn post(&self, endpoint: Endpoint, wire: WireRequest) -> Request<Bytes> {
-        let mut request = self.request(Method::POST, endpoint, wire.path);
+        let mut request = self.request(Method::POST, endpoint, &wire.path);
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         for (name, value) in wire.headers {

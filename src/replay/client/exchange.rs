@@ -176,7 +176,7 @@ impl Follow<'_> {
         };
         let sight = observer.finish();
         let whole = sight.ended && !sight.error;
-        self.note(sight, ended.is_ok());
+        self.note(sight, ended.is_ok() && endpoint.generates());
         ended?;
         self.lane.pool.give_back(connection);
         if whole {
@@ -268,13 +268,14 @@ impl Follow<'_> {
         }
     }
 
-    fn note(&mut self, sight: ResponseSight, arrived_whole: bool) {
+    /// `answered`: tokens came, the last of them at the end.
+    fn note(&mut self, sight: ResponseSight, answered: bool) {
         let outcome = &mut *self.outcome;
         if outcome.stream {
             outcome.first_token_us = sight.first_token_us;
             outcome.first_answer_us = sight.first_answer_us;
             outcome.last_token_us = sight.last_token_us;
-        } else if arrived_whole {
+        } else if answered {
             outcome.first_token_us = Some(outcome.end_us);
         }
         outcome.prompt_tokens = sight.prompt_tokens;

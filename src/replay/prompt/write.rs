@@ -1,6 +1,6 @@
 use crate::shape::{
-    BlockSpec, BlockUnit, Endpoint, Exchange, MessageShape, RequestShape, Role, ShapeStatus,
-    TokenSource,
+    BlockSpec, BlockUnit, Dialect, Endpoint, Exchange, MessageShape, RequestShape, Role,
+    ShapeStatus, TokenSource,
 };
 
 use super::costs::TokenCosts;
@@ -345,7 +345,11 @@ fn bounded(endpoint: Endpoint, request: &RequestShape) -> (Vec<MessageShape>, bo
         message.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
     let all_empty = messages.iter().all(|m| m.bytes == 0);
-    if endpoint == Endpoint::Messages && !all_empty {
+    let refuses_empty = matches!(
+        endpoint.dialect(),
+        Dialect::AnthropicMessages | Dialect::CohereChat | Dialect::Gemini
+    );
+    if refuses_empty && !all_empty {
         for message in &mut messages {
             message.bytes = message.bytes.max(1);
         }

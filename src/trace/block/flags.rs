@@ -36,6 +36,7 @@ flags! {
     23 CACHED_TOKENS,
     24 REASONING_TOKENS,
     25 FINISH,
+    26 CONTINUES,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
@@ -70,6 +71,7 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (CACHED_TOKENS, response.cached_tokens.is_some()),
         (REASONING_TOKENS, response.reasoning_tokens.is_some()),
         (FINISH, response.finish.is_some()),
+        (CONTINUES, params.continues),
     ]
     .into_iter()
     .fold(

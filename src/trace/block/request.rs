@@ -153,6 +153,7 @@ fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestP
             .map(ReasoningEffort::from_code),
         token_ids: has(flags::TOKEN_IDS),
         echo: has(flags::ECHO),
+        continues: has(flags::CONTINUES),
     })
 }
 

@@ -32,7 +32,7 @@ fn params() -> impl Strategy<Value = RequestParams> {
         (
             option::of(short()),
             option::of(short()),
-            any::<[bool; 5]>(),
+            any::<[bool; 6]>(),
             any::<u16>(),
             option::of(any::<u16>()),
         ),
@@ -46,7 +46,14 @@ fn params() -> impl Strategy<Value = RequestParams> {
         ),
     )
         .prop_map(|((max_tokens, min_tokens, bools, n, best_of), rest)| {
-            let [ignore_eos, stream, include_usage, token_ids, echo] = bools;
+            let [
+                ignore_eos,
+                stream,
+                include_usage,
+                token_ids,
+                echo,
+                continues,
+            ] = bools;
             let (greedy, structured, schema_bytes, logprobs, stop_count, reasoning_effort) = rest;
             RequestParams {
                 max_tokens,
@@ -64,6 +71,7 @@ fn params() -> impl Strategy<Value = RequestParams> {
                 reasoning_effort,
                 token_ids,
                 echo,
+                continues,
             }
         })
 }

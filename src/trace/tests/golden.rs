@@ -70,6 +70,7 @@ fn rich() -> Exchange {
                 reasoning_effort: Some(ReasoningEffort::High),
                 token_ids: false,
                 echo: true,
+                continues: false,
             },
             tools: ToolsShape {
                 count: 2,

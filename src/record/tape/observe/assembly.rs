@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use super::reading::{Panicked, guarded, trip_over};
 use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting, Turns};
 use crate::dialect::{
-    RequestSight, ResponseHead, ResponseObserver, ResponseSight, Unparsable, endpoint_of,
-    observe_request,
+    Coded, Coding, Decoder, Detected, RequestSight, ResponseHead, ResponseObserver, ResponseSight,
+    Undecodable, Unparsable, detect, is_stream, model_in_path, observe_request,
 };
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
@@ -23,6 +23,12 @@ pub(super) struct Assembly {
     /// The generation of the file that holds it as in flight; 0 where none does.
     announced: u64,
     endpoint: Option<Endpoint>,
+    /// It is the endpoint's path, and others'; the request's body has yet to tell.
+    unsettled: bool,
+    /// The model that the path names.
+    model: Option<Private>,
+    /// How the request's body is coded.
+    coded: Option<Coded>,
     /// The request's body until it is read.
     upload: Vec<u8>,
     upload_bytes: u64,
@@ -116,7 +122,7 @@ impl Assembly {
     /// Takes what a parcel holds. False where there is no room for what is then known of the exchange.
     pub(super) fn take(&mut self, parcel: &mut Parcel, key: &ChainKey, desk: &mut Desk) -> bool {
         let capture = Arc::clone(&desk.capture);
-        self.open(parcel);
+        self.open(parcel, &capture);
         self.arrived = Some(parcel.arrived);
         let mut reading = parcel.read();
         let mut marks = parcel.marks.iter().peekable();
@@ -132,7 +138,7 @@ impl Assembly {
                         Some(_) if self.trouble.is_some() || !self.is_read() => {}
                         // A body of one piece is read where it lies.
                         Some(Pieces::One(body)) if last && self.upload.is_empty() => {
-                            self.read_request(body, key, &capture.ledger);
+                            self.read_request(body, key, &capture);
                         }
                         Some(pieces) => {
                             if self.upload.capacity() == 0 {
@@ -156,9 +162,7 @@ impl Assembly {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
-                            pieces.each(|bytes| {
-                                self.read_response(mark.at_us, bytes, desk.every_gap)
-                            });
+                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk));
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
@@ -178,13 +182,25 @@ impl Assembly {
         }
     }
 
-    fn open(&mut self, parcel: &Parcel) {
+    fn open(&mut self, parcel: &Parcel, capture: &Capture) {
         let mut texts = Cursor(&parcel.texts);
         if let Some(opening) = parcel.opening {
             let path = String::from_utf8_lossy(texts.next(opening.path_len));
+            let encoding = String::from_utf8_lossy(texts.next(opening.encoding_len));
             // Reading a path is a dialect's work too.
-            let endpoint = guarded(|| endpoint_of(opening.method, &path));
-            self.endpoint = Some(endpoint.unwrap_or(Endpoint::Other));
+            let read = guarded(|| {
+                let Detected {
+                    endpoint,
+                    if_body_fits,
+                } = detect(&capture.dialects, opening.method, &path);
+                let model = model_in_path(endpoint, &path).map(Private::new);
+                (endpoint, if_body_fits, model)
+            });
+            let (endpoint, unsettled, model) = read.unwrap_or((Endpoint::Other, false, None));
+            self.endpoint = Some(endpoint);
+            self.unsettled = unsettled;
+            self.model = model;
+            self.coded = Some(Coded::named(&encoding));
             self.opening = Some(opening);
         }
         if let Some(head) = parcel.head {
@@ -201,6 +217,7 @@ impl Assembly {
             + self.upload.capacity()
             + self.content_type.capacity()
             + self.content_encoding.capacity()
+            + self.model.as_ref().map_or(0, Private::held_bytes)
             + self.request.as_ref().map_or(0, RequestSight::held_bytes)
             + self
                 .response
@@ -227,12 +244,11 @@ impl Assembly {
 
     /// Whether a dialect reads this exchange's bodies.
     fn is_read(&self) -> bool {
-        self.endpoint().is_inference()
+        self.endpoint().is_read()
     }
 
     fn is_stream(&self) -> bool {
-        self.content_type.starts_with("text/event-stream")
-            || self.content_type.starts_with("application/x-ndjson")
+        is_stream(self.endpoint(), &self.content_type)
     }
 
     fn is_in_trouble(&mut self, status: ShapeStatus) {
@@ -251,16 +267,54 @@ impl Assembly {
     fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
         if !self.upload_ended {
             let body = std::mem::take(&mut self.upload);
-            self.read_request(&body, key, &desk.capture.ledger);
+            self.read_request(&body, key, &desk.capture);
             desk.put_back(body);
         }
     }
 
-    fn read_request(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
+    fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
         self.upload_ended = true;
         if self.trouble.is_some() || !self.is_read() {
             return;
         }
+        match self.coded {
+            None | Some(Coded::Plain) => self.read_plain(body, key, &capture.ledger),
+            Some(Coded::By(coding)) => match self.decoded(body, coding, capture) {
+                Ok(body) => self.read_plain(&body, key, &capture.ledger),
+                Err(status) => self.is_in_trouble(status),
+            },
+            Some(Coded::Unknown) => self.is_in_trouble(ShapeStatus::Unparsable),
+        }
+    }
+
+    /// A coded body, undone within the bound on bodies and, piece by piece, the ledger's.
+    fn decoded(
+        &mut self,
+        body: &[u8],
+        coding: Coding,
+        capture: &Capture,
+    ) -> Result<Vec<u8>, ShapeStatus> {
+        let mut decoder = Decoder::new(coding, capture.max_body).ok_or(ShapeStatus::Shed)?;
+        let mut plain = Vec::new();
+        for piece in body.chunks(DECODED_AT_ONCE) {
+            let fed = guarded(|| {
+                trip_over(piece);
+                decoder.feed(piece, |bytes| plain.extend_from_slice(bytes))
+            });
+            match fed {
+                Ok(Ok(())) => {}
+                Ok(Err(Undecodable::Malformed)) => return Err(ShapeStatus::Unparsable),
+                Ok(Err(Undecodable::TooLarge)) => return Err(ShapeStatus::TooLarge),
+                Err(Panicked) => return Err(ShapeStatus::Failed),
+            }
+            if !self.may_read(&capture.ledger, plain.capacity()) {
+                return Err(ShapeStatus::Shed);
+            }
+        }
+        Ok(plain)
+    }
+
+    fn read_plain(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
         if !self.may_read(ledger, body.len()) {
             return self.is_in_trouble(ShapeStatus::Shed);
         }
@@ -269,15 +323,23 @@ impl Assembly {
             trip_over(body);
             observe_request(endpoint, body, key)
         };
+        let unsettled = std::mem::take(&mut self.unsettled);
         match guarded(read) {
             Ok(Ok(sight)) => self.request = Some(sight),
+            // Another server's, of which nothing is known.
+            Ok(Err(_)) if unsettled => self.is_other(),
             Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
             Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
             Err(Panicked) => self.is_in_trouble(ShapeStatus::Failed),
         }
     }
 
-    fn read_response(&mut self, at_us: u64, bytes: &[u8], every_gap: bool) {
+    fn is_other(&mut self) {
+        self.endpoint = Some(Endpoint::Other);
+        self.response = None;
+    }
+
+    fn read_response(&mut self, at_us: u64, bytes: &[u8], desk: &Desk) {
         if !self.is_read()
             || self
                 .trouble
@@ -286,7 +348,7 @@ impl Assembly {
             return;
         }
         if self.response.is_none() {
-            let Ok(observer) = guarded(|| self.response_observer(every_gap)) else {
+            let Ok(observer) = guarded(|| self.response_observer(desk)) else {
                 return self.is_in_trouble(ShapeStatus::Failed);
             };
             self.response = Some(observer);
@@ -303,7 +365,7 @@ impl Assembly {
         }
     }
 
-    fn response_observer(&self, every_gap: bool) -> ResponseObserver {
+    fn response_observer(&self, desk: &Desk) -> ResponseObserver {
         let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (content_type, content_encoding) =
             (text(&self.content_type), text(&self.content_encoding));
@@ -312,7 +374,8 @@ impl Assembly {
             content_type: content_type.as_deref(),
             content_encoding: content_encoding.as_deref(),
         };
-        ResponseObserver::new(self.endpoint(), head, every_gap)
+        ResponseObserver::new(self.endpoint(), head, desk.every_gap)
+            .within(desk.capture.max_body)
     }
 
     /// Which file holds it as in flight.
@@ -375,6 +438,9 @@ impl Assembly {
 
     /// The exchange, once its closing has been taken.
     pub(super) fn finish(mut self, at: TraceTime, ledger: &Arc<Ledger>) -> Finished {
+        if self.unsettled {
+            self.is_other();
+        }
         let stream = self.is_stream();
         let gathered = self.response.as_ref().map(ResponseObserver::held_bytes);
         if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes)) {
@@ -396,16 +462,18 @@ impl Assembly {
         if sight.unparsable && matches!(closing.end, End::Whole) {
             self.is_in_trouble(ShapeStatus::Unparsable);
         }
+        if sight.too_large {
+            self.is_in_trouble(ShapeStatus::TooLarge);
+        }
         let at_us = closing.at_us;
         let status = match (self.head, closing.end) {
             (Some(head), _) => head.status,
             (None, End::Whole) => closing.answered.unwrap_or(0),
             (None, _) => 0,
         };
-        let plain_encoding = matches!(self.content_encoding.as_str(), "" | "identity");
         // A stream that was read to its end and did not say so; one that could not be read says nothing.
         let unfinished =
-            stream && self.is_read() && self.trouble.is_none() && plain_encoding && !sight.ended;
+            stream && self.is_read() && self.trouble.is_none() && !sight.encoded && !sight.ended;
         let outcome = match closing.end {
             End::Whole if status >= 400 => Outcome::Rejected,
             End::Whole if sight.error || unfinished => Outcome::Truncated { at_us },
@@ -432,7 +500,8 @@ impl Assembly {
         let opening = self.opening.take();
         let request = self.request.take();
         let named = opening.and_then(|opening| opening.conversation);
-        let known = self.known(request, sight.prompt_tokens);
+        let mut known = self.known(request, sight.prompt_tokens);
+        known.model = known.model.or(self.model.take());
         let answer_bytes = sight.answer_bytes;
         let exchange = Exchange {
             at,
@@ -483,21 +552,21 @@ impl Assembly {
                 ..KnownRequest::default()
             };
         };
-        // The gate knows better where nobody told.
         let prompt_tokens = match told {
-            Some(count) => TokenCount {
+            Some(count) => Some(TokenCount {
                 count,
                 source: TokenSource::Usage,
-            },
-            None => TokenCount {
+            }),
+            // The gate knows better where nobody told; but tensors are not made of tokens.
+            None => self.endpoint().is_inference().then_some(TokenCount {
                 count: 0,
                 source: TokenSource::Estimated,
-            },
+            }),
         };
         let shape = RequestShape {
             bytes: self.upload_bytes,
             messages: prompt.messages,
-            prompt_tokens: Some(prompt_tokens),
+            prompt_tokens,
             blocks: Vec::new(),
             params,
             tools: prompt.tools,
@@ -550,6 +619,8 @@ fn trail_of(gaps_us: &[u32]) -> GapTrail {
     trail
 }
 
+/// A coded body is decoded so much at a time before the ledger is asked again.
+const DECODED_AT_ONCE: usize = 64 << 10;
 /// Bodies up to this are read without asking for room: only one is read at a time.
 const READ_AT_ONCE: usize = 256 << 10;
 

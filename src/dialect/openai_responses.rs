@@ -1,0 +1,604 @@
+//! OpenAI responses: `POST /v1/responses`.
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::json::{self, Count, List, Presence, Said, Text};
+use super::openai::{Lengths, effort_name, greedy, null_is_empty, reasoning_effort};
+use super::openai_chat::{role, role_name};
+use super::repeat::Plain;
+use super::response::Reader;
+use super::tally::{Carried, Tally};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::shape::{Dialect, FinishReason, MediaKind, RequestParams, Role, Structured};
+
+/// Reads a request's body. What the server keeps of the conversation is not in it, and that is said.
+pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::OpenAiResponses, refused))?;
+    let mut render = PromptRender::new(key);
+    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
+        render.tool(tool.get().as_bytes());
+    }
+    if let Some(instructions) = &request.instructions {
+        render.message(Role::System);
+        render.text(instructions.bytes());
+    }
+    request.input.render(&mut render);
+    let params = request.params();
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params,
+    })
+}
+
+/// Writes a draft as a request. Every message is an item, of tools' results too: a call that they answer is not needed.
+pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    let params = &draft.params;
+    for (carried, what) in [
+        (params.n <= 1, "n"),
+        (params.stop_count == 0, "stop"),
+        (params.structured == Structured::None, "text.format"),
+        (!params.continues, "previous_response_id"),
+    ] {
+        if !carried {
+            altered.push(what);
+        }
+    }
+    let tools = tools::definitions(draft.tools, tools::openai_flat, &mut altered);
+    let input = draft.messages.iter().map(|(role, text)| match role {
+        Role::Tool => WireItem::Output {
+            kind: "function_call_output",
+            call_id: "call_0",
+            output: text,
+        },
+        role => WireItem::Message {
+            role: role_name(*role),
+            content: text,
+        },
+    });
+    let lengths = Lengths::of(draft);
+    let body = WireBody {
+        model: draft.model,
+        input: input.collect(),
+        tools,
+        stream: params.stream,
+        max_output_tokens: lengths.max_tokens,
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        temperature: (params.greedy == Some(true)).then_some(0.0),
+        top_logprobs: params.logprobs.filter(|&count| count > 0),
+        reasoning: params
+            .reasoning_effort
+            .and_then(effort_name)
+            .map(|effort| WireReasoning { effort }),
+        store: false,
+    };
+    WireRequest::json("/v1/responses", &body, altered)
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    instructions: Option<Text<'a>>,
+    /// Absent where a stored prompt says everything.
+    #[serde(borrow, default)]
+    input: Input<'a>,
+    #[serde(borrow, default)]
+    tools: Option<List<&'a RawValue>>,
+    #[serde(default)]
+    max_output_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    stream: Presence,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_logprobs: Count,
+    #[serde(borrow, default)]
+    reasoning: Option<Reasoning<'a>>,
+    #[serde(borrow, default)]
+    text: Option<TextOptions<'a>>,
+    #[serde(default)]
+    previous_response_id: Presence,
+    #[serde(default)]
+    conversation: Presence,
+    /// A prompt that is stored at the server.
+    #[serde(default)]
+    prompt: Presence,
+}
+
+#[derive(Deserialize)]
+struct Reasoning<'a> {
+    #[serde(borrow, default)]
+    effort: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TextOptions<'a> {
+    #[serde(borrow, default)]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    schema: Option<&'a RawValue>,
+}
+
+impl Request<'_> {
+    fn params(&self) -> RequestParams {
+        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+        let format = self.text.as_ref().and_then(|text| text.format.as_ref());
+        let (structured, schema_bytes) = format.map_or((Structured::None, 0), Format::shape);
+        RequestParams {
+            max_tokens: self.max_output_tokens.0,
+            min_tokens: self.min_tokens.0,
+            ignore_eos: self.ignore_eos.0,
+            n: 1,
+            stream: self.stream.0,
+            greedy: greedy(self.temperature, self.top_p, None),
+            structured,
+            schema_bytes,
+            logprobs: self.top_logprobs.0.map(clamp),
+            reasoning_effort: self
+                .reasoning
+                .as_ref()
+                .and_then(|reasoning| reasoning.effort.as_ref())
+                .map(|effort| reasoning_effort(&effort.0)),
+            continues: self.previous_response_id.0
+                || self.conversation.0
+                || self.prompt.0
+                || self.input.refers(),
+            ..RequestParams::default()
+        }
+    }
+}
+
+impl Format<'_> {
+    fn shape(&self) -> (Structured, u32) {
+        let schema = self.schema.map_or(0, |schema| schema.get().len());
+        match self.kind.as_ref().map(|kind| &*kind.0) {
+            Some("json_object") => (Structured::JsonObject, 0),
+            Some("json_schema") => (
+                Structured::JsonSchema,
+                u32::try_from(schema).unwrap_or(u32::MAX),
+            ),
+            None | Some("text") => (Structured::None, 0),
+            Some(_) => (Structured::Grammar, 0),
+        }
+    }
+}
+
+/// A string, items, or nothing.
+#[derive(Default)]
+enum Input<'a> {
+    #[default]
+    None,
+    Text(Text<'a>),
+    Items(List<Item<'a>>),
+}
+
+impl Input<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        match self {
+            Self::None => {}
+            Self::Text(text) => {
+                render.message(Role::User);
+                render.text(text.bytes());
+            }
+            Self::Items(items) => items.iter().for_each(|item| item.render(render)),
+        }
+    }
+
+    /// Whether an item stands for one that the server keeps.
+    fn refers(&self) -> bool {
+        match self {
+            Self::Items(items) => items.iter().any(|item| item.is("item_reference")),
+            _ => false,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Input<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::None => Ok(Self::None),
+            OneOrMany::One(text) => Ok(Self::Text(text)),
+            OneOrMany::Many(items) => Ok(Self::Items(items)),
+        }
+    }
+}
+
+/// Null, a string, or a list.
+enum OneOrMany<'a, T> {
+    None,
+    One(Text<'a>),
+    Many(List<T>),
+}
+
+impl<T> Default for OneOrMany<'_, T> {
+    fn default() -> Self {
+        Self::None
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = OneOrMany<'de, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(OneOrMany::None)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(text.to_owned().into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                List::collect(items).map(OneOrMany::Many)
+            }
+        }
+        deserializer.deserialize_any(Reader(std::marker::PhantomData))
+    }
+}
+
+/// An item of the conversation.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    role: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content: OneOrMany<'a, Part<'a>>,
+    /// `reasoning`
+    #[serde(borrow, default)]
+    summary: OneOrMany<'a, Part<'a>>,
+    #[serde(borrow, default)]
+    encrypted_content: Option<Text<'a>>,
+    /// `function_call`, `custom_tool_call`, `mcp_call`
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input: Option<Text<'a>>,
+    /// Their outputs.
+    #[serde(borrow, default)]
+    output: OneOrMany<'a, Part<'a>>,
+}
+
+impl Item<'_> {
+    fn is(&self, kind: &str) -> bool {
+        self.kind.as_ref().is_some_and(|own| own.0 == kind)
+    }
+
+    fn role(&self) -> Role {
+        match (&self.role, self.kind.as_ref().map(|kind| &*kind.0)) {
+            (Some(name), _) => role(&name.0),
+            (None, Some(kind)) if kind.ends_with("_output") => Role::Tool,
+            (None, Some(kind)) if kind.ends_with("_call") || kind == "reasoning" => Role::Assistant,
+            _ => Role::Other,
+        }
+    }
+
+    fn render(&self, render: &mut PromptRender) {
+        render.message(self.role());
+        for parts in [&self.summary, &self.content] {
+            parts.render(render);
+        }
+        let texts = [
+            &self.encrypted_content,
+            &self.name,
+            &self.arguments,
+            &self.input,
+        ];
+        for text in texts.into_iter().flatten() {
+            render.text(text.bytes());
+        }
+        self.output.render(render);
+    }
+}
+
+impl OneOrMany<'_, Part<'_>> {
+    fn render(&self, render: &mut PromptRender) {
+        match self {
+            Self::None => {}
+            Self::One(text) => render.text(text.bytes()),
+            Self::Many(parts) => parts.iter().for_each(|part| part.render(render)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    image_url: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_url: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_id: Option<Text<'a>>,
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input_audio: Option<Audio<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Audio<'a> {
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
+}
+
+impl Part<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        for text in [&self.text, &self.refusal].into_iter().flatten() {
+            render.text(text.bytes());
+        }
+        let audio = self.input_audio.as_ref().and_then(|it| it.data.as_ref());
+        if let Some(data) = audio {
+            let bytes = media::base64_bytes(&data.0);
+            render.media(MediaKind::Audio, data.bytes(), bytes, None);
+        }
+        let is_image = self
+            .kind
+            .as_ref()
+            .is_some_and(|kind| kind.0 == "input_image");
+        let kind = match is_image {
+            true => MediaKind::Image,
+            false => MediaKind::Document,
+        };
+        let inline = self.image_url.as_ref().or(self.file_data.as_ref());
+        let elsewhere = self.file_url.as_ref().or(self.file_id.as_ref());
+        if let Some(identity) = inline.or(elsewhere) {
+            let payload = inline.and_then(|data| media::data_url(&data.0));
+            let bytes = payload.map_or(0, media::base64_bytes);
+            let pixels = payload.filter(|_| is_image).and_then(media::pixels);
+            render.media(kind, identity.bytes(), bytes, pixels);
+        }
+    }
+}
+
+/// Answers.
+pub(super) struct Answers;
+
+impl Reader for Answers {
+    fn event<'a>(
+        &self,
+        at_us: u64,
+        _name: &[u8],
+        data: &'a [u8],
+        tally: &mut Tally,
+    ) -> Option<Plain<'a>> {
+        if data == b"[DONE]" {
+            return None;
+        }
+        let Ok(event) = json::read::<Event<'_>>(data) else {
+            tally.sight.unparsable = true;
+            return None;
+        };
+        match &*event.kind.0 {
+            "response.output_item.added" if event.item.is_some_and(|item| item.is_call()) => {
+                tally.tool_calls(1);
+            }
+            "response.completed" | "response.incomplete" | "response.failed" => {
+                if let Some(response) = event.response {
+                    response.note(tally);
+                }
+                tally.sight.ended = true;
+            }
+            "error" => tally.error(),
+            kind => {
+                let carried = carried(kind).filter(|_| event.delta.anything)?;
+                tally.token(at_us, carried);
+                return event.delta.plainly.map(|text| Plain { text, carried });
+            }
+        }
+        None
+    }
+
+    fn body(&self, body: &[u8], tally: &mut Tally) {
+        let Ok(answer) = json::read::<Answer<'_>>(body) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        let calls = answer.output.iter().filter(|item| item.is_call()).count();
+        tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        answer.note(tally);
+        tally.sight.ended = true;
+    }
+}
+
+/// What the deltas of a kind of event are pieces of.
+fn carried(kind: &str) -> Option<Carried> {
+    match kind.strip_prefix("response.")?.strip_suffix(".delta")? {
+        "reasoning_text" | "reasoning_summary_text" => Some(Carried::Reasoning),
+        "output_text"
+        | "refusal"
+        | "function_call_arguments"
+        | "custom_tool_call_input"
+        | "mcp_call_arguments"
+        | "code_interpreter_call_code" => Some(Carried::Answer),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type", default, deserialize_with = "null_is_empty")]
+    kind: Text<'a>,
+    #[serde(borrow, default)]
+    delta: Said<'a>,
+    #[serde(borrow, default)]
+    item: Option<Kind<'a>>,
+    #[serde(borrow, default)]
+    response: Option<Answer<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Text<'a>,
+}
+
+impl Kind<'_> {
+    fn is_call(&self) -> bool {
+        self.kind.0.ends_with("_call")
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    output: List<Kind<'a>>,
+    #[serde(borrow, default)]
+    status: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    incomplete_details: Option<Incomplete<'a>>,
+    #[serde(default)]
+    error: Presence,
+    #[serde(default)]
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Incomplete<'a> {
+    #[serde(borrow, default)]
+    reason: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    input_tokens: Count,
+    #[serde(default)]
+    output_tokens: Count,
+    #[serde(default)]
+    input_tokens_details: Option<InputDetails>,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Deserialize)]
+struct InputDetails {
+    #[serde(default)]
+    cached_tokens: Count,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    reasoning_tokens: Count,
+}
+
+impl Answer<'_> {
+    fn note(&self, tally: &mut Tally) {
+        if let Some(usage) = &self.usage {
+            tally.prompt_tokens(usage.input_tokens);
+            tally.output_tokens(usage.output_tokens);
+            if let Some(details) = &usage.input_tokens_details {
+                tally.cached_tokens(details.cached_tokens);
+            }
+            if let Some(details) = &usage.output_tokens_details {
+                tally.reasoning_tokens(details.reasoning_tokens);
+            }
+        }
+        let reason = self
+            .incomplete_details
+            .as_ref()
+            .and_then(|details| details.reason.as_ref());
+        match (self.status.as_ref().map(|status| &*status.0), reason) {
+            (Some("failed"), _) => tally.error(),
+            _ if self.error.0 => tally.error(),
+            (Some("incomplete"), Some(reason)) => tally.finish_reason(match &*reason.0 {
+                "max_output_tokens" => FinishReason::Length,
+                "content_filter" => FinishReason::ContentFilter,
+                _ => FinishReason::Other,
+            }),
+            (Some("completed"), _)
+                if self
+                    .output
+                    .iter()
+                    .any(|item| item.kind.0 == "function_call") =>
+            {
+                tally.finish_reason(FinishReason::ToolCalls);
+            }
+            (Some("completed"), _) => tally.finish_reason(FinishReason::Stop),
+            _ => tally.finish_reason(FinishReason::Other),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    input: Vec<WireItem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Box<RawValue>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_output_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<WireReasoning>,
+    store: bool,
+}
+
+#[derive(Serialize)]
+struct WireReasoning {
+    effort: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireItem<'a> {
+    Message {
+        role: &'static str,
+        content: &'a str,
+    },
+    Output {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        call_id: &'static str,
+        output: &'a str,
+    },
+}

@@ -1,0 +1,199 @@
+//! Triton's generate extension: `POST /v2/models/MODEL/generate` and `/generate_stream`. Which fields there are is the model's
+//! to say; these are what the backends of vLLM and TensorRT-LLM have.
+
+use serde::{Deserialize, Serialize};
+
+use super::json::{self, Count, Presence, Said};
+use super::openai::{Lengths, greedy, null_is_empty};
+use super::openai_completions::Prompt;
+use super::repeat::Plain;
+use super::response::Reader;
+use super::tally::{Carried, Tally};
+use super::{Draft, RequestSight, Unparsable, WireRequest, path_segment};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::shape::{Dialect, Endpoint, RequestParams, Structured};
+
+/// Reads a request's body. The model stands in the path.
+pub(super) fn observe(
+    endpoint: Endpoint,
+    body: &[u8],
+    key: &ChainKey,
+) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::Triton, refused))?;
+    let mut render = PromptRender::new(key);
+    if let Some(text) = &request.text_input {
+        text.render(&mut render);
+    }
+    let (own, within) = (&request, &request.parameters);
+    let either = |own: Count, within: Count| own.0.or(within.0);
+    Ok(RequestSight {
+        model: None,
+        prompt: render.finish(),
+        params: RequestParams {
+            max_tokens: either(own.max_tokens, within.max_tokens),
+            min_tokens: either(own.min_tokens, within.min_tokens),
+            ignore_eos: own.ignore_eos.0 || within.ignore_eos.0,
+            n: 1,
+            stream: endpoint == Endpoint::TritonGenerateStream,
+            greedy: greedy(
+                own.temperature.or(within.temperature),
+                own.top_p.or(within.top_p),
+                own.top_k.or(within.top_k),
+            ),
+            ..RequestParams::default()
+        },
+    })
+}
+
+/// Writes a draft as one text. The two backends want the same in two places.
+pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    let params = &draft.params;
+    for (unsaid, what) in [
+        (!draft.tools.is_empty(), "tools"),
+        (params.n > 1, "n"),
+        (params.logprobs.is_some(), "logprobs"),
+        (params.stop_count > 0, "stop"),
+        (params.structured != Structured::None, "response_format"),
+        (params.reasoning_effort.is_some(), "reasoning_effort"),
+    ] {
+        if unsaid {
+            altered.push(what);
+        }
+    }
+    let lengths = Lengths::of(draft);
+    let body = WireBody {
+        text_input: draft
+            .messages
+            .iter()
+            .map(|(_, text)| text.as_str())
+            .collect(),
+        max_tokens: lengths.max_tokens,
+        stream: params.stream,
+        parameters: WireParameters {
+            max_tokens: lengths.max_tokens,
+            min_tokens: lengths.min_tokens,
+            ignore_eos: lengths.ignore_eos,
+            temperature: (params.greedy == Some(true)).then_some(0.0),
+            stream: params.stream,
+        },
+    };
+    let verb = match params.stream {
+        true => "generate_stream",
+        false => "generate",
+    };
+    let path = format!("/v2/models/{}/{verb}", path_segment(draft.model));
+    WireRequest::json(path, &body, altered)
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    text_input: Option<Prompt<'a>>,
+    #[serde(default)]
+    max_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    parameters: Parameters,
+}
+
+#[derive(Default, Deserialize)]
+struct Parameters {
+    #[serde(default)]
+    max_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+}
+
+/// Answers.
+pub(super) struct Answers;
+
+impl Reader for Answers {
+    fn event<'a>(
+        &self,
+        at_us: u64,
+        _name: &[u8],
+        data: &'a [u8],
+        tally: &mut Tally,
+    ) -> Option<Plain<'a>> {
+        let Ok(event) = json::read::<Answer<'_>>(data) else {
+            tally.sight.unparsable = true;
+            return None;
+        };
+        if event.error.0 {
+            tally.error();
+            return None;
+        }
+        let said = event.text_output;
+        if !said.anything {
+            return None;
+        }
+        let carried = Carried::Answer;
+        tally.token(at_us, carried);
+        said.plainly.map(|text| Plain { text, carried })
+    }
+
+    fn body(&self, body: &[u8], tally: &mut Tally) {
+        let Ok(answer) = json::read::<Answer<'_>>(body) else {
+            tally.sight.unparsable = true;
+            return;
+        };
+        if answer.error.0 {
+            tally.error();
+        }
+        tally.sight.ended = true;
+    }
+
+    /// These streams have no mark at their end but the end.
+    fn finish(&self, tally: &mut Tally) {
+        tally.sight.ended = true;
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    text_output: Said<'a>,
+    #[serde(default)]
+    error: Presence,
+}
+
+#[derive(Serialize)]
+struct WireBody {
+    text_input: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    stream: bool,
+    parameters: WireParameters,
+}
+
+#[derive(Serialize)]
+struct WireParameters {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    stream: bool,
+}
