@@ -57,6 +57,24 @@ pub(super) fn messages(mut body: &[u8]) -> Option<Vec<&[u8]>> {
     Some(messages)
 }
 
+/// The status of HTTP that says the same as one of gRPC, as gateways translate it (google.rpc.Code).
+pub fn http_status(grpc: u16) -> u16 {
+    match grpc {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
 fn length([_, a, b, c, d]: [u8; PREFIX]) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }

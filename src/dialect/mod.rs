@@ -35,9 +35,12 @@ mod triton;
 mod fixtures;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+#[cfg(test)]
+mod transcripts;
 
 pub use coding::{Coded, Coding, Decoder, Undecodable};
 pub use endpoint::{Detected, endpoint_of, model_in_path};
+pub use grpc::http_status as http_status_of_grpc;
 pub use response::{ResponseObserver, is_stream};
 pub use rule::{DialectRule, RuleError, detect};
 
@@ -233,6 +236,12 @@ impl WireRequest {
             altered,
         }
     }
+}
+
+/// The names of what is there and cannot be said.
+fn unsaid<const N: usize>(fields: [(bool, &'static str); N]) -> Vec<&'static str> {
+    let unsaid = |(there, name): (bool, &'static str)| there.then_some(name);
+    fields.into_iter().filter_map(unsaid).collect()
 }
 
 /// A name as a segment of a path.

@@ -21,7 +21,7 @@ use super::{Link, Malformed};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
-use crate::record::tape::parcel::{End, MarkKind};
+use crate::record::tape::parcel::{End, Side};
 use crate::record::tape::tap::{HeadSeen, Passage, Piece};
 
 /// An exchange and the two connections it runs over.
@@ -376,7 +376,7 @@ impl<'a> Exchange<'a> {
         head.write(self.down.taker, &mut out);
         if upgraded {
             out.extend_from_slice(body);
-            self.passage.tunnelled(body.len(), MarkKind::Data);
+            self.passage.tunnelled(body, Side::Upstream);
             self.pass_down(cx, &Lent::Shared(Bytes::from(out)))?;
             return Err(Fate::Upgraded);
         }

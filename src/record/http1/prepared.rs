@@ -58,6 +58,7 @@ impl Prepared {
                 method: head.method,
                 path: head.path(),
                 content_encoding: head.content_encoding,
+                websocket: head.websocket,
                 probe: head.probe,
                 conversation: lane.conversation(|name| head.field(name.as_str())),
             },

@@ -18,6 +18,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) closes: bool,
     /// The protocol asked for, other than h2c: a server may stay with HTTP/1.1, and we do.
     pub(super) upgrades: bool,
+    /// It is a WebSocket's.
+    pub(super) websocket: bool,
     host: Option<&'a [u8]>,
     /// Empty where there is none.
     pub(super) content_encoding: &'a [u8],
@@ -125,6 +127,7 @@ impl<'a> RequestHead<'a> {
             hop: HopByHop::default(),
             closes: false,
             upgrades: false,
+            websocket: false,
             host: None,
             content_encoding: b"",
             probe: false,
@@ -143,6 +146,8 @@ impl<'a> RequestHead<'a> {
                 7 if field.is("upgrade") => {
                     head.upgrades |=
                         members(field.value).any(|one| !one.eq_ignore_ascii_case(b"h2c"));
+                    head.websocket |=
+                        members(field.value).any(|one| one.eq_ignore_ascii_case(b"websocket"));
                 }
                 15 if field.is("x-reenact-probe") => head.probe = true,
                 16 if field.is("content-encoding") => head.content_encoding = field.value,

@@ -11,7 +11,7 @@ use super::way::Way;
 use super::{Link, Scratch};
 use crate::record::alarm::later;
 use crate::record::lane::Lane;
-use crate::record::tape::parcel::{End, MarkKind};
+use crate::record::tape::parcel::{End, Side};
 use crate::record::tape::tap::Passage;
 
 /// One direction.
@@ -31,7 +31,7 @@ impl Pipe {
         from: &mut (impl AsyncRead + Unpin),
         to: &mut (impl AsyncWrite + Unpin),
         scratch: &mut Scratch,
-        mut passed: impl FnMut(usize),
+        mut passed: impl FnMut(&[u8]),
     ) -> Poll<std::io::Result<()>> {
         loop {
             ready!(self.way.poll_clear(cx, to))?;
@@ -44,7 +44,7 @@ impl Pipe {
             }
             let read = ready!(scratch.poll_read(cx, from))?;
             self.read_all = read == 0;
-            passed(read);
+            passed(scratch.filled());
             self.way.pass(cx, to, &scratch.lend(), read)?;
         }
     }
@@ -64,16 +64,16 @@ pub(super) async fn tunnel(
         ..Pipe::default()
     };
     // What the client sent before it knew of the change belongs to the new protocol.
-    passage.tunnelled(session.ahead.len(), MarkKind::Upload);
+    passage.tunnelled(&session.ahead, Side::Client);
     up.way = Way::of(session.ahead.split().freeze());
     let broken = poll_fn(|cx| {
         let mut scratch = lane.scratch.borrow_mut();
         let (io, link) = (&mut session.io, &mut link.io);
         let rise = up.poll(cx, io, link, &mut scratch, |bytes| {
-            passage.tunnelled(bytes, MarkKind::Upload);
+            passage.tunnelled(bytes, Side::Client);
         });
         let fall = down.poll(cx, link, io, &mut scratch, |bytes| {
-            passage.tunnelled(bytes, MarkKind::Data);
+            passage.tunnelled(bytes, Side::Upstream);
         });
         match (rise, fall) {
             (Poll::Ready(Err(_)), _) => Poll::Ready(Some(End::ClientCancelled)),

@@ -5,6 +5,7 @@ pub(super) mod accounts;
 pub(super) mod buffers;
 pub(super) mod capture;
 pub(super) mod current_file;
+mod frames;
 pub(super) mod ledger;
 pub(super) mod metrics;
 pub(super) mod observe;

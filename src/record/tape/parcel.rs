@@ -30,6 +30,8 @@ pub(in crate::record) struct Parcel {
     /// What the references weigh: each at least the read buffer that it pins.
     pinned: usize,
     pub(in crate::record) closing: Option<Closing>,
+    /// What an answer over gRPC says of itself at its end.
+    pub(in crate::record) grpc_status: Option<u16>,
     /// Held by the exchange as long as it may still send parcels, where it sends more than one.
     pub(in crate::record) alive: Option<Arc<()>>,
     pub(super) charge: Option<Charge>,
@@ -105,6 +107,17 @@ pub(in crate::record) enum MarkKind {
     Sent,
     /// A piece of the response's body.
     Data(Kept),
+    /// Bytes of another protocol, after an upgrade.
+    Tunnelled(Side),
+    /// So many frames of a WebSocket, among those bytes; the piece is their payload.
+    Frames(Side, u16),
+}
+
+/// Who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::record) enum Side {
+    Client,
+    Upstream,
 }
 
 /// Where a piece's bytes are.
@@ -133,6 +146,7 @@ impl Parcel {
             runs: Vec::new(),
             pinned: 0,
             closing: None,
+            grpc_status: None,
             alive: None,
             charge: None,
             shed: false,
@@ -227,6 +241,7 @@ impl Parcel {
         self.runs.clear();
         self.pinned = 0;
         self.closing = None;
+        self.grpc_status = None;
         self.alive = None;
         self.charge = None;
         self.shed = false;

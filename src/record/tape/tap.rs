@@ -10,7 +10,10 @@ use crate::anonymise::Conversation;
 use crate::record::lane::Lane;
 use crate::record::tape::accounts::DropReason;
 use crate::record::tape::capture::{Capture, Weighed};
-use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
+use crate::record::tape::frames::FrameScanner;
+use crate::record::tape::parcel::{
+    Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Side,
+};
 use crate::shape::Method;
 
 /// One exchange on its way through the proxy: what the traffic path must know of it, and the tap that notes what passes.
@@ -30,6 +33,8 @@ pub(in crate::record) struct Passage {
     /// Its place among those of which the observer has not heard yet.
     unheard: Cell<Option<usize>>,
     tap: RefCell<Option<Tap>>,
+    /// It asked to become a WebSocket.
+    websocket: bool,
     lane: Rc<Lane>,
 }
 
@@ -64,6 +69,7 @@ impl Passage {
             over: Cell::new(false),
             unheard: Cell::new(None),
             tap: RefCell::new(tap),
+            websocket: request.websocket,
             lane: Rc::clone(lane),
         });
         if recorded {
@@ -138,10 +144,24 @@ impl Passage {
         }
     }
 
-    /// Bytes of another protocol pass, after an upgrade: their number is noted.
-    pub(in crate::record) fn tunnelled(&self, bytes: usize, kind: fn(Kept) -> MarkKind) {
+    /// Bytes of another protocol pass, after an upgrade: their number is noted, and of a WebSocket where its frames end.
+    pub(in crate::record) fn tunnelled(&self, bytes: &[u8], side: Side) {
         let now = self.moved();
-        self.note(|tap| tap.mark(now, bytes, kind(Kept::SizeOnly)));
+        let websocket = self.websocket;
+        self.note(|tap| {
+            tap.mark(now, bytes.len(), MarkKind::Tunnelled(side));
+            if websocket {
+                tap.frames(now, bytes, side);
+            }
+        });
+    }
+
+    /// An answer over gRPC says how it went.
+    pub(in crate::record) fn grpc_status(&self, value: &[u8]) {
+        let status = std::str::from_utf8(value)
+            .ok()
+            .and_then(|it| it.parse().ok());
+        self.note(|tap| tap.parcel.grpc_status = status);
     }
 
     /// The client has closed its side; if it turns out to have left, it left now.
@@ -218,6 +238,8 @@ pub(in crate::record) struct Begun<'a> {
     /// Without the query.
     pub(in crate::record) path: &'a [u8],
     pub(in crate::record) content_encoding: &'a [u8],
+    /// It asks to become a WebSocket.
+    pub(in crate::record) websocket: bool,
     /// A replay's probe, which is forwarded and not recorded.
     pub(in crate::record) probe: bool,
     /// The conversation that its session header names.
@@ -262,6 +284,8 @@ struct Tap {
     /// A part of it was lost (and counted), so the rest is of no use.
     lost: bool,
     alive: Option<Arc<()>>,
+    /// A WebSocket's two directions.
+    scanners: Option<Box<[FrameScanner; 2]>>,
 }
 
 impl Tap {
@@ -274,6 +298,7 @@ impl Tap {
             shed: false,
             lost: weighed == Weighed::Lost,
             alive: None,
+            scanners: None,
         }
     }
 
@@ -324,6 +349,35 @@ impl Tap {
         self.mark(now, all, kind(kept));
     }
 
+    /// Notes the frames that end in these bytes: the first ones one by one, the rest of a flood together.
+    fn frames(&mut self, now: Instant, bytes: &[u8], side: Side) {
+        let [up, down] = &mut **self.scanners.get_or_insert_default();
+        let scanner = match side {
+            Side::Client => up,
+            Side::Upstream => down,
+        };
+        let mut first = [0; FRAMES_ONE_BY_ONE];
+        let (mut count, mut rest, mut rest_bytes) = (0, 0_u16, 0_u64);
+        scanner.scan(bytes, |payload| match first.get_mut(count) {
+            Some(slot) => {
+                *slot = payload;
+                count += 1;
+            }
+            None => {
+                rest = rest.saturating_add(1);
+                rest_bytes = rest_bytes.saturating_add(payload);
+            }
+        });
+        for &payload in first.iter().take(count) {
+            let payload = usize::try_from(payload).unwrap_or(usize::MAX);
+            self.mark(now, payload, MarkKind::Frames(side, 1));
+        }
+        if rest > 0 {
+            let payload = usize::try_from(rest_bytes).unwrap_or(usize::MAX);
+            self.mark(now, payload, MarkKind::Frames(side, rest));
+        }
+    }
+
     fn head(&mut self, now: Instant, head: &HeadSeen<'_>) {
         let at_us = self.since_arrival(now);
         let (content_type, encoding) = (short(head.content_type), short(head.content_encoding));
@@ -367,6 +421,8 @@ impl Tap {
 
 /// Reads with up to this are copied: that costs less than pinning the buffer that they lie in.
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
+/// Frames that end in one read have a mark each up to here.
+const FRAMES_ONE_BY_ONE: usize = 16;
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.

@@ -30,6 +30,7 @@ pub(super) async fn forward(
                 .headers
                 .get(header::CONTENT_ENCODING)
                 .map_or(b"", HeaderValue::as_bytes),
+            websocket: false,
             probe: parts.headers.contains_key(PROBE),
             conversation: lane
                 .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),

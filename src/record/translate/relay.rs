@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::headers::clean_trailers;
 use super::link::Link;
+use super::send::GRPC_STATUS;
 use crate::record::alarm::{Alarm, later};
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
@@ -95,6 +96,9 @@ impl Relay {
                 Poll::Ready(Some(Ok(mut frame))) => {
                     if let Some(trailers) = frame.trailers_mut() {
                         clean_trailers(trailers);
+                        if let Some(status) = trailers.get(GRPC_STATUS) {
+                            self.passage.grpc_status(status.as_bytes());
+                        }
                     }
                     if let Some(piece) = frame.data_ref() {
                         let now = self.passage.moved();

@@ -68,6 +68,12 @@ pub(in crate::record) async fn send(
                 server: text(header::SERVER),
             },
         );
+        // An answer without a body says at once how it went.
+        if text(header::CONTENT_TYPE).starts_with(b"application/grpc")
+            && let Some(status) = parts.headers.get(GRPC_STATUS)
+        {
+            passage.grpc_status(status.as_bytes());
+        }
         if parts.status.is_informational() {
             return Err(Unanswered::Refused(Refusal::UpstreamNotHttp));
         }
@@ -77,6 +83,9 @@ pub(in crate::record) async fn send(
         return Ok((parts, relay));
     }
 }
+
+/// How a call over gRPC went; in the trailers, or, where there is nothing else, in the head.
+pub(super) const GRPC_STATUS: &str = "grpc-status";
 
 async fn connect(
     lane: &Lane,

@@ -1,17 +1,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::frames::FramesSeen;
 use super::reading::{Panicked, guarded, trip_over};
 use crate::anonymise::{Chain, ChainKey, Conversation, Private, Sighting, Turns};
 use crate::dialect::{
     Coded, Coding, Decoder, Detected, RequestSight, ResponseHead, ResponseObserver, ResponseSight,
-    Undecodable, Unparsable, detect, is_stream, model_in_path, observe_request,
+    Undecodable, Unparsable, detect, http_status_of_grpc, is_stream, model_in_path,
+    observe_request,
 };
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
-use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces};
+use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces, Side};
 use crate::shape::{
-    Endpoint, Exchange, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus,
+    Endpoint, Exchange, FinishReason, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus,
     TokenCount, TokenSource, TraceTime,
 };
 
@@ -44,6 +46,9 @@ pub(super) struct Assembly {
     response_bytes: u64,
     first_byte_us: Option<u64>,
     closing: Option<Closing>,
+    grpc_status: Option<u16>,
+    /// A WebSocket's frames, where they are what is read.
+    frames: Option<Box<FramesSeen>>,
     alive: Option<Arc<()>>,
     /// What everything here weighs on the ledger.
     charge: Option<Charge>,
@@ -154,11 +159,24 @@ impl Assembly {
                 }
                 MarkKind::UploadEnd => self.end_upload(key, desk),
                 MarkKind::Sent => self.sent_us = Some(mark.at_us),
+                MarkKind::Tunnelled(Side::Client) => self.upload_bytes += u64::from(mark.len),
+                MarkKind::Tunnelled(Side::Upstream) => {
+                    self.response_bytes += u64::from(mark.len);
+                    self.first_byte_us.get_or_insert(mark.at_us);
+                }
+                MarkKind::Frames(..) if self.endpoint() != Endpoint::Realtime => {}
+                MarkKind::Frames(side, count) => {
+                    let frames = self.frames.get_or_insert_default();
+                    match side {
+                        Side::Client => frames.sent(count, mark.len),
+                        Side::Upstream => frames.came(mark.at_us, count),
+                    }
+                }
                 MarkKind::Data(kept) => {
                     self.response_bytes += u64::from(mark.len);
                     self.first_byte_us.get_or_insert(mark.at_us);
                     match reading.next(kept, len) {
-                        Some(_) if !self.is_stream() && self.response_bytes > capture.max_body => {
+                        Some(_) if self.response_bytes > capture.max_body && !self.is_stream() => {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
@@ -170,6 +188,7 @@ impl Assembly {
             }
         }
         self.alive = parcel.alive.take();
+        self.grpc_status = parcel.grpc_status.or(self.grpc_status);
         if let Some(closing) = parcel.closing {
             self.end_upload(key, desk);
             self.closing = Some(closing);
@@ -217,6 +236,7 @@ impl Assembly {
             + self.upload.capacity()
             + self.content_type.capacity()
             + self.content_encoding.capacity()
+            + self.frames.as_ref().map_or(0, |frames| frames.held_bytes())
             + self.model.as_ref().map_or(0, Private::held_bytes)
             + self.request.as_ref().map_or(0, RequestSight::held_bytes)
             + self
@@ -446,13 +466,19 @@ impl Assembly {
         if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes)) {
             self.is_in_trouble(ShapeStatus::Shed);
         }
-        let sight = match self.response.take() {
+        let mut sight = match self.response.take() {
             None => ResponseSight::default(),
             Some(observer) => guarded(|| observer.finish()).unwrap_or_else(|Panicked| {
                 self.is_in_trouble(ShapeStatus::Failed);
                 ResponseSight::default()
             }),
         };
+        self.note_calls_end(&mut sight);
+        let frames = self.frames.take();
+        if let Some(frames) = &frames {
+            sight.events = frames.events;
+            sight.gaps = frames.gaps.clone();
+        }
         let closing = self.closing.unwrap_or(Closing {
             at_us: 0,
             end: End::Cut,
@@ -467,6 +493,7 @@ impl Assembly {
         }
         let at_us = closing.at_us;
         let status = match (self.head, closing.end) {
+            (Some(head), End::Whole) if head.status == 200 => self.said_status(),
             (Some(head), _) => head.status,
             (None, End::Whole) => closing.answered.unwrap_or(0),
             (None, _) => 0,
@@ -502,6 +529,9 @@ impl Assembly {
         let named = opening.and_then(|opening| opening.conversation);
         let mut known = self.known(request, sight.prompt_tokens);
         known.model = known.model.or(self.model.take());
+        if let Some(frames) = frames {
+            known.shape.messages = frames.messages;
+        }
         let answer_bytes = sight.answer_bytes;
         let exchange = Exchange {
             at,
@@ -534,6 +564,21 @@ impl Assembly {
             probe: opening.is_some_and(|opening| opening.probe),
             simulated: self.head.is_some_and(|head| head.simulated),
         }
+    }
+
+    /// A call over gRPC ends with its status, after the last message; one that broke off has none.
+    fn note_calls_end(&self, sight: &mut ResponseSight) {
+        if let Some(status) = self.grpc_status {
+            sight.ended = true;
+            sight.finish = (status != 0)
+                .then_some(FinishReason::Error)
+                .or(sight.finish);
+        }
+    }
+
+    /// What an answer under status 200 says of itself at its end.
+    fn said_status(&self) -> u16 {
+        self.grpc_status.map_or(200, http_status_of_grpc)
     }
 
     /// What is known of the request. `told` are the prompt's tokens as the server counted them.

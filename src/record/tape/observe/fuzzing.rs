@@ -69,6 +69,7 @@ fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
     parcel.opening = Some(Opening {
         method: Method::Post,
         path_len: bodies.path.len(),
+        encoding_len: 0,
         in_flight: 1,
         probe: false,
         conversation: None,

@@ -5,6 +5,7 @@
 //! threads' priority.
 
 mod assembly;
+mod frames;
 #[cfg(fuzzing)]
 pub(in crate::record) mod fuzzing;
 mod reading;
