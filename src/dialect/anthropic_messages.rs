@@ -1,17 +1,14 @@
 //! Anthropic messages: `POST /v1/messages`.
 
-use std::fmt;
-
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, Items, List, Presence, Said, Text};
+use super::json::{self, Count, Items, List, OneOrMany, Presence, Said, Text};
 use super::openai::{Lengths, greedy, null_is_empty};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools, unsaid};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{
     Dialect, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
@@ -43,19 +40,14 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 
 /// Writes a draft as a request: system messages go to `system`, tool results to user messages.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let lengths = Lengths::of(draft);
     let params = &draft.params;
-    for (carried, what) in [
-        (params.n <= 1, "n"),
-        (params.logprobs.is_none(), "logprobs"),
-        (params.structured == Structured::None, "response_format"),
-        (params.reasoning_effort.is_none(), "thinking"),
-    ] {
-        if !carried {
-            altered.push(what);
-        }
-    }
+    let mut altered = unsaid([
+        (params.n > 1, "n"),
+        (params.logprobs.is_some(), "logprobs"),
+        (params.structured != Structured::None, "response_format"),
+        (params.reasoning_effort.is_some(), "thinking"),
+    ]);
     let is_system = |(role, _): &&(Role, String)| *role == Role::System;
     let system: Vec<WireBlock<'_>> = draft
         .messages
@@ -183,9 +175,7 @@ impl Message<'_> {
                 .is_some_and(|kind| kind.0 == "tool_result")
         };
         match (&*self.role.0, &self.content) {
-            ("user", Content::Blocks(blocks))
-                if !blocks.is_empty() && blocks.iter().all(results) =>
-            {
+            ("user", Content::Many(blocks)) if !blocks.is_empty() && blocks.iter().all(results) => {
                 Role::Tool
             }
             ("user", _) => Role::User,
@@ -197,51 +187,15 @@ impl Message<'_> {
 }
 
 /// Content: null, a string, or blocks.
-#[derive(Default)]
-enum Content<'a> {
-    #[default]
-    None,
-    Text(Text<'a>),
-    Blocks(List<Block<'a>>),
-}
+type Content<'a> = OneOrMany<'a, Block<'a>>;
 
-impl Content<'_> {
+impl OneOrMany<'_, Block<'_>> {
     fn render(&self, render: &mut PromptRender) {
         match self {
             Self::None => {}
-            Self::Text(text) => render.text(text.bytes()),
-            Self::Blocks(blocks) => blocks.iter().for_each(|block| block.render(render)),
+            Self::One(text) => render.text(text.bytes()),
+            Self::Many(blocks) => blocks.iter().for_each(|block| block.render(render)),
         }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Content<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, a list of blocks or null")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Content::None)
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Text(text.into())))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Text(text.to_owned().into())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                List::collect(items).map(Content::Blocks)
-            }
-        }
-        deserializer.deserialize_any(Reader)
     }
 }
 
@@ -338,10 +292,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        let Ok(event) = json::read::<Event<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let event: Event<'_> = tally.read(data)?;
         match &*event.kind.0 {
             "message_start" => {
                 if let Some(usage) = event.message.and_then(|message| message.usage) {
@@ -374,8 +325,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         let calls = answer

@@ -324,9 +324,10 @@ mod tests {
     use flate2::Compression;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
-    const TEXT: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    const TEXT: &[u8] =
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
     /// `TEXT` as the reference encoder of Brotli writes it, in two flushes.
-    const BROTLI: &[u8] = include_bytes!("../../fixtures/http/event.br");
+    const BROTLI: &[u8] = include_bytes!("../../fixtures/http/chat_stream.br");
 
     fn encoders() -> Vec<(Coding, Vec<u8>, usize)> {
         let (head, tail) = TEXT.split_at(20);

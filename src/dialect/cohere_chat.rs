@@ -9,7 +9,7 @@ use super::openai_chat::{Message, role_name};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, tools};
+use super::{Draft, RequestSight, Unparsable, WireRequest, tools, unsaid};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{Dialect, FinishReason, ReasoningEffort, RequestParams, Role, Structured};
 
@@ -40,17 +40,12 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 
 /// Writes a draft as a request.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let params = &draft.params;
-    for (unsaid, what) in [
+    let mut altered = unsaid([
         (params.n > 1, "n"),
         (params.structured != Structured::None, "response_format"),
         (params.reasoning_effort.is_some(), "thinking"),
-    ] {
-        if unsaid {
-            altered.push(what);
-        }
-    }
+    ]);
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
     let messages = draft.messages.iter().map(|(role, text)| WireMessage {
         role: role_name(*role),
@@ -162,10 +157,7 @@ impl Reader for Answers {
         if data == b"[DONE]" {
             return None;
         }
-        let Ok(event) = json::read::<Event<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let event: Event<'_> = tally.read(data)?;
         let delta = &event.delta;
         match &*event.kind.0 {
             "content-delta" | "tool-plan-delta" => {
@@ -191,8 +183,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         tally.tool_calls(answer.message.tool_calls.0);

@@ -77,8 +77,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer>(body) else {
             return;
         };
         if answer.error.0 {

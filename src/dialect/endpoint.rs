@@ -26,7 +26,15 @@ pub fn endpoint_of(method: Method, path: &str) -> Detected {
             if_body_fits: true,
         };
     }
-    if method == Method::Post
+    let found = TABLE
+        .iter()
+        .find(|(allowed, suffix, _)| allowed.contains(&method) && path.ends_with(suffix));
+    let endpoint = found.map_or(Endpoint::Other, |&(_, _, endpoint)| endpoint);
+    let is_tgis = matches!(
+        endpoint,
+        Endpoint::TgiGenerate | Endpoint::TgiGenerateStream
+    );
+    if (is_tgis || endpoint == Endpoint::Other && method == Method::Post)
         && let Some((_, verb)) = triton_model(path)
     {
         return sure(match verb {
@@ -36,17 +44,10 @@ pub fn endpoint_of(method: Method, path: &str) -> Detected {
             _ => Endpoint::Other,
         });
     }
-    let found = TABLE
-        .iter()
-        .find(|(allowed, suffix, _)| allowed.contains(&method) && path.ends_with(suffix));
-    let endpoint = found.map_or(Endpoint::Other, |&(_, _, endpoint)| endpoint);
     Detected {
         endpoint,
         // SGLang and vLLM's own server have bodies of their own here.
-        if_body_fits: matches!(
-            endpoint,
-            Endpoint::TgiGenerate | Endpoint::TgiGenerateStream
-        ),
+        if_body_fits: is_tgis,
     }
 }
 

@@ -8,7 +8,7 @@ use super::openai::{Lengths, greedy, null_is_empty, stops};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, path_segment, tools};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, path_segment, tools, unsaid};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{
     Dialect, Endpoint, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
@@ -54,17 +54,12 @@ pub(super) fn observe(
 
 /// Writes a draft as a request: system messages go to `systemInstruction`. A stream is asked for as events.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let params = &draft.params;
-    for (unsaid, what) in [
+    let mut altered = unsaid([
         (params.structured != Structured::None, "responseSchema"),
         (params.reasoning_effort.is_some(), "thinkingConfig"),
         (params.continues, "cachedContent"),
-    ] {
-        if unsaid {
-            altered.push(what);
-        }
-    }
+    ]);
     let functions = tools::definitions(draft.tools, tools::gemini, &mut altered);
     let is_system = |(role, _): &&(Role, String)| *role == Role::System;
     let system: Vec<WirePart<'_>> = draft
@@ -320,10 +315,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        let Ok(answer) = json::read::<Answer<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let answer: Answer<'_> = tally.read(data)?;
         let parts = || {
             answer
                 .candidates
@@ -341,8 +333,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         answer.note(tally);

@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::anonymise::MAX_PARTS;
@@ -69,6 +70,11 @@ impl<T> Deref for List<T> {
 }
 
 impl<T> List<T> {
+    /// A lone item where a list may stand.
+    pub(super) fn of(item: T) -> Self {
+        Self(vec![item])
+    }
+
     /// Reads the items of a list.
     pub(super) fn collect<'de, A: SeqAccess<'de>>(mut items: A) -> Result<Self, A::Error>
     where
@@ -144,6 +150,54 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(Reader)
+    }
+}
+
+/// Null, a string, a list, or one item alone.
+pub(super) enum OneOrMany<'a, T> {
+    None,
+    One(Text<'a>),
+    Many(List<T>),
+}
+
+impl<T> Default for OneOrMany<'_, T> {
+    fn default() -> Self {
+        Self::None
+    }
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = OneOrMany<'de, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list, an item or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(OneOrMany::None)
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOrMany::One(Text(text.to_owned().into())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                List::collect(items).map(OneOrMany::Many)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                let item = T::deserialize(MapAccessDeserializer::new(fields))?;
+                Ok(OneOrMany::Many(List::of(item)))
+            }
+        }
+        deserializer.deserialize_any(Reader(PhantomData))
     }
 }
 

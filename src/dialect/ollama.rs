@@ -10,7 +10,7 @@ use super::openai_completions::{Prompt, Prompts};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools, unsaid};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{
     Dialect, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
@@ -87,7 +87,7 @@ pub(super) fn observe_embed(body: &[u8], key: &ChainKey) -> Result<RequestSight,
 
 /// Writes a draft as one prompt: system messages go to `system`, the others' texts after one another.
 pub(super) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = unsaid(draft);
+    let mut altered = altered(draft);
     if !draft.tools.is_empty() {
         altered.push("tools");
     }
@@ -114,7 +114,7 @@ pub(super) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest {
 
 /// Writes a draft as a conversation.
 pub(super) fn synthesise_chat(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = unsaid(draft);
+    let mut altered = altered(draft);
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
     let messages = draft.messages.iter().map(|(role, text)| WireMessage {
         role: role_name(*role),
@@ -140,16 +140,14 @@ pub(super) fn synthesise_embed(draft: &Draft<'_>) -> WireRequest {
 }
 
 /// What this dialect cannot say.
-fn unsaid(draft: &Draft<'_>) -> Vec<&'static str> {
+fn altered(draft: &Draft<'_>) -> Vec<&'static str> {
     let params = &draft.params;
-    let fields = [
+    unsaid([
         (params.n > 1, "n"),
         (params.logprobs.is_some(), "logprobs"),
         (params.structured != Structured::None, "format"),
         (params.reasoning_effort.is_some(), "think"),
-    ];
-    let said = |(unsaid, field): (bool, &'static str)| unsaid.then_some(field);
-    fields.into_iter().filter_map(said).collect()
+    ])
 }
 
 /// A request of any of the three.
@@ -302,10 +300,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        let Ok(line) = json::read::<Answer<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let line: Answer<'_> = tally.read(data)?;
         let message = &line.message;
         let answers =
             line.response.anything || message.content.anything || message.tool_calls.0 > 0;
@@ -320,8 +315,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         answer.note(tally);

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, Items, List, Presence, Said, Text};
+use super::json::{Count, Items, List, Presence, Said, Text};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
@@ -25,10 +25,7 @@ impl Reader for Answers {
             tally.sight.ended = true;
             return None;
         }
-        let Ok(chunk) = json::read::<Answer<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let chunk: Answer<'_> = tally.read(data)?;
         let mut carried = None;
         for choice in chunk.choices.iter() {
             let delta = &choice.delta;
@@ -57,8 +54,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         for choice in answer.choices.iter() {

@@ -1,12 +1,10 @@
 //! OpenAI chat completions: `POST /v1/chat/completions`.
 
-use std::fmt;
-
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{List, Refused, Text};
+use super::json::{List, OneOrMany, Refused, Text};
 use super::openai::{Lengths, null_is_empty};
 use super::openai_body::{self, OwnFields, once};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
@@ -143,60 +141,29 @@ struct Function<'a> {
 }
 
 /// A message's content: null, a string, or parts.
-#[derive(Default)]
-pub(super) enum Content<'a> {
-    #[default]
-    None,
-    Text(Text<'a>),
-    Parts(List<Part<'a>>),
-}
+type Content<'a> = OneOrMany<'a, Part<'a>>;
 
-impl Content<'_> {
-    pub(super) fn render(&self, render: &mut PromptRender) {
+impl OneOrMany<'_, Part<'_>> {
+    fn render(&self, render: &mut PromptRender) {
         match self {
             Self::None => {}
-            Self::Text(text) => render.text(text.bytes()),
-            Self::Parts(parts) => parts.iter().for_each(|part| part.render(render)),
+            Self::One(text) => render.text(text.bytes()),
+            Self::Many(parts) => parts.iter().for_each(|part| part.render(render)),
         }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Content<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, a list of parts or null")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Content::None)
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Text(text.into())))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Text(text.to_owned().into())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                List::collect(items).map(Content::Parts)
-            }
-        }
-        deserializer.deserialize_any(Reader)
     }
 }
 
 #[derive(Deserialize)]
-pub(super) struct Part<'a> {
+struct Part<'a> {
     #[serde(borrow, default)]
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    /// Cohere's form of a tool's result.
+    #[serde(borrow, default)]
+    document: Option<&'a RawValue>,
     #[serde(borrow, default)]
     image_url: Option<Box<Reference<'a>>>,
     #[serde(borrow, default)]
@@ -224,8 +191,14 @@ struct Reference<'a> {
 
 impl Part<'_> {
     fn render(&self, render: &mut PromptRender) {
-        for text in [&self.text, &self.refusal].into_iter().flatten() {
+        for text in [&self.text, &self.refusal, &self.thinking]
+            .into_iter()
+            .flatten()
+        {
             render.text(text.bytes());
+        }
+        if let Some(document) = self.document {
+            render.text(document.get().as_bytes());
         }
         for (kind, reference) in [
             (MediaKind::Image, &self.image_url),

@@ -1,18 +1,15 @@
 //! OpenAI responses: `POST /v1/responses`.
 
-use std::fmt;
-
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, List, Presence, Said, Text};
+use super::json::{self, Count, List, OneOrMany, Presence, Said, Text};
 use super::openai::{Lengths, effort_name, greedy, null_is_empty, reasoning_effort};
 use super::openai_chat::{role, role_name};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
+use super::{Draft, OutputLength, RequestSight, Unparsable, WireRequest, media, tools, unsaid};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{Dialect, FinishReason, MediaKind, RequestParams, Role, Structured};
 
@@ -39,18 +36,13 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 
 /// Writes a draft as a request. Every message is an item, of tools' results too: a call that they answer is not needed.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let params = &draft.params;
-    for (carried, what) in [
-        (params.n <= 1, "n"),
-        (params.stop_count == 0, "stop"),
-        (params.structured == Structured::None, "text.format"),
-        (!params.continues, "previous_response_id"),
-    ] {
-        if !carried {
-            altered.push(what);
-        }
-    }
+    let mut altered = unsaid([
+        (params.n > 1, "n"),
+        (params.stop_count > 0, "stop"),
+        (params.structured != Structured::None, "text.format"),
+        (params.continues, "previous_response_id"),
+    ]);
     let tools = tools::definitions(draft.tools, tools::openai_flat, &mut altered);
     let input = draft.messages.iter().map(|(role, text)| match role {
         Role::Tool => WireItem::Output {
@@ -69,7 +61,11 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         input: input.collect(),
         tools,
         stream: params.stream,
-        max_output_tokens: lengths.max_tokens,
+        max_output_tokens: match draft.output {
+            // OpenAI's own server takes no less.
+            OutputLength::Cap(most) => Some(most.max(SMALLEST_CAP)),
+            _ => lengths.max_tokens,
+        },
         min_tokens: lengths.min_tokens,
         ignore_eos: lengths.ignore_eos,
         temperature: (params.greedy == Some(true)).then_some(0.0),
@@ -82,6 +78,8 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     };
     WireRequest::json("/v1/responses", &body, altered)
 }
+
+const SMALLEST_CAP: u32 = 16;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -186,85 +184,26 @@ impl Format<'_> {
 }
 
 /// A string, items, or nothing.
-#[derive(Default)]
-enum Input<'a> {
-    #[default]
-    None,
-    Text(Text<'a>),
-    Items(List<Item<'a>>),
-}
+type Input<'a> = OneOrMany<'a, Item<'a>>;
 
-impl Input<'_> {
+impl OneOrMany<'_, Item<'_>> {
     fn render(&self, render: &mut PromptRender) {
         match self {
             Self::None => {}
-            Self::Text(text) => {
+            Self::One(text) => {
                 render.message(Role::User);
                 render.text(text.bytes());
             }
-            Self::Items(items) => items.iter().for_each(|item| item.render(render)),
+            Self::Many(items) => items.iter().for_each(|item| item.render(render)),
         }
     }
 
     /// Whether an item stands for one that the server keeps.
     fn refers(&self) -> bool {
         match self {
-            Self::Items(items) => items.iter().any(|item| item.is("item_reference")),
+            Self::Many(items) => items.iter().any(|item| item.is("item_reference")),
             _ => false,
         }
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Input<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::None => Ok(Self::None),
-            OneOrMany::One(text) => Ok(Self::Text(text)),
-            OneOrMany::Many(items) => Ok(Self::Items(items)),
-        }
-    }
-}
-
-/// Null, a string, or a list.
-enum OneOrMany<'a, T> {
-    None,
-    One(Text<'a>),
-    Many(List<T>),
-}
-
-impl<T> Default for OneOrMany<'_, T> {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = OneOrMany<'de, T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, a list or null")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(OneOrMany::None)
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(OneOrMany::One(Text(text.into())))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(OneOrMany::One(Text(text.to_owned().into())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                List::collect(items).map(OneOrMany::Many)
-            }
-        }
-        deserializer.deserialize_any(Reader(std::marker::PhantomData))
     }
 }
 
@@ -286,9 +225,9 @@ struct Item<'a> {
     #[serde(borrow, default)]
     name: Option<Text<'a>>,
     #[serde(borrow, default)]
-    arguments: Option<Text<'a>>,
+    arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    input: Option<Text<'a>>,
+    input: Option<&'a RawValue>,
     /// Their outputs.
     #[serde(borrow, default)]
     output: OneOrMany<'a, Part<'a>>,
@@ -313,14 +252,15 @@ impl Item<'_> {
         for parts in [&self.summary, &self.content] {
             parts.render(render);
         }
-        let texts = [
-            &self.encrypted_content,
-            &self.name,
-            &self.arguments,
-            &self.input,
-        ];
-        for text in texts.into_iter().flatten() {
+        for text in [&self.encrypted_content, &self.name].into_iter().flatten() {
             render.text(text.bytes());
+        }
+        for raw in [self.arguments, self.input].into_iter().flatten() {
+            match serde_json::from_str::<Text<'_>>(raw.get()) {
+                Ok(text) => render.text(text.bytes()),
+                // Some tools take an object.
+                Err(_) => render.text(raw.get().as_bytes()),
+            }
         }
         self.output.render(render);
     }
@@ -405,10 +345,7 @@ impl Reader for Answers {
         if data == b"[DONE]" {
             return None;
         }
-        let Ok(event) = json::read::<Event<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let event: Event<'_> = tally.read(data)?;
         match &*event.kind.0 {
             "response.output_item.added" if event.item.is_some_and(|item| item.is_call()) => {
                 tally.tool_calls(1);
@@ -430,8 +367,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         let calls = answer.output.iter().filter(|item| item.is_call()).count();

@@ -1,5 +1,7 @@
+use serde::Deserialize;
+
 use super::ResponseSight;
-use super::json::Count;
+use super::json::{self, Count};
 use crate::shape::{FinishReason, TokenCount, TokenSource};
 
 /// Adds up what one answer shows, event by event.
@@ -35,6 +37,13 @@ impl Tally {
     pub(super) fn held_bytes(&self) -> usize {
         size_of_val(self.sight.gaps.buckets())
             + self.sight.all_gaps_us.capacity() * size_of::<u32>()
+    }
+
+    /// Reads a piece of the answer; one that is not of the form is noted.
+    pub(super) fn read<'a, T: Deserialize<'a>>(&mut self, data: &'a [u8]) -> Option<T> {
+        let read = json::read(data).ok();
+        self.sight.unparsable |= read.is_none();
+        read
     }
 
     /// A token event at `at_us`.

@@ -8,7 +8,7 @@ use super::openai::{Lengths, greedy, null_is_empty, stops};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest};
+use super::{Draft, RequestSight, Unparsable, WireRequest, unsaid};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{Dialect, Endpoint, FinishReason, RequestParams, Role, Structured};
 
@@ -18,8 +18,12 @@ pub(super) fn observe(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::Tgi, refused))?;
+    let wrong = |refused| Unparsable::new(Dialect::Tgi, refused);
+    // Other servers' bodies come here too, and a list's items would be taken for fields.
+    if !is_object(body) {
+        return Err(wrong(json::Refused::Malformed));
+    }
+    let request: Request<'_> = json::read(body).map_err(wrong)?;
     let mut render = PromptRender::new(key);
     render.message(Role::User);
     render.text(request.inputs.bytes());
@@ -37,18 +41,13 @@ pub(super) fn observe(
 
 /// Writes a draft as one text.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let params = &draft.params;
-    for (unsaid, what) in [
+    let altered = unsaid([
         (!draft.tools.is_empty(), "tools"),
         (params.n > 1, "n"),
         (params.structured != Structured::None, "grammar"),
         (params.reasoning_effort.is_some(), "reasoning_effort"),
-    ] {
-        if unsaid {
-            altered.push(what);
-        }
-    }
+    ]);
     let body = WireBody {
         inputs: draft
             .messages
@@ -146,6 +145,10 @@ impl Parameters<'_> {
     }
 }
 
+fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+}
+
 /// Answers.
 pub(super) struct Answers;
 
@@ -157,10 +160,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        let Ok(event) = json::read::<Answer<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let event: Answer<'_> = tally.read(data)?;
         // The token that ends an answer has been generated too.
         if event.token.0 {
             tally.token(at_us, Carried::Answer);
@@ -173,12 +173,11 @@ impl Reader for Answers {
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
         // `/` answers with a list of one.
-        let one = json::read::<Answer<'_>>(body);
-        let answer = one.or_else(|_| json::read::<[Answer<'_>; 1]>(body).map(|[answer]| answer));
-        let Ok(answer) = answer else {
-            tally.sight.unparsable = true;
-            return;
+        let answer = match is_object(body) {
+            true => tally.read::<Answer<'_>>(body),
+            false => tally.read::<[Answer<'_>; 1]>(body).map(|[answer]| answer),
         };
+        let Some(answer) = answer else { return };
         answer.note(tally);
         tally.sight.ended = true;
     }

@@ -9,7 +9,7 @@ use super::openai_completions::Prompt;
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, path_segment};
+use super::{Draft, RequestSight, Unparsable, WireRequest, path_segment, unsaid};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{Dialect, Endpoint, RequestParams, Structured};
 
@@ -48,20 +48,15 @@ pub(super) fn observe(
 
 /// Writes a draft as one text. The two backends want the same in two places.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
     let params = &draft.params;
-    for (unsaid, what) in [
+    let altered = unsaid([
         (!draft.tools.is_empty(), "tools"),
         (params.n > 1, "n"),
         (params.logprobs.is_some(), "logprobs"),
         (params.stop_count > 0, "stop"),
         (params.structured != Structured::None, "response_format"),
         (params.reasoning_effort.is_some(), "reasoning_effort"),
-    ] {
-        if unsaid {
-            altered.push(what);
-        }
-    }
+    ]);
     let lengths = Lengths::of(draft);
     let body = WireBody {
         text_input: draft
@@ -134,10 +129,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        let Ok(event) = json::read::<Answer<'_>>(data) else {
-            tally.sight.unparsable = true;
-            return None;
-        };
+        let event: Answer<'_> = tally.read(data)?;
         if event.error.0 {
             tally.error();
             return None;
@@ -152,8 +144,7 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Ok(answer) = json::read::<Answer<'_>>(body) else {
-            tally.sight.unparsable = true;
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
         if answer.error.0 {
