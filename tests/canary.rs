@@ -8,6 +8,8 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "canary/dialects.rs"]
+mod dialects;
 mod support;
 
 use std::io::Write;
@@ -72,9 +74,7 @@ impl Canaries {
             let canary = self.string(number);
             for (disguise, needle) in disguises(&canary) {
                 assert!(
-                    !haystack
-                        .windows(needle.len())
-                        .any(|window| window == needle.as_bytes()),
+                    memchr::memmem::find(haystack, needle.as_bytes()).is_none(),
                     "canary {number} ({disguise}) in {place}"
                 );
             }
@@ -187,10 +187,14 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
         let head = String::from_utf8_lossy(&request).into_owned();
         let path = head.split([' ', '?']).nth(1).unwrap().to_owned();
         let streamed = head.contains("\"stream\":true");
-        let table = if streamed { STREAMS } else { ANSWERS };
+        let tables = match streamed {
+            true => [STREAMS, dialects::STREAMS],
+            false => [ANSWERS, dialects::ANSWERS],
+        };
         let fallback = "@ is not for you";
-        let template = table
-            .iter()
+        let template = tables
+            .into_iter()
+            .flatten()
             .find(|(route, _)| path.ends_with(route))
             .map_or(fallback, |(_, body)| body);
         let body = answering.fill(template);
@@ -199,7 +203,9 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
         } else {
             "200 @"
         };
-        let kind = if streamed {
+        let kind = if streamed && path.starts_with("/api/") {
+            "application/x-ndjson"
+        } else if streamed {
             "text/event-stream"
         } else {
             "application/json; charset=@"
@@ -237,7 +243,8 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
         ("/v1/messages", "[\"@\"]"),
     ];
     let mut sent = 0;
-    for (path, body) in bodies {
+    let others = dialects::REQUESTS.iter().copied();
+    for (path, body) in bodies.into_iter().chain(others) {
         for stream in ["true", "false"] {
             for refuse in [false, true] {
                 let path = canaries.fill(&format!("{path}?api_key=@&@"));
@@ -261,6 +268,18 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
                 sent += 1;
             }
         }
+    }
+    // Under a coding, which is undone to read them.
+    for (path, body) in [("/v1/chat/completions", CHAT), ("/v1/messages", MESSAGES)] {
+        let body = canaries.fill(&body.replace("STREAM", "false"));
+        let coded = zstd::encode_all(body.as_bytes(), 3).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Encoding: zstd\r\nContent-Length: {}\r\n\r\n",
+            coded.len()
+        );
+        let answer = http::send(&recorder.url, &[head.as_bytes(), &coded].concat());
+        assert_eq!(http::status(&answer), 200);
+        sent += 1;
     }
     // Error paths: bytes that are no HTTP, and a method and version with canaries.
     http::send(
@@ -305,7 +324,7 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
             .iter()
             .filter(|exchange| exchange["shape"] == "known")
             .count()
-            >= 14
+            >= 14 + 2 * 11 + 2
     );
     canaries.assert_absent(log.as_bytes(), "the log");
     canaries.assert_absent(&metrics, "the metrics");

@@ -15,12 +15,16 @@ fuzz_target!(|input: &[u8]| {
     let whole = events(&[stream]);
     assert_eq!(whole, events(&pieces));
     assert_eq!(whole, as_the_specification_says(stream));
-    for endpoint in [
-        Endpoint::ChatCompletions,
-        Endpoint::Completions,
-        Endpoint::Messages,
-    ] {
-        for content_type in ["text/event-stream", "application/json"] {
+    for endpoint in Endpoint::ALL
+        .into_iter()
+        .filter(|endpoint| endpoint.is_read())
+    {
+        for content_type in [
+            "text/event-stream",
+            "application/json",
+            "application/x-ndjson",
+            "application/grpc",
+        ] {
             let observe = |pieces: &[&[u8]]| observe(endpoint, content_type, pieces);
             assert_eq!(observe(&[stream]), observe(&pieces));
         }

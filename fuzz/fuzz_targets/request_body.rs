@@ -10,11 +10,10 @@ use reenact::shape::Endpoint;
 
 fuzz_target!(|body: &[u8]| {
     let key = ChainKey::from_bytes([3; 16]);
-    for endpoint in [
-        Endpoint::ChatCompletions,
-        Endpoint::Completions,
-        Endpoint::Messages,
-    ] {
+    for endpoint in Endpoint::ALL
+        .into_iter()
+        .filter(|endpoint| endpoint.is_inference())
+    {
         let Ok(sight) = observe_request(endpoint, body, &key) else {
             continue;
         };

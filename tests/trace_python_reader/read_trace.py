@@ -26,7 +26,9 @@ def middle(b):
     e, m = b // 32 + 4, b % 32
     return (1 << e) + (m << e - 5) + ((1 << e - 5) >> 1)
 
-ENDPOINT = "chat_completions completions messages models health metrics tokenize other".split()
+ENDPOINT = """chat_completions completions messages models health metrics tokenize other responses embeddings ollama_generate ollama_chat
+    ollama_embed tgi_generate tgi_generate_stream cohere_chat gemini_generate gemini_stream triton_generate triton_generate_stream infer
+    grpc_infer grpc_stream_infer realtime detokenize rerank score pooling classify version""".split()
 METHOD = "POST GET HEAD PUT DELETE OPTIONS OTHER".split()
 SHAPE = "known generic unparsable too_large shed failed".split()
 OUTCOME = "completed client_cancelled upstream_refused upstream_reset upstream_timeout rejected truncated".split()
@@ -66,6 +68,7 @@ def exchanges(frame, payload, spec):
         for bit, c, name in (4, 30, "max_tokens"), (5, 31, "min_tokens"), (7, 33, "best_of"), (12, 36, "logprobs"):
             if has(bit): p[name] = num(c)
         p |= {"n": num(32), "schema_bytes": num(35), "stop_count": num(37), "structured": code(34, STRUCTURED)}
+        if has(26): p["continues"] = True
         if has(13): p["reasoning_effort"] = code(38, EFFORT)
         if has(10): p["greedy"] = bool(has(11))
         for bit, name in (6, "ignore_eos"), (8, "stream"), (9, "include_usage"), (14, "token_ids"), (15, "echo"): p[name] = bool(has(bit))

@@ -1,0 +1,10 @@
+//! What else serves models: its own clients, gateways with paths of their own, coded bodies and WebSockets, through the built
+//! binary.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod clients;
+mod coded;
+mod realtime;
+mod routes;
+#[path = "../support/mod.rs"]
+mod support;
