@@ -24,7 +24,7 @@ use super::driver::{self, Delivery, Orders};
 use super::engine::{RequestId, Stats};
 use super::metrics::Metrics;
 use super::noise::{mix, unit};
-use super::wire::{Api, Chat, Completions, Messages, Problem, Reply, models, tokenize};
+use super::wire::{Api, Chat, Completions, Embeddings, Messages, Problem, Reply, models, tokenize};
 use super::{Config, SimError};
 
 /// How the server names itself in every response.
@@ -145,6 +145,7 @@ async fn serve(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Ans
     let api: &'static dyn Api = match path.as_str() {
         "/v1/messages" => &Messages,
         "/v1/completions" => &Completions,
+        "/v1/embeddings" => &Embeddings,
         _ => &Chat,
     };
     match answer(shared, api, &path, request).await {
@@ -160,7 +161,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Answered>, Problem> {
     let allowed = match path {
-        "/v1/chat/completions" | "/v1/completions" | "/v1/messages" | "/tokenize" => Method::POST,
+        "/v1/chat/completions"
+        | "/v1/completions"
+        | "/v1/messages"
+        | "/v1/embeddings"
+        | "/tokenize" => Method::POST,
         "/v1/models" | "/health" | "/version" | "/metrics" => Method::GET,
         _ => {
             return Err(Problem {

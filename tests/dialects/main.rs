@@ -4,6 +4,7 @@
 
 mod clients;
 mod coded;
+mod embeddings;
 mod realtime;
 mod routes;
 #[path = "../support/mod.rs"]

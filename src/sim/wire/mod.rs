@@ -1,6 +1,7 @@
 //! The bodies of the APIs that the simulated server speaks.
 
 mod anthropic;
+mod embeddings;
 mod openai;
 mod prompt;
 
@@ -12,6 +13,7 @@ use super::engine::{Prompt, Refusal, Submission};
 use super::template::PromptTokens;
 
 pub(super) use anthropic::Messages;
+pub(super) use embeddings::Embeddings;
 pub(super) use openai::{Chat, Completions, models, tokenize};
 
 /// A request that has been understood, and how to answer it.

@@ -99,22 +99,7 @@ impl Api for Chat {
 impl Api for Completions {
     fn understand(&self, config: &Config, body: &Value) -> Result<Understood, Problem> {
         let model = model(config, body)?;
-        let limit = config.longest_sequence();
-        let prompts = match body.get("prompt") {
-            Some(Value::String(text)) => vec![of_text(text, limit)],
-            Some(Value::Array(items)) if items.first().is_some_and(Value::is_u64) => {
-                vec![of_ids(items, limit)?]
-            }
-            Some(Value::Array(items)) if !items.is_empty() => items
-                .iter()
-                .map(|item| match item {
-                    Value::String(text) => Ok(of_text(text, limit)),
-                    Value::Array(ids) => of_ids(ids, limit),
-                    _ => Err(Problem::bad("prompt must be text or token ids")),
-                })
-                .collect::<Result<_, _>>()?,
-            _ => return Err(Problem::bad("prompt must be text or token ids")),
-        };
+        let prompts = texts(body, "prompt", config.longest_sequence())?;
         let most = number(body, "max_tokens", 1)?.unwrap_or(16);
         let ask = length_ask(body, Some(most))?;
         understood(
@@ -203,9 +188,9 @@ pub(in crate::sim) fn tokenize(config: &Config, body: &Value) -> Result<Value, P
 
 #[allow(
     clippy::too_many_arguments,
-    reason = "what both endpoints have found out"
+    reason = "what the endpoints have found out"
 )]
-fn understood(
+pub(super) fn understood(
     api: &'static dyn Api,
     config: &Config,
     body: &Value,
@@ -249,6 +234,26 @@ fn called_tool(body: &Value) -> Option<String> {
     }
 }
 
+/// One text or several, as words or as token ids.
+pub(super) fn texts(body: &Value, key: &str, limit: u32) -> Result<Vec<PromptTokens>, Problem> {
+    let wrong = || Problem::bad(format!("{key} must be text or token ids"));
+    match body.get(key) {
+        Some(Value::String(text)) => Ok(vec![of_text(text, limit)]),
+        Some(Value::Array(items)) if items.first().is_some_and(Value::is_u64) => {
+            Ok(vec![of_ids(items, limit)?])
+        }
+        Some(Value::Array(items)) if !items.is_empty() => items
+            .iter()
+            .map(|item| match item {
+                Value::String(text) => Ok(of_text(text, limit)),
+                Value::Array(ids) => of_ids(ids, limit),
+                _ => Err(wrong()),
+            })
+            .collect(),
+        _ => Err(wrong()),
+    }
+}
+
 fn of_text(text: &str, limit: u32) -> PromptTokens {
     let mut tokens = PromptTokens::new(limit);
     tokens.text(text);
@@ -285,7 +290,7 @@ fn usage(reply: &Reply) -> Value {
         "prompt_tokens_details": {"cached_tokens": reply.cached_tokens}})
 }
 
-fn error(problem: &Problem) -> Value {
+pub(super) fn error(problem: &Problem) -> Value {
     let kind = if problem.status < 500 {
         "invalid_request_error"
     } else {
