@@ -299,15 +299,22 @@ impl Reader for Answers {
                     usage.note(tally);
                 }
             }
-            "content_block_start"
-                if event.content_block.is_some_and(|block| block.is_tool_use()) =>
-            {
-                tally.tool_calls(1);
+            "content_block_start" => {
+                if let Some(call) = event.content_block.filter(Kind::is_tool_use) {
+                    tally.tool_calls(1);
+                    tally.said(call.name.bytes);
+                }
             }
             "content_block_delta" => {
-                let (carried, text) = event.delta.carried()?;
+                let delta = &event.delta;
+                let (carried, text) = delta.carried()?;
                 tally.token(at_us, carried);
-                return text.map(|text| Plain { text, carried });
+                tally.said(delta.text.bytes + delta.partial_json.bytes);
+                return text.map(|text| Plain {
+                    text,
+                    carried,
+                    repeatable: carried == Carried::Answer,
+                });
             }
             "message_delta" => {
                 if let Some(usage) = event.usage {
@@ -334,6 +341,7 @@ impl Reader for Answers {
             .filter(|block| block.is_tool_use())
             .count();
         tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        tally.said(answer.content.iter().map(Kind::said).sum());
         if answer.kind.0 == "error" {
             tally.error();
         }
@@ -383,9 +391,22 @@ struct Start {
 struct Kind<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Text<'a>,
+    #[serde(borrow, default)]
+    text: Said<'a>,
+    /// Of a tool's call.
+    #[serde(borrow, default)]
+    name: Said<'a>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
 }
 
 impl Kind<'_> {
+    /// Bytes that a next turn would repeat of a whole block.
+    fn said(&self) -> usize {
+        let input = self.input.map_or(0, |input| input.get().len());
+        self.text.bytes + self.name.bytes + input
+    }
+
     fn is_tool_use(&self) -> bool {
         matches!(
             &*self.kind.0,

@@ -163,7 +163,13 @@ impl Reader for Answers {
             "content-delta" | "tool-plan-delta" => {
                 let (said, carried) = delta.message.said()?;
                 tally.token(at_us, carried);
-                return said.plainly.map(|text| Plain { text, carried });
+                let repeatable = carried == Carried::Answer;
+                tally.said(if repeatable { said.bytes } else { 0 });
+                return said.plainly.map(|text| Plain {
+                    text,
+                    carried,
+                    repeatable,
+                });
             }
             "tool-call-start" => {
                 tally.tool_calls(1);
@@ -187,6 +193,8 @@ impl Reader for Answers {
             return;
         };
         tally.tool_calls(answer.message.tool_calls.0);
+        let parts = answer.message.content.iter();
+        tally.said(parts.map(|part| part.text.bytes).sum());
         note(answer.finish_reason.as_ref(), answer.usage.as_ref(), tally);
         tally.sight.ended = true;
     }
@@ -244,8 +252,8 @@ impl<'a> Spoken<'a> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
-    #[serde(default, deserialize_with = "null_is_empty")]
-    message: Whole,
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    message: Whole<'a>,
     #[serde(borrow, default)]
     finish_reason: Option<Text<'a>>,
     #[serde(default)]
@@ -253,7 +261,9 @@ struct Answer<'a> {
 }
 
 #[derive(Default, Deserialize)]
-struct Whole {
+struct Whole<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    content: List<Content<'a>>,
     #[serde(default)]
     tool_calls: Items,
 }

@@ -361,6 +361,8 @@ struct Feedback {
 
 #[derive(Deserialize)]
 struct Candidate<'a> {
+    #[serde(default)]
+    index: Count,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
     content: Spoken<'a>,
     #[serde(borrow, default, alias = "finishReason")]
@@ -415,6 +417,10 @@ impl Answer<'_> {
         let mut called = false;
         for candidate in self.candidates.iter() {
             let parts = candidate.content.parts.iter();
+            if candidate.index.0.unwrap_or(0) == 0 {
+                let said = parts.clone().filter(|part| !part.thought.0);
+                tally.said(said.map(|part| part.text.bytes).sum());
+            }
             let calls = parts.filter(|part| part.function_call.0).count();
             called |= calls > 0;
             tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));

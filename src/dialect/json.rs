@@ -210,6 +210,8 @@ pub(super) struct Presence(pub(super) bool);
 pub(super) struct Said<'a> {
     pub(super) anything: bool,
     pub(super) plainly: Option<&'a str>,
+    /// Bytes of the string.
+    pub(super) bytes: usize,
 }
 
 impl Said<'_> {
@@ -217,6 +219,7 @@ impl Said<'_> {
         Self {
             anything,
             plainly: None,
+            bytes: 0,
         }
     }
 }
@@ -257,11 +260,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Said<'a> {
                 Ok(Said {
                     anything: !value.is_empty(),
                     plainly: Some(value),
+                    bytes: value.len(),
                 })
             }
 
             fn visit_str<E: Error>(self, value: &str) -> Result<Said<'de>, E> {
-                Ok(Said::heard(!value.is_empty()))
+                Ok(Said {
+                    bytes: value.len(),
+                    ..Said::heard(!value.is_empty())
+                })
             }
 
             fn visit_unit<E: Error>(self) -> Result<Said<'de>, E> {

@@ -358,6 +358,7 @@ struct Spoken<'a> {
 impl Answer<'_> {
     fn note(&self, tally: &mut Tally) {
         tally.tool_calls(self.message.tool_calls.0);
+        tally.said(self.response.bytes + self.message.content.bytes);
         tally.prompt_tokens(self.prompt_eval_count);
         tally.output_tokens(self.eval_count);
         if self.error.0 {

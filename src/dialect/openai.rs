@@ -29,15 +29,21 @@ impl Reader for Answers {
         let mut carried = None;
         for choice in chunk.choices.iter() {
             let delta = &choice.delta;
+            if choice.is_first() {
+                tally.said(choice.text.bytes + delta.said());
+            }
             let calls = delta.tool_calls.iter().flat_map(|calls| calls.iter());
-            let named = calls.clone().filter(|call| call.function.name.0).count();
+            let named = calls
+                .clone()
+                .filter(|call| call.function.name.anything)
+                .count();
             tally.tool_calls(u32::try_from(named).unwrap_or(u32::MAX));
             let called = calls
                 .clone()
-                .any(|call| call.function.name.0 || call.function.arguments.0);
+                .any(|call| call.function.name.anything || call.function.arguments.anything);
             if choice.text.anything
                 || delta.content.anything
-                || delta.refusal.0
+                || delta.refusal.anything
                 || called
                 || delta.function_call.0
             {
@@ -58,6 +64,9 @@ impl Reader for Answers {
             return;
         };
         for choice in answer.choices.iter() {
+            if choice.is_first() {
+                tally.said(choice.text.bytes + choice.message.said());
+            }
             let calls = choice
                 .message
                 .tool_calls
@@ -101,7 +110,7 @@ impl<'a> Answer<'a> {
             || self.x_groq.is_some()
             || self.error.0
             || choice.finish_reason.is_some()
-            || delta.refusal.0
+            || delta.refusal.anything
             || delta.tool_calls.is_some()
             || delta.function_call.0;
         let texts = [
@@ -112,7 +121,11 @@ impl<'a> Answer<'a> {
         ];
         let mut said = texts.into_iter().filter(|said| said.anything);
         match (said.next(), said.next()) {
-            (Some(said), None) if !more => said.plainly.map(|text| Plain { text, carried }),
+            (Some(said), None) if !more => said.plainly.map(|text| Plain {
+                text,
+                carried,
+                repeatable: choice.is_first() && carried == Carried::Answer,
+            }),
             _ => None,
         }
     }
@@ -142,6 +155,8 @@ impl<'a> Answer<'a> {
 
 #[derive(Deserialize)]
 struct Choice<'a> {
+    #[serde(default)]
+    index: Count,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
     delta: Delta<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
@@ -152,35 +167,50 @@ struct Choice<'a> {
     finish_reason: Option<Text<'a>>,
 }
 
+impl Choice<'_> {
+    fn is_first(&self) -> bool {
+        self.index.0.unwrap_or(0) == 0
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Delta<'a> {
     #[serde(borrow, default)]
     content: Said<'a>,
-    #[serde(default)]
-    refusal: Presence,
+    #[serde(borrow, default)]
+    refusal: Said<'a>,
     #[serde(borrow, default)]
     reasoning: Said<'a>,
     #[serde(borrow, default)]
     reasoning_content: Said<'a>,
-    #[serde(default)]
-    tool_calls: Option<List<ToolCall>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<List<ToolCall<'a>>>,
     /// The form before tools.
     #[serde(default)]
     function_call: Presence,
 }
 
+impl Delta<'_> {
+    /// Bytes that a next turn's message would repeat.
+    fn said(&self) -> usize {
+        let calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
+        let called = calls.map(|call| call.function.name.bytes + call.function.arguments.bytes);
+        self.content.bytes + self.refusal.bytes + called.sum::<usize>()
+    }
+}
+
 #[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default, deserialize_with = "null_is_empty")]
-    function: Function,
+struct ToolCall<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    function: Function<'a>,
 }
 
 #[derive(Default, Deserialize)]
-struct Function {
-    #[serde(default)]
-    name: Presence,
-    #[serde(default)]
-    arguments: Presence,
+struct Function<'a> {
+    #[serde(borrow, default)]
+    name: Said<'a>,
+    #[serde(borrow, default)]
+    arguments: Said<'a>,
 }
 
 #[derive(Deserialize)]

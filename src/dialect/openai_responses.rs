@@ -360,7 +360,14 @@ impl Reader for Answers {
             kind => {
                 let carried = carried(kind).filter(|_| event.delta.anything)?;
                 tally.token(at_us, carried);
-                return event.delta.plainly.map(|text| Plain { text, carried });
+                // What tools were called with are items of their own.
+                let repeatable = is_text(kind);
+                tally.said(if repeatable { event.delta.bytes } else { 0 });
+                return event.delta.plainly.map(|text| Plain {
+                    text,
+                    carried,
+                    repeatable,
+                });
             }
         }
         None
@@ -372,9 +379,17 @@ impl Reader for Answers {
         };
         let calls = answer.output.iter().filter(|item| item.is_call()).count();
         tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
+        tally.said(answer.output.iter().map(Kind::said).sum());
         answer.note(tally);
         tally.sight.ended = true;
     }
+}
+
+fn is_text(kind: &str) -> bool {
+    matches!(
+        kind,
+        "response.output_text.delta" | "response.refusal.delta"
+    )
 }
 
 /// What the deltas of a kind of event are pieces of.
@@ -407,9 +422,30 @@ struct Event<'a> {
 struct Kind<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Text<'a>,
+    #[serde(borrow, default)]
+    content: OneOrMany<'a, Spoken<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Spoken<'a> {
+    #[serde(borrow, default)]
+    text: Said<'a>,
+    #[serde(borrow, default)]
+    refusal: Said<'a>,
 }
 
 impl Kind<'_> {
+    /// Bytes of text that a whole message says.
+    fn said(&self) -> usize {
+        match &self.content {
+            OneOrMany::Many(parts) if self.kind.0 == "message" => parts
+                .iter()
+                .map(|part| part.text.bytes + part.refusal.bytes)
+                .sum(),
+            _ => 0,
+        }
+    }
+
     fn is_call(&self) -> bool {
         self.kind.0.ends_with("_call")
     }

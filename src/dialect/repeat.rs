@@ -9,12 +9,15 @@ pub(super) struct Plain<'a> {
     /// The text, where it lies in the event's data.
     pub(super) text: &'a str,
     pub(super) carried: Carried,
+    /// It is of the answer that a next turn would repeat.
+    pub(super) repeatable: bool,
 }
 
 /// The latest event of that kind.
 #[derive(Debug, Default)]
 pub(super) struct Repeat {
     carried: Option<Carried>,
+    repeatable: bool,
     name: Vec<u8>,
     /// Its data without the text, which stood at `text_at`.
     around: Vec<u8>,
@@ -24,17 +27,24 @@ pub(super) struct Repeat {
 impl Repeat {
     /// What an event carries, if it is the one before with another text. What stands around the text is then JSON that has
     /// been read before; and the text cannot leave the string it stands in, as it holds neither quotes nor escapes.
-    pub(super) fn carried(&self, name: &[u8], data: &[u8]) -> Option<Carried> {
+    /// With it comes how long the text is that a next turn would repeat.
+    pub(super) fn carried(&self, name: &[u8], data: &[u8]) -> Option<(Carried, usize)> {
         let carried = self.carried?;
         let (before, after) = self.around.split_at_checked(self.text_at)?;
         let text = data.strip_prefix(before)?.strip_suffix(after)?;
-        (name == self.name && is_plain_string(text)).then_some(carried)
+        let said = if self.repeatable { text.len() } else { 0 };
+        (name == self.name && is_plain_string(text)).then_some((carried, said))
     }
 
     /// Remembers an event that was read, or, where it was not plain, forgets.
     pub(super) fn remember(&mut self, name: &[u8], data: &[u8], plain: Option<Plain<'_>>) {
         self.carried = None;
-        let Some(Plain { text, carried }) = plain else {
+        let Some(Plain {
+            text,
+            carried,
+            repeatable,
+        }) = plain
+        else {
             return;
         };
         let at = text.as_ptr().addr().wrapping_sub(data.as_ptr().addr());
@@ -54,6 +64,7 @@ impl Repeat {
         self.around.extend_from_slice(after);
         self.text_at = at;
         self.carried = Some(carried);
+        self.repeatable = repeatable;
     }
 
     /// Bytes that it holds.
@@ -80,6 +91,7 @@ mod tests {
         let plain = Plain {
             text: &data[at..at + text.len()],
             carried: Carried::Answer,
+            repeatable: true,
         };
         let mut repeat = Repeat::default();
         repeat.remember(b"delta", data.as_bytes(), Some(plain));
@@ -91,6 +103,8 @@ mod tests {
         let repeat = remembering(r#"{"a":1,"t":"one","b":2}"#, "one");
         let known = |name: &str, data: &[u8]| repeat.carried(name.as_bytes(), data).is_some();
         assert!(known("delta", br#"{"a":1,"t":"two, three","b":2}"#));
+        let said = repeat.carried(b"delta", br#"{"a":1,"t":"two, three","b":2}"#);
+        assert_eq!(said, Some((Carried::Answer, 10)));
         assert!(known("delta", r#"{"a":1,"t":"né","b":2}"#.as_bytes()));
         for other in [
             &br#"{"a":1,"t":"","b":2}"#[..],
@@ -121,6 +135,7 @@ mod tests {
         let elsewhere = Plain {
             text: "elsewhere",
             carried: Carried::Answer,
+            repeatable: true,
         };
         repeat.remember(b"", br#"{"t":"one"}"#, Some(elsewhere));
         assert_eq!(repeat.carried(b"", br#"{"t":"one"}"#), None);

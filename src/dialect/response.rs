@@ -272,8 +272,9 @@ fn read_event(
         tally.sight.unparsable = true;
         return;
     };
-    if let Some(carried) = repeat.carried(name, data) {
+    if let Some((carried, said)) = repeat.carried(name, data) {
         tally.token(at_us, carried);
+        tally.said(said);
         return;
     }
     let plain = reader.event(at_us, name, data, tally);

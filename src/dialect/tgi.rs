@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::json::{self, Count, Items, Presence, Text};
+use super::json::{self, Count, Items, Presence, Said, Text};
 use super::openai::{Lengths, greedy, null_is_empty, stops};
 use super::repeat::Plain;
 use super::response::Reader;
@@ -188,8 +188,8 @@ struct Answer<'a> {
     #[serde(default)]
     token: Presence,
     /// There, and perhaps empty, at the end alone.
-    #[serde(default)]
-    generated_text: Option<Presence>,
+    #[serde(borrow, default)]
+    generated_text: Option<Said<'a>>,
     #[serde(borrow, default)]
     details: Option<Details<'a>>,
     #[serde(default)]
@@ -214,6 +214,7 @@ impl Answer<'_> {
         if self.error.0 {
             tally.error();
         }
+        tally.said(self.generated_text.map_or(0, |text| text.bytes));
         let Some(details) = &self.details else { return };
         tally.output_tokens(details.generated_tokens);
         let prefill = Some(details.prefill.0).filter(|&tokens| tokens > 0);

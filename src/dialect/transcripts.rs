@@ -64,6 +64,7 @@ fn responses_think_call_and_answer() {
         \"usage\":{\"input_tokens\":30,\"input_tokens_details\":{\"cached_tokens\":16},\"output_tokens\":9,\"output_tokens_details\":{\"reasoning_tokens\":4}}}}\n\n";
     let sight = read(Endpoint::Responses, SSE, stream);
     assert_eq!((sight.token_events, sight.tool_calls), (2, 1));
+    assert_eq!(sight.answer_bytes, 0, "calls are items of their own");
     assert_eq!(sight.output_tokens, told(9));
     assert_eq!(
         (
@@ -165,6 +166,7 @@ fn ollama_streams_lines_unless_told_not_to() {
         {\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"total_duration\":9,\"prompt_eval_count\":26,\"eval_count\":5}\n";
     let sight = read(Endpoint::OllamaChat, "application/x-ndjson", stream);
     assert_eq!((sight.events, sight.token_events), (4, 3));
+    assert_eq!(sight.answer_bytes, 3);
     assert_eq!(
         (sight.prompt_tokens, sight.output_tokens),
         (Some(26), told(5))
@@ -335,6 +337,7 @@ fn gemini_streams_events_or_an_array_in_pieces() {
     for (kind, stream) in [(SSE, &events), ("application/json; charset=UTF-8", &array)] {
         let sight = read(Endpoint::GeminiStream, kind, stream);
         assert_eq!((sight.events, sight.token_events), (3, 2), "{kind}");
+        assert_eq!(sight.answer_bytes, 5, "thoughts are not repeated");
         assert_eq!(sight.output_tokens, told(5));
         assert_eq!(
             (
@@ -526,6 +529,64 @@ fn calls_answers_are_counted_by_their_messages() {
         );
         assert_eq!((sight.events, sight.token_events), (3, 0), "cut at {cut}");
         assert_eq!(sight.gaps.count(), 2);
+    }
+}
+
+#[test]
+fn an_answer_is_as_long_as_a_next_turn_would_repeat_it() {
+    let length = |endpoint, kind, body: &str| read(endpoint, kind, body).answer_bytes;
+    let chat =
+        |delta: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{delta}}}]}}\n\n");
+    let other =
+        "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"another choice\"}}]}\n\n";
+    let stream = [
+        chat(r#"{"role":"assistant","reasoning_content":"hm"}"#),
+        chat(r#"{"content":"one"}"#),
+        // The one before with another text, and one that cannot be.
+        chat(r#"{"content":" two"}"#),
+        chat(r#"{"content":"\n\u00e9"}"#),
+        other.to_owned(),
+        other.to_owned(),
+        chat(r#"{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}"#),
+    ]
+    .concat();
+    assert_eq!(
+        length(Endpoint::ChatCompletions, SSE, &stream),
+        3 + 4 + 3 + 3
+    );
+    let whole = r#"{"choices":[{"index":0,"message":{"content":"one","reasoning":"hm"}},{"index":1,"message":{"content":"another"}}]}"#;
+    assert_eq!(length(Endpoint::ChatCompletions, JSON, whole), 3);
+    let text = r#"{"choices":[{"text":"four"}]}"#;
+    assert_eq!(length(Endpoint::Completions, JSON, text), 4);
+    let claude = |delta: &str| {
+        format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"delta\":{delta}}}\n\n"
+        )
+    };
+    let stream = [
+        claude(r#"{"type":"thinking_delta","thinking":"hm"}"#),
+        claude(r#"{"type":"text_delta","text":"one"}"#),
+        claude(r#"{"type":"text_delta","text":" two"}"#),
+        "data: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"tool_use\",\"name\":\"f\",\"input\":{}}}\n\n".to_owned(),
+        claude(r#"{"type":"input_json_delta","partial_json":"{}"}"#),
+    ]
+    .concat();
+    assert_eq!(length(Endpoint::Messages, SSE, &stream), 7 + 1 + 2);
+    let whole = r#"{"type":"message","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"one"},{"type":"tool_use","name":"f","input":{"a":1}}]}"#;
+    assert_eq!(length(Endpoint::Messages, JSON, whole), 3 + 1 + 7);
+    for (endpoint, body) in [
+        (
+            Endpoint::Responses,
+            r#"{"status":"completed","output":[{"type":"reasoning","content":[{"text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"four"}]}]}"#,
+        ),
+        (
+            Endpoint::CohereChat,
+            r#"{"message":{"content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"four"}]}}"#,
+        ),
+        (Endpoint::TgiGenerate, r#"{"generated_text":"four"}"#),
+        (Endpoint::TritonGenerate, r#"{"text_output":"four"}"#),
+    ] {
+        assert_eq!(length(endpoint, JSON, body), 4, "{endpoint:?}");
     }
 }
 

@@ -140,7 +140,12 @@ impl Reader for Answers {
         }
         let carried = Carried::Answer;
         tally.token(at_us, carried);
-        said.plainly.map(|text| Plain { text, carried })
+        tally.said(said.bytes);
+        said.plainly.map(|text| Plain {
+            text,
+            carried,
+            repeatable: true,
+        })
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
@@ -150,6 +155,7 @@ impl Reader for Answers {
         if answer.error.0 {
             tally.error();
         }
+        tally.said(answer.text_output.bytes);
         tally.sight.ended = true;
     }
 

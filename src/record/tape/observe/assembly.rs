@@ -13,8 +13,8 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
 use crate::record::tape::parcel::{Closing, End, Head, MarkKind, Opening, Parcel, Pieces, Side};
 use crate::shape::{
-    Endpoint, Exchange, FinishReason, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus,
-    TokenCount, TokenSource, TraceTime,
+    Endpoint, Exchange, FinishReason, GapTrail, Method, Outcome, RequestShape, ResponseShape,
+    ShapeStatus, TokenCount, TokenSource, TraceTime,
 };
 
 /// One exchange being put together from its parcels.
@@ -394,8 +394,7 @@ impl Assembly {
             content_type: content_type.as_deref(),
             content_encoding: content_encoding.as_deref(),
         };
-        ResponseObserver::new(self.endpoint(), head, desk.every_gap)
-            .within(desk.capture.max_body)
+        ResponseObserver::new(self.endpoint(), head, desk.every_gap).within(desk.capture.max_body)
     }
 
     /// Which file holds it as in flight.
