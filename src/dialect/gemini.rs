@@ -322,7 +322,7 @@ impl Reader for Answers {
                 .iter()
                 .flat_map(|it| it.content.parts.iter())
         };
-        if parts().any(|part| part.answers()) {
+        if parts().any(SpokenPart::answers) {
             tally.token(at_us, Carried::Answer);
         } else if parts().any(|part| part.text.anything) {
             tally.token(at_us, Carried::Reasoning);

@@ -154,16 +154,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 /// Null, a string, a list, or one item alone.
+#[derive(Default)]
 pub(super) enum OneOrMany<'a, T> {
+    #[default]
     None,
     One(Text<'a>),
     Many(List<T>),
-}
-
-impl<T> Default for OneOrMany<'_, T> {
-    fn default() -> Self {
-        Self::None
-    }
 }
 
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
