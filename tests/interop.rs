@@ -9,7 +9,10 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use reenact::anonymise::Recordable;
-use reenact::interop::{ExportFormat, ImportFormat, ImportOptions, InteropError, export, import};
+use reenact::interop::{
+    ExportFormat, ExportOptions, Exported, ImportFormat, ImportOptions, InteropError, export,
+    import,
+};
 use reenact::measure::traffic::{Traffic, TrafficMeter};
 use reenact::shape::{BlockSpec, Exchange};
 use reenact::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
@@ -33,7 +36,11 @@ fn traffic(trace: &mut Trace) -> Traffic {
 }
 
 fn take(format: ImportFormat, from: &Path, to: &Path) {
-    import(format, from, to, ImportOptions::default()).unwrap();
+    import(format, from, to, &ImportOptions::default()).unwrap();
+}
+
+fn give(format: ExportFormat, from: &Path, to: &Path) -> Exported {
+    export(format, &mut open(from), to, &ExportOptions::default()).unwrap()
 }
 
 #[test]
@@ -43,7 +50,7 @@ fn mooncake_rows_come_back_as_they_went_in() {
     let trace = directory.path().join("m.rt");
     let back = directory.path().join("m.jsonl");
     take(ImportFormat::Mooncake, &original, &trace);
-    let done = export(ExportFormat::Mooncake, &mut open(&trace), &back).unwrap();
+    let done = give(ExportFormat::Mooncake, &trace, &back);
     assert_eq!(done.rows, 200);
     // The slice's ids are in order of first appearance already.
     assert!(fs::read(&back).unwrap() == fs::read(&original).unwrap());
@@ -66,7 +73,7 @@ fn gzip_goes_both_ways() {
     let trace = directory.path().join("m.rt");
     take(ImportFormat::Mooncake, &input, &trace);
     let back = directory.path().join("m.jsonl.gz");
-    export(ExportFormat::Mooncake, &mut open(&trace), &back).unwrap();
+    give(ExportFormat::Mooncake, &trace, &back);
     let mut text = Vec::new();
     GzDecoder::new(fs::File::open(back).unwrap())
         .read_to_end(&mut text)
@@ -119,8 +126,11 @@ fn a_malformed_row_leaves_nothing_behind_unless_it_may_be_skipped() {
     fs::write(&input, rows).unwrap();
     let output = directory.path().join("m.rt");
     let run = |skip_bad| {
-        let options = ImportOptions { skip_bad };
-        import(ImportFormat::Mooncake, &input, &output, options)
+        let options = ImportOptions {
+            skip_bad,
+            ..ImportOptions::default()
+        };
+        import(ImportFormat::Mooncake, &input, &output, &options)
     };
     let error = run(false).unwrap_err();
     assert!(
@@ -159,7 +169,7 @@ fn files_that_are_something_else_are_refused() {
         (ImportFormat::Mooncake, &cut),
         (ImportFormat::Azure, &missing),
     ] {
-        let error = import(format, input, &output, ImportOptions::default()).unwrap_err();
+        let error = import(format, input, &output, &ImportOptions::default()).unwrap_err();
         let name = input.display().to_string();
         assert!(error.to_string().starts_with(&name), "{error}");
         assert!(error.hint().is_some(), "{error}");
@@ -209,7 +219,7 @@ fn a_live_trace_exports_as_blocks_of_512_tokens() {
     }
     writer.finish().unwrap();
     let out = directory.path().join("live.jsonl");
-    export(ExportFormat::Mooncake, &mut open(&live), &out).unwrap();
+    give(ExportFormat::Mooncake, &live, &out);
     let again = directory.path().join("again.rt");
     take(ImportFormat::Mooncake, &out, &again);
     let before = traffic(&mut open(&source));
@@ -242,7 +252,13 @@ fn a_trace_without_rows_for_the_format_says_why() {
     }
     writer.finish().unwrap();
     let out = directory.path().join("out.jsonl");
-    let error = export(ExportFormat::Mooncake, &mut open(&bare), &out).unwrap_err();
+    let error = export(
+        ExportFormat::Mooncake,
+        &mut open(&bare),
+        &out,
+        &ExportOptions::default(),
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("5 with no prompt token count"),
         "{error}"

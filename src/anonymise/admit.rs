@@ -133,15 +133,27 @@ impl Anonymiser {
         } = sighting;
         exchange.request.blocks = self.number(&chain);
         exchange.session = exchange.session.or(session);
-        let mut name = None;
-        if let Some(model) = model {
-            let (id, kept) = self.models.pseudonym(model);
-            exchange.model = Some(id);
-            name = kept.map(|kept| (id, kept));
-        }
+        let name = self.name(&mut exchange, model);
         self.estimator
             .complete(&mut exchange, prompt_tokens, answer_bytes);
         Recordable { exchange, name }
+    }
+
+    /// Lets an exchange through whose blocks, and whose model where it has no name, are numbers of its source already.
+    pub fn admit_numbered(&mut self, mut exchange: Exchange, model: Option<Private>) -> Recordable {
+        let name = self.name(&mut exchange, model);
+        Recordable { exchange, name }
+    }
+
+    /// Gives an exchange its model's pseudonym. Returns the name where it is new and kept.
+    fn name(
+        &mut self,
+        exchange: &mut Exchange,
+        model: Option<Private>,
+    ) -> Option<(ModelId, KeptName)> {
+        let (id, kept) = self.models.pseudonym(model?);
+        exchange.model = Some(id);
+        kept.map(|kept| (id, kept))
     }
 
     pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {

@@ -120,7 +120,12 @@ fn arrivals(out: &Path) -> Result<PathBuf, Failure> {
     let trace = out.join("arrivals.rt");
     std::fs::write(&rows, include_str!("../../fixtures/demo/azure_8s.csv"))?;
     let _ = std::fs::remove_file(&trace);
-    let imported = interop::import(ImportFormat::Azure, &rows, &trace, ImportOptions::default());
+    let imported = interop::import(
+        ImportFormat::Azure,
+        &rows,
+        &trace,
+        &ImportOptions::default(),
+    );
     std::fs::remove_file(&rows)?;
     imported.map_err(super::import::failure)?;
     Ok(trace)

@@ -1,7 +1,9 @@
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
-use crate::interop::{ExportFormat, export};
+use super::progress::{Bar, Unit};
+use crate::interop::{ExportFormat, ExportOptions, export};
 use crate::trace::Trace;
 
 /// Write a trace in another tool's format
@@ -9,22 +11,20 @@ use crate::trace::Trace;
 pub(super) struct ExportArgs {
     /// The format to write
     #[arg(value_enum)]
-    format: Format,
+    format: ExportFormat,
 
     /// Trace files, or directories of them; several are read as one trace
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
 
-    /// The file to write, compressed if it ends in .gz; `-` is standard output. It must not be there yet, and appears
-    /// only when it is whole
+    /// The file to write, compressed if it ends in .gz or .zst; `-` is standard output. It must not be there yet, and
+    /// appears only when it is whole
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-}
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// JSON lines with timestamp (ms), input_length, output_length and hash_ids of 512-token blocks
-    Mooncake,
+    /// Tokens in a block [default: 16] (vllm-timed-trace)
+    #[arg(long, value_name = "N")]
+    block_tokens: Option<NonZeroU32>,
 }
 
 /// Runs `reenact export`.
@@ -33,11 +33,16 @@ enum Format {
 /// When the trace cannot be read, the file cannot be written, or no exchange has a row.
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
 pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
-    let format = match args.format {
-        Format::Mooncake => ExportFormat::Mooncake,
-    };
     let mut trace = Trace::open(&args.traces).map_err(super::inspect::failure)?;
-    let done = match export(format, &mut trace, &args.output).map_err(super::import::failure) {
+    let options = ExportOptions {
+        block_tokens: args.block_tokens,
+        ..ExportOptions::default()
+    };
+    let total = Some(trace.exchange_count());
+    let bar = Bar::show(options.progress.clone(), total, Unit::Exchanges);
+    let done = export(args.format, &mut trace, &args.output, &options);
+    drop(bar);
+    let done = match done.map_err(super::import::failure) {
         Err(failure) if failure.is_broken_pipe() => return Ok(Exit::Ok),
         Err(failure) => {
             super::inspect::warn_of_damage(&trace);

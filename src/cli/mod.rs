@@ -22,6 +22,7 @@ mod import;
 mod inspect;
 mod layers;
 mod logging;
+mod progress;
 mod record;
 mod replay;
 mod sim;

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,6 +16,33 @@ pub enum InteropError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file is no text.
+    #[error("{path}: it is {what}")]
+    Binary {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// An option says something that the format does not leave open.
+    #[error("{option} is not for this format; it is for {formats}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Those that it is for.
+        formats: String,
+    },
+    /// A field was renamed that the format does not have.
+    #[error("--column: there is no field `{field}`")]
+    Column {
+        /// The field.
+        field: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// Parquet was asked for.
+    #[error("this build of reenact has no Parquet")]
+    NoParquet,
     /// The file is of another format.
     #[error("{path}: line 1: {reason}")]
     Format {
@@ -45,7 +73,7 @@ pub enum InteropError {
     #[error("no exchange of the trace can be written as {format}: {reasons}")]
     NothingToExport {
         /// The format asked for.
-        format: &'static str,
+        format: String,
         /// Why they were left out.
         reasons: String,
     },
@@ -56,7 +84,23 @@ pub enum InteropError {
 
 impl InteropError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::Column { known, .. } => {
+                return Some(format!("write --column FIELD=LABEL; the fields are {known}").into());
+            }
+            Self::Trace(error) => error.hint(),
+            other => other.fixed_hint(),
+        };
+        hint.map(Cow::Borrowed)
+    }
+
+    /// Whether it was the command line that asked for what cannot be.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Option { .. } | Self::Column { .. })
+    }
+
+    fn fixed_hint(&self) -> Option<&'static str> {
         match self {
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => Some("check the path; `-` reads standard input"),
@@ -69,7 +113,14 @@ impl InteropError {
             Self::Row { .. } => Some("mend the row, or leave such rows out with --skip-bad"),
             Self::NoRows { .. } => Some("is it the right file, and the right format?"),
             Self::NothingToExport { .. } => Some("`reenact inspect` shows what the trace holds"),
-            Self::Trace(error) => error.hint(),
+            Self::Binary { what, .. } => match *what {
+                "a Parquet file" => Some("of Parquet, `import baseten` reads what Baseten exports"),
+                "a trace of reenact already" => Some("it needs no import"),
+                _ => Some("unpack or convert it first; gzip and zstd are undone by themselves"),
+            },
+            Self::Option { .. } => Some("leave it out, or name another format"),
+            Self::NoParquet => Some("build it with `--features parquet`, which is on by default"),
+            Self::Column { .. } | Self::Trace(_) => None,
         }
     }
 }

@@ -3,16 +3,14 @@ use std::io;
 use std::path::Path;
 
 use super::InteropError;
+use super::azure::AzureWriter;
+use super::bailian::BailianWriter;
+use super::burstgpt::BurstgptWriter;
+use super::jsonl::JsonlWriter;
 use super::mooncake::MooncakeWriter;
-use super::text::Output;
+use super::options::{ExportFormat, ExportOptions, name};
+use super::output::{Output, RowWriter, Sink, TextSink};
 use crate::trace::Trace;
-
-/// Formats that can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExportFormat {
-    /// Mooncake JSON lines: `timestamp` (ms), `input_length`, `output_length`, `hash_ids` (blocks of 512 tokens).
-    Mooncake,
-}
 
 /// What an export did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,48 +21,35 @@ pub struct Exported {
     pub left_out: BTreeMap<&'static str, u64>,
 }
 
-/// Why an exchange has no row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LeftOut {
-    NotInference,
-    NoPromptTokens,
-    NoOutputTokens,
-}
-
-impl LeftOut {
-    fn reason(self) -> &'static str {
-        match self {
-            Self::NotInference => "not an inference request",
-            Self::NoPromptTokens => "no prompt token count",
-            Self::NoOutputTokens => "no output token count",
-        }
-    }
-}
-
-/// Writes a trace in another format, to a file (compressed where its name ends in `.gz`; it has its name only when it is
-/// whole) or, for `-`, to standard output.
+/// Writes a trace in another format, to a file (text is compressed where its name ends in `.gz` or `.zst`; it has its name only
+/// when it is whole) or, for `-`, to standard output.
 ///
 /// # Errors
-/// When the trace cannot be read, the output cannot be written, or no exchange has a row.
+/// When an option is not for this format, the trace cannot be read, the output cannot be written, or no exchange has a row.
 pub fn export(
     format: ExportFormat,
     trace: &mut Trace,
     output: &Path,
+    options: &ExportOptions,
 ) -> Result<Exported, InteropError> {
+    options.check(format)?;
     let failed = |source: io::Error| InteropError::Io {
         path: output.to_owned(),
         source,
     };
-    let mut out = Output::create(output)?;
-    let mut rows = match format {
-        ExportFormat::Mooncake => MooncakeWriter::new(trace.header().block),
-    };
+    let mut sink = open_sink(format, trace, output, options)?;
     let mut done = Exported::default();
-    for exchange in trace.exchanges() {
-        match rows.write(&exchange?, &mut out).map_err(failed)? {
+    let mut exchanges = trace.exchanges();
+    while let Some(exchange) = exchanges.next() {
+        let exchange = exchange?;
+        let pseudonym = exchange.model.map(|model| model.to_string());
+        let model = exchange.model.and_then(|model| exchanges.model_name(model));
+        let model = model.or(pseudonym.as_deref());
+        match sink.take(&exchange, model).map_err(failed)? {
             Ok(()) => done.rows += 1,
             Err(why) => *done.left_out.entry(why.reason()).or_default() += 1,
         }
+        options.progress.add(1);
     }
     if done.rows == 0 {
         let reasons: Vec<_> = done
@@ -73,7 +58,7 @@ pub fn export(
             .map(|(reason, count)| format!("{count} with {reason}"))
             .collect();
         return Err(InteropError::NothingToExport {
-            format: "mooncake",
+            format: name(&format),
             reasons: if reasons.is_empty() {
                 "it has none".to_owned()
             } else {
@@ -81,6 +66,46 @@ pub fn export(
             },
         });
     }
-    out.finish()?;
+    sink.finish()?;
     Ok(done)
+}
+
+fn open_sink(
+    format: ExportFormat,
+    trace: &Trace,
+    output: &Path,
+    options: &ExportOptions,
+) -> Result<Box<dyn Sink>, InteropError> {
+    let header = trace.header();
+    Ok(match format {
+        ExportFormat::Mooncake => text(output, MooncakeWriter::mooncake(header.block))?,
+        ExportFormat::Aiperf => text(output, MooncakeWriter::aiperf(header.block))?,
+        ExportFormat::VllmTimedTrace => {
+            let block_tokens = options.block_tokens.map_or(16, Into::into);
+            text(output, MooncakeWriter::vllm(header.block, block_tokens))?
+        }
+        ExportFormat::Bailian => text(output, BailianWriter::new(header.block))?,
+        ExportFormat::Azure => text(output, AzureWriter::new(header.epoch_unix_us))?,
+        ExportFormat::Burstgpt => text(output, BurstgptWriter::default())?,
+        ExportFormat::Jsonl => text(output, JsonlWriter::new(header))?,
+        ExportFormat::Parquet => parquet(output, trace)?,
+    })
+}
+
+fn text(output: &Path, rows: impl RowWriter + 'static) -> Result<Box<dyn Sink>, InteropError> {
+    let out = Output::create(output)?;
+    Ok(Box::new(TextSink { out, rows }))
+}
+
+#[cfg(feature = "parquet")]
+fn parquet(output: &Path, trace: &Trace) -> Result<Box<dyn Sink>, InteropError> {
+    Ok(Box::new(super::columnar::ParquetSink::create(
+        output,
+        trace.header(),
+    )?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet(_: &Path, _: &Trace) -> Result<Box<dyn Sink>, InteropError> {
+    Err(InteropError::NoParquet)
 }

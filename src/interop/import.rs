@@ -1,34 +1,24 @@
-use std::io::{self, BufRead};
+use std::io;
 use std::path::Path;
 
-use super::azure::AzureRows;
-use super::mooncake::MooncakeRows;
-use super::{InteropError, text};
-use crate::anonymise::Recordable;
-use crate::shape::{
-    BlockId, BlockSpec, Endpoint, Exchange, MessageShape, Method, RequestParams, RequestShape,
-    ResponseShape, Role, TokenCount, TokenSource, TraceTime,
-};
+use super::aiperf::MooncakeFamily;
+use super::azure::Azure;
+use super::bailian::Bailian;
+use super::burstgpt::Burstgpt;
+use super::dynamo::Dynamo;
+use super::evalscope::Evalscope;
+use super::input::{LineRows, Row, RowError, Rows, Window};
+use super::jsonl::Jsonl;
+use super::options::{ImportFormat, ImportOptions};
+use super::vllm::VllmCustom;
+use super::weka::WekaRows;
+use super::{InteropError, input};
+use crate::anonymise::{Anonymiser, ChainKey, Policy, Recordable, Sighting};
+use crate::shape::Exchange;
 use crate::trace::{Header, Source, Totals, TraceError, TraceWriter, WriterOptions};
 
-/// Formats that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImportFormat {
-    /// Mooncake JSON lines: `timestamp` (ms), `input_length`, `output_length`, `hash_ids`.
-    Mooncake,
-    /// Azure CSV: `TIMESTAMP`, `ContextTokens`, `GeneratedTokens`.
-    Azure,
-}
-
-/// How an import goes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ImportOptions {
-    /// Leave malformed rows out and count them, instead of giving up at the first.
-    pub skip_bad: bool,
-}
-
 /// What an import did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
     /// Exchanges written.
     pub rows: u64,
@@ -38,93 +28,205 @@ pub struct Imported {
     pub first_skipped: Option<(u64, String)>,
 }
 
-/// The rows of a foreign trace.
-pub(super) trait Rows {
-    /// The next row; `None` at the end.
-    fn next_row(&mut self) -> Option<Result<Row, RowError>>;
-}
-
-/// What the imported formats say of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) at_us: u64,
-    pub(super) prompt_tokens: u32,
-    pub(super) output_tokens: u32,
-    pub(super) blocks: Vec<BlockId>,
-}
-
-pub(super) enum RowError {
-    Io(io::Error),
-    /// The file is not of the format at all.
-    Format(String),
-    Bad {
-        line: u64,
-        reason: String,
-    },
-}
-
-/// Reads a foreign trace (`-` for standard input, gzip or not) and writes it as a trace file, which has its name only when
-/// it is whole.
+/// Reads a foreign trace (`-` for standard input; text may be compressed with gzip or zstd) and writes it as a trace file,
+/// which has its name only when it is whole.
 ///
 /// # Errors
-/// When the input cannot be read, has no row or a malformed one, or the trace cannot be written.
+/// When an option is not for this format, the input cannot be read, has no row or a malformed one, or the trace cannot be written.
 pub fn import(
     format: ImportFormat,
     input: &Path,
     output: &Path,
-    options: ImportOptions,
+    options: &ImportOptions,
 ) -> Result<Imported, InteropError> {
-    let reader = text::open(input)?;
+    options.check(format)?;
+    let random = |error: getrandom::Error| TraceError::Io {
+        path: output.to_owned(),
+        source: io::Error::other(error),
+    };
+    let key = ChainKey::random().map_err(random)?;
+    let mut intake = Intake {
+        rows: open_rows(format, input, options, &key)?,
+        input,
+        skip_bad: options.skip_bad,
+        done: Imported::default(),
+    };
+    let Some(first) = intake.next()? else {
+        return Err(intake.nothing());
+    };
+    let about = intake.rows.about();
     let header = Header {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
-        source: match format {
-            ImportFormat::Mooncake => Source::Mooncake,
-            ImportFormat::Azure => Source::Azure,
+        source: about.source,
+        block: about.block,
+        epoch_unix_us: about.epoch_unix_us,
+        run: {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).map_err(random)?;
+            u64::from_le_bytes(bytes)
         },
-        block: match format {
-            ImportFormat::Mooncake => Some(BlockSpec::MOONCAKE),
-            ImportFormat::Azure => None,
-        },
-        epoch_unix_us: None,
-        run: random_run(output)?,
-        sample_ppm: 1_000_000,
+        sample_ppm: about.sample_ppm,
     };
+    let policy = Policy {
+        keep_models: options.keep_models.clone(),
+    };
+    let mut gate = Anonymiser::with_key(policy, key);
     let mut writer = TraceWriter::create_whole(output, &header, WriterOptions::default())?;
-    let failed = |source| InteropError::Io {
-        path: input.to_owned(),
-        source,
-    };
-    let mut rows = open_rows(format, reader).map_err(|error| bad(input, error))?;
-    let mut done = Imported {
-        rows: 0,
-        skipped: 0,
-        first_skipped: None,
-    };
-    while let Some(row) = rows.next_row() {
-        match row {
-            Ok(row) => {
-                done.rows += 1;
-                // Before the push, which may cut the block that carries them.
-                writer.account(&accounts(&done));
-                writer.push(Recordable::content_free(exchange_of(row)))?;
+    let mut window = Window::new(about.wall_clock);
+    let mut next = Some(first);
+    loop {
+        let out = match next {
+            Some(row) => {
+                next = None;
+                window.pass(row)
             }
-            Err(RowError::Bad { line, reason }) if options.skip_bad => {
-                done.skipped += 1;
-                done.first_skipped.get_or_insert((line, reason));
-            }
-            Err(RowError::Io(source)) => return Err(failed(source)),
-            Err(error) => return Err(bad(input, error)),
+            None => match window.take() {
+                None => break,
+                left => left,
+            },
+        };
+        if let Some(row) = out
+            && let Some(row) = intake.judge(row)?
+        {
+            intake.done.rows += 1;
+            // Before the push, which may cut the block that carries them.
+            writer.account(&accounts(&intake.done));
+            writer.push(admitted(&mut gate, row))?;
+        }
+        if next.is_none() {
+            next = intake.next()?;
         }
     }
-    if done.rows == 0 {
-        return Err(InteropError::NoRows {
-            path: input.to_owned(),
-            skipped: done.skipped,
+    if intake.done.rows == 0 {
+        return Err(intake.nothing());
+    }
+    writer.account(&accounts(&intake.done));
+    writer.finish()?;
+    Ok(intake.done)
+}
+
+/// The rows of a file, of whatever format.
+fn open_rows(
+    format: ImportFormat,
+    path: &Path,
+    options: &ImportOptions,
+    key: &ChainKey,
+) -> Result<Box<dyn Rows>, InteropError> {
+    if format == ImportFormat::Baseten {
+        return open_baseten(path, options);
+    }
+    let mut lines = input::open(path, &options.progress)?;
+    let spacing_us = options.spacing_us();
+    let family = |source, unit_us, block_tokens| {
+        MooncakeFamily::new(source, unit_us, block_tokens, options, key)
+    };
+    let bad = |error| bad(path, error);
+    Ok(match format {
+        ImportFormat::Mooncake => {
+            Box::new(LineRows::new(lines, family(Source::Mooncake, 1000, 512)?))
+        }
+        ImportFormat::Aiperf => Box::new(LineRows::new(lines, family(Source::Aiperf, 1000, 512)?)),
+        ImportFormat::VllmTimedTrace => {
+            Box::new(LineRows::new(lines, family(Source::Vllm, 1_000_000, 16)?))
+        }
+        ImportFormat::Bailian => Box::new(LineRows::new(lines, Bailian::new())),
+        ImportFormat::Azure => {
+            let azure = Azure::open(&mut lines).map_err(bad)?;
+            Box::new(LineRows::new(lines, azure))
+        }
+        ImportFormat::Burstgpt => {
+            let burstgpt = Burstgpt::open(&mut lines).map_err(bad)?;
+            Box::new(LineRows::new(lines, burstgpt))
+        }
+        ImportFormat::Weka => Box::new(WekaRows::new(lines, spacing_us)),
+        ImportFormat::Dynamo => Box::new(LineRows::new(lines, Dynamo::new())),
+        ImportFormat::VllmCustom => Box::new(LineRows::new(lines, VllmCustom::new(spacing_us))),
+        ImportFormat::Evalscope => Box::new(LineRows::new(lines, Evalscope::new(key, spacing_us))),
+        ImportFormat::Jsonl | ImportFormat::Baseten => Box::new(LineRows::new(lines, Jsonl::new())),
+    })
+}
+
+#[cfg(feature = "parquet")]
+fn open_baseten(path: &Path, options: &ImportOptions) -> Result<Box<dyn Rows>, InteropError> {
+    Ok(Box::new(super::columnar::BasetenRows::open(path, options)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn open_baseten(_: &Path, _: &ImportOptions) -> Result<Box<dyn Rows>, InteropError> {
+    Err(InteropError::NoParquet)
+}
+
+/// The rows as they come in, and what became of them.
+struct Intake<'a> {
+    rows: Box<dyn Rows>,
+    input: &'a Path,
+    skip_bad: bool,
+    done: Imported,
+}
+
+impl Intake<'_> {
+    /// The next row that is well-formed.
+    fn next(&mut self) -> Result<Option<Row>, InteropError> {
+        while let Some(row) = self.rows.next_row() {
+            let row = row.and_then(within_bounds);
+            if let Some(row) = self.judge(row)? {
+                return Ok(Some(row));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A row, or nothing where it is malformed and may be skipped.
+    fn judge(&mut self, row: Result<Row, RowError>) -> Result<Option<Row>, InteropError> {
+        match row {
+            Ok(row) => Ok(Some(row)),
+            Err(RowError::Bad { line, reason }) if self.skip_bad => {
+                self.done.skipped += 1;
+                self.done.first_skipped.get_or_insert((line, reason));
+                Ok(None)
+            }
+            Err(error) => Err(bad(self.input, error)),
+        }
+    }
+
+    fn nothing(&self) -> InteropError {
+        InteropError::NoRows {
+            path: self.input.to_owned(),
+            skipped: self.done.skipped,
+        }
+    }
+}
+
+/// One exchange must not fill a block of the trace by itself.
+fn within_bounds(row: Row) -> Result<Row, RowError> {
+    let Exchange {
+        request, response, ..
+    } = &row.exchange;
+    let elements = request.blocks.len()
+        + request.messages.len()
+        + request.media.len()
+        + response.gaps.buckets().len()
+        + response.trail.buckets().len();
+    if elements > MAX_ELEMENTS {
+        return Err(RowError::Bad {
+            line: row.line,
+            reason: format!("its lists hold more than {MAX_ELEMENTS} items"),
         });
     }
-    writer.account(&accounts(&done));
-    writer.finish()?;
-    Ok(done)
+    Ok(row)
+}
+
+const MAX_ELEMENTS: usize = 1 << 20;
+
+fn admitted(gate: &mut Anonymiser, row: Row) -> Recordable {
+    match row.chain {
+        Some(chain) => gate.admit(Sighting {
+            model: row.model,
+            chain,
+            ..Sighting::of(row.exchange)
+        }),
+        None => gate.admit_numbered(row.exchange, row.model),
+    }
 }
 
 fn accounts(done: &Imported) -> Totals {
@@ -137,65 +239,12 @@ fn accounts(done: &Imported) -> Totals {
     }
 }
 
-fn open_rows(format: ImportFormat, reader: Box<dyn BufRead>) -> Result<Box<dyn Rows>, RowError> {
-    Ok(match format {
-        ImportFormat::Mooncake => Box::new(MooncakeRows::new(reader)),
-        ImportFormat::Azure => Box::new(AzureRows::new(reader)?),
-    })
-}
-
-fn bad(input: &Path, error: RowError) -> InteropError {
+/// What is wrong, and in which file.
+pub(super) fn bad(input: &Path, error: RowError) -> InteropError {
     let path = input.to_owned();
     match error {
         RowError::Io(source) => InteropError::Io { path, source },
         RowError::Format(reason) => InteropError::Format { path, reason },
         RowError::Bad { line, reason } => InteropError::Row { path, line, reason },
-    }
-}
-
-fn random_run(output: &Path) -> Result<u64, InteropError> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|error| TraceError::Io {
-        path: output.to_owned(),
-        source: io::Error::other(error),
-    })?;
-    Ok(u64::from_le_bytes(bytes))
-}
-
-/// A streamed chat of one message that completed. Bytes are 0, for the sources do not tell them; the message is the whole
-/// prompt, so its tokens are the prompt's.
-fn exchange_of(row: Row) -> Exchange {
-    let usage = |count| {
-        Some(TokenCount {
-            count,
-            source: TokenSource::Usage,
-        })
-    };
-    Exchange {
-        request: RequestShape {
-            messages: vec![MessageShape {
-                role: Role::User,
-                bytes: 0,
-                tokens: None,
-            }],
-            prompt_tokens: usage(row.prompt_tokens),
-            blocks: row.blocks,
-            params: RequestParams {
-                n: 1,
-                stream: true,
-                ..RequestParams::default()
-            },
-            ..RequestShape::default()
-        },
-        response: ResponseShape {
-            status: 200,
-            output_tokens: usage(row.output_tokens),
-            ..ResponseShape::default()
-        },
-        ..Exchange::bare(
-            TraceTime::from_us(row.at_us),
-            Endpoint::ChatCompletions,
-            Method::Post,
-        )
     }
 }

@@ -143,10 +143,9 @@ impl Inspection {
         let traffic = &self.traffic;
         line(f, "trace", self.name())?;
         let source = match self.header.source {
-            Source::Recorded => "recorded",
-            Source::Mooncake => "imported from Mooncake",
-            Source::Azure => "imported from Azure",
-            _ => "unknown",
+            Source::Recorded => "recorded".to_owned(),
+            Source::Other => "unknown".to_owned(),
+            source => format!("imported from {}", source.title()),
         };
         line(
             f,

@@ -52,9 +52,48 @@ pub enum Source {
     Mooncake,
     /// Azure CSV.
     Azure,
+    /// Mooncake's JSON lines with AIPerf's additions.
+    Aiperf,
+    /// JSON lines of Qwen-Bailian.
+    Bailian,
+    /// BurstGPT CSV.
+    Burstgpt,
+    /// JSON sessions of kv-cache-tester (Weka).
+    Weka,
+    /// Baseten Parquet.
+    Baseten,
+    /// Dynamo's request trace.
+    Dynamo,
+    /// Datasets of `vllm bench serve`.
+    Vllm,
+    /// JSON lines of evalscope.
+    Evalscope,
+    /// Our own JSON lines, from a writer that did not say where it had them from.
+    Jsonl,
     /// A source that this version does not know.
     #[serde(other)]
     Other,
+}
+
+impl Source {
+    /// The source's name, as people write it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Recorded => "reenact record",
+            Self::Mooncake => "Mooncake",
+            Self::Azure => "Azure",
+            Self::Aiperf => "AIPerf",
+            Self::Bailian => "Qwen-Bailian",
+            Self::Burstgpt => "BurstGPT",
+            Self::Weka => "Weka",
+            Self::Baseten => "Baseten",
+            Self::Dynamo => "Dynamo",
+            Self::Vllm => "vLLM",
+            Self::Evalscope => "evalscope",
+            Self::Jsonl => "JSON lines",
+            Self::Other => "elsewhere",
+        }
+    }
 }
 
 /// Why the start of a file is not a header.

@@ -45,4 +45,4 @@ pub use totals::{Missing, Totals};
 pub use writer::{TraceWriter, WriterOptions};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

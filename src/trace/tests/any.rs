@@ -200,7 +200,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     })
 }
 
-pub(super) fn exchange() -> impl Strategy<Value = Exchange> {
+pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
     (
         (
             number(),

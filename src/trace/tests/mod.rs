@@ -1,4 +1,4 @@
-mod any;
+pub(crate) mod any;
 mod cost;
 mod damage;
 mod golden;

@@ -1,49 +1,77 @@
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 use crate::shape::{BlockId, BlockSpec, BlockUnit, RequestShape};
 
-/// Cuts a trace's own prompt chains into Mooncake's blocks of 512 tokens, such that prompts which shared blocks still do.
+/// Cuts a trace's own prompt chains into another format's blocks of tokens, such that prompts which shared blocks still do.
 ///
 /// Blocks of bytes have no exact place among tokens. The first prompt that comes along a chain spreads its tokens evenly
-/// over its bytes and so fixes which of the chain's blocks each Mooncake block ends with; every prompt that shares that
+/// over its bytes and so fixes which of the chain's blocks each of the format's ends with; every prompt that shares that
 /// much of the chain takes the same blocks. A prompt's last, part-filled block is shared by prompts of the same chain and
 /// length only. Without chains nothing is known to be shared, and every block is new.
-pub(super) struct Rechain {
+pub(in crate::interop) struct Rechain {
     spec: Option<BlockSpec>,
-    /// The Mooncake block that ends with a block of the chain.
+    target: BlockSpec,
+    /// The format's block that ends with a block of the chain.
     ends: HashMap<BlockId, u64>,
     /// Part-filled last blocks, by the chain's last block and the prompt's tokens.
     tails: HashMap<(Option<BlockId>, u32), u64>,
     next: u64,
 }
 
-const SIZE: u64 = 512;
-
 impl Rechain {
-    pub(super) fn new(spec: Option<BlockSpec>) -> Self {
+    /// From chains of `spec` to blocks of `target`, which are tokens and whose last one is part-filled.
+    pub(in crate::interop) fn new(spec: Option<BlockSpec>, target: BlockSpec) -> Self {
         Self {
             spec,
+            target,
             ends: HashMap::new(),
             tails: HashMap::new(),
-            next: 0,
+            // Beside the trace's own numbers, where those are taken as they are.
+            next: if spec == Some(target) { 1 << 32 } else { 0 },
         }
     }
 
-    /// The prompt's `hash_ids`.
-    pub(super) fn blocks(&mut self, request: &RequestShape, prompt_tokens: u32) -> Vec<u64> {
+    /// Writes the prompt's ids as a JSON list.
+    pub(in crate::interop) fn write(
+        &mut self,
+        request: &RequestShape,
+        prompt_tokens: u32,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut before = "[";
+        for id in self.blocks(request, prompt_tokens) {
+            write!(out, "{before}{id}")?;
+            before = ", ";
+        }
+        out.write_all(if before == "[" { b"[]" } else { b"]" })
+    }
+
+    /// The prompt's ids.
+    fn blocks(&mut self, request: &RequestShape, prompt_tokens: u32) -> Vec<u64> {
         match self.spec {
-            Some(BlockSpec::MOONCAKE) => request.blocks.iter().map(|id| id.0.into()).collect(),
-            Some(spec) if !request.blocks.is_empty() => self.cut(request, prompt_tokens, spec),
-            _ => (0..u64::from(prompt_tokens).div_ceil(SIZE))
+            Some(spec) if !request.blocks.is_empty() => {
+                if spec == self.target {
+                    request.blocks.iter().map(|id| id.0.into()).collect()
+                } else {
+                    self.cut(request, prompt_tokens, spec)
+                }
+            }
+            _ => (0..u64::from(prompt_tokens).div_ceil(self.size()))
                 .map(|_| self.new_block())
                 .collect(),
         }
     }
 
+    fn size(&self) -> u64 {
+        u64::from(self.target.size.max(1))
+    }
+
     fn cut(&mut self, request: &RequestShape, prompt_tokens: u32, spec: BlockSpec) -> Vec<u64> {
+        let block_tokens = self.size();
         let tokens = u64::from(prompt_tokens);
-        let wanted = usize::try_from(tokens.div_ceil(SIZE)).unwrap_or(usize::MAX);
-        let full = usize::try_from(tokens / SIZE).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(tokens.div_ceil(block_tokens)).unwrap_or(usize::MAX);
+        let full = usize::try_from(tokens / block_tokens).unwrap_or(usize::MAX);
         let mut out = Vec::new();
         // What earlier prompts fixed.
         let mut place = 0;
@@ -57,13 +85,15 @@ impl Rechain {
             }
         }
         // The rest, evenly.
-        let left_tokens = tokens.saturating_sub(out.len() as u64 * SIZE).max(1);
+        let left_tokens = tokens
+            .saturating_sub(out.len() as u64 * block_tokens)
+            .max(1);
         let size = u64::from(spec.size);
         let left_units = units(request, prompt_tokens, spec).saturating_sub(place as u64 * size);
         let from = place as u64;
         let known = out.len();
         while out.len() < full {
-            let tokens_in = (out.len() - known + 1) as u64 * SIZE;
+            let tokens_in = (out.len() - known + 1) as u64 * block_tokens;
             let units_in = left_units.saturating_mul(tokens_in) / left_tokens;
             let end = from + units_in.div_ceil(size.max(1));
             let end = usize::try_from(end).unwrap_or(usize::MAX);
@@ -129,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_longer_turn_shares_the_full_blocks_of_the_one_before() {
-        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE), BlockSpec::MOONCAKE);
         let chain: Vec<u32> = (0..400).collect();
         let mut blocks = |len: usize, tokens: u32| {
             let (request, tokens) = prompt(&chain[..len], tokens);
@@ -144,7 +174,7 @@ mod tests {
 
     #[test]
     fn prompts_of_other_chains_share_nothing() {
-        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE), BlockSpec::MOONCAKE);
         let (a, tokens) = prompt(&(0..100).collect::<Vec<_>>(), 1600);
         let (b, _) = prompt(&(100..200).collect::<Vec<_>>(), 1600);
         let (a, b) = (rechain.blocks(&a, tokens), rechain.blocks(&b, tokens));
@@ -154,7 +184,7 @@ mod tests {
 
     #[test]
     fn every_prompt_has_as_many_blocks_as_its_tokens_fill() {
-        let mut rechain = Rechain::new(Some(BlockSpec::LIVE));
+        let mut rechain = Rechain::new(Some(BlockSpec::LIVE), BlockSpec::MOONCAKE);
         for tokens in [0, 1, 511, 512, 513, 5000, 100_000] {
             for len in [1, 7, 300] {
                 let (request, tokens) = prompt(&(0..len).collect::<Vec<_>>(), tokens);
@@ -163,6 +193,11 @@ mod tests {
             }
         }
         let (request, _) = prompt(&[], 0);
-        assert_eq!(Rechain::new(None).blocks(&request, 513).len(), 2);
+        assert_eq!(
+            Rechain::new(None, BlockSpec::MOONCAKE)
+                .blocks(&request, 513)
+                .len(),
+            2
+        );
     }
 }

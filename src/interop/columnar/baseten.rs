@@ -1,0 +1,321 @@
+//! Baseten's traces: Parquet, a row for each request. Of the prompt's text the length is taken.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use super::cells::{Cell, cell, hashes};
+use crate::anonymise::Private;
+use crate::interop::InteropError;
+use crate::interop::blocks::Blocks;
+use crate::interop::input::{About, Numbering, Progress, Row, RowError, Rows, Told, message};
+use crate::interop::options::ImportOptions;
+use crate::shape::{Outcome, Role, SessionId};
+use crate::trace::Source;
+
+/// The reader.
+pub(in crate::interop) struct BasetenRows {
+    batches: ParquetRecordBatchReader,
+    batch: Option<RecordBatch>,
+    /// The next row of the batch, and of the file.
+    place: usize,
+    number: u64,
+    blocks: Blocks,
+    /// Whether the size of a block was given with the command and not by the rows.
+    block_given: bool,
+    sessions: Numbering<Private>,
+    progress: Progress,
+    bytes_per_row: u64,
+}
+
+const TIME: &str = "timestamp_start_unix_ms";
+const INPUT: &str = "input_tokens";
+const OUTPUT: &str = "output_tokens";
+const PROMPT: &str = "prompt";
+const HASHES: &str = "total_hashes";
+const BLOCK: &str = "block_size";
+const SESSION: &str = "provided_session_id";
+const MODEL: &str = "model_name";
+const CANCELED: &str = "request_canceled";
+const E2E: &str = "duration_e2e_ms";
+const TTFT: &str = "duration_ttft_ms";
+const READ: [&str; 11] = [
+    TIME, INPUT, OUTPUT, PROMPT, HASHES, BLOCK, SESSION, MODEL, CANCELED, E2E, TTFT,
+];
+const REQUIRED: [&str; 3] = [TIME, INPUT, OUTPUT];
+
+/// Rows read at a time: a prompt may be long, and all of a batch are held.
+const BATCH_ROWS: usize = 256;
+
+impl BasetenRows {
+    pub(in crate::interop) fn open(
+        path: &Path,
+        options: &ImportOptions,
+    ) -> Result<Self, InteropError> {
+        let format = |reason: &str| InteropError::Format {
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        };
+        if path == Path::new("-") {
+            return Err(InteropError::Io {
+                path: PathBuf::from("-"),
+                source: std::io::Error::other(
+                    "Parquet is read from its end, which standard input does not have",
+                ),
+            });
+        }
+        let failed = |source| InteropError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        // Its own message may hold what stands in the file.
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+            .map_err(|_| format("it is no Parquet file, or is cut short"))?;
+        let schema = builder.schema();
+        if REQUIRED.iter().any(|name| schema.index_of(name).is_err()) {
+            return Err(format(&format!(
+                "it does not have the columns {}",
+                REQUIRED.join(", ")
+            )));
+        }
+        let wanted: Vec<_> = READ
+            .iter()
+            .filter_map(|name| schema.index_of(name).ok())
+            .collect();
+        let rows = builder.metadata().file_metadata().num_rows().max(1);
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let batches = builder
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|_| format("its columns cannot be read"))?;
+        Ok(Self {
+            batches,
+            batch: None,
+            place: 0,
+            number: 0,
+            blocks: Blocks::of_tokens(options.block_tokens.map_or(0, Into::into)),
+            block_given: options.block_tokens.is_some(),
+            sessions: Numbering::default(),
+            progress: options.progress.clone(),
+            bytes_per_row: bytes / rows.unsigned_abs(),
+        })
+    }
+
+    fn row(&mut self, batch: &RecordBatch) -> Result<Row, String> {
+        let place = self.place;
+        let get = |name: &str| {
+            batch
+                .column_by_name(name)
+                .map_or(Cell::Empty, |column| cell(column.as_ref(), place))
+        };
+        let whole = |name: &str| match get(name) {
+            Cell::Empty => Ok(None),
+            Cell::Whole(number) => Ok(Some(number)),
+            _ => Err(format!("`{name}` is not a whole number")),
+        };
+        let tokens = |name: &str| {
+            whole(name)?
+                .and_then(|count| u32::try_from(count).ok())
+                .ok_or_else(|| format!("`{name}` is missing or not a whole number of tokens"))
+        };
+        let ms = |name: &str| match whole(name)? {
+            None => Ok(None),
+            Some(ms) => ms
+                .checked_mul(1000)
+                .map(Some)
+                .ok_or_else(|| format!("`{name}` is too large")),
+        };
+        let key = |name: &str| match get(name) {
+            Cell::Empty => Ok(None),
+            Cell::Whole(number) => Ok(Some(Private::new(number.to_string()))),
+            Cell::Text(text) => Ok(Some(Private::new(text))),
+            _ => Err(format!("`{name}` is neither a number nor a text")),
+        };
+        let prompt_tokens = tokens(INPUT)?;
+        let ids = match get(HASHES) {
+            Cell::Empty => Vec::new(),
+            Cell::List(list) => {
+                hashes(&list).ok_or_else(|| format!("`{HASHES}` is not a list of whole numbers"))?
+            }
+            _ => return Err(format!("`{HASHES}` is not a list of whole numbers")),
+        };
+        let told_size = whole(BLOCK)?.and_then(|size| u32::try_from(size).ok());
+        let blocks = match told_size {
+            _ if ids.is_empty() => Vec::new(),
+            None if !self.block_given => {
+                return Err(format!("`{BLOCK}` is missing: --block-tokens can say it"));
+            }
+            None => self.blocks.number(&ids, prompt_tokens)?,
+            Some(size) => {
+                self.blocks.told(size)?;
+                self.blocks.number(&ids, prompt_tokens)?
+            }
+        };
+        let end_us = ms(E2E)?;
+        let outcome = match whole(CANCELED)? {
+            Some(1..) => Outcome::ClientCancelled {
+                at_us: end_us.unwrap_or(0),
+            },
+            _ => Outcome::Completed,
+        };
+        let messages = match get(PROMPT) {
+            Cell::Text(text) => vec![message(Role::User, text.len())],
+            _ => Vec::new(),
+        };
+        Ok(Row {
+            line: self.number,
+            ..Told {
+                at_us: ms(TIME)?.ok_or_else(|| format!("`{TIME}` is missing"))?,
+                prompt_tokens: Some(prompt_tokens),
+                output_tokens: Some(tokens(OUTPUT)?),
+                blocks,
+                session: match key(SESSION)? {
+                    Some(key) => Some(SessionId(self.sessions.number(key)?)),
+                    None => None,
+                },
+                model: key(MODEL)?,
+                first_token_us: ms(TTFT)?,
+                end_us,
+                outcome,
+                messages,
+                ..Told::default()
+            }
+            .into()
+        })
+    }
+}
+
+impl Rows for BasetenRows {
+    fn next_row(&mut self) -> Option<Result<Row, RowError>> {
+        loop {
+            if let Some(batch) = self.batch.take() {
+                if self.place < batch.num_rows() {
+                    self.number += 1;
+                    let row = self.row(&batch);
+                    self.place += 1;
+                    self.progress.add(self.bytes_per_row);
+                    self.batch = Some(batch);
+                    return Some(row.map_err(|reason| RowError::Bad {
+                        line: self.number,
+                        reason,
+                    }));
+                }
+                self.place = 0;
+            }
+            match self.batches.next()? {
+                Ok(batch) => self.batch = Some(batch),
+                Err(_) => {
+                    let reason = "what follows cannot be read: the file is damaged".to_owned();
+                    return Some(Err(RowError::Io(std::io::Error::other(reason))));
+                }
+            }
+        }
+    }
+
+    fn about(&self) -> About {
+        About::new(Source::Baseten, self.blocks.spec()).on_the_wall_clock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::builder::{Int64Builder, ListBuilder};
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+    use crate::shape::BlockId;
+
+    fn written(columns: Vec<(&str, ArrayRef)>) -> tempfile::NamedTempFile {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer =
+            ArrowWriter::try_new(file.reopen().unwrap(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        file
+    }
+
+    fn whole(numbers: Vec<Option<i64>>) -> ArrayRef {
+        Arc::new(Int64Array::from(numbers))
+    }
+
+    fn read(file: &tempfile::NamedTempFile) -> Vec<Result<Row, (u64, String)>> {
+        let options = ImportOptions::default();
+        let mut rows = BasetenRows::open(file.path(), &options).ok().unwrap();
+        std::iter::from_fn(|| rows.next_row())
+            .map(|row| {
+                row.map_err(|error| match error {
+                    RowError::Bad { line, reason } => (line, reason),
+                    _ => unreachable!(),
+                })
+            })
+            .collect()
+    }
+
+    #[test]
+    fn rows_are_read_and_of_prompts_only_their_length() {
+        let mut hashes = ListBuilder::new(Int64Builder::new());
+        for list in [&[1, -2][..], &[1, 3], &[]] {
+            hashes.values().append_slice(list);
+            hashes.append(true);
+        }
+        let prompts = StringArray::from(vec!["first prompt", "é", "secret"]);
+        let sessions = StringArray::from(vec![Some("a"), None, Some("a")]);
+        let file = written(vec![
+            (
+                TIME,
+                whole(vec![
+                    Some(1_700_000_000_100),
+                    Some(1_700_000_000_350),
+                    Some(-5),
+                ]),
+            ),
+            (PROMPT, Arc::new(prompts)),
+            (INPUT, whole(vec![Some(100), Some(128), Some(1)])),
+            (OUTPUT, whole(vec![Some(6), Some(8), Some(1)])),
+            (HASHES, Arc::new(hashes.finish())),
+            (BLOCK, whole(vec![Some(64), Some(64), None])),
+            (SESSION, Arc::new(sessions)),
+            (CANCELED, whole(vec![Some(0), Some(1), None])),
+            (E2E, whole(vec![Some(20), Some(30), None])),
+            (TTFT, whole(vec![Some(3), None, None])),
+        ]);
+        let rows = read(&file);
+        let first = &rows[0].as_ref().ok().unwrap().exchange;
+        assert_eq!(first.at.us(), 1_700_000_000_100_000);
+        assert_eq!(first.request.messages[0].bytes, 12);
+        assert_eq!(first.request.blocks, [BlockId(0), BlockId(1)]);
+        assert_eq!(first.session, Some(SessionId(0)));
+        assert_eq!(first.response.end_us, Some(20_000));
+        assert_eq!(first.response.first_token_us, Some(3_000));
+        let second = &rows[1].as_ref().ok().unwrap().exchange;
+        assert_eq!(second.request.blocks, [BlockId(0), BlockId(2)]);
+        assert_eq!(second.outcome, Outcome::ClientCancelled { at_us: 30_000 });
+        let (line, reason) = rows[2].as_ref().err().unwrap();
+        assert_eq!(*line, 3);
+        assert!(
+            reason.contains(TIME) && !reason.contains("secret"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn another_table_is_refused() {
+        let file = written(vec![("x", whole(vec![Some(1)]))]);
+        let options = ImportOptions::default();
+        let error = BasetenRows::open(file.path(), &options).err().unwrap();
+        assert!(error.to_string().contains(INPUT), "{error}");
+        let text = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(text.path(), "PAR1 no more").unwrap();
+        assert!(BasetenRows::open(text.path(), &options).is_err());
+    }
+}

@@ -1,0 +1,138 @@
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+use super::columns::Columns;
+use crate::interop::InteropError;
+use crate::interop::output::{LeftOut, Output, Sink};
+use crate::shape::{BlockUnit, Exchange};
+use crate::trace::Header;
+
+/// Writes exchanges as Parquet, in row groups that bound what is held at a time.
+pub(in crate::interop) struct ParquetSink {
+    writer: ArrowWriter<Output>,
+    schema: Arc<Schema>,
+    columns: Columns,
+    waiting: usize,
+    path: PathBuf,
+}
+
+/// Rows that become a batch.
+const BATCH_ROWS: usize = 1024;
+/// Rows of a row group at most, and bytes that it may take before it is written: chains of a long context are large.
+const GROUP_ROWS: usize = 1 << 16;
+const GROUP_BYTES: usize = 64 << 20;
+
+impl ParquetSink {
+    pub(in crate::interop) fn create(path: &Path, header: &Header) -> Result<Self, InteropError> {
+        let out = Output::create_plain(path)?;
+        let columns = Columns::new();
+        let schema = Arc::new(columns.schema());
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_created_by(concat!("reenact ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_key_value_metadata(Some(about(header)))
+            .build();
+        let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))
+            .map_err(|error| failed(path, error))?;
+        Ok(Self {
+            writer,
+            schema,
+            columns,
+            waiting: 0,
+            path: path.to_owned(),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting == 0 {
+            return Ok(());
+        }
+        self.waiting = 0;
+        let batch = self.columns.batch(Arc::clone(&self.schema));
+        let batch = batch.map_err(io::Error::other)?;
+        self.writer.write(&batch).map_err(unwrapped)?;
+        if self.writer.in_progress_size() > GROUP_BYTES {
+            self.writer.flush().map_err(unwrapped)?;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for ParquetSink {
+    fn take(
+        &mut self,
+        exchange: &Exchange,
+        model: Option<&str>,
+    ) -> io::Result<Result<(), LeftOut>> {
+        self.columns.push(exchange, model);
+        self.waiting += 1;
+        if self.waiting == BATCH_ROWS {
+            self.flush()?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), InteropError> {
+        let path = self.path.clone();
+        self.flush().map_err(|source| InteropError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let out = self
+            .writer
+            .into_inner()
+            .map_err(|error| failed(&path, error))?;
+        out.finish()
+    }
+}
+
+/// What the trace's header says, as the file's own key-value pairs.
+fn about(header: &Header) -> Vec<KeyValue> {
+    let pair = |key: &str, value: String| KeyValue::new(format!("reenact.{key}"), value);
+    let mut pairs = vec![
+        pair("schema", "reenact.parquet/1".to_owned()),
+        pair("source", header.source.title().to_owned()),
+        pair("sample_ppm", header.sample_ppm.to_string()),
+    ];
+    if let Some(block) = header.block {
+        let unit = match block.unit {
+            BlockUnit::Bytes => "bytes",
+            BlockUnit::Tokens => "tokens",
+        };
+        pairs.push(pair("block_unit", unit.to_owned()));
+        pairs.push(pair("block_size", block.size.to_string()));
+        pairs.push(pair("block_partial_last", block.partial_last.to_string()));
+    }
+    pairs.extend(
+        header
+            .epoch_unix_us
+            .map(|us| pair("epoch_unix_us", us.to_string())),
+    );
+    pairs
+}
+
+fn failed(path: &Path, error: parquet::errors::ParquetError) -> InteropError {
+    InteropError::Io {
+        path: path.to_owned(),
+        source: unwrapped(error),
+    }
+}
+
+/// The error of the system that a Parquet error is about, where it is about one (a reader that left is no failure).
+fn unwrapped(error: parquet::errors::ParquetError) -> io::Error {
+    match error {
+        parquet::errors::ParquetError::External(cause) => match cause.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(other) => io::Error::other(other),
+        },
+        other => io::Error::other(other),
+    }
+}
