@@ -74,6 +74,17 @@ MOONCAKE = [
     b'{"timestamp": 3, "input_length": 600, "output_length": 5, "hash_ids": [77, 9]}\r\n\n{"hash_ids": [], "x": {"a": [1]}, "timestamp": 4.5, "output_length": 0, "input_length": 1}',
     *fixtures("traces/mooncake*.jsonl", 2000),
 ]
+ROWS = {
+    1: [b'{"session_id": "a", "delay": 1.5, "text_input": "x", "output_length": 4}\n{"session_id": "a", "message_mode": "delta", "messages": [{"role": "user", "content": "x"}]}\n{"payload": {"prompt": "x"}}'],
+    2: [b'{"chat_id": 2, "parent_chat_id": -1, "timestamp": 61.114, "input_length": 33, "output_length": 2, "hash_ids": [5, 6, 7]}\n{"chat_id": 3, "parent_chat_id": 2, "timestamp": 62, "input_length": 1, "output_length": 2}'],
+    4: [b'Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens\n5,17,1.25,"GPT,4",472,18\n5.5,,2,x,3,0\n', *fixtures("traces/burstgpt*.csv", 500)],
+    5: [b'{"block_size": 64, "hash_id_scope": "local",\n"requests": [{"t": 0, "type": "s", "in": 130, "out": 5, "hash_ids": [0, 1], "ttft": 0.5}, {"t": 4.5, "type": "subagent", "requests": [{"t": 1, "type": "n", "in": 4, "out": 1}]}]}'],
+    7: [b'{"event_type":"request_end","event_time_unix_ms":5,"agent_context":{"trajectory_id":"t"},"request":{"output_tokens":8,"total_time_ms":1.5,"replay":{"trace_block_size":64,"input_length":128,"input_sequence_hashes":[1,2]}}}\n{"event_type":"tool_end"}'],
+    8: [b'{"timestamp": 0.5, "input_length": 33, "output_length": 2, "hash_ids": [5, 6, 7]}'],
+    9: [b'{"prompt": "x", "output_tokens": 9}\n{"prompt": "y"}'],
+    10: [b'{"body": {"messages": [{"role": "user", "content": "x"}]}, "timestamp": "2024-05-10T00:00:00Z"}\n{"body": {"prompt": "x"}, "timestamp": 1.5}'],
+    11: fixtures("traces/golden*.jsonl", 6000),
+}
 AZURE = [
     b"GeneratedTokens,TIMESTAMP,ContextTokens\n2,2024-05-10 00:00:00.009930+00:00,1\n4,2024-05-10 02:00:00.009931+02:00,3\n",
     *fixtures("traces/azure*.csv", 1000),
@@ -91,5 +102,7 @@ answers = STREAMS + fixtures("http/*.resp.sse", 1500) + fixtures("http/*.resp.js
 pairs = [(body, answers[at % len(answers)]) for at, body in enumerate(bodies * 3)]
 write("exchange", [struct.pack("B", at % 16) + PLANS[at % 3] + body + b"\0" + answer for at, (body, answer) in enumerate(pairs)])
 write("trace_reader", fixtures("traces/*.rt"))
-write("importers", [struct.pack("B", at) + file for files, kind in ((MOONCAKE, 0), (AZURE, 1)) for at in (kind, kind + 2) for file in files])
+rows = {0: MOONCAKE, 3: AZURE, **ROWS}
+# The number of the format, and whether malformed rows end it.
+write("importers", [struct.pack("B", kind * 2 + end) + file for kind, files in rows.items() for end in (0, 1) for file in files])
 write("words", WORDS)

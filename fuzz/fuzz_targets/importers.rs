@@ -10,13 +10,11 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let Some((&choice, file)) = input.split_first() else {
         return Corpus::Reject;
     };
-    let format = if choice & 1 == 0 {
-        ImportFormat::Mooncake
-    } else {
-        ImportFormat::Azure
-    };
+    let formats = ImportFormat::all();
+    let format = formats[usize::from(choice >> 1) % formats.len()];
     let options = ImportOptions {
-        skip_bad: choice & 2 == 0,
+        skip_bad: choice & 1 == 0,
+        ..ImportOptions::default()
     };
     // Finished traces are put on the disk for good, which takes its time anywhere but in memory.
     let directory = tempfile::tempdir_in("/dev/shm").expect("room in memory");
@@ -25,7 +23,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
         directory.path().join("to.rt"),
     );
     std::fs::write(&from, file).expect("it is written");
-    match import(format, &from, &to, options) {
+    match import(format, &from, &to, &options) {
         Ok(imported) => {
             let mut trace = Trace::open(&[to]).expect("what was imported opens");
             assert_eq!(trace.exchange_count(), imported.rows);

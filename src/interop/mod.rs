@@ -11,6 +11,8 @@
 //! left out and counted.
 
 mod aiperf;
+#[cfg(test)]
+mod any_bytes;
 mod azure;
 mod bailian;
 mod blocks;

@@ -38,6 +38,13 @@ pub enum ImportFormat {
     Jsonl,
 }
 
+impl ImportFormat {
+    /// Every format, in the order of `--help`.
+    pub fn all() -> &'static [Self] {
+        Self::value_variants()
+    }
+}
+
 /// Formats that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ExportFormat {

@@ -308,6 +308,34 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+        #[test]
+        fn a_damaged_file_never_panics(at in proptest::prelude::any::<proptest::sample::Index>(), mask in 1_u8.., cut in proptest::bool::weighted(0.2)) {
+            let file = written(vec![
+                (TIME, whole((0..40).map(Some).collect())),
+                (INPUT, whole((0..40).map(Some).collect())),
+                (OUTPUT, whole(vec![Some(6); 40])),
+                (PROMPT, Arc::new(StringArray::from(vec!["text"; 40]))),
+            ]);
+            let mut bytes = std::fs::read(file.path()).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= mask;
+            if cut {
+                bytes.truncate(at);
+            }
+            std::fs::write(file.path(), bytes).unwrap();
+            if let Ok(mut rows) = BasetenRows::open(file.path(), &ImportOptions::default()) {
+                for _ in 0..100 {
+                    match rows.next_row() {
+                        None | Some(Err(RowError::Io(_))) => break,
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn another_table_is_refused() {
         let file = written(vec![("x", whole(vec![Some(1)]))]);

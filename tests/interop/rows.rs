@@ -1,31 +1,20 @@
-//! Other tools' traces in and out, over real rows (see fixtures/traces/README.md).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+//! Through the library: real rows in and out (see fixtures/traces/README.md).
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use reenact::anonymise::Recordable;
 use reenact::interop::{
-    ExportFormat, ExportOptions, Exported, ImportFormat, ImportOptions, InteropError, export,
-    import,
+    ExportFormat, ExportOptions, ImportFormat, ImportOptions, InteropError, export, import,
 };
 use reenact::measure::traffic::{Traffic, TrafficMeter};
 use reenact::shape::{BlockSpec, Exchange};
 use reenact::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/traces")
-        .join(name)
-}
-
-fn open(path: &Path) -> Trace {
-    Trace::open(&[path.to_owned()]).unwrap()
-}
+use super::{fixture, give, open, take};
 
 fn traffic(trace: &mut Trace) -> Traffic {
     let mut meter = TrafficMeter::new(trace.header().block, false);
@@ -33,14 +22,6 @@ fn traffic(trace: &mut Trace) -> Traffic {
         meter.add(&exchange.unwrap());
     }
     meter.finish()
-}
-
-fn take(format: ImportFormat, from: &Path, to: &Path) {
-    import(format, from, to, &ImportOptions::default()).unwrap();
-}
-
-fn give(format: ExportFormat, from: &Path, to: &Path) -> Exported {
-    export(format, &mut open(from), to, &ExportOptions::default()).unwrap()
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! Parquet: what another program, DuckDB, reads of it.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::support::{run, stdout_of};
+use super::{fixture, open};
+use reenact::interop::{ExportFormat, ImportFormat};
+
+/// What `tests/interop/read_parquet.py` sums up of a file.
+fn read(file: &Path) -> Value {
+    // tests/run makes it, with the packages of tests/requirements.txt.
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/read_parquet.py");
+    assert!(
+        Path::new(python).exists(),
+        "{python} is missing: run tests/run once"
+    );
+    let output = Command::new(python).arg(script).arg(file).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn exported(trace: &Path, to: &Path) {
+    let done = run([
+        Path::new("export"),
+        Path::new("parquet"),
+        trace,
+        Path::new("-o"),
+        to,
+    ]);
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+#[test]
+fn duckdb_reads_the_same_counts_sums_and_lists() {
+    let directory = tempfile::tempdir().unwrap();
+    let weka = directory.path().join("weka.rt");
+    super::take(
+        ImportFormat::Weka,
+        &fixture("weka_sessions_3.jsonl.gz"),
+        &weka,
+    );
+    let golden = fixture("golden-1.0.rt");
+    for trace in [&weka, &golden] {
+        let file = directory.path().join("out.parquet");
+        exported(trace, &file);
+        let seen = read(&file);
+        std::fs::remove_file(&file).unwrap();
+        let all: Vec<_> = open(trace).exchanges().map(Result::unwrap).collect();
+        let text = stdout_of([Path::new("inspect"), trace, Path::new("--json")]);
+        let inspected: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(seen["rows"], inspected["exchanges"]);
+        assert_eq!(seen["outcomes"], inspected["by_outcome"]);
+        assert_eq!(seen["endpoints"], inspected["by_endpoint"]);
+        let sum = |value: &dyn Fn(&reenact::shape::Exchange) -> u64| -> u64 {
+            all.iter().map(value).sum()
+        };
+        let expected = [
+            ("at_us", sum(&|e| e.at.us())),
+            (
+                "prompt_tokens",
+                sum(&|e| e.request.prompt_tokens.map_or(0, |t| t.count.into())),
+            ),
+            (
+                "output_tokens",
+                sum(&|e| e.response.output_tokens.map_or(0, |t| t.count.into())),
+            ),
+            ("end_us", sum(&|e| e.response.end_us.unwrap_or(0))),
+            ("streamed", sum(&|e| e.request.params.stream.into())),
+            ("messages", sum(&|e| e.request.messages.len() as u64)),
+            (
+                "message_bytes",
+                sum(&|e| e.request.messages.iter().map(|m| u64::from(m.bytes)).sum()),
+            ),
+            ("blocks", sum(&|e| e.request.blocks.len() as u64)),
+            (
+                "block_ids",
+                sum(&|e| e.request.blocks.iter().map(|id| u64::from(id.0)).sum()),
+            ),
+            ("gaps", sum(&|e| e.response.gaps.count())),
+            (
+                "media_bytes",
+                sum(&|e| e.request.media.iter().map(|part| part.bytes).sum()),
+            ),
+            ("without_end", sum(&|e| e.response.end_us.is_none().into())),
+        ];
+        for (name, value) in expected {
+            assert_eq!(seen["sums"][name], value, "{name} of {}", trace.display());
+        }
+        let first = all.iter().find(|e| e.request.blocks.len() > 1).unwrap();
+        let ids: Vec<_> = first.request.blocks.iter().map(|id| id.0).collect();
+        assert_eq!(seen["first_blocks"], serde_json::json!(ids));
+        assert!(seen["about"]["reenact.schema"] == "reenact.parquet/1");
+    }
+}
+
+#[test]
+fn every_column_is_in_the_documentation() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("out.parquet");
+    exported(&fixture("golden-1.0.rt"), &file);
+    let seen = read(&file);
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/interop.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let columns = seen["columns"].as_array().unwrap();
+    assert!(columns.len() > 50);
+    for column in columns {
+        let column = column.as_str().unwrap();
+        assert!(page.contains(&format!("`{column}`")), "{column}");
+    }
+}
+
+#[test]
+fn row_groups_are_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mut rows = "Timestamp,Request tokens,Response tokens\n".to_owned();
+    for at in 0..70_000 {
+        rows.push_str(&format!("{at},1,2\n"));
+    }
+    std::fs::write(path("rows.csv"), rows).unwrap();
+    super::take(ImportFormat::Burstgpt, &path("rows.csv"), &path("t.rt"));
+    super::give(ExportFormat::Parquet, &path("t.rt"), &path("t.parquet"));
+    let seen = read(&path("t.parquet"));
+    assert_eq!(seen["rows"], 70_000);
+    assert_eq!(seen["largest_row_group"], 65_536);
+}

@@ -1,0 +1,35 @@
+//! Other tools' traces in and out, over real rows (see fixtures/traces/README.md).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[cfg(feature = "parquet")]
+mod columns;
+mod command_line;
+mod round_trips;
+mod rows;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use reenact::interop::{
+    ExportFormat, ExportOptions, Exported, ImportFormat, ImportOptions, export, import,
+};
+use reenact::trace::Trace;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/traces")
+        .join(name)
+}
+
+fn open(path: &Path) -> Trace {
+    Trace::open(&[path.to_owned()]).unwrap()
+}
+
+fn take(format: ImportFormat, from: &Path, to: &Path) {
+    import(format, from, to, &ImportOptions::default()).unwrap();
+}
+
+fn give(format: ExportFormat, from: &Path, to: &Path) -> Exported {
+    export(format, &mut open(from), to, &ExportOptions::default()).unwrap()
+}

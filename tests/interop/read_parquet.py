@@ -1,0 +1,48 @@
+"""Sums up an exported Parquet file with DuckDB, as one JSON document."""
+
+import json
+import sys
+
+import duckdb
+
+FILE = sys.argv[1]
+db = duckdb.connect()
+db.execute("CREATE VIEW t AS SELECT * FROM read_parquet($f)".replace("$f", "'" + FILE.replace("'", "''") + "'"))
+
+
+def one(query):
+    return db.execute(query).fetchone()[0]
+
+
+def counts(column):
+    return dict(db.execute(f"SELECT {column}, count(*) FROM t GROUP BY 1").fetchall())
+
+
+SUMS = {
+    "at_us": "sum(at_us)",
+    "prompt_tokens": "sum(prompt_tokens)",
+    "output_tokens": "sum(output_tokens)",
+    "end_us": "sum(end_us)",
+    "streamed": "count(*) FILTER (stream)",
+    "messages": "sum(len(message_roles))",
+    "message_bytes": "sum(list_sum(message_bytes))",
+    "blocks": "sum(len(blocks))",
+    "block_ids": "sum(list_sum(blocks))",
+    "gaps": "sum(list_sum(gap_count))",
+    "media_bytes": "sum(list_sum(media_bytes))",
+    "without_end": "count(*) FILTER (end_us IS NULL)",
+}
+about = db.execute(f"SELECT key, value FROM parquet_kv_metadata('{FILE}')").fetchall()
+json.dump(
+    {
+        "rows": one("SELECT count(*) FROM t"),
+        "columns": [row[0] for row in db.execute("DESCRIBE t").fetchall()],
+        "outcomes": counts("outcome"),
+        "endpoints": counts("endpoint"),
+        "sums": {name: int(one(f"SELECT {sql} FROM t") or 0) for name, sql in SUMS.items()},
+        "first_blocks": one("SELECT blocks FROM t WHERE len(blocks) > 1 LIMIT 1") if one("SELECT max(len(blocks)) FROM t") > 1 else [],
+        "about": {key.decode(): value.decode() for key, value in about if key.startswith(b"reenact.")},
+        "largest_row_group": one(f"SELECT max(row_group_num_rows) FROM parquet_metadata('{FILE}')"),
+    },
+    sys.stdout,
+)
