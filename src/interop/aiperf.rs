@@ -375,6 +375,6 @@ mod tests {
         };
         let key = ChainKey::from_bytes([1; 16]);
         let refused = MooncakeFamily::new(Source::Aiperf, 1000, 512, &unknown, &key);
-        assert!(refused.err().unwrap().to_string().contains("timestamp"));
+        assert!(refused.err().unwrap().hint().unwrap().contains("timestamp"));
     }
 }

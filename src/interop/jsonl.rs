@@ -116,7 +116,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_exchange_comes_back_as_it_went_out(exchanges in prop::collection::vec(any::exchange(), 1..5)) {
+        fn every_exchange_comes_back_as_it_went_out(mut exchanges in prop::collection::vec(any::exchange(), 1..5)) {
+            // No gap is the longest of none, though a file of the trace's own format can say so.
+            for exchange in exchanges.iter_mut().filter(|exchange| exchange.response.gaps.is_empty()) {
+                exchange.response.gaps = GapSketch::default();
+            }
             let header = Header {
                 tool: "0.1.0".into(), source: Source::Recorded, block: Some(BlockSpec::LIVE),
                 epoch_unix_us: Some(7), run: 1, sample_ppm: 5,

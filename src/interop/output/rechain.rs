@@ -12,8 +12,8 @@ use crate::shape::{BlockId, BlockSpec, BlockUnit, RequestShape};
 pub(in crate::interop) struct Rechain {
     spec: Option<BlockSpec>,
     target: BlockSpec,
-    /// The format's block that ends with a block of the chain.
-    ends: HashMap<BlockId, u64>,
+    /// The format's blocks that end within a block of the chain, in order.
+    ends: HashMap<BlockId, Vec<u64>>,
     /// Part-filled last blocks, by the chain's last block and the prompt's tokens.
     tails: HashMap<(Option<BlockId>, u32), u64>,
     next: u64,
@@ -79,8 +79,8 @@ impl Rechain {
             if out.len() == full {
                 break;
             }
-            if let Some(&block) = self.ends.get(id) {
-                out.push(block);
+            if let Some(blocks) = self.ends.get(id) {
+                out.extend(blocks.iter().take(full - out.len()));
                 place = at + 1;
             }
         }
@@ -98,9 +98,10 @@ impl Rechain {
             let end = from + units_in.div_ceil(size.max(1));
             let end = usize::try_from(end).unwrap_or(usize::MAX);
             let block = self.new_block();
-            let last = end.checked_sub(1).and_then(|last| request.blocks.get(last));
-            if let Some(&last) = last {
-                self.ends.entry(last).or_insert(block);
+            // Within the part of the chain that is known, all is fixed already.
+            let last = end.checked_sub(1).filter(|&last| last >= place);
+            if let Some(&last) = last.and_then(|last| request.blocks.get(last)) {
+                self.ends.entry(last).or_default().push(block);
             }
             out.push(block);
         }
@@ -170,6 +171,27 @@ mod tests {
         // The next turn has other words, so a little more tokens to the byte.
         assert_eq!(blocks(200, 3300), [0, 1, 2, 4, 5, 6, 7]);
         assert_eq!(blocks(100, 1600), first, "the same prompt again");
+    }
+
+    #[test]
+    fn finer_blocks_share_as_much_as_coarser_ones() {
+        let spec = |size, partial_last| BlockSpec {
+            unit: BlockUnit::Tokens,
+            size,
+            partial_last,
+        };
+        let mut rechain = Rechain::new(Some(spec(64, false)), spec(16, true));
+        let mut blocks = |ids: &[u32], tokens: u32| {
+            let (request, tokens) = prompt(ids, tokens);
+            rechain.blocks(&request, tokens)
+        };
+        let first = blocks(&[0, 1, 2], 200);
+        assert_eq!(first.len(), 13);
+        let second = blocks(&[0, 1, 3, 4], 270);
+        assert_eq!(second.len(), 17);
+        let shared = first.iter().zip(&second).take_while(|(a, b)| a == b);
+        assert_eq!(shared.count(), 8, "two blocks of 64 are eight of 16");
+        assert_eq!(blocks(&[0, 1, 2], 200), first);
     }
 
     #[test]
