@@ -30,7 +30,7 @@ impl Blocks {
     /// # Errors
     /// When there are more different ones than numbers.
     pub(super) fn number(&mut self, hashes: &[u64], tokens: u32) -> Result<Vec<BlockId>, String> {
-        if !self.shown && tokens % self.spec.size.max(1) != 0 && !hashes.is_empty() {
+        if !self.shown && !tokens.is_multiple_of(self.spec.size.max(1)) && !hashes.is_empty() {
             let full = tokens / self.spec.size.max(1);
             self.shown = true;
             self.spec.partial_last = hashes.len() as u64 != u64::from(full);

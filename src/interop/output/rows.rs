@@ -80,7 +80,9 @@ pub(in crate::interop) fn counts(exchange: &Exchange) -> Result<(u32, u32), Left
 }
 
 /// A value as text has it.
+#[derive(Default)]
 pub(in crate::interop) enum Cell<'a> {
+    #[default]
     Empty,
     Seconds(u64),
     Whole(u32),
@@ -112,12 +114,6 @@ impl<'a> Cell<'a> {
         } else {
             text
         })
-    }
-}
-
-impl Default for Cell<'_> {
-    fn default() -> Self {
-        Self::Empty
     }
 }
 
