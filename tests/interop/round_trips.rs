@@ -60,7 +60,7 @@ const AZURE: (ImportFormat, &str) = (ImportFormat::Azure, "azure2023_conv_200.cs
 #[test]
 fn sessions_come_back_through_aiperf_and_bailian() {
     for (out, back, unit_us, tokens) in [
-        (ExportFormat::Aiperf, ImportFormat::Aiperf, 1000, 512),
+        (ExportFormat::Aiperf, ImportFormat::Aiperf, 1000, 512_usize),
         (ExportFormat::Bailian, ImportFormat::Bailian, 1, 16),
     ] {
         let (first, second) = round(WEKA, (out, back), "rows.jsonl");
@@ -81,12 +81,12 @@ fn sessions_come_back_through_aiperf_and_bailian() {
         };
         assert_eq!(sessions(&first), sessions(&second));
         assert!(second.iter().all(|e| {
-            let prompt = e.request.prompt_tokens.unwrap().count;
-            e.request.blocks.len() == prompt.div_ceil(tokens) as usize
+            let prompt = e.request.prompt_tokens.unwrap().count as usize;
+            e.request.blocks.len() == prompt.div_ceil(tokens)
         }));
         // What was shared in blocks of 64 tokens is shared in the format's, to the block.
         for (before, after) in sharing(&first).into_iter().zip(sharing(&second)) {
-            let (before, after) = (before as u32 * 64, after as u32 * tokens);
+            let (before, after) = (before * 64, after * tokens);
             assert!(before.abs_diff(after) <= tokens.max(64), "{before} {after}");
         }
     }

@@ -141,6 +141,9 @@ fn response() -> Vec<Named> {
         u32s("gap_count", |e| {
             list(e.response.gaps.buckets(), |(_, count)| Some(*count))
         }),
+        u64s("gaps_in_order_us", |e| {
+            e.response.trail.values().map(Some).collect()
+        }),
         u64("longest_gap_us", |e| {
             (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us())
         }),
