@@ -2,14 +2,14 @@
 //! and, in the files of 2024, an offset; they become microseconds since the first row.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::input::{About, CsvLine, LineFormat, Lines, Row, RowError, Told};
-use super::output::{LeftOut, RowWriter, counts};
+use super::output::{LeftOut, Refused, RowWriter, counts};
 use crate::shape::Exchange;
 use crate::trace::Source;
 
@@ -90,17 +90,14 @@ impl RowWriter for AzureWriter {
         exchange: &Exchange,
         _: Option<&str>,
         out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>> {
-        let (prompt, output) = match counts(exchange) {
-            Ok(counts) => counts,
-            Err(why) => return Ok(Err(why)),
-        };
+    ) -> Result<(), Refused> {
+        let (prompt, output) = counts(exchange)?;
         let unix_us = self.epoch_unix_us.saturating_add(exchange.at.us());
         let Some(at) = i64::try_from(unix_us)
             .ok()
             .and_then(|us| Timestamp::from_microsecond(us).ok())
         else {
-            return Ok(Err(LeftOut::BeyondCalendar));
+            return Err(LeftOut::BeyondCalendar.into());
         };
         if !self.begun {
             self.begun = true;
@@ -112,7 +109,7 @@ impl RowWriter for AzureWriter {
             at.strftime("%Y-%m-%d %H:%M:%S"),
             unix_us % 1_000_000,
         )?;
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

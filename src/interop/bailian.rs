@@ -1,11 +1,11 @@
 //! Qwen-Bailian's JSON lines, both ways. Every row holds its whole context; `parent_chat_id` links the turns of a chat.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::blocks::Blocks;
 use super::input::{About, Labels, LineFormat, Numbering, Row, Told};
-use super::output::{Cell, LeftOut, Rechain, RowWriter, counts};
+use super::output::{Cell, Rechain, Refused, RowWriter, counts};
 use crate::shape::{BlockSpec, BlockUnit, Exchange, SessionId};
 use crate::trace::Source;
 
@@ -117,11 +117,8 @@ impl RowWriter for BailianWriter {
         exchange: &Exchange,
         _: Option<&str>,
         out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>> {
-        let (prompt, output) = match counts(exchange) {
-            Ok(counts) => counts,
-            Err(why) => return Ok(Err(why)),
-        };
+    ) -> Result<(), Refused> {
+        let (prompt, output) = counts(exchange)?;
         let chat = self.chats;
         self.chats += 1;
         let before = exchange.session.and_then(|session| {
@@ -140,7 +137,7 @@ impl RowWriter for BailianWriter {
         )?;
         self.chains.write(&exchange.request, prompt, out)?;
         out.write_all(b"}\n")?;
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

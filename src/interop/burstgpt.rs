@@ -1,12 +1,12 @@
 //! BurstGPT's CSV, both ways. A row with 0 response tokens is a request that failed, and is kept as one.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::input::{
     About, CsvLine, LineFormat, Lines, Numbering, Row, RowError, Told, microseconds,
 };
-use super::output::{Cell, LeftOut, RowWriter};
+use super::output::{Cell, LeftOut, Refused, RowWriter};
 use crate::anonymise::Private;
 use crate::shape::{Exchange, Outcome, SessionId};
 use crate::trace::Source;
@@ -108,16 +108,16 @@ impl RowWriter for BurstgptWriter {
         exchange: &Exchange,
         model: Option<&str>,
         out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>> {
+    ) -> Result<(), Refused> {
         if !exchange.endpoint.generates() {
-            return Ok(Err(LeftOut::NotInference));
+            return Err(LeftOut::NotInference.into());
         }
         let prompt = exchange.request.prompt_tokens.map(|tokens| tokens.count);
         let output = exchange.response.output_tokens.map(|tokens| tokens.count);
         let (prompt, output) = match (exchange.outcome.is_ok(), prompt, output) {
             (false, prompt, _) => (prompt.unwrap_or(0), 0),
-            (true, None, _) => return Ok(Err(LeftOut::NoPromptTokens)),
-            (true, _, None) => return Ok(Err(LeftOut::NoOutputTokens)),
+            (true, None, _) => return Err(LeftOut::NoPromptTokens.into()),
+            (true, _, None) => return Err(LeftOut::NoOutputTokens.into()),
             (true, Some(prompt), Some(output)) => (prompt, output),
         };
         if !self.begun {
@@ -138,7 +138,7 @@ impl RowWriter for BurstgptWriter {
             Cell::or_empty(exchange.response.end_us.map(Cell::seconds)),
             u64::from(prompt) + u64::from(output),
         )?;
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use super::InteropError;
@@ -9,7 +8,7 @@ use super::burstgpt::BurstgptWriter;
 use super::jsonl::JsonlWriter;
 use super::mooncake::MooncakeWriter;
 use super::options::{ExportFormat, ExportOptions, name};
-use super::output::{Output, RowWriter, Sink, TextSink};
+use super::output::{Output, Refused, RowWriter, Sink, TextSink};
 use crate::trace::Trace;
 
 /// What an export did.
@@ -33,10 +32,6 @@ pub fn export(
     options: &ExportOptions,
 ) -> Result<Exported, InteropError> {
     options.check(format)?;
-    let failed = |source: io::Error| InteropError::Io {
-        path: output.to_owned(),
-        source,
-    };
     let mut sink = open_sink(format, trace, output, options)?;
     let mut done = Exported::default();
     let mut exchanges = trace.exchanges();
@@ -45,9 +40,15 @@ pub fn export(
         let pseudonym = exchange.model.map(|model| model.to_string());
         let model = exchange.model.and_then(|model| exchanges.model_name(model));
         let model = model.or(pseudonym.as_deref());
-        match sink.take(&exchange, model).map_err(failed)? {
+        match sink.take(&exchange, model) {
             Ok(()) => done.rows += 1,
-            Err(why) => *done.left_out.entry(why.reason()).or_default() += 1,
+            Err(Refused::LeftOut(why)) => *done.left_out.entry(why.reason()).or_default() += 1,
+            Err(Refused::Failed(source)) => {
+                return Err(InteropError::Io {
+                    path: output.to_owned(),
+                    source,
+                });
+            }
         }
         options.progress.add(1);
     }

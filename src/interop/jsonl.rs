@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::input::{About, Labels, LineFormat, Row, json_reason};
-use super::output::{LeftOut, RowWriter};
+use super::output::{Refused, RowWriter};
 use crate::shape::{BlockSpec, Exchange, GapSketch};
 use crate::trace::{Header, Source};
 
@@ -97,14 +97,14 @@ impl RowWriter for JsonlWriter {
         exchange: &Exchange,
         _: Option<&str>,
         mut out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>> {
+    ) -> Result<(), Refused> {
         if let Some(head) = self.head.take() {
-            serde_json::to_writer(&mut out, &head)?;
+            serde_json::to_writer(&mut out, &head).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
         }
-        serde_json::to_writer(&mut out, exchange)?;
+        serde_json::to_writer(&mut out, exchange).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
             let mut text = Vec::new();
             let mut writer = JsonlWriter::new(&header);
             for exchange in &exchanges {
-                writer.write(exchange, None, &mut text).unwrap().ok().unwrap();
+                prop_assert!(writer.write(exchange, None, &mut text).is_ok());
             }
             let mut reader = Jsonl::new();
             let mut rows = VecDeque::new();

@@ -1,8 +1,8 @@
 //! Mooncake's JSON lines and their family, out.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use super::output::{Cell, LeftOut, Rechain, RowWriter, counts};
+use super::output::{Cell, Rechain, Refused, RowWriter, counts};
 use crate::shape::{BlockSpec, BlockUnit, Exchange};
 
 /// Writes exchanges as rows of the family, spaced as the original's are.
@@ -53,11 +53,8 @@ impl RowWriter for MooncakeWriter {
         exchange: &Exchange,
         _: Option<&str>,
         out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>> {
-        let (prompt, output) = match counts(exchange) {
-            Ok(counts) => counts,
-            Err(why) => return Ok(Err(why)),
-        };
+    ) -> Result<(), Refused> {
+        let (prompt, output) = counts(exchange)?;
         let at_us = exchange.at.us();
         if self.seconds {
             write!(out, r#"{{"timestamp": {}"#, Cell::seconds(at_us))?;
@@ -73,6 +70,6 @@ impl RowWriter for MooncakeWriter {
             write!(out, r#", "session_id": "{session}""#)?;
         }
         out.write_all(b"}\n")?;
-        Ok(Ok(()))
+        Ok(())
     }
 }

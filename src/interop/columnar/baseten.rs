@@ -74,8 +74,8 @@ impl BasetenRows {
         let file = File::open(path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         // Its own message may hold what stands in the file.
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-            .map_err(|_| format("it is no Parquet file, or is cut short"))?;
+        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file).ok())
+            .ok_or_else(|| format("it is no Parquet file, or is cut short"))?;
         let schema = builder.schema();
         if REQUIRED.iter().any(|name| schema.index_of(name).is_err()) {
             return Err(format(&format!(
@@ -89,11 +89,9 @@ impl BasetenRows {
             .collect();
         let rows = builder.metadata().file_metadata().num_rows().max(1);
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-        let batches = builder
-            .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|_| format("its columns cannot be read"))?;
+        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+        let batches =
+            guarded(|| builder.build().ok()).ok_or_else(|| format("its columns cannot be read"))?;
         Ok(Self {
             batches,
             batch: None,
@@ -191,6 +189,13 @@ impl BasetenRows {
     }
 }
 
+/// Runs what reads Parquet. The crate has assertions that a damaged file can break; that is the file's fault and no panic of ours.
+fn guarded<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
+        .ok()
+        .flatten()
+}
+
 impl Rows for BasetenRows {
     fn next_row(&mut self) -> Option<Result<Row, RowError>> {
         loop {
@@ -208,10 +213,12 @@ impl Rows for BasetenRows {
                 }
                 self.place = 0;
             }
-            match self.batches.next()? {
-                Ok(batch) => self.batch = Some(batch),
-                Err(_) => {
-                    let reason = "what follows cannot be read: the file is damaged".to_owned();
+            let batches = &mut self.batches;
+            match guarded(|| Some(batches.next().map(Result::ok))) {
+                Some(None) => return None,
+                Some(Some(Some(batch))) => self.batch = Some(batch),
+                _ => {
+                    let reason = "what follows cannot be read: the file is damaged";
                     return Some(Err(RowError::Io(std::io::Error::other(reason))));
                 }
             }

@@ -10,7 +10,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::columns::Columns;
 use crate::interop::InteropError;
-use crate::interop::output::{LeftOut, Output, Sink};
+use crate::interop::output::{Output, Refused, Sink};
 use crate::shape::{BlockUnit, Exchange};
 use crate::trace::Header;
 
@@ -67,17 +67,13 @@ impl ParquetSink {
 }
 
 impl Sink for ParquetSink {
-    fn take(
-        &mut self,
-        exchange: &Exchange,
-        model: Option<&str>,
-    ) -> io::Result<Result<(), LeftOut>> {
+    fn take(&mut self, exchange: &Exchange, model: Option<&str>) -> Result<(), Refused> {
         self.columns.push(exchange, model);
         self.waiting += 1;
         if self.waiting == BATCH_ROWS {
             self.flush()?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), InteropError> {

@@ -6,4 +6,4 @@ mod rows;
 
 pub(super) use file::Output;
 pub(super) use rechain::Rechain;
-pub(super) use rows::{Cell, LeftOut, RowWriter, Sink, TextSink, counts};
+pub(super) use rows::{Cell, LeftOut, Refused, RowWriter, Sink, TextSink, counts};

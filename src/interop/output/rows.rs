@@ -14,14 +14,13 @@ pub(in crate::interop) trait RowWriter {
         exchange: &Exchange,
         model: Option<&str>,
         out: &mut dyn Write,
-    ) -> io::Result<Result<(), LeftOut>>;
+    ) -> Result<(), Refused>;
 }
 
 /// Where an export's exchanges go.
 pub(in crate::interop) trait Sink {
     /// Takes an exchange, or says why the format cannot.
-    fn take(&mut self, exchange: &Exchange, model: Option<&str>)
-    -> io::Result<Result<(), LeftOut>>;
+    fn take(&mut self, exchange: &Exchange, model: Option<&str>) -> Result<(), Refused>;
 
     /// Writes what is left, and gives the file its name.
     fn finish(self: Box<Self>) -> Result<(), InteropError>;
@@ -34,16 +33,32 @@ pub(in crate::interop) struct TextSink<W> {
 }
 
 impl<W: RowWriter> Sink for TextSink<W> {
-    fn take(
-        &mut self,
-        exchange: &Exchange,
-        model: Option<&str>,
-    ) -> io::Result<Result<(), LeftOut>> {
+    fn take(&mut self, exchange: &Exchange, model: Option<&str>) -> Result<(), Refused> {
         self.rows.write(exchange, model, &mut self.out)
     }
 
     fn finish(self: Box<Self>) -> Result<(), InteropError> {
         self.out.finish()
+    }
+}
+
+/// Why an exchange was not written.
+pub(in crate::interop) enum Refused {
+    /// The format cannot express it.
+    LeftOut(LeftOut),
+    /// Nothing can be written any more.
+    Failed(io::Error),
+}
+
+impl From<LeftOut> for Refused {
+    fn from(why: LeftOut) -> Self {
+        Self::LeftOut(why)
+    }
+}
+
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
     }
 }
 
