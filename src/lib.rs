@@ -7,6 +7,10 @@
     allow(clippy::cast_possible_truncation, reason = "test values are small")
 )]
 
+/// What the benches share with the tests is written against the library's own name.
+#[cfg(test)]
+extern crate self as reenact;
+
 pub mod shape;
 
 pub mod anonymise;

@@ -28,7 +28,7 @@ fn chat(at_ms: u64, messages: &[Value]) -> Call {
     }
 }
 
-fn message(role: &str, content: String) -> Value {
+fn message(role: &str, content: &str) -> Value {
     json!({"role": role, "content": content})
 }
 
@@ -36,14 +36,14 @@ fn message(role: &str, content: String) -> Value {
 fn multi_turn() -> Vec<Call> {
     let mut calls = Vec::new();
     for talk in 0..24_u64 {
-        let mut messages = vec![message("system", words(talk, 60))];
+        let mut messages = vec![message("system", &words(talk, 60))];
         for turn in 0..5_u64 {
             let seed = 1000 + talk * 10 + turn;
-            messages.push(message("user", words(seed, 15 + seed as usize * 7 % 80)));
+            messages.push(message("user", &words(seed, 15 + seed as usize * 7 % 80)));
             calls.push(chat(talk * 37 + turn * 700, &messages));
             messages.push(message(
                 "assistant",
-                words(seed + 5000, 30 + seed as usize % 50),
+                &words(seed + 5000, 30 + seed as usize % 50),
             ));
         }
     }
@@ -54,11 +54,11 @@ fn multi_turn() -> Vec<Call> {
 fn shared_system_prompt() -> Vec<Call> {
     let systems: Vec<_> = (0..5).map(|system| words(system, 300)).collect();
     let call = |at: u64| {
-        let system = systems[at as usize * 7 % 5].clone();
+        let system = &systems[at as usize * 7 % 5];
         let question = words(2000 + at, 20 + at as usize * 13 % 70);
         chat(
             at * 25,
-            &[message("system", system), message("user", question)],
+            &[message("system", system), message("user", &question)],
         )
     };
     (0..120).map(call).collect()
@@ -71,7 +71,7 @@ fn rag() -> Vec<Call> {
         let text = format!("{}\n\n{}", documents.join("\n\n"), words(3000 + at, 25));
         chat(
             at * 25,
-            &[message("system", words(9, 50)), message("user", text)],
+            &[message("system", &words(9, 50)), message("user", &text)],
         )
     };
     (0..120).map(call).collect()

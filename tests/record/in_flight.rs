@@ -25,7 +25,7 @@ fn what_is_in_flight_at_a_kill_is_in_the_trace_with_its_shape() {
     server.send(OK);
     done.read_until("hi");
     let mut waiting = between.client();
-    waiting.send(&post(&body));
+    waiting.send(post(&body));
     let mut silent = between.upstream.accept();
     silent.read_head();
     silent.read_exact(body.len());
