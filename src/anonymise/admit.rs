@@ -1,9 +1,12 @@
 use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
 use super::estimate::Estimator;
-use super::names::{KeptName, ModelTable, Policy, Private};
 use super::sessions::{Asked, SessionTable, Turns};
-use crate::shape::{BlockId, Exchange, ModelId, Outcome, SessionId};
+use super::lengths::{Lengths, full_blocks};
+use super::names::{KeptName, ModelTable, Private};
+use super::policy::Policy;
+use super::times::Times;
+use crate::shape::{BlockId, BlockSpec, Exchange, ModelId, Outcome, SessionId};
 
 /// One exchange as the recorder saw it: the shape, and beside it what must pass the gate first.
 pub struct Sighting {
@@ -70,13 +73,16 @@ impl Recordable {
     }
 }
 
-/// The gate: one for each trace file, so that numbers and pseudonyms cannot be linked across files.
+/// The gate: one for each trace file, so that numbers and pseudonyms cannot be linked across files (under an operator's key one
+/// for all files of a run, so that they can).
 pub struct Anonymiser {
     key: ChainKey,
     blocks: BlockTable,
     sessions: SessionTable,
     estimator: Estimator,
     models: ModelTable,
+    lengths: Lengths,
+    times: Times,
 }
 
 impl Anonymiser {
@@ -90,13 +96,33 @@ impl Anonymiser {
 
     /// A gate with a given key and room for its tables.
     pub fn within(policy: Policy, key: ChainKey, table_bytes: u64) -> Self {
+        let shift_us = Times::any_shift(&policy, key.derive(b"time shift"));
+        Self::of_recorder(
+            policy,
+            key.clone(),
+            table_bytes,
+            shift_us,
+            key.derive(b"noise"),
+        )
+    }
+
+    /// One of a recorder's gates: all have the same time shift, and each a seed of its own for what else is random.
+    pub(super) fn of_recorder(
+        policy: Policy,
+        key: ChainKey,
+        table_bytes: u64,
+        shift_us: u64,
+        seed: [u8; 32],
+    ) -> Self {
         Self {
-            key,
             // A session has a turn of many blocks.
             blocks: BlockTable::within(table_bytes / 8 * 7),
             sessions: SessionTable::within(table_bytes / 8),
             estimator: Estimator::default(),
-            models: ModelTable::new(policy),
+            lengths: policy.lengths,
+            times: Times::new(&policy, shift_us, seed),
+            models: ModelTable::new(policy, &key),
+            key,
         }
     }
 
@@ -105,24 +131,34 @@ impl Anonymiser {
         Self::within(policy, key, DEFAULT_TABLE_BYTES)
     }
 
+    /// Goes on with the next file under the same numbers.
+    pub(super) fn begin_file(&mut self) {
+        self.models.begin_file();
+    }
+
     /// The key that this gate's prompts must be rendered with.
     pub fn key(&self) -> &ChainKey {
         &self.key
     }
 
-    /// Lets an exchange through: hashes become numbers, names pseudonyms.
+    /// Lets an exchange through: hashes become numbers, names pseudonyms, lengths and arrivals as exact as the policy says.
     pub fn admit(&mut self, sighting: Sighting) -> Recordable {
         let session = self.sessions.session(&asked(&sighting));
-        self.pass(sighting, session)
+        self.pass(sighting, session, true)
     }
 
     /// Lets an exchange through that is still in flight, and will be admitted when it has ended.
     pub fn announce(&mut self, sighting: Sighting) -> Recordable {
         let session = self.sessions.known(&asked(&sighting));
-        self.pass(sighting, session)
+        self.pass(sighting, session, false)
     }
 
-    fn pass(&mut self, sighting: Sighting, session: Option<SessionId>) -> Recordable {
+    fn pass(
+        &mut self,
+        sighting: Sighting,
+        session: Option<SessionId>,
+        has_ended: bool,
+    ) -> Recordable {
         let Sighting {
             mut exchange,
             model,
@@ -131,29 +167,51 @@ impl Anonymiser {
             answer_bytes,
             ..
         } = sighting;
-        exchange.request.blocks = self.number(&chain);
-        exchange.session = exchange.session.or(session);
-        let name = self.name(&mut exchange, model);
         self.estimator
             .complete(&mut exchange, prompt_tokens, answer_bytes);
+        let spec = match self.key.tokenizer() {
+            Some(_) => BlockSpec::TOKENS,
+            None => BlockSpec::LIVE,
+        };
+        let blocks = full_blocks(spec, &exchange.request);
+        self.lengths.coarsen(&mut exchange);
+        let coarse = full_blocks(spec, &exchange.request);
+        exchange.request.blocks = self.number(&chain);
+        exchange.session = exchange.session.or(session);
+        let len = Lengths::chain_len(blocks, exchange.request.blocks.len(), coarse);
+        self.fit(&mut exchange.request.blocks, len);
+        self.times.blur(&mut exchange);
+        let name = self.name(&mut exchange, model.as_ref(), has_ended);
         Recordable { exchange, name }
     }
 
     /// Lets an exchange through whose blocks, and whose model where it has no name, are numbers of its source already.
     pub fn admit_numbered(&mut self, mut exchange: Exchange, model: Option<Private>) -> Recordable {
-        let name = self.name(&mut exchange, model);
+        let name = self.name(&mut exchange, model.as_ref(), true);
         Recordable { exchange, name }
     }
 
-    /// Gives an exchange its model's pseudonym. Returns the name where it is new and kept.
+    /// Gives an exchange its model's pseudonym. Returns the name where the policy keeps it from now on.
     fn name(
         &mut self,
         exchange: &mut Exchange,
-        model: Option<Private>,
+        model: Option<&Private>,
+        has_ended: bool,
     ) -> Option<(ModelId, KeptName)> {
-        let (id, kept) = self.models.pseudonym(model?);
+        let (id, kept) = self.models.pseudonym(model?, has_ended);
         exchange.model = Some(id);
         kept.map(|kept| (id, kept))
+    }
+
+    /// Makes a chain as long as the rounded lengths say. Blocks that are added are like no others, as most last ones are.
+    fn fit(&mut self, ids: &mut Vec<BlockId>, len: usize) {
+        ids.truncate(len);
+        while ids.len() < len {
+            match self.blocks.fresh() {
+                Some(id) => ids.push(id),
+                None => break,
+            }
+        }
     }
 
     pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {

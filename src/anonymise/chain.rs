@@ -1,3 +1,5 @@
+use std::hash::Hasher;
+
 use siphasher::sip::SipHasher13;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -69,9 +71,36 @@ impl ChainKey {
         }
     }
 
+    /// The operator's keys: the same for every file and every recorder that has them.
+    pub(super) const fn of_operator(blocks: [u8; 16], conversations: Option<[u8; 16]>) -> Self {
+        Self {
+            blocks,
+            conversations,
+            tokenizer: None,
+        }
+    }
+
+    /// Bytes for another purpose of the same file, which tell nothing of the key.
+    pub(super) fn derive<const N: usize>(&self, purpose: &[u8]) -> [u8; N] {
+        derived(&self.blocks, purpose)
+    }
+
     pub(super) fn conversations(&self) -> Option<&[u8; 16]> {
         self.conversations.as_ref()
     }
+}
+
+/// Bytes that only who has the key can tell from random ones: SipHash over the purpose and a counter.
+pub(super) fn derived<const N: usize>(key: &[u8; 16], purpose: &[u8]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (number, piece) in (0_u64..).zip(bytes.chunks_mut(size_of::<u64>())) {
+        let mut hasher = SipHasher13::new_with_key(key);
+        hasher.write_u64(number);
+        hasher.write(purpose);
+        let hash = hasher.finish().to_le_bytes();
+        piece.copy_from_slice(hash.get(..piece.len()).unwrap_or_default());
+    }
+    bytes
 }
 
 /// The keyed hashes of one prompt's full blocks, each over the hash before it and its block. Opaque: it can only be traded for
@@ -195,6 +224,13 @@ impl BlockTable {
         }
         ids
     }
+
+    /// A block that no prompt has.
+    pub(super) fn fresh(&mut self) -> Option<BlockId> {
+        let next = self.next.checked_add(1)?;
+        Some(BlockId(std::mem::replace(&mut self.next, next)))
+    }
+
 }
 
 #[cfg(test)]

@@ -5,23 +5,34 @@
 //! appearance, names into pseudonyms, and hands out a [`Recordable`]. The trace writer takes nothing else, so nothing
 //! reaches a disk but through this room.
 //!
-//! Keys live in memory only, are fresh for every trace file and are wiped when dropped; a hash never leaves the process.
+//! The [`Policy`] says what may leave and how exactly; the gate obeys it, and every trace carries it. Keys live in memory
+//! only, are fresh for every trace file (unless the operator gives one, to link files: [`OperatorKey`]) and are wiped when
+//! dropped; a hash never leaves the process.
 
 mod admit;
 mod chain;
 mod conversation;
 mod estimate;
 mod keyed;
+mod gates;
+mod lengths;
 mod names;
+mod operator;
+mod policy;
 mod render;
 mod sessions;
 mod token_cutter;
 mod tokenizer;
+mod times;
 
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
 pub use conversation::{Conversation, ConversationKey};
-pub use names::{KeptName, Policy, Private};
+pub use gates::Gates;
+pub use lengths::{Lengths, NoLengths};
+pub use names::{KeptName, Private};
+pub use operator::{OperatorKey, OperatorKeyError};
+pub use policy::{Gaps, Keys, Policy, Statement, Treatment};
 pub use render::{MARKER_BYTES, MAX_PARTS, MEDIA_BYTES, PromptRender, RenderedPrompt};
 pub use sessions::Turns;
 pub use tokenizer::{PromptTokenizer, TokenizerError};

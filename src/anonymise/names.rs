@@ -1,9 +1,16 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
+use siphasher::sip::SipHasher13;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::chain::ChainKey;
+use super::policy::Policy;
 use crate::shape::ModelId;
 
 /// Text that was seen and must not be shown: it has no `Display`, and its `Debug` says only that something is there.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
 pub struct Private(String);
 
 impl Private {
@@ -35,13 +42,6 @@ impl std::fmt::Debug for Private {
     }
 }
 
-/// What the operator allows to be kept in clear.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Model names that may stand in traces and metrics as they are. All others become pseudonyms.
-    pub keep_models: BTreeSet<String>,
-}
-
 /// A name that the policy allows in clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptName(String);
@@ -53,43 +53,54 @@ impl KeptName {
     }
 }
 
-/// Model names to pseudonyms, in order of first appearance; bounded at about 600 KiB, since names come from clients.
+/// Model names to pseudonyms, in order of first appearance; bounded at about 50 KiB, since names come from clients. Holds
+/// keyed hashes of the names, not the names.
 pub(super) struct ModelTable {
     policy: Policy,
-    ids: HashMap<Private, ModelId>,
+    key: Zeroizing<[u8; 16]>,
+    seen: HashMap<u64, Seen>,
+}
+
+/// A name that was seen: its pseudonym, and how often.
+struct Seen {
+    id: ModelId,
+    times: u32,
 }
 
 impl ModelTable {
     /// Names beyond this many share one pseudonym, the last.
     const CAPACITY: u32 = 1000;
 
-    pub(super) fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy, key: &ChainKey) -> Self {
         Self {
             policy,
-            ids: HashMap::new(),
+            key: Zeroizing::new(key.derive(b"model names")),
+            seen: HashMap::new(),
         }
     }
 
-    /// The pseudonym of `name`, and the name itself when it is new here and the policy allows it.
-    pub(super) fn pseudonym(&mut self, name: Private) -> (ModelId, Option<KeptName>) {
-        if let Some(&id) = self.ids.get(&name) {
-            return (id, None);
-        }
-        let id = ModelId(
-            u32::try_from(self.ids.len())
-                .unwrap_or(u32::MAX)
-                .min(Self::CAPACITY),
-        );
-        if id.0 == Self::CAPACITY {
-            return (id, None);
-        }
-        let kept = self
-            .policy
-            .keep_models
-            .contains(&name.0)
-            .then(|| KeptName(name.0.clone()));
-        self.ids.insert(name, id);
-        (id, kept)
+    /// Another file begins, which tells the names it keeps anew.
+    pub(super) fn begin_file(&mut self) {
+        self.seen.values_mut().for_each(|seen| seen.times = 0);
+    }
+
+    /// The pseudonym of `name`, and the name itself when the policy allows it from now on. An exchange counts once it has ended.
+    pub(super) fn pseudonym(&mut self, name: &Private, has_ended: bool) -> (ModelId, Option<KeptName>) {
+        let hash = SipHasher13::new_with_key(&self.key).hash(name.0.as_bytes());
+        let next = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
+        let seen = match self.seen.entry(hash) {
+            Entry::Occupied(seen) => seen.into_mut(),
+            Entry::Vacant(_) if next >= Self::CAPACITY => return (ModelId(Self::CAPACITY), None),
+            Entry::Vacant(new) => new.insert(Seen {
+                id: ModelId(next),
+                times: 0,
+            }),
+        };
+        seen.times = seen.times.saturating_add(has_ended.into());
+        let listed = seen.times <= 1 && self.policy.keep_models.contains(&name.0);
+        let often = has_ended && seen.times == self.policy.name_threshold;
+        let kept = (listed || often).then(|| KeptName(name.0.clone()));
+        (seen.id, kept)
     }
 }
 
@@ -97,26 +108,49 @@ impl ModelTable {
 mod tests {
     use super::*;
 
+    fn table(policy: Policy) -> ModelTable {
+        ModelTable::new(policy, &ChainKey::from_bytes([1; 16]))
+    }
+
+    fn told(table: &mut ModelTable, name: &str) -> (u32, Option<String>) {
+        let (id, kept) = table.pseudonym(&Private::new(name), true);
+        (id.0, kept.map(|kept| kept.0))
+    }
+
     #[test]
     fn only_allow_listed_names_come_out() {
-        let mut table = ModelTable::new(Policy {
+        let mut table = table(Policy {
             keep_models: ["llama".into()].into(),
+            ..Policy::default()
         });
-        assert_eq!(table.pseudonym(Private::new("secret")), (ModelId(0), None));
-        let (id, kept) = table.pseudonym(Private::new("llama"));
-        assert_eq!((id, kept.unwrap().as_str()), (ModelId(1), "llama"));
-        assert_eq!(table.pseudonym(Private::new("secret")), (ModelId(0), None));
+        assert_eq!(told(&mut table, "secret"), (0, None));
+        assert_eq!(told(&mut table, "llama"), (1, Some("llama".to_owned())));
+        assert_eq!(told(&mut table, "secret"), (0, None));
+        assert_eq!(told(&mut table, "llama"), (1, None), "told already");
         assert_eq!(format!("{:?}", Private::new("secret")), "Private(…)");
     }
 
     #[test]
+    fn a_name_comes_out_once_it_is_no_longer_rare() {
+        let mut table = table(Policy {
+            name_threshold: 3,
+            ..Policy::default()
+        });
+        let names: Vec<_> = (0..5).map(|_| told(&mut table, "usual").1).collect();
+        let usual = Some("usual".to_owned());
+        assert_eq!(names, [None, None, usual, None, None]);
+        assert_eq!(told(&mut table, "rare"), (1, None));
+        assert_eq!(told(&mut table, "rare"), (1, None));
+    }
+
+    #[test]
     fn a_flood_of_names_is_bounded() {
-        let mut table = ModelTable::new(Policy::default());
+        let mut table = table(Policy::default());
         for i in 0..5000 {
-            table.pseudonym(Private::new(i.to_string()));
+            table.pseudonym(&Private::new(i.to_string()), true);
         }
-        assert_eq!(table.ids.len(), 1000);
+        assert_eq!(table.seen.len(), 1000);
         assert_eq!(Private::new("é".repeat(1 << 20)).held_bytes(), 512);
-        assert_eq!(table.pseudonym(Private::new("one more")).0, ModelId(1000));
+        assert_eq!(told(&mut table, "one more"), (1000, None));
     }
 }

@@ -5,6 +5,7 @@ use super::failure::{Exit, Failure, Hint, HintExt};
 use crate::measure::traffic::TrafficMeter;
 use crate::measure::traffic::picture::PictureMeter;
 use crate::report::inspect::Inspection;
+use crate::report::policy::Policies;
 use crate::trace::{Source, Trace, TraceError};
 
 /// Show what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors
@@ -25,6 +26,11 @@ pub(super) struct InspectArgs {
     /// Print every exchange as a line of JSON, in order of arrival, instead of the statistics (with or without --json)
     #[arg(long)]
     exchanges: bool,
+
+    /// Print what the recorder was told to keep, drop and change, as the trace says (with --json as reenact.policy/1). Needs no
+    /// identity
+    #[arg(long, conflicts_with = "exchanges")]
+    policy: bool,
 }
 
 /// Runs `reenact inspect`.
@@ -32,14 +38,29 @@ pub(super) struct InspectArgs {
 /// # Errors
 /// When a trace cannot be read.
 pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
-    let mut trace = Trace::open(&args.traces).map_err(failure)?;
     let out = BufWriter::new(io::stdout().lock());
+    if args.policy {
+        quiet(policies(&args.traces, args.json, out))?;
+        return Ok(Exit::Ok);
+    }
+    let mut trace = Trace::open(&args.traces).map_err(failure)?;
     if args.exchanges {
         quiet(exchanges(&mut trace, out))?;
     } else {
         quiet(statistics(&mut trace, args, out))?;
     }
     Ok(Exit::Ok)
+}
+
+fn policies(traces: &[PathBuf], json: bool, mut out: impl Write) -> Result<(), Failure> {
+    let policies = Policies::new(Trace::headers_of(traces).map_err(failure)?);
+    if json {
+        serde_json::to_writer_pretty(&mut out, &policies).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{policies}")?;
+    }
+    Ok(out.flush()?)
 }
 
 fn exchanges(trace: &mut Trace, mut out: impl Write) -> Result<(), Failure> {

@@ -66,6 +66,9 @@ struct Global {
         default_value = "text"
     )]
     log_format: LogFormat,
+    /// An age identity file, to read traces that were recorded with --encrypt-to (may be given several times)
+    #[arg(long, global = true, display_order = 1000, value_name = "FILE")]
+    identity: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,7 +96,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(args.into_iter().collect()) {
         Ok(cli) => {
             let log_levels = logging::start(cli.global.log_level, cli.global.log_format);
-            dispatch(&cli.command, log_levels)
+            unlock(&cli.global.identity)
+                .and_then(|()| dispatch(&cli.command, log_levels))
                 .unwrap_or_else(|failure| complain(&failure))
                 .into()
         }
@@ -110,6 +114,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             complain(&Failure::usage(error).hint(hint)).into()
         }
     }
+}
+
+/// From here on every sealed trace of these identities opens, whatever command reads it.
+fn unlock(identities: &[PathBuf]) -> Result<(), Failure> {
+    for path in identities {
+        crate::trace::unlock_with(path).map_err(inspect::failure)?;
+    }
+    Ok(())
 }
 
 fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {

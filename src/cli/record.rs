@@ -1,5 +1,6 @@
 mod keeping;
 mod placement;
+mod privacy;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::values;
-use crate::anonymise::{Policy, PromptTokenizer};
+use crate::anonymise::{self, Policy, PromptTokenizer};
 use crate::dialect::DialectRule;
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
@@ -64,9 +65,6 @@ pub(super) struct RecordArgs {
     /// Leave the process every right it was started with, instead of giving up all files but those it needs
     #[arg(long)]
     no_sandbox: bool,
-    /// A model name that may stand in traces and metrics as it is; all others become model-0, model-1, …
-    #[arg(long, value_name = "NAME")]
-    keep_model: Vec<String>,
     /// The model's tokenizer.json: prompts are then counted by it where the server does not tell, and cut into blocks of 16 tokens as
     /// its engine does (instead of 64 bytes)
     #[arg(long, value_name = "FILE")]
@@ -74,6 +72,8 @@ pub(super) struct RecordArgs {
     /// How the gaps between an answer's tokens are kept: as counts, or one by one in their order, which is a fingerprint of the text
     #[arg(long, value_enum, default_value_t = Gaps::Sketch)]
     gaps: Gaps,
+    #[command(flatten)]
+    privacy: privacy::PrivacyArgs,
     /// Threads that carry traffic [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -199,9 +199,9 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
     Ok(TraceOptions {
         dir: dir.to_owned(),
         name: args.name.clone(),
-        policy: Policy {
-            keep_models: args.keep_model.iter().cloned().collect(),
-        },
+        policy: policy(args)?,
+        operator_key: args.privacy.operator_key()?,
+        recipients: args.privacy.recipients()?,
         sample: args.sample,
         tokenizer: args.tokenizer.as_deref().map(tokenizer).transpose()?,
         every_gap: args.gaps == Gaps::Full,
@@ -213,6 +213,23 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
         rotate_age: args.rotate_age,
         keeping: args.keeping.keeping(),
     })
+}
+
+fn policy(args: &RecordArgs) -> Result<Policy, Failure> {
+    let policy = Policy {
+        gaps: match args.gaps {
+            Gaps::Sketch => anonymise::Gaps::Sketch,
+            Gaps::Full => anonymise::Gaps::Full,
+        },
+        ..args.privacy.policy()
+    };
+    if args.gaps == Gaps::Full && policy.lengths != anonymise::Lengths::Exact {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--gaps full keeps as many gaps as an answer had tokens, and --quantise-lengths is to hide how many those were"
+        ))
+        .hint("leave one of them out"));
+    }
+    Ok(policy)
 }
 
 /// The tokenizer in a file.

@@ -66,9 +66,12 @@ pub fn import(
             u64::from_le_bytes(bytes)
         },
         sample_ppm: about.sample_ppm,
+        policy: None,
+        envelope: None,
     };
     let policy = Policy {
         keep_models: options.keep_models.clone(),
+        ..Policy::default()
     };
     let mut gate = Anonymiser::with_key(policy, key);
     let mut writer = TraceWriter::create_whole(output, &header, WriterOptions::default())?;

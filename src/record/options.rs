@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::anonymise::{Policy, PromptTokenizer};
+use crate::anonymise::{Keys, OperatorKey, Policy, PromptTokenizer};
 use crate::dialect::DialectRule;
 use crate::record::daemon::admin::AdminOptions;
 use crate::record::front::listen::Listen;
@@ -10,7 +10,7 @@ use crate::record::front::placement::{Placement, PlacementError};
 use crate::record::front::tls;
 use crate::record::upstream::connect::UpstreamProtocol;
 use crate::record::upstream::url::{NamedUpstream, UpstreamUrl};
-use crate::trace::{StoreUrl, TraceError};
+use crate::trace::{Recipient, StoreUrl, TraceError};
 
 /// Everything that a recorder is told at its start.
 #[derive(Debug, Clone)]
@@ -60,8 +60,12 @@ pub struct TraceOptions {
     pub dir: PathBuf,
     /// Files are called `NAME-000001.rt` and on.
     pub name: String,
-    /// What may stand in clear.
+    /// What may be kept, and how exactly.
     pub policy: Policy,
+    /// The key by which files can be linked, where they may.
+    pub operator_key: Option<OperatorKey>,
+    /// Whom files are sealed to; to nobody where empty.
+    pub recipients: Vec<Recipient>,
     /// Share of conversations recorded.
     pub sample: f64,
     /// The model's tokenizer, by which prompts are counted and cut where there is one.
@@ -148,6 +152,8 @@ impl TraceOptions {
             dir,
             name: name.to_owned(),
             policy: Policy::default(),
+            operator_key: None,
+            recipients: Vec::new(),
             sample: 1.0,
             tokenizer: None,
             every_gap: false,
@@ -159,6 +165,23 @@ impl TraceOptions {
             rotate_age: Duration::from_secs(24 * 3600),
             keeping: Keeping::default(),
         }
+    }
+
+    /// The policy as traces carry it.
+    pub(super) fn told_policy(&self) -> Policy {
+        Policy {
+            keys: match self.operator_key {
+                Some(_) => Keys::Operator,
+                None => Keys::PerFile,
+            },
+            wall_clock: self.keeping.wall_clock,
+            ..self.policy.clone()
+        }
+    }
+
+    /// Share of conversations that are recorded.
+    pub(super) fn share(&self) -> f64 {
+        self.policy.share_kept(self.sample)
     }
 }
 

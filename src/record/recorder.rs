@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Policy};
+use crate::anonymise::{ConversationKey, Gates, Policy};
 use crate::net::open_files;
 use crate::record::daemon::admin;
 use crate::record::daemon::admin::{Admin, AdminAddr};
@@ -81,7 +81,11 @@ impl Recorder {
             .transpose()?;
 
         let accounts = Arc::new(Accounts::default());
-        let sampling = ConversationKey::random().map_err(std::io::Error::other)?;
+        let operator_key = options
+            .trace
+            .as_ref()
+            .and_then(|trace| trace.operator_key.as_ref());
+        let sampling = ConversationKey::of(operator_key).map_err(std::io::Error::other)?;
         let capture = options.trace.as_ref().map(|trace| {
             let mut capture =
                 Capture::new(trace.capture_memory, trace.max_body, Arc::clone(&accounts));
@@ -95,7 +99,7 @@ impl Recorder {
         let policy = options
             .trace
             .as_ref()
-            .map_or_else(Policy::default, |trace| trace.policy.clone());
+            .map_or_else(Policy::default, |trace| trace.policy.of_labels());
         let (metrics, mut registry) = Metrics::new(
             policy,
             Arc::clone(&accounts),
@@ -300,15 +304,16 @@ fn start_recording(
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(std::io::Error::other)?;
     let run = u64::from_le_bytes(run);
-    let mut key = ChainKey::random()
-        .map_err(std::io::Error::other)?
-        .cutting_tokens(trace.tokenizer.clone());
-    if trace.sample < 1.0 {
-        key = key
-            .recognising_conversations()
-            .map_err(std::io::Error::other)?;
-    }
-    let gate = Anonymiser::within(trace.policy.clone(), key, capture.table_bytes);
+    let mut gates = Gates::new(
+        trace.policy.clone(),
+        trace.operator_key.as_ref(),
+        trace.share() < 1.0,
+        trace.tokenizer.clone(),
+    )
+    .map_err(std::io::Error::other)?;
+    let gate = gates
+        .next(capture.table_bytes)
+        .map_err(std::io::Error::other)?;
     let (epoch, now) = (Instant::now(), SystemTime::now());
     let epoch_unix_us = trace.keeping.wall_clock.then_some(now).and_then(unix_us);
     let writer = Writer::open(
@@ -322,10 +327,15 @@ fn start_recording(
     let file = writer.path().map(std::path::Path::display);
     tracing::info!(
         file = file.map(tracing::field::display),
-        sample = trace.sample,
+        sample = trace.share(),
         models_kept = trace.policy.keep_models.len(),
         "recording shapes and times, no content"
     );
+    if trace.operator_key.is_some() {
+        tracing::warn!(
+            "with --key-file, the files of a run can be linked, and so can the samples of recorders that have the same key"
+        );
+    }
     let parts = ObserverParts {
         capture: Arc::clone(capture),
         metrics,
@@ -333,6 +343,7 @@ fn start_recording(
         pause: Arc::clone(pause),
         orders,
         writer: state,
+        gates,
         gate,
         sampling,
         epoch,

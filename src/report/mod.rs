@@ -8,6 +8,7 @@ mod html;
 pub mod inspect;
 mod junit;
 mod markdown;
+pub mod policy;
 mod requests;
 mod terminal;
 

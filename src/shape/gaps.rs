@@ -66,6 +66,29 @@ impl GapSketch {
         }
     }
 
+    /// A sketch of `count` gaps in the same proportions, and the same longest one.
+    #[must_use]
+    pub fn of_count(mut self, count: u64) -> Self {
+        let now = self.count();
+        if now == 0 || count == now {
+            return self;
+        }
+        let longest = self.buckets.last().map(|&(bucket, _)| bucket);
+        for (bucket, many) in &mut self.buckets {
+            let share = u128::from(*many) * u128::from(count) / u128::from(now);
+            let least = u32::from(Some(*bucket) == longest && count > 0);
+            *many = u32::try_from(share).unwrap_or(u32::MAX).max(least);
+        }
+        // What rounding down has left over goes to the usual gap, and what keeping the longest took comes from there.
+        let missing = i128::from(count) - i128::from(self.count());
+        if let Some((_, many)) = self.buckets.iter_mut().max_by_key(|(_, many)| *many) {
+            let mended = i128::from(*many) + missing;
+            *many = u32::try_from(mended.max(0)).unwrap_or(u32::MAX);
+        }
+        self.buckets.retain(|&(_, many)| many > 0);
+        self
+    }
+
     /// (bucket, count) pairs by rising bucket.
     pub fn buckets(&self) -> &[(u16, u32)] {
         &self.buckets
@@ -116,6 +139,17 @@ mod tests {
             prop_assert_eq!(count, 1);
             prop_assert!(value.abs_diff(us) as f64 <= us as f64 * 0.016, "{} read back as {}", us, value);
             prop_assert_eq!(sketch.longest_us(), us);
+        }
+
+        #[test]
+        fn a_sketch_is_scaled_to_any_count(gaps in prop::collection::vec(0..1_000_000_u64, 1..200), count in 1..1000_u64) {
+            let mut sketch = GapSketch::default();
+            gaps.iter().for_each(|&gap| sketch.record(gap));
+            let longest = sketch.longest_us();
+            let scaled = sketch.of_count(count);
+            prop_assert_eq!((scaled.count(), scaled.longest_us()), (count, longest));
+            prop_assert_eq!(scaled.buckets().last().map(|&(bucket, _)| bucket), Some(bucket_of(longest)));
+            prop_assert!(GapSketch::from_parts(scaled.buckets().to_vec(), longest).is_ok());
         }
 
         #[test]

@@ -102,8 +102,38 @@ pub enum TraceError {
         /// How it shows.
         reason: &'static str,
     },
+    /// Its blocks are sealed, and there is no identity to open them.
+    #[error("{path}: the trace is sealed to age recipients")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its blocks are sealed to others.
+    #[error("{path}: the trace is sealed, and not to any of the identities given")]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A line of a key file is something else.
+    #[error("{path}: line {line}: not an age {what}")]
+    NotAKey {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What should stand there.
+        what: &'static str,
+    },
+    /// A key file has no key.
+    #[error("{path}: there is no age {what} in it")]
+    NoKeys {
+        /// The file.
+        path: PathBuf,
+        /// What should stand there.
+        what: &'static str,
+    },
     /// A directory without traces.
-    #[error("{path}: the directory has no *.rt file")]
+    #[error("{path}: the directory has no *.rt or *.rt.age file")]
     NoTraces {
         /// The directory.
         path: PathBuf,
@@ -183,6 +213,11 @@ impl TraceError {
                 "nothing was recorded in it, or the copy was cut short: copy it again"
             }
             Self::BadHeader { .. } => "the copy is damaged: copy it again",
+            Self::Sealed { .. } => "name the identity's file with --identity or REENACT_IDENTITY",
+            Self::NotOurs { .. } => "its owner knows which identity it was recorded for",
+            Self::NotAKey { .. } | Self::NoKeys { .. } => {
+                "age-keygen makes both: the identity goes into a file of its own, the recipient is printed"
+            }
             Self::NoTraces { .. } => {
                 "give the --trace-dir of `reenact record`, or the files themselves"
             }

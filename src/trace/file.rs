@@ -11,6 +11,7 @@ use super::header::{Header, NotAHeader, PREAMBLE};
 use super::openings::{LeftOpen, left_open};
 use super::reader::Damage;
 use super::scan::{Scan, scan};
+use super::seal::unlock;
 use super::store::{Bytes, Place};
 use super::totals::Totals;
 use super::varint::Malformed;
@@ -38,6 +39,7 @@ impl TraceFile {
         let file = place.open().map_err(io())?;
         let len = file.len().map_err(io())?;
         let (header, start) = read_header(&file, &path)?;
+        unlock(header.envelope.as_ref(), &path)?;
         if let Some(footer) = read_footer(&file, start, len).map_err(io())? {
             return Ok(Self {
                 place: place.clone(),
@@ -87,6 +89,13 @@ impl TraceFile {
         let open = self.left_open.exchanges.last();
         blocks.chain(open.map(|exchange| exchange.at.us())).max()
     }
+}
+
+/// A file's header.
+pub(super) fn header_of(place: &Place) -> Result<Header, TraceError> {
+    let path = place.path();
+    let file = place.open().map_err(TraceError::io(&path))?;
+    read_header(&file, &path).map(|(header, _)| header)
 }
 
 /// The header, and where the blocks begin.

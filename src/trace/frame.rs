@@ -6,6 +6,9 @@ pub(super) const SYNC: [u8; 4] = [0xb1, 0x0c, b'R', 0x1a];
 /// Bytes of a frame.
 pub(super) const FRAME: usize = 60;
 
+/// Bytes of a frame between its sync mark and its checksums.
+const BOUND: usize = 48;
+
 /// The most bytes that a block may have, packed or unpacked.
 pub(super) const MAX_BLOCK_BYTES: u32 = 64 << 20;
 
@@ -22,6 +25,8 @@ pub(super) const KIND_OPENINGS: u8 = 3;
 
 /// The payload is one zstd frame.
 pub(super) const CODEC_ZSTD: u8 = 1;
+/// The payload is one zstd frame, sealed.
+pub(super) const CODEC_SEALED: u8 = 2;
 
 /// What stands before every block's payload, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +88,15 @@ impl Frame {
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
         // 4 + 4 + 7 * 4 + 2 * 8 + 4 + 4 = FRAME, so this always fits.
         out.first_chunk().copied().unwrap_or([0; FRAME])
+    }
+
+    /// What a sealed payload is bound to: everything but the sync mark and the checksums.
+    pub(super) fn bound(&self) -> [u8; BOUND] {
+        let frame = self.encode();
+        let bound = frame.get(SYNC.len()..SYNC.len() + BOUND);
+        bound
+            .and_then(|bound| bound.first_chunk().copied())
+            .unwrap_or([0; BOUND])
     }
 
     /// Reads a frame; `None` where these bytes are not one that this version can take.

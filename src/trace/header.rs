@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::seal::Envelope;
+use crate::anonymise::Policy;
 use crate::shape::BlockSpec;
 
 /// The format's major version: readers refuse a larger one.
@@ -35,6 +37,12 @@ pub struct Header {
     /// Share of sessions recorded, in millionths.
     #[serde(default = "everything")]
     pub sample_ppm: u32,
+    /// What the anonymiser kept and dropped; absent where there was none (imported traces).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+    /// The key of sealed blocks, wrapped; absent where blocks are in clear. The writer makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub envelope: Option<Envelope>,
 }
 
 fn everything() -> u32 {
@@ -196,6 +204,7 @@ fn looks_like(start: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::anonymise::Lengths;
 
     fn header() -> Header {
         Header {
@@ -205,14 +214,29 @@ mod tests {
             epoch_unix_us: None,
             run: u64::MAX,
             sample_ppm: 50_000,
+            policy: None,
+            envelope: None,
         }
     }
 
     #[test]
     fn a_header_reads_back() {
-        let bytes = header().encode();
-        assert_eq!(Header::extent(&bytes), Ok(bytes.len()));
-        assert_eq!(Header::decode(&bytes), Ok((header(), bytes.len() as u64)));
+        let with_policy = Header {
+            policy: Some(Policy {
+                keep_models: ["llama".to_owned()].into(),
+                lengths: Lengths::Steps(16),
+                ..Policy::default()
+            }),
+            ..header()
+        };
+        for header in [header(), with_policy] {
+            let bytes = header.encode();
+            assert_eq!(Header::extent(&bytes), Ok(bytes.len()));
+            assert_eq!(
+                Header::decode(&bytes),
+                Ok((header.clone(), bytes.len() as u64))
+            );
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod reader;
 mod retention;
 mod rotate;
 mod scan;
+mod seal;
 mod store;
 mod tools;
 mod totals;
@@ -36,6 +37,7 @@ pub use partial::PartialName;
 pub use reader::{Damage, Trace};
 pub use retention::retire;
 pub use rotate::{RotatingWriter, Rotation, trace_files};
+pub use seal::{Recipient, unlock_with};
 pub use store::{ObjectFacts, Store, StoreUrl, StoreUrlError};
 pub use tools::{
     Copied, Fault, FileCheck, Filter, Range, StatusRange, filter, head, merge, repair, slice,

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::error::TraceError;
 use super::exchanges::Exchanges;
-use super::file::TraceFile;
+use super::file::{TraceFile, header_of};
 use super::frame::IdLimits;
 use super::header::Header;
 use super::store::Places;
 use super::totals::Totals;
+use crate::anonymise::Keys;
 use crate::shape::{BlockId, ClientId, Exchange, ModelId, SessionId, TraceTime};
 
 /// One or more trace files read as one trace, in time order.
@@ -18,7 +19,8 @@ use crate::shape::{BlockId, ClientId, Exchange, ModelId, SessionId, TraceTime};
 /// * Files of one recorder run share its epoch. A file of another run is placed so that its epoch is the last arrival of the
 ///   files before it.
 /// * Ids of later files are moved up so that they never meet those of earlier ones: numbers of different files cannot be
-///   linked, since each was given under a key of its own. Models whose name is kept are the same in all files.
+///   linked, since each was given under a key of its own. (The files of a run that was recorded under an operator's key share
+///   their numbers.) Models whose name is kept are the same in all files.
 pub struct Trace {
     pub(super) files: Vec<Placed>,
     /// All blocks of exchanges, by first arrival.
@@ -231,6 +233,26 @@ impl Trace {
         Ok(())
     }
 
+    /// The headers of files and directories of them, which can be read of sealed traces, too.
+    ///
+    /// # Errors
+    /// When one is missing, empty, foreign or of a newer major version.
+    pub fn headers_of(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Header)>, TraceError> {
+        let mut headers = Vec::new();
+        let mut places = Places::default();
+        for path in paths {
+            for place in places.of(path)?.0 {
+                headers.push((place.path(), header_of(&place)?));
+            }
+        }
+        if headers.is_empty() {
+            return Err(TraceError::NoTraces {
+                path: paths.first().cloned().unwrap_or_default(),
+            });
+        }
+        Ok(headers)
+    }
+
     /// The files, in order.
     pub fn files(&self) -> Vec<PathBuf> {
         let paths = self.files.iter().map(|placed| placed.file.path.clone());
@@ -252,6 +274,8 @@ impl Trace {
             epoch_unix_us: None,
             run: 0,
             sample_ppm: 0,
+            policy: None,
+            envelope: None,
         };
         self.files
             .first()
@@ -343,6 +367,8 @@ impl Trace {
 #[derive(Default)]
 struct Placement {
     shifts: HashMap<u64, u64>,
+    /// Where the numbers of runs stand whose files share them.
+    linked: HashMap<u64, IdLimits>,
     last_at_us: u64,
     next: IdLimits,
 }
@@ -359,7 +385,15 @@ impl Placement {
         if let Some(last) = file.last_at_us() {
             self.last_at_us = self.last_at_us.max(last.saturating_add(shift_us));
         }
-        let offsets = self.next;
+        let is_linked = file
+            .header
+            .policy
+            .as_ref()
+            .is_some_and(|policy| policy.keys == Keys::Operator);
+        let offsets = match is_linked {
+            true => *self.linked.entry(file.header.run).or_insert(self.next),
+            false => self.next,
+        };
         let add = |offset: u32, ids: u32, what| {
             offset
                 .checked_add(ids)
@@ -368,12 +402,12 @@ impl Placement {
                     what,
                 })
         };
-        self.next = IdLimits {
+        self.next = self.next.max(IdLimits {
             blocks: add(offsets.blocks, file.ids.blocks, "prompt blocks")?,
             models: add(offsets.models, file.ids.models, "models")?,
             sessions: add(offsets.sessions, file.ids.sessions, "sessions")?,
             clients: add(offsets.clients, file.ids.clients, "clients")?,
-        };
+        });
         Ok(offsets)
     }
 }

@@ -200,11 +200,15 @@ fn next_file(
     header: &Header,
     options: &WriterOptions,
 ) -> Result<TraceWriter, TraceError> {
+    let end = match options.recipients.is_empty() {
+        true => "rt",
+        false => "rt.age",
+    };
     let mut number = numbered(directory, name)?
         .last()
         .map_or(1, |(number, _)| number.saturating_add(1));
     loop {
-        let path = directory.join(format!("{name}-{number:06}.rt"));
+        let path = directory.join(format!("{name}-{number:06}.{end}"));
         match TraceWriter::create(&path, header, options.clone()) {
             Err(TraceError::Exists { .. }) if number < u64::MAX => number += 1,
             other => return other,
@@ -230,8 +234,9 @@ pub(super) fn numbered(directory: &Path, name: &str) -> Result<Vec<(u64, PathBuf
             .file_name()
             .and_then(|file| file.to_str())
             .and_then(|file| {
-                file.strip_prefix(name)?
-                    .strip_prefix('-')?
+                let file = file.strip_prefix(name)?.strip_prefix('-')?;
+                file.strip_suffix(".age")
+                    .unwrap_or(file)
                     .strip_suffix(".rt")
             })
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))

@@ -10,6 +10,7 @@ use super::frame::{Frame, KIND_EXCHANGES, KIND_OPENINGS, MAX_BLOCK_EXCHANGES};
 use super::header::Header;
 use super::openings::Openings;
 use super::partial::{PartialName, create_private, sync_directory_of};
+use super::seal::{Envelope, Recipient};
 use super::totals::Totals;
 use crate::anonymise::Recordable;
 use crate::shape::{Exchange, ModelId};
@@ -19,12 +20,15 @@ use crate::shape::{Exchange, ModelId};
 pub struct WriterOptions {
     /// Exchanges in a full block. Larger blocks pack better; one wrong bit loses a block, and a crash what was not yet flushed.
     pub block_exchanges: u32,
+    /// Whom the payloads are sealed to; to nobody where empty.
+    pub recipients: Vec<Recipient>,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             block_exchanges: 1024,
+            recipients: Vec::new(),
         }
     }
 }
@@ -99,6 +103,16 @@ impl TraceWriter {
     ) -> Result<Self, TraceError> {
         let io = || TraceError::io(path);
         options.block_exchanges = options.block_exchanges.clamp(1, MAX_BLOCK_EXCHANGES);
+        let (envelope, sealer) = match options.recipients.as_slice() {
+            [] => (None, None),
+            recipients => Envelope::new(recipients)
+                .map(|(envelope, sealer)| (Some(envelope), Some(sealer)))
+                .map_err(io())?,
+        };
+        let header = Header {
+            envelope,
+            ..header.clone()
+        };
         let head = header.encode();
         file.write_all_at(&head, 0).map_err(io())?;
         file.sync_data().map_err(io())?;
@@ -109,7 +123,9 @@ impl TraceWriter {
             whole: head.len() as u64,
             torn: false,
             options,
-            encoder: BlockEncoder::new(header.block).map_err(io())?,
+            encoder: BlockEncoder::new(header.block)
+                .map_err(io())?
+                .sealed(sealer),
             pending: Vec::new(),
             pending_elements: 0,
             openings: Openings::default(),
@@ -391,6 +407,8 @@ mod tests {
             epoch_unix_us: None,
             run: 1,
             sample_ppm: 1_000_000,
+            policy: None,
+            envelope: None,
         };
         let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
         writer.push(exchange(1)).unwrap();

@@ -177,6 +177,8 @@ fn a_live_trace_exports_as_blocks_of_512_tokens() {
         epoch_unix_us: None,
         run: 1,
         sample_ppm: 1_000_000,
+        policy: None,
+        envelope: None,
     };
     let mut writer = TraceWriter::create(&live, &header, WriterOptions::default()).unwrap();
     let mut numbers = std::collections::HashMap::new();

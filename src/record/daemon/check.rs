@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use rustix::fs::Access;
 use serde::Serialize;
 
+use crate::anonymise::{Keys, Statement};
 use crate::net::open_files;
 use crate::record::daemon::admin::{AdminAddr, AdminOptions};
 use crate::record::front::arrival::Arrival;
@@ -86,7 +87,7 @@ pub fn check(options: &Options) -> Check {
     }
     if let Some(trace) = &options.trace {
         findings.push(trace_dir(trace));
-        findings.push(Finding::ok("keep", kept(trace)));
+        findings.extend(kept(trace));
         findings.extend(trace.keeping.store.as_ref().map(store));
     } else {
         findings.push(Finding::ok("keep", "nothing: it only forwards"));
@@ -190,10 +191,14 @@ fn upstreams(options: &Options, place: &Place<'_>) -> Vec<Finding> {
 fn trace_dir(trace: &TraceOptions) -> Finding {
     let dir = &trace.dir;
     let says = |made: &str| format!("files go to {}{made}", dir.join(&trace.name).display());
+    let ending = match trace.recipients.is_empty() {
+        true => "-000001.rt and on",
+        false => "-000001.rt.age and on",
+    };
     let result = match std::fs::metadata(dir) {
-        Ok(meta) if meta.is_dir() => try_a_file(dir).map(|()| says("-000001.rt and on")),
+        Ok(meta) if meta.is_dir() => try_a_file(dir).map(|()| says(ending)),
         Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
-        Err(_) => can_be_made(dir).map(|()| says("-000001.rt and on; the directory will be made")),
+        Err(_) => can_be_made(dir).map(|()| says(&format!("{ending}; the directory will be made"))),
     };
     Finding::of(
         "trace-dir",
@@ -226,19 +231,37 @@ fn can_be_made(dir: &Path) -> io::Result<()> {
     rustix::fs::access(&there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
 }
 
-fn kept(trace: &TraceOptions) -> String {
-    let share = trace.sample * 100.0;
-    let models = if trace.policy.keep_models.is_empty() {
-        "model names become pseudonyms".to_owned()
-    } else {
-        let names: Vec<_> = trace.policy.keep_models.iter().cloned().collect();
-        format!("model names in clear: {}", names.join(", "))
+fn kept(trace: &TraceOptions) -> Vec<Finding> {
+    let share = trace.share() * 100.0;
+    let mut findings = vec![Finding::ok(
+        "keep",
+        format!("shapes and times of {share}% of conversations, no content"),
+    )];
+    let policy = trace.told_policy();
+    findings.extend(policy.statements().into_iter().map(|statement| {
+        let Statement {
+            what,
+            treatment,
+            how,
+        } = statement;
+        Finding::ok("policy", format!("{what}: {treatment}: {how}"))
+    }));
+    let at_rest = match trace.recipients.as_slice() {
+        [] => "not encrypted, readable by this user only (mode 0600)".to_owned(),
+        recipients => {
+            let recipients: Vec<_> = recipients.iter().map(ToString::to_string).collect();
+            format!("sealed to {}", recipients.join(", "))
+        }
     };
-    let clock = match trace.keeping.wall_clock {
-        true => "; the wall clock of the start",
-        false => "",
-    };
-    format!("shapes and times of {share}% of conversations, no content; {models}{clock}")
+    findings.push(Finding::ok("at rest", at_rest));
+    if policy.keys == Keys::Operator {
+        findings.push(Finding::warning(
+            "key-file",
+            "the files of a run can be linked, and so can the samples of recorders that have the same key",
+            "leave --key-file out unless you must link files",
+        ));
+    }
+    findings
 }
 
 /// A store that is away is no reason not to start: files wait for it.

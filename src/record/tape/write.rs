@@ -243,7 +243,10 @@ impl Writer {
                 &self.options.name,
                 &self.header,
                 rotation,
-                WriterOptions::default(),
+                WriterOptions {
+                    recipients: self.options.recipients.clone(),
+                    ..WriterOptions::default()
+                },
             )?;
             // What earlier files carry is theirs to tell.
             file.carry(&self.carried);
@@ -399,7 +402,7 @@ fn header(options: &TraceOptions, run: u64) -> Header {
         clippy::cast_sign_loss,
         reason = "a share of a million"
     )]
-    let sample_ppm = (options.sample.clamp(0.0, 1.0) * 1e6).round() as u32;
+    let sample_ppm = (options.share().clamp(0.0, 1.0) * 1e6).round() as u32;
     Header {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         source: Source::Recorded,
@@ -410,6 +413,8 @@ fn header(options: &TraceOptions, run: u64) -> Header {
         epoch_unix_us: None,
         run,
         sample_ppm,
+        policy: Some(options.told_policy()),
+        envelope: None,
     }
 }
 
@@ -460,6 +465,8 @@ mod tests {
             dir: dir.to_owned(),
             name: "trace".to_owned(),
             policy: Policy::default(),
+            operator_key: None,
+            recipients: Vec::new(),
             sample: 1.0,
             tokenizer: None,
             every_gap: false,

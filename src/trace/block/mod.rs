@@ -11,6 +11,7 @@ mod flags;
 mod request;
 mod response;
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,8 @@ use self::chains::{ChainReader, ChainWriter, Predictor};
 use self::codes::Coded;
 use self::columns::{ColumnNumbers, Columns};
 use self::flags::flags_of;
-use super::frame::{CODEC_ZSTD, Frame, IdLimits, MAX_BLOCK_BYTES};
+use super::frame::{CODEC_SEALED, CODEC_ZSTD, Frame, IdLimits, MAX_BLOCK_BYTES};
+use super::seal::{SEAL, Sealer, opened};
 use super::totals::Totals;
 use super::varint::{Malformed, put, put_residual, unzigzag, zigzag};
 use crate::shape::{
@@ -83,6 +85,7 @@ pub(super) struct BlockEncoder {
     predictor: Predictor,
     columns: Columns,
     compressor: zstd::bulk::Compressor<'static>,
+    sealer: Option<Sealer>,
     ids: IdLimits,
 }
 
@@ -113,8 +116,15 @@ impl BlockEncoder {
             predictor: Predictor::new(),
             columns: Columns::default(),
             compressor: zstd::bulk::Compressor::new(zstd::DEFAULT_COMPRESSION_LEVEL)?,
+            sealer: None,
             ids: IdLimits::default(),
         })
+    }
+
+    /// The same, with payloads sealed where there is a sealer.
+    pub(super) fn sealed(mut self, sealer: Option<Sealer>) -> Self {
+        self.sealer = sealer;
+        self
     }
 
     /// One more than the highest ids written so far.
@@ -166,14 +176,14 @@ impl BlockEncoder {
             models,
         };
         let document = rmp_serde::to_vec_named(&document).map_err(std::io::Error::other)?;
-        let payload = pack(&mut self.compressor, &document, &self.columns)?;
+        let mut payload = pack(&mut self.compressor, &document, &self.columns)?;
         let length = |len: usize| {
             u32::try_from(len)
                 .ok()
                 .filter(|&len| len <= MAX_BLOCK_BYTES)
                 .ok_or_else(|| std::io::Error::other("a block is over 64 MiB"))
         };
-        let frame = Frame {
+        let mut frame = Frame {
             kind,
             codec: CODEC_ZSTD,
             payload_len: length(payload.len())?,
@@ -182,8 +192,14 @@ impl BlockEncoder {
             ids: self.ids,
             first_at_us,
             last_at_us,
-            payload_crc: crc32c::crc32c(&payload),
+            payload_crc: 0,
         };
+        if let Some(sealer) = &self.sealer {
+            frame.codec = CODEC_SEALED;
+            frame.payload_len = length(payload.len() + SEAL)?;
+            payload = sealer.seal(&frame, &payload)?;
+        }
+        frame.payload_crc = crc32c::crc32c(&payload);
         out.extend_from_slice(&frame.encode());
         out.extend_from_slice(&payload);
         Ok(frame)
@@ -325,11 +341,13 @@ impl BlockDecoder {
         if crc32c::crc32c(payload) != frame.payload_crc {
             return Err(Malformed("it does not match its checksum"));
         }
-        if frame.codec != CODEC_ZSTD {
-            return Err(Malformed("it is packed in an unknown way"));
-        }
+        let packed = match frame.codec {
+            CODEC_ZSTD => Cow::Borrowed(payload),
+            CODEC_SEALED => Cow::Owned(opened(frame, payload)?),
+            _ => return Err(Malformed("it is packed in an unknown way")),
+        };
         self.decompressor
-            .decompress(payload, frame.unpacked_len as usize)
+            .decompress(&packed, frame.unpacked_len as usize)
             .map_err(|_| Malformed("it does not unpack"))
     }
 }

@@ -172,12 +172,13 @@ impl Window {
     }
 }
 
-/// The `*.rt` files of a directory, by name.
+/// The `*.rt` and `*.rt.age` files of a directory, by name.
 fn traces_in(directory: &Path) -> Result<Vec<PathBuf>, TraceError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(TraceError::io(directory))? {
         let path = entry.map_err(TraceError::io(directory))?.path();
-        if path.extension().is_some_and(|end| end == "rt") && path.is_file() {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(has_traces_name) && path.is_file() {
             paths.push(path);
         }
     }
@@ -185,6 +186,8 @@ fn traces_in(directory: &Path) -> Result<Vec<PathBuf>, TraceError> {
     Ok(paths)
 }
 
+/// `NAME.rt`, or `NAME.rt.age` where its blocks are sealed.
 fn has_traces_name(key: &str) -> bool {
-    Path::new(key).extension().is_some_and(|end| end == "rt")
+    let name = key.strip_suffix(".age").unwrap_or(key);
+    Path::new(name).extension().is_some_and(|end| end == "rt")
 }

@@ -150,6 +150,8 @@ fn golden_header() -> Header {
         block: Some(BlockSpec::LIVE),
         epoch_unix_us: Some(1_700_000_000_000_000),
         sample_ppm: 250_000,
+        policy: None,
+        envelope: None,
         ..header(0x0123_4567_89ab_cdef)
     }
 }
@@ -211,9 +213,13 @@ fn write_golden() {
     drop(fs::remove_file(&path));
     let policy = Policy {
         keep_models: ["meta/llama".into()].into(),
+        ..Policy::default()
     };
     let mut gate = Anonymiser::with_key(policy, ChainKey::from_bytes([1; 16]));
-    let options = WriterOptions { block_exchanges: 5 };
+    let options = WriterOptions {
+        block_exchanges: 5,
+        ..WriterOptions::default()
+    };
     let mut writer = TraceWriter::create(&path, &golden_header(), options).unwrap();
     writer.account(&totals());
     for (i, exchange) in exchanges().into_iter().enumerate() {

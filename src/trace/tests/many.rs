@@ -2,9 +2,9 @@ use std::fs;
 use std::time::Duration;
 
 use super::{blocks_of, chat, header, write};
-use crate::anonymise::Recordable;
+use crate::anonymise::{Keys, Policy, Recordable};
 use crate::shape::{BlockId, Exchange};
-use crate::trace::{RotatingWriter, Rotation, Totals, Trace, TraceError, WriterOptions};
+use crate::trace::{Header, RotatingWriter, Rotation, Totals, Trace, TraceError, WriterOptions};
 
 fn all(paths: &[std::path::PathBuf]) -> Vec<Exchange> {
     let mut trace = Trace::open(paths).unwrap();
@@ -39,6 +39,34 @@ fn files_of_one_run_share_the_epoch_and_other_runs_come_after() {
     assert_eq!(
         times(&all(&[directory.path().to_owned()])),
         times(&exchanges)
+    );
+}
+
+#[test]
+fn files_of_a_run_under_an_operators_key_share_their_numbers() {
+    let directory = tempfile::tempdir().unwrap();
+    let linked = |run| Header {
+        policy: Some(Policy {
+            keys: Keys::Operator,
+            ..Policy::default()
+        }),
+        ..header(run)
+    };
+    for (name, run, ids) in [
+        ("a.rt", 1, [0, 1]),
+        ("b.rt", 1, [0, 2]),
+        ("c.rt", 2, [0, 1]),
+    ] {
+        let path = directory.path().join(name);
+        write(&path, &linked(run), blocks_of(2), &[chat(run, 1, ids)]);
+    }
+    let ids: Vec<_> = all(&[directory.path().to_owned()])
+        .into_iter()
+        .map(|exchange| exchange.request.blocks)
+        .collect();
+    assert_eq!(
+        ids,
+        [[0, 1], [0, 2], [3, 4]].map(|ids| ids.map(BlockId).to_vec())
     );
 }
 

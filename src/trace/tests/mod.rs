@@ -5,6 +5,7 @@ mod golden;
 mod many;
 mod openings;
 mod round_trip;
+mod sealed;
 mod tools;
 
 use std::path::Path;
@@ -24,11 +25,16 @@ fn header(run: u64) -> Header {
         epoch_unix_us: None,
         run,
         sample_ppm: 1_000_000,
+        policy: None,
+        envelope: None,
     }
 }
 
 fn blocks_of(block_exchanges: u32) -> WriterOptions {
-    WriterOptions { block_exchanges }
+    WriterOptions {
+        block_exchanges,
+        ..WriterOptions::default()
+    }
 }
 
 /// A chat exchange that arrived at `at_us` and took `end_us`.

@@ -101,6 +101,7 @@ fn kept_model_names_come_with_the_exchanges() {
     let path = directory.path().join("a.rt");
     let policy = Policy {
         keep_models: ["llama".into()].into(),
+        ..Policy::default()
     };
     let mut gate = Anonymiser::with_key(policy, ChainKey::from_bytes([1; 16]));
     let mut writer = TraceWriter::create(&path, &header(1), blocks_of(1)).unwrap();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey};
+use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey, Gates};
 use crate::record::daemon::pause::Pause;
 use crate::record::options::TraceOptions;
 use crate::record::tape::accounts::{Accounts, DropReason};
@@ -43,6 +43,8 @@ pub(in crate::record) struct ObserverParts {
     pub(in crate::record) pause: Arc<Pause>,
     pub(in crate::record) orders: Sender<Order>,
     pub(in crate::record) writer: Arc<WriterState>,
+    /// Makes the gates of later files.
+    pub(in crate::record) gates: Gates,
     /// The gate of the file that the writer has already begun.
     pub(in crate::record) gate: Anonymiser,
     /// Names the conversations of exchanges that have none.
@@ -133,6 +135,7 @@ struct Observer {
     orders: Sender<Order>,
     writer: Arc<WriterState>,
     open: HashMap<u64, Assembly>,
+    gates: Gates,
     /// The current file's gate, none while the disk refuses.
     gate: Option<Anonymiser>,
     /// The latest gate's key.
@@ -158,6 +161,7 @@ impl Observer {
             orders: parts.orders,
             writer: parts.writer,
             open: HashMap::new(),
+            gates: parts.gates,
             key: parts.gate.key().clone(),
             gate: Some(parts.gate),
             retry_at: now,
@@ -351,13 +355,13 @@ impl Observer {
             self.alone += 1;
             self.sampling.alone(self.alone)
         });
-        conversation.is_sampled(self.options.sample)
+        conversation.is_sampled(self.options.share())
     }
 
     /// Gives the file up when the writer has, and begins the next when it is time.
     fn mind_the_writer(&mut self) {
         if self.gate.is_some() && self.writer.broken() == self.generation {
-            self.gate = None;
+            self.retire_gate();
             self.retry_at = Instant::now() + RETRY;
         }
         if self.gate.is_none() && Instant::now() >= self.retry_at {
@@ -378,14 +382,23 @@ impl Observer {
         self.announce();
     }
 
-    /// The next file, with a gate and a key of its own. Prompts of exchanges in flight were read with the key before; their
+    fn retire_gate(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            self.gates.retire(gate);
+        }
+    }
+
+    /// The next file, with a gate of its own. Prompts of exchanges in flight were read with the key before; their
     /// chains hold together in the new file but share nothing with later ones.
     fn begin_file(&mut self) {
-        let Ok(key) = self.key.next() else {
+        // This thread is the only one that sends: not full now means that the order below finds room.
+        if self.orders.is_full() {
+            return;
+        }
+        self.retire_gate();
+        let Ok(gate) = self.gates.next(self.capture.table_bytes) else {
             return;
         };
-        let policy = self.options.policy.clone();
-        let gate = Anonymiser::within(policy, key, self.capture.table_bytes);
         let order = Order::Begin {
             generation: self.generation + 1,
         };
