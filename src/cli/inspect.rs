@@ -110,7 +110,7 @@ pub(super) fn warn_of_damage(trace: &Trace) {
 }
 
 /// The reader of our output may leave when it has seen enough (`| head`).
-fn quiet(result: Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn quiet(result: Result<(), Failure>) -> Result<(), Failure> {
     match result {
         Err(failure) if failure.is_broken_pipe() => Ok(()),
         other => other,

@@ -14,6 +14,7 @@ use logging::LogFormat;
 
 use crate::record::LogLevels;
 
+mod audit;
 mod demo;
 mod export;
 /// Exit codes, and errors with hints.
@@ -76,6 +77,7 @@ enum Command {
     Record(Box<record::RecordArgs>),
     Replay(Box<replay::ReplayArgs>),
     Inspect(inspect::InspectArgs),
+    Audit(audit::AuditArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Trace(trace::TraceArgs),
@@ -129,6 +131,7 @@ fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
         Command::Record(args) => record::run(args, log_levels),
         Command::Replay(args) => replay::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Import(args) => import::run(args),
         Command::Export(args) => export::run(args),
         Command::Trace(args) => trace::run(args),

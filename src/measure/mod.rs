@@ -4,6 +4,8 @@
 //! Every latency counts from the instant at which a request *should* have been sent, and a request that failed is a miss of
 //! every latency objective: it stays in the sample as an infinite value (docs/metrics.md).
 
+/// What in a trace could identify someone.
+pub mod audit;
 mod comparison;
 mod fidelity;
 mod gpu;

@@ -1,6 +1,8 @@
 //! The result of a run and how it is shown: JSON for machines, a terminal summary, a self-contained HTML page, Markdown,
 //! JUnit, one line for each request. No statistic is computed here.
 
+/// What in a trace could identify someone.
+pub mod audit;
 mod directory;
 mod document;
 mod figures;

@@ -11,6 +11,8 @@ pub(in crate::record) mod fuzzing;
 mod reading;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,0 +1,165 @@
+use std::hash::BuildHasher;
+
+use serde::Serialize;
+
+use super::tally::Tally;
+use super::{FIELD_VALUES, HASHER};
+use crate::shape::Exchange;
+
+/// What one field tells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FieldAudit {
+    /// The field.
+    pub name: &'static str,
+    /// What somebody could take it for.
+    pub tells: &'static str,
+    /// Exchanges that have it.
+    pub present: u64,
+    /// Different values.
+    pub distinct: u64,
+    /// Bits that a value tells on average.
+    pub entropy_bits: f64,
+    /// Exchanges whose value nobody else has.
+    pub unique: u64,
+    /// The share that they are of those that have the field.
+    pub unique_share: f64,
+    /// Whether all values could be told apart; else the figures err towards more risk.
+    pub complete: bool,
+}
+
+/// A field: its name, what it tells, and its value.
+type Field = (&'static str, &'static str, fn(&Exchange) -> Option<u64>);
+
+const FIELDS: &[Field] = &[
+    ("endpoint", "which API was called", |e| {
+        Some(HASHER.hash_one(e.endpoint))
+    }),
+    (
+        "model",
+        "which model, even under a pseudonym: a model that one team uses is that team",
+        |e| e.model.map(|model| model.0.into()),
+    ),
+    ("status", "what went wrong", |e| {
+        Some(e.response.status.into())
+    }),
+    ("messages", "how far a conversation had come", |e| {
+        Some(e.request.messages.len() as u64)
+    }),
+    (
+        "request bytes",
+        "how long the prompt was, to the byte",
+        |e| Some(e.request.bytes),
+    ),
+    (
+        "last message bytes",
+        "how long the last question was, to the byte",
+        |e| {
+            e.request
+                .messages
+                .last()
+                .map(|message| message.bytes.into())
+        },
+    ),
+    (
+        "prompt tokens",
+        "how long the prompt was: a very long one is known by its length alone",
+        |e| e.request.prompt_tokens.map(|tokens| tokens.count.into()),
+    ),
+    ("max_tokens", "which application asked", |e| {
+        e.request.params.max_tokens.map(Into::into)
+    }),
+    (
+        "tools bytes",
+        "which application asked: its tools are always the same",
+        |e| (!e.request.tools.is_empty()).then_some(e.request.tools.bytes.into()),
+    ),
+    (
+        "schema bytes",
+        "which application asked: its schema is always the same",
+        |e| Some(e.request.params.schema_bytes.into()).filter(|&bytes: &u64| bytes > 0),
+    ),
+    ("media bytes", "which file was sent", |e| {
+        (!e.request.media.is_empty()).then(|| e.request.media.iter().map(|part| part.bytes).sum())
+    }),
+    (
+        "media pixels",
+        "which screen or camera a picture came from",
+        |e| {
+            let (width, height) = e.request.media.iter().find_map(|part| part.pixels)?;
+            Some(u64::from(width) << 32 | u64::from(height))
+        },
+    ),
+    (
+        "output tokens",
+        "a class, a yes or no, the language of a translation, where answers are short",
+        |e| e.response.output_tokens.map(|tokens| tokens.count.into()),
+    ),
+    ("reasoning tokens", "how hard a question was", |e| {
+        e.response.reasoning_tokens.map(Into::into)
+    }),
+    (
+        "cached tokens",
+        "how much of a prompt others had sent before",
+        |e| e.response.cached_tokens.map(Into::into),
+    ),
+    (
+        "response bytes",
+        "how long the answer was, to the byte",
+        |e| Some(e.response.bytes),
+    ),
+    (
+        "time to first token, ms",
+        "how long the prompt was, and what the cache held",
+        |e| e.response.first_token_us.map(|us| us / 1000),
+    ),
+    (
+        "duration, ms",
+        "how long the answer was; joins with access logs",
+        |e| e.response.end_us.map(|us| us / 1000),
+    ),
+    (
+        "longest gap, ms",
+        "little of the text, something of the server",
+        |e| (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us() / 1000),
+    ),
+];
+
+/// A tally for each field.
+pub(super) struct FieldMeter(Vec<Tally>);
+
+impl Default for FieldMeter {
+    fn default() -> Self {
+        Self(FIELDS.iter().map(|_| Tally::of(FIELD_VALUES)).collect())
+    }
+}
+
+impl FieldMeter {
+    pub(super) fn add(&mut self, exchange: &Exchange) {
+        for ((_, _, value), tally) in FIELDS.iter().zip(&mut self.0) {
+            if let Some(value) = value(exchange) {
+                tally.add(value);
+            }
+        }
+    }
+
+    /// The fields that any exchange has, the most telling first.
+    pub(super) fn finish(self) -> Vec<FieldAudit> {
+        let mut fields: Vec<_> = FIELDS
+            .iter()
+            .zip(&self.0)
+            .filter(|(_, tally)| tally.total() > 0)
+            .map(|(&(name, tells, _), tally)| FieldAudit {
+                name,
+                tells,
+                present: tally.total(),
+                distinct: tally.distinct(),
+                entropy_bits: tally.entropy_bits(),
+                unique: tally.unique(),
+                unique_share: tally.share(tally.unique()),
+                complete: tally.is_complete(),
+            })
+            .collect();
+        fields.sort_by(|a, b| b.entropy_bits.total_cmp(&a.entropy_bits));
+        fields
+    }
+}

@@ -1,0 +1,103 @@
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use super::tally::Tally;
+use super::{CLASSES, FEW};
+use crate::shape::Exchange;
+
+/// What of a trace belongs together: once one exchange of a group is known, so are the others.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Links {
+    /// Sessions, and the exchanges in them.
+    pub sessions: u64,
+    /// Exchanges that share their session with another.
+    pub in_sessions: u64,
+    /// Clients that have a pseudonym.
+    pub clients: u64,
+    /// Exchanges whose prompt begins like another's.
+    pub sharing_a_beginning: u64,
+    /// Of those, the ones that fewer than [`FEW`] exchanges begin like: hardly a template, rather one person's conversation.
+    pub sharing_with_few: u64,
+    /// Exchanges whose prompt holds all of an earlier one: its next turn, or the same again.
+    pub continuing: u64,
+    /// Models, by pseudonym or name.
+    pub models: u64,
+    /// Models that fewer than [`FEW`] exchanges asked for.
+    pub rare_models: u64,
+    /// Whether all groups could be told apart; else the figures are too low.
+    pub complete: bool,
+}
+
+pub(super) struct LinkMeter {
+    sessions: Tally,
+    clients: Tally,
+    beginnings: Tally,
+    models: Tally,
+    /// The last blocks of prompts so far.
+    ends: HashSet<u32>,
+    continuing: u64,
+    complete: bool,
+}
+
+impl Default for LinkMeter {
+    fn default() -> Self {
+        Self {
+            sessions: Tally::of(CLASSES),
+            clients: Tally::of(CLASSES),
+            beginnings: Tally::of(CLASSES),
+            models: Tally::of(CLASSES),
+            ends: HashSet::new(),
+            continuing: 0,
+            complete: true,
+        }
+    }
+}
+
+impl LinkMeter {
+    pub(super) fn add(&mut self, exchange: &Exchange) {
+        let add = |tally: &mut Tally, id: Option<u32>| {
+            if let Some(id) = id {
+                tally.add(id.into());
+            }
+        };
+        add(
+            &mut self.sessions,
+            exchange.session.map(|session| session.0),
+        );
+        add(&mut self.clients, exchange.client.map(|client| client.0));
+        add(&mut self.models, exchange.model.map(|model| model.0));
+        let blocks = &exchange.request.blocks;
+        add(&mut self.beginnings, blocks.first().map(|block| block.0));
+        if let Some(last) = blocks.last() {
+            self.continuing += u64::from(blocks.iter().any(|block| self.ends.contains(&block.0)));
+            if self.ends.len() < 2 * CLASSES {
+                self.ends.insert(last.0);
+            } else {
+                self.complete = false;
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Links {
+        let shared = |tally: &Tally| tally.total() - tally.unique();
+        let tallies = [
+            &self.sessions,
+            &self.clients,
+            &self.beginnings,
+            &self.models,
+        ];
+        let few = self.beginnings.in_classes_below(FEW) - self.beginnings.unique();
+        Links {
+            sessions: self.sessions.distinct(),
+            in_sessions: shared(&self.sessions),
+            clients: self.clients.distinct(),
+            sharing_a_beginning: shared(&self.beginnings),
+            sharing_with_few: few,
+            continuing: self.continuing,
+            models: self.models.distinct(),
+            rare_models: self.models.classes_below(FEW),
+            complete: self.complete && tallies.iter().all(|tally| tally.is_complete()),
+        }
+    }
+}

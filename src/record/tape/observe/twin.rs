@@ -1,0 +1,388 @@
+//! What is said does not reach the file: workloads that differ in every text and agree in lengths and in what repeats what
+//! give the same bytes, and so do two keys. Everything is real but the sockets and the clock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::assembly::{Assembly, Desk};
+use crate::anonymise::{Anonymiser, ChainKey, Lengths, Policy};
+use crate::record::tape::accounts::Accounts;
+use crate::record::tape::capture::Capture;
+use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
+use crate::shape::{BlockSpec, Method, TraceTime};
+use crate::trace::{Header, Source, TraceWriter, WriterOptions};
+
+/// A text as classes of characters that are as long as each other, in JSON and out of it, and places in them.
+type Text = Vec<(usize, usize)>;
+
+/// Each class in an order; a twin turns all of them by some steps.
+const CLASSES: [&str; 5] = [
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,;:!?",
+    "0123456789",
+    "\n\t\"\\",
+    "äöüßéñøåΩжш",
+    "😀🦀🐍🦉",
+];
+
+/// What the twins say: the same texts, with every character another one of its class.
+fn said(text: &Text, turn: usize) -> String {
+    text.iter()
+        .filter_map(|&(class, place)| {
+            let class = CLASSES[class];
+            class.chars().nth((place + turn) % class.chars().count())
+        })
+        .collect()
+}
+
+/// One exchange, without what is said in it.
+#[derive(Debug, Clone)]
+struct Plan {
+    api: usize,
+    streamed: bool,
+    /// Texts, by number.
+    model: usize,
+    prompt: Vec<(usize, usize)>,
+    tools: Vec<usize>,
+    answer: Vec<usize>,
+    usage: bool,
+    end: usize,
+    /// Microseconds: since the arrival before, and between the pieces of the answer.
+    wait_us: u64,
+    gaps_us: Vec<u64>,
+    /// How the request is cut into reads.
+    read: usize,
+}
+
+const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/messages"];
+
+impl Plan {
+    fn request(&self, texts: &[String]) -> String {
+        let text = |number: usize| texts[number % texts.len()].clone();
+        let turns: Vec<Value> = self
+            .prompt
+            .iter()
+            .map(|&(role, number)| {
+                let role = ["user", "assistant"][role % 2];
+                json!({"role": role, "content": text(number)})
+            })
+            .collect();
+        let tools = |form: fn(String) -> Value| -> Vec<Value> {
+            self.tools.iter().map(|&tool| form(text(tool))).collect()
+        };
+        let mut body =
+            json!({"model": text(self.model), "stream": self.streamed, "max_tokens": 50});
+        match self.api {
+            0 => {
+                body["messages"] = turns.into();
+                body["tools"] = tools(|text| json!({"type": "function", "function": {"name": "f", "description": text}})).into();
+                body["stop"] = json!([text(self.model + 1)]);
+            }
+            1 => {
+                let prompts: Vec<_> = self
+                    .prompt
+                    .iter()
+                    .map(|&(_, number)| text(number))
+                    .collect();
+                body["prompt"] = prompts.into();
+            }
+            _ => {
+                body["system"] = text(self.model + 2).into();
+                body["messages"] = turns.into();
+                body["tools"] =
+                    tools(|text| json!({"name": "f", "description": text, "input_schema": {}}))
+                        .into();
+            }
+        }
+        body.to_string()
+    }
+
+    /// The pieces of the answer, as they arrive.
+    fn response(&self, texts: &[String]) -> Vec<String> {
+        let parts = self
+            .answer
+            .iter()
+            .map(|&number| &texts[number % texts.len()]);
+        let tokens = u32::try_from(self.answer.len()).unwrap();
+        if !self.streamed {
+            let whole: String = parts.cloned().collect();
+            let mut body = match self.api {
+                0 => json!({"choices": [{"message": {"content": whole}, "finish_reason": "stop"}]}),
+                1 => json!({"choices": [{"text": whole, "finish_reason": "length"}]}),
+                _ => {
+                    json!({"content": [{"type": "text", "text": whole}], "stop_reason": "end_turn"})
+                }
+            };
+            if self.usage {
+                body["usage"] = match self.api {
+                    2 => json!({"input_tokens": 7, "output_tokens": tokens}),
+                    _ => json!({"prompt_tokens": 7, "completion_tokens": tokens}),
+                };
+            }
+            return vec![body.to_string()];
+        }
+        let event = |data: Value| format!("data: {data}\n\n");
+        let mut pieces: Vec<_> = parts
+            .map(|text| match self.api {
+                0 => event(json!({"choices": [{"index": 0, "delta": {"content": text}}]})),
+                1 => event(json!({"choices": [{"text": text}]})),
+                _ => event(json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}})),
+            })
+            .collect();
+        pieces.push(match self.api {
+            2 => event(json!({"type": "message_stop"})),
+            _ => "data: [DONE]\n\n".to_owned(),
+        });
+        pieces
+    }
+}
+
+/// The bytes of the trace that these exchanges leave, with every text turned.
+fn trace_of(
+    plans: &[Plan],
+    texts: &[Text],
+    turn: usize,
+    policy: &Policy,
+    key: ChainKey,
+) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let header = Header {
+        tool: "0.1.0".into(),
+        source: Source::Recorded,
+        block: Some(BlockSpec::LIVE),
+        epoch_unix_us: None,
+        run: 7,
+        sample_ppm: 1_000_000,
+        policy: Some(policy.clone()),
+        envelope: None,
+    };
+    let texts: Vec<_> = texts.iter().map(|text| said(text, turn)).collect();
+    let mut gate = Anonymiser::with_key(policy.clone(), key);
+    let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
+    let capture = Arc::new(Capture::new(
+        64 << 20,
+        1 << 20,
+        Arc::new(Accounts::default()),
+    ));
+    let mut desk = Desk::new(Arc::clone(&capture));
+    let mut at_us = 0;
+    for plan in plans {
+        at_us += plan.wait_us;
+        let mut parcel = parcel_of(plan, &texts, &capture);
+        let mut assembly = Assembly::default();
+        assert!(assembly.take(&mut parcel, gate.key(), &mut desk));
+        let finished = assembly.finish(TraceTime::from_us(at_us), &capture.ledger);
+        writer.push(gate.admit(finished.sighting)).unwrap();
+    }
+    writer.finish().unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn parcel_of(plan: &Plan, texts: &[String], capture: &Capture) -> Box<Parcel> {
+    let (mut parcel, _) = capture.parcel(1, Instant::now());
+    let content_type = match plan.streamed {
+        true => "text/event-stream",
+        false => "application/json",
+    };
+    // A tenant's name in the path is text, too.
+    let path = format!("/{}{}", texts[0].len(), PATHS[plan.api]);
+    parcel.opening = Some(Opening {
+        method: Method::Post,
+        path_len: path.len(),
+        in_flight: 1,
+        probe: false,
+        conversation: None,
+    });
+    parcel.head = Some(Head {
+        at_us: 50,
+        status: [200, 200, 200, 429][plan.end % 4],
+        type_len: content_type.len(),
+        encoding_len: 0,
+        simulated: false,
+    });
+    parcel.texts.extend_from_slice(path.as_bytes());
+    parcel.texts.extend_from_slice(content_type.as_bytes());
+    let mut put = |at_us, kind: fn(Kept) -> MarkKind, bytes: &[u8]| {
+        let kept = parcel.copy(bytes, std::slice::from_ref(&(0..bytes.len())));
+        parcel.marks.push(Mark {
+            at_us,
+            len: u32::try_from(bytes.len()).unwrap(),
+            kind: kind(kept),
+        });
+    };
+    let request = plan.request(texts);
+    for read in request.as_bytes().chunks(plan.read) {
+        put(10, MarkKind::Upload, read);
+    }
+    let mut now_us = 60;
+    for (piece, gap_us) in plan.response(texts).iter().zip(plan.gaps_us.iter().cycle()) {
+        now_us += gap_us;
+        put(now_us, MarkKind::Data, piece.as_bytes());
+    }
+    parcel.closing = Some(Closing {
+        at_us: now_us + 5,
+        end: [End::Whole, End::ClientCancelled, End::Reset, End::Whole][plan.end % 4],
+        answered: None,
+    });
+    parcel
+}
+
+fn texts() -> impl Strategy<Value = Vec<Text>> {
+    let character = (0..CLASSES.len(), 0..60_usize);
+    // Mostly letters, as texts are.
+    let character = prop_oneof![5 => (Just(0), 0..60_usize), 1 => character];
+    prop::collection::vec(prop::collection::vec(character, 0..300), 1..8)
+}
+
+fn plans() -> impl Strategy<Value = Vec<Plan>> {
+    let number = 0..8_usize;
+    let shape = (
+        0..3_usize,
+        any::<bool>(),
+        number.clone(),
+        any::<bool>(),
+        0..4_usize,
+    );
+    let said = (
+        prop::collection::vec((0..2_usize, number.clone()), 1..6),
+        prop::collection::vec(number.clone(), 0..3),
+        prop::collection::vec(number, 0..12),
+    );
+    let times = (
+        0..5_000_000_u64,
+        prop::collection::vec(0..200_000_u64, 1..12),
+        1..3000_usize,
+    );
+    let plan = (shape, said, times).prop_map(|(shape, said, times)| {
+        let (api, streamed, model, usage, end) = shape;
+        let (prompt, tools, answer) = said;
+        let (wait_us, gaps_us, read) = times;
+        Plan {
+            api,
+            streamed,
+            model,
+            prompt,
+            tools,
+            answer,
+            usage,
+            end,
+            wait_us,
+            gaps_us,
+            read,
+        }
+    });
+    prop::collection::vec(plan, 1..12)
+}
+
+fn policies() -> impl Strategy<Value = Policy> {
+    let lengths = prop_oneof![
+        Just(Lengths::Exact),
+        Just(Lengths::Log),
+        (2..500_u32).prop_map(Lengths::Steps)
+    ];
+    (lengths, 0..1_000_000_u64, 0..1_000_000_u64).prop_map(|(lengths, jitter, shift)| Policy {
+        lengths,
+        time_jitter_us: jitter,
+        time_shift_us: shift,
+        ..Policy::default()
+    })
+}
+
+const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn twins_that_say_other_things_leave_the_same_bytes(
+        plans in plans(), texts in texts(), turn in 1..58_usize, policy in policies()
+    ) {
+        let first = trace_of(&plans, &texts, 0, &policy, KEY);
+        prop_assert!(trace_of(&plans, &texts, turn, &policy, KEY) == first);
+    }
+
+    #[test]
+    fn the_key_leaves_no_trace(plans in plans(), texts in texts(), key in any::<[u8; 16]>()) {
+        let policy = Policy::default();
+        let first = trace_of(&plans, &texts, 0, &policy, KEY);
+        prop_assert!(trace_of(&plans, &texts, 0, &policy, ChainKey::from_bytes(key)) == first);
+    }
+}
+
+/// A chat of this many characters a turn, streamed in as many tokens.
+fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
+    Plan {
+        api: 0,
+        streamed: true,
+        model: 0,
+        prompt: (0..turns).map(|turn| (turn, turn + 1)).collect(),
+        tools: Vec::new(),
+        answer: vec![0; 40],
+        usage: true,
+        end: 0,
+        wait_us,
+        gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
+        read: 4096,
+    }
+}
+
+#[test]
+fn what_is_the_same_and_what_is_not_shows() {
+    // Without this the twins could agree because nothing is recorded at all.
+    let letters =
+        |length: usize, first: usize| -> Text { (0..length).map(|i| (0, first + i)).collect() };
+    let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];
+    let plans = [chat(1, 10, 1000), chat(2, 10, 1000)];
+    let usual = trace_of(&plans, &texts, 0, &Policy::default(), KEY);
+    let longer = [letters(10, 0), letters(201, 1), letters(300, 2)];
+    assert_ne!(trace_of(&plans, &longer, 0, &Policy::default(), KEY), usual);
+    let unshared = [
+        plans[0].clone(),
+        Plan {
+            prompt: vec![(0, 2), (1, 2)],
+            ..plans[1].clone()
+        },
+    ];
+    assert_ne!(
+        trace_of(&unshared, &texts, 0, &Policy::default(), KEY),
+        usual
+    );
+    let later = [plans[0].clone(), chat(2, 11, 1000)];
+    assert_ne!(trace_of(&later, &texts, 0, &Policy::default(), KEY), usual);
+}
+
+/// The budget of docs/privacy.md: so much can be told of an exchange, and no text fits into it.
+const BITS_PER_EXCHANGE: usize = 512;
+
+#[test]
+fn a_live_workload_stays_within_its_budget_of_information() {
+    let mut state = 9_u64;
+    let mut dice = move |limit: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % limit
+    };
+    let mut roll = |limit: usize| usize::try_from(dice(limit as u64)).unwrap();
+    let texts: Vec<Text> = (0..40)
+        .map(|_| (0..100 + roll(900)).map(|_| (0, roll(59))).collect())
+        .collect();
+    let plans: Vec<_> = (0..2000)
+        .map(|_| {
+            let mut plan = chat(1 + roll(6), roll(100_000) as u64, 1000 + roll(3000) as u64);
+            let first = roll(30);
+            plan.prompt
+                .iter_mut()
+                .for_each(|(_, number)| *number += first);
+            plan.answer.truncate(10 + roll(30));
+            plan
+        })
+        .collect();
+    let bytes = trace_of(&plans, &texts, 0, &Policy::default(), KEY);
+    let bits = bytes.len() * 8 / plans.len();
+    println!("{bits} bits for each exchange");
+    assert!(bits <= BITS_PER_EXCHANGE, "{bits}");
+}
