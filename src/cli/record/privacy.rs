@@ -18,7 +18,8 @@ pub(super) struct PrivacyArgs {
     #[arg(long, value_name = "K", default_value_t = 0)]
     name_threshold: u32,
     /// Keep bytes and tokens less exactly: to multiples of N tokens (and 4 N bytes), or `log` for 8 steps to each doubling
-    #[arg(long, value_name = "N|log")]
+    // By name: clap would take the conversion that never fails, which is for reading what later versions wrote.
+    #[arg(long, value_name = "N|log", value_parser = <Lengths as std::str::FromStr>::from_str)]
     quantise_lengths: Option<Lengths>,
     /// Put each arrival off by a random time below this
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]

@@ -1,0 +1,71 @@
+use std::path::{Path, PathBuf};
+
+use super::support::{run, stdout_of};
+
+/// A trace of a hundred prompts of one length and one that is long.
+fn imported(dir: &Path) -> PathBuf {
+    let mut lines = String::new();
+    for number in 0..101_u32 {
+        let tokens = if number == 50 { 100_000 } else { 500 };
+        lines += &format!(
+            "{{\"timestamp\": {}, \"input_length\": {tokens}, \"output_length\": 10, \"hash_ids\": []}}\n",
+            number * 1000
+        );
+    }
+    let (rows, trace) = (dir.join("a.jsonl"), dir.join("a.rt"));
+    std::fs::write(&rows, lines).unwrap();
+    let (rows, to) = (rows.to_str().unwrap(), trace.to_str().unwrap());
+    stdout_of(["import", "mooncake", rows, "-o", to]);
+    trace
+}
+
+#[test]
+fn a_trace_below_a_bar_ends_in_3_and_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = imported(dir.path());
+    let trace = trace.to_str().unwrap();
+    let audited = |bar: &[&str]| {
+        let output = run([&["audit", trace], bar].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), text)
+    };
+    let (code, text) = audited(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("no bar was set"), "{text}");
+    for (bar, miss) in [
+        (
+            ["--min-k", "2"],
+            "the rarest request shape is that of 1 exchange, and 2 were asked for",
+        ),
+        (
+            ["--max-unique", "0.5%"],
+            "0.99 % of exchanges have an exact shape of their own",
+        ),
+        (["--max-entropy", "0.05"], "prompt tokens tells 0.08 bits"),
+    ] {
+        let (code, text) = audited(&bar);
+        assert_eq!(code, Some(3), "{text}");
+        assert!(text.contains(miss), "{miss}: {text}");
+    }
+    let (code, text) = audited(&["--min-k", "1", "--max-unique", "1%", "--max-entropy", "1"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("above every bar"), "{text}");
+}
+
+#[test]
+fn an_audit_is_a_document_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = imported(dir.path());
+    let text = stdout_of(["audit", "--json", trace.to_str().unwrap()]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["schema"], "reenact.audit/1");
+    assert_eq!(document["exchanges"], 101);
+    assert_eq!(document["request_shapes"]["smallest"], 1);
+    assert_eq!(document["exact_shapes"]["unique"], 1);
+    let findings = document["findings"].as_array().unwrap();
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding["kind"] == "singling out")
+    );
+}
