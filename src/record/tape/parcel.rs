@@ -233,8 +233,9 @@ impl Parcel {
         self.opening = None;
         self.head = None;
         self.marks.clear();
+        // What was said is not kept longer than it is needed, nor where to.
+        self.texts.fill(0);
         self.texts.clear();
-        // What was said is not kept longer than it is needed.
         self.copies.fill(0);
         self.copies.clear();
         self.references.clear();
