@@ -28,18 +28,25 @@ impl Scratch {
     }
 
     /// One read from the system; what an earlier one left is gone, and wiped, though nothing may come. `Ok(0)` is the stream's
-    /// end. Every connection asks once more after its last exchange, so a lane at rest holds nothing of what it passed on.
+    /// end.
     pub(in crate::record) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut (impl AsyncRead + Unpin),
     ) -> Poll<io::Result<usize>> {
-        let used = std::mem::take(&mut self.filled);
-        self.buffer.iter_mut().take(used).for_each(|byte| *byte = 0);
+        self.wipe();
         let mut into = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(io).poll_read(cx, &mut into))?;
         self.filled = into.filled().len();
         Poll::Ready(Ok(self.filled))
+    }
+
+    /// Forgets what the last read brought, so that a lane at rest holds nothing of what it passed on.
+    pub(super) fn wipe(&mut self) {
+        let used = std::mem::take(&mut self.filled);
+        if let Some(used) = self.buffer.get_mut(..used) {
+            used.fill(0);
+        }
     }
 
     /// What the last read brought.

@@ -107,6 +107,7 @@ pub(in crate::record) async fn serve(
             }
         };
         if !goes_on {
+            lane.scratch.borrow_mut().wipe();
             return;
         }
     }
