@@ -1,10 +1,10 @@
 use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
 use super::estimate::Estimator;
-use super::sessions::{Asked, SessionTable, Turns};
 use super::lengths::{Lengths, full_blocks};
 use super::names::{KeptName, ModelTable, Private};
 use super::policy::Policy;
+use super::sessions::{Asked, SessionTable, Turns};
 use super::times::Times;
 use crate::shape::{BlockId, BlockSpec, Exchange, ModelId, Outcome, SessionId};
 

@@ -230,7 +230,6 @@ impl BlockTable {
         let next = self.next.checked_add(1)?;
         Some(BlockId(std::mem::replace(&mut self.next, next)))
     }
-
 }
 
 #[cfg(test)]

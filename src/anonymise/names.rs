@@ -85,7 +85,11 @@ impl ModelTable {
     }
 
     /// The pseudonym of `name`, and the name itself when the policy allows it from now on. An exchange counts once it has ended.
-    pub(super) fn pseudonym(&mut self, name: &Private, has_ended: bool) -> (ModelId, Option<KeptName>) {
+    pub(super) fn pseudonym(
+        &mut self,
+        name: &Private,
+        has_ended: bool,
+    ) -> (ModelId, Option<KeptName>) {
         let hash = SipHasher13::new_with_key(&self.key).hash(name.0.as_bytes());
         let next = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
         let seen = match self.seen.entry(hash) {

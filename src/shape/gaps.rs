@@ -148,7 +148,7 @@ mod tests {
             let longest = sketch.longest_us();
             let scaled = sketch.of_count(count);
             prop_assert_eq!((scaled.count(), scaled.longest_us()), (count, longest));
-            prop_assert_eq!(scaled.buckets().last().map(|&(bucket, _)| bucket), Some(bucket_of(longest)));
+            prop_assert_eq!(scaled.buckets().last().map(|&(bucket, _)| bucket), Some(SCALE.of(longest)));
             prop_assert!(GapSketch::from_parts(scaled.buckets().to_vec(), longest).is_ok());
         }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::assembly::{Assembly, Desk};
-use crate::anonymise::{Anonymiser, ChainKey, Lengths, Policy};
+use crate::anonymise::{Anonymiser, ChainKey, Gaps, Lengths, Policy};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
@@ -167,7 +167,7 @@ fn trace_of(
         1 << 20,
         Arc::new(Accounts::default()),
     ));
-    let mut desk = Desk::new(Arc::clone(&capture));
+    let mut desk = Desk::new(Arc::clone(&capture), policy.gaps == Gaps::Full);
     let mut at_us = 0;
     for plan in plans {
         at_us += plan.wait_us;
@@ -279,12 +279,14 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let lengths = prop_oneof![
-        Just(Lengths::Exact),
-        Just(Lengths::Log),
-        (2..500_u32).prop_map(Lengths::Steps)
+        Just((Lengths::Exact, Gaps::Sketch)),
+        Just((Lengths::Exact, Gaps::Full)),
+        Just((Lengths::Log, Gaps::Sketch)),
+        (2..500_u32).prop_map(|step| (Lengths::Steps(step), Gaps::Sketch))
     ];
     (lengths, 0..1_000_000_u64, 0..1_000_000_u64).prop_map(|(lengths, jitter, shift)| Policy {
-        lengths,
+        lengths: lengths.0,
+        gaps: lengths.1,
         time_jitter_us: jitter,
         time_shift_us: shift,
         ..Policy::default()
