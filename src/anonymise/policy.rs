@@ -174,7 +174,7 @@ impl Policy {
             say(
                 "sizes of stream events",
                 Dropped,
-                "only their number and their sum",
+                "only their number and their sum; of frames that a client sends over a WebSocket, each",
             ),
             say(
                 "parameters",

@@ -229,6 +229,12 @@ fn policy(args: &RecordArgs) -> Result<Policy, Failure> {
         ))
         .hint("leave one of them out"));
     }
+    if args.keeping.keeping().wall_clock && policy.time_shift_us > 0 {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "--keep-wall-clock tells when each exchange was, and --time-shift is to hide that"
+        ))
+        .hint("leave one of them out"));
+    }
     Ok(policy)
 }
 
