@@ -97,13 +97,8 @@ impl Anonymiser {
     /// A gate with a given key and room for its tables.
     pub fn within(policy: Policy, key: ChainKey, table_bytes: u64) -> Self {
         let shift_us = Times::any_shift(&policy, key.derive(b"time shift"));
-        Self::of_recorder(
-            policy,
-            key.clone(),
-            table_bytes,
-            shift_us,
-            key.derive(b"noise"),
-        )
+        let seed = key.derive(b"noise");
+        Self::of_recorder(policy, key, table_bytes, shift_us, seed)
     }
 
     /// One of a recorder's gates: all have the same time shift, and each a seed of its own for what else is random.

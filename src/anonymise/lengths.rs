@@ -3,7 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{BlockSpec, BlockUnit, Exchange, GapSketch, GapTrail, RequestShape, TokenCount};
+use crate::shape::{BlockSpec, BlockUnit, Exchange, GapTrail, RequestShape, TokenCount};
 
 /// How exactly bytes and tokens are kept. Rounding is monotone, so that what was no more than something else still is; a 0
 /// stays a 0, and nothing else becomes one.
@@ -100,8 +100,7 @@ impl Lengths {
         if gaps > 0 && self != Self::Unknown {
             let more = i64::from(response.token_events) - i64::from(seen);
             let count = u64::try_from(gaps.saturating_add(more)).unwrap_or(0).max(1);
-            response.gaps =
-                std::mem::replace(&mut response.gaps, GapSketch::default()).of_count(count);
+            response.gaps = std::mem::take(&mut response.gaps).of_count(count);
         }
     }
 
