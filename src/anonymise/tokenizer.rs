@@ -21,6 +21,10 @@ impl PromptTokenizer {
                 // These cut or fill prompts to a length of their own.
                 let _ = tokenizer.with_truncation(None);
                 tokenizer.with_padding(None);
+                // A cache would keep pieces of prompts, in some models whole sentences, for as long as the process lives.
+                let mut model = tokenizer.get_model().clone();
+                model.resize_cache(0);
+                tokenizer.with_model(model);
                 Self(Arc::new(tokenizer))
             })
             .map_err(|error| TokenizerError(error.to_string()))

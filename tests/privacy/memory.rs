@@ -99,6 +99,15 @@ fn upstream(said: String) -> String {
 
 #[test]
 fn nothing_of_an_exchange_outlives_it_in_memory() {
+    searched(&[]);
+}
+
+#[test]
+fn nor_does_it_in_a_tokenizer() {
+    searched(&["--tokenizer", "fixtures/tokenizer/small.json"]);
+}
+
+fn searched(more: &[&str]) {
     let canaries: Vec<_> = (0..6).map(canary).collect();
     let [asked, answered, token, query, held, key] = canaries.as_slice() else {
         unreachable!()
@@ -118,6 +127,7 @@ fn nothing_of_an_exchange_outlives_it_in_memory() {
             .args(["--upstream", &upstream(answered.clone()), "--key-file"])
             .arg(&key_file)
             .args(["--session-header", "X-Session", "--log-level", "trace"])
+            .args(more)
             .arg("--trace-dir")
             .arg(dir.path().join("traces"))
             .env("RUST_LOG", "trace"),
