@@ -113,7 +113,7 @@ fn what_was_changed_in_a_payload_or_its_frame_does_not_open() {
     unlock(directory.path(), &identity);
     let trace = Trace::open(std::slice::from_ref(&path)).unwrap();
     let entry = trace.files[0].file.blocks[1];
-    let file = fs::File::open(&path).unwrap();
+    let file = trace.files[0].file.place.open().unwrap();
     let (frame, payload) = read_block(&file, entry.offset, u64::MAX).unwrap().unwrap();
     // Whoever changes it can mend the checksums.
     let reads = |change: &dyn Fn(&mut crate::trace::frame::Frame, &mut Vec<u8>)| {

@@ -192,6 +192,7 @@ fn parcel_of(plan: &Plan, texts: &[String], capture: &Capture) -> Box<Parcel> {
     parcel.opening = Some(Opening {
         method: Method::Post,
         path_len: path.len(),
+        encoding_len: 0,
         in_flight: 1,
         probe: false,
         conversation: None,
