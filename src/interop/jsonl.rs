@@ -123,7 +123,7 @@ mod tests {
             }
             let header = Header {
                 tool: "0.1.0".into(), source: Source::Recorded, block: Some(BlockSpec::LIVE),
-                epoch_unix_us: Some(7), run: 1, sample_ppm: 5,
+                epoch_unix_us: Some(7), run: 1, sample_ppm: 5, policy: None, envelope: None,
             };
             let mut text = Vec::new();
             let mut writer = JsonlWriter::new(&header);
