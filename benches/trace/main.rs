@@ -102,6 +102,8 @@ fn speed(path: &Path, exchanges: &[Exchange]) -> (f64, f64) {
         run: 1,
         sample_ppm: 1_000_000,
         epoch_unix_us: None,
+        policy: None,
+        envelope: None,
     };
     let (mut written, mut read) = (Vec::new(), Vec::new());
     for _ in 0..5 {

@@ -162,6 +162,8 @@ impl Anonymiser {
             answer_bytes,
             ..
         } = sighting;
+        let name = self.name(&mut exchange, model.as_ref(), has_ended);
+        // By model, and before lengths are rounded.
         self.estimator
             .complete(&mut exchange, prompt_tokens, answer_bytes);
         let spec = match self.key.tokenizer() {
@@ -176,7 +178,6 @@ impl Anonymiser {
         let len = Lengths::chain_len(blocks, exchange.request.blocks.len(), coarse);
         self.fit(&mut exchange.request.blocks, len);
         self.times.blur(&mut exchange);
-        let name = self.name(&mut exchange, model.as_ref(), has_ended);
         Recordable { exchange, name }
     }
 

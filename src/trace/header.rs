@@ -7,7 +7,7 @@ use crate::shape::BlockSpec;
 /// The format's major version: readers refuse a larger one.
 pub const FORMAT_MAJOR: u16 = 1;
 /// The format's minor version: readers skip what they do not know of a larger one.
-pub const FORMAT_MINOR: u16 = 0;
+pub const FORMAT_MINOR: u16 = 1;
 
 /// The first bytes of every trace, in the manner of PNG: a byte no text starts with, the name, both line ends and the end
 /// mark of old systems, so that every usual mangling shows.

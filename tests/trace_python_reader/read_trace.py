@@ -21,17 +21,17 @@ def numbers(data):
             b = data[at]; at += 1; value |= (b & 127) << shift; shift += 7
             if b < 128: break
         yield value
-def middle(b):
-    if b < 32: return b
-    e, m = b // 32 + 4, b % 32
-    return (1 << e) + (m << e - 5) + ((1 << e - 5) >> 1)
+def middle(b, bits=5):
+    if b < 1 << bits: return b
+    e, m = (b >> bits) + bits - 1, b & (1 << bits) - 1
+    return (1 << e) + (m << e - bits) + ((1 << e - bits) >> 1)
 
 ENDPOINT = """chat_completions completions messages models health metrics tokenize other responses embeddings ollama_generate ollama_chat
     ollama_embed tgi_generate tgi_generate_stream cohere_chat gemini_generate gemini_stream triton_generate triton_generate_stream infer
     grpc_infer grpc_stream_infer realtime detokenize rerank score pooling classify version""".split()
 METHOD = "POST GET HEAD PUT DELETE OPTIONS OTHER".split()
 SHAPE = "known generic unparsable too_large shed failed".split()
-OUTCOME = "completed client_cancelled upstream_refused upstream_reset upstream_timeout rejected truncated".split()
+OUTCOME = "completed client_cancelled upstream_refused upstream_reset upstream_timeout rejected truncated in_flight".split()
 ROLE = "system user assistant tool other".split()
 SOURCE = "usage tokenizer counted estimated".split()
 STRUCTURED = "none json_object json_schema grammar".split()
@@ -45,10 +45,10 @@ def exchanges(frame, payload, spec):
     def num(c): return next(columns.setdefault(c, numbers(None)))
     def code(c, names): return names[num(c)]
     def res(c, p): return (p + unzigzag(num(c))) & M
-    base, at, flags, in_flight, first_bucket, per = dict(doc["base"]), frame["first"], 0, 0, 0, 0
+    base, at, flags, in_flight, first_bucket, per, opening, trail = dict(doc["base"]), frame["first"], 0, 0, 0, 0, 0, 0
     def back(c, kind):
         i = base[kind] - unzigzag(num(c)); base[kind] = max(base[kind], i + 1); return i
-    out, lens = [], []
+    out, lens, openings = [], [], []
     for _ in range(frame["count"]):
         at += num(1); flags ^= num(2)
         has = lambda bit: flags >> bit & 1
@@ -57,6 +57,8 @@ def exchanges(frame, payload, spec):
         if has(0): e["model"] = num(9)
         if has(1): e["session"] = back(10, "sessions")
         if has(2): e["client"] = back(11, "clients")
+        if o := num(12): opening += unzigzag(o - 1)
+        openings.append(opening if o else None)
         q, p, r = {}, {}, {}
         messages = []
         for _ in range(num(21)):
@@ -109,6 +111,7 @@ def exchanges(frame, payload, spec):
         if has(25): r["finish"] = code(76, FINISH)
         r["tool_calls"] = num(77); r["events"] = res(79, r["token_events"]); r["bytes"] = res(78, per * r["events"])
         if r["events"]: per = r["bytes"] // r["events"]
+        if n := num(81): trail = res(82, trail); r["gaps_in_order_us"] = [middle(res(83, trail), 6) for _ in range(n)]
         out.append(e | {"request": q, "response": r})
     head = new = doc["base"]["blocks"]; slots = {}; run = None
     for i in sorted(range(len(out)), key=lambda i: min(M, out[i]["at_us"] + out[i]["response"].get("end_us", 0))):
@@ -125,23 +128,30 @@ def exchanges(frame, payload, spec):
                 else: slots[slot] = (previous, b)
             previous = b; new = max(new, min(b + 1, 0xFFFFFFFF)); chain.append(b)
         if chain: out[i]["request"]["blocks"] = chain
-    return out
+    return list(zip(openings, out))
 
 def read(path):
     data = open(path, "rb").read()
     assert data[:8] == b"\x89RNT\r\n\x1a\n", "not a trace"
     major, _, n = struct.unpack_from("<HHI", data, 8)
     assert major == 1 and crc32c(data[:16 + n]) == struct.unpack_from("<I", data, 16 + n)[0], "bad header"
-    header, at, out = msgpack.unpackb(data[16:16 + n]), 20 + n, []
+    header, at, out, open_, last = msgpack.unpackb(data[16:16 + n]), 20 + n, [], {}, 0
     while (at := data.find(b"\xb1\x0cR\x1a", at)) >= 0:
         if len(data) < at + 60 or crc32c(data[at:at + 56]) != struct.unpack_from("<I", data, at + 56)[0]: at += 1; continue
         kind, codec, size, _, count = struct.unpack_from("<4xBB2xIII", data, at)
         payload = data[at + 60:at + 60 + size]
         if crc32c(payload) != struct.unpack_from("<I", data, at + 52)[0]: at += 1; continue
         frame = {"count": count, "first": struct.unpack_from("<Q", data, at + 36)[0]}
-        if kind == 1 and codec == 1: out += exchanges(frame, zstandard.ZstdDecompressor().decompressobj().decompress(payload), header.get("block"))
+        if kind == 2: open_.clear()
+        if kind in (1, 3) and codec == 1:
+            block = exchanges(frame, zstandard.ZstdDecompressor().decompressobj().decompress(payload), header.get("block"))
+            last = max(last, struct.unpack_from("<Q", data, at + 44)[0])
+            for number, e in block:
+                if kind == 3: open_[number] = e
+                else: open_.pop(number, None); out.append(e)
         at += 60 + size
-    return sorted(out, key=lambda e: e["at_us"])
+    for e in open_.values(): e["outcome"]["at_us"] = max(e["outcome"]["at_us"], last - e["at_us"])
+    return sorted(out + list(open_.values()), key=lambda e: e["at_us"])
 
 if __name__ == "__main__":
     for e in read(sys.argv[1]): print(json.dumps(e))

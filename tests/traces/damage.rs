@@ -55,7 +55,10 @@ fn in_blocks_of(
     path: &Path,
     exchanges: impl Iterator<Item = Exchange>,
 ) -> PathBuf {
-    let options = WriterOptions { block_exchanges };
+    let options = WriterOptions {
+        block_exchanges,
+        ..WriterOptions::default()
+    };
     let mut writer = TraceWriter::create(path, &header(1), options).unwrap();
     for exchange in exchanges {
         writer.push(Recordable::content_free(exchange)).unwrap();

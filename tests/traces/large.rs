@@ -68,6 +68,7 @@ fn gigabyte(path: &Path) -> (u64, u64) {
     let mut random = Random(1);
     let options = WriterOptions {
         block_exchanges: 64,
+        ..WriterOptions::default()
     };
     let mut writer = TraceWriter::create(path, &header(1), options).unwrap();
     let (mut exchanges, mut at_us) = (0, 0);

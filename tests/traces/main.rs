@@ -46,6 +46,8 @@ fn header(run: u64) -> Header {
         epoch_unix_us: None,
         run,
         sample_ppm: 1_000_000,
+        policy: None,
+        envelope: None,
     }
 }
 

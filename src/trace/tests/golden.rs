@@ -1,10 +1,12 @@
-//! Files of format 1.0 that must read the same for ever.
+//! Files of each format version, which must read the same for ever.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::{chat, header};
-use crate::anonymise::{Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Sighting};
+use crate::anonymise::{
+    Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Recordable, Sighting,
+};
 use crate::shape::{
     BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind,
     MediaPart, MessageShape, Method, Outcome, ReasoningEffort, RequestParams, RequestShape,
@@ -168,35 +170,85 @@ fn totals() -> Totals {
 
 #[test]
 fn golden_files_of_1_0_read_as_ever() {
+    let trace = check("1.0", &golden_header());
+    assert_eq!(
+        (trace.damage().bad_blocks, trace.damage().lost_exchanges),
+        (1, 4)
+    );
+}
+
+#[test]
+fn golden_files_of_1_1_read_as_ever() {
     if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
-        write_golden();
+        write_golden("1.1");
     }
-    let lines = fs::read_to_string(fixture("golden-1.0.jsonl")).unwrap();
-    let read = |name| {
-        let mut trace = Trace::open(&[fixture(name)]).unwrap();
+    let mut trace = check("1.1", &header_of_1_1());
+    let left_open = trace
+        .exchanges()
+        .flatten()
+        .filter(|exchange| matches!(exchange.outcome, Outcome::InFlight { .. }));
+    assert_eq!(left_open.count(), 1);
+}
+
+/// Holds a version's files against what they must read as; gives the unfinished one.
+fn check(version: &str, header: &Header) -> Trace {
+    let lines = fs::read_to_string(fixture(&format!("golden-{version}.jsonl"))).unwrap();
+    let read = |name: &str| {
+        let mut trace = Trace::open(&[fixture(&format!("golden-{version}{name}.rt"))]).unwrap();
         let exchanges: Vec<_> = trace
             .exchanges()
             .map(|exchange| serde_json::to_string(&exchange.unwrap()).unwrap() + "\n")
             .collect();
         (trace, exchanges)
     };
-    let (trace, exchanges) = read("golden-1.0.rt");
+    let (trace, exchanges) = read("");
     assert_eq!(exchanges.concat(), lines);
-    assert_eq!(trace.header(), &golden_header());
+    assert_eq!(trace.header(), header);
     assert_eq!(trace.totals(), totals());
     assert_eq!(trace.damage(), crate::trace::Damage::default());
     let names: Vec<_> = [0, 1]
         .map(|id| trace.model_name(crate::shape::ModelId(id)))
         .into();
     assert_eq!(names, [None, Some("meta/llama")]);
-    let (trace, exchanges) = read("golden-1.0-unfinished.rt");
-    assert_eq!(exchanges.len(), 5, "one of two blocks");
-    assert!(exchanges.iter().all(|line| lines.contains(line)));
+    let (trace, exchanges) = read("-unfinished");
+    let ended: Vec<_> = exchanges
+        .iter()
+        .filter(|line| !line.contains("in_flight\",\"at_us"))
+        .collect();
+    assert_eq!(ended.len(), 5, "one of its blocks");
+    assert!(ended.iter().all(|line| lines.contains(line.as_str())));
     assert_eq!(trace.damage().unfinished_files, 1);
-    assert_eq!(
-        (trace.damage().bad_blocks, trace.damage().lost_exchanges),
-        (1, 4)
-    );
+    trace
+}
+
+fn header_of_1_1() -> Header {
+    Header {
+        policy: Some(policy()),
+        ..golden_header()
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        keep_models: ["meta/llama".into()].into(),
+        ..Policy::default()
+    }
+}
+
+/// Beside those of 1.0: every endpoint, and what 1.1 brought.
+fn exchanges_of_1_1() -> Vec<Exchange> {
+    let mut out = exchanges();
+    for (i, endpoint) in (0_u32..).zip(Endpoint::ALL) {
+        let mut exchange = chat(2_000_000 + u64::from(i) * 1_000, 500, [0, 1]);
+        exchange.endpoint = endpoint;
+        exchange.session = Some(SessionId(i % 3));
+        exchange.request.params.continues = i % 4 == 0;
+        for gap in (0..u64::from(i) * 3).step_by(3) {
+            exchange.response.trail.record(gap * gap * 100);
+        }
+        out.push(exchange);
+    }
+    out
 }
 
 /// Text whose blocks are the same where the numbers are.
@@ -208,37 +260,55 @@ fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
     prompt.finish().chain
 }
 
-fn write_golden() {
-    let path = fixture("golden-1.0.rt");
-    drop(fs::remove_file(&path));
-    let policy = Policy {
-        keep_models: ["meta/llama".into()].into(),
-        ..Policy::default()
+/// Writes the files of the current version. Those of the ones before cannot be written any more.
+fn write_golden(version: &str) {
+    let name = |rest: &str| fixture(&format!("golden-{version}{rest}"));
+    let lines_of = |path: &PathBuf| -> Vec<String> {
+        let mut trace = Trace::open(std::slice::from_ref(path)).unwrap();
+        trace
+            .exchanges()
+            .map(|exchange| serde_json::to_string(&exchange.unwrap()).unwrap() + "\n")
+            .collect()
     };
-    let mut gate = Anonymiser::with_key(policy, ChainKey::from_bytes([1; 16]));
-    let options = WriterOptions {
-        block_exchanges: 5,
-        ..WriterOptions::default()
-    };
-    let mut writer = TraceWriter::create(&path, &golden_header(), options).unwrap();
-    writer.account(&totals());
-    for (i, exchange) in exchanges().into_iter().enumerate() {
-        let chain = chain_of(gate.key(), &exchange.request.blocks);
-        let named = gate.admit(Sighting {
-            model: Some(Private::new(["a secret", "meta/llama"][i % 2])),
-            chain,
-            ..Sighting::of(exchange)
-        });
-        writer.push(named).unwrap();
+    for (file, finished) in [(".rt", true), ("-unfinished.rt", false)] {
+        let path = name(file);
+        drop(fs::remove_file(&path));
+        let mut gate = Anonymiser::with_key(policy(), ChainKey::from_bytes([1; 16]));
+        let options = WriterOptions {
+            block_exchanges: 5,
+            ..WriterOptions::default()
+        };
+        let mut writer = TraceWriter::create(&path, &header_of_1_1(), options).unwrap();
+        writer.account(&totals());
+        let some = if finished { usize::MAX } else { 5 };
+        for (i, exchange) in exchanges_of_1_1().into_iter().take(some).enumerate() {
+            let key = i as u64;
+            if i % 3 == 1 {
+                writer.open(key, Recordable::content_free(in_flight(&exchange)));
+                writer.flush().unwrap();
+            }
+            let chain = chain_of(gate.key(), &exchange.request.blocks);
+            let named = gate.admit(Sighting {
+                model: Some(Private::new(["a secret", "meta/llama"][i % 2])),
+                chain,
+                ..Sighting::of(exchange)
+            });
+            writer.close(key, named).unwrap();
+        }
+        if finished {
+            writer.finish().unwrap();
+            fs::write(name(".jsonl"), lines_of(&path).concat()).unwrap();
+        } else {
+            writer.open(99, Recordable::content_free(in_flight(&chat(1, 0, [0, 1]))));
+            writer.flush().unwrap();
+        }
     }
-    writer.finish().unwrap();
-    let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
-    let lines: Vec<_> = trace
-        .exchanges()
-        .map(|exchange| serde_json::to_string(&exchange.unwrap()).unwrap() + "\n")
-        .collect();
-    fs::write(fixture("golden-1.0.jsonl"), lines.concat()).unwrap();
-    let cut = usize::try_from(trace.files[0].file.blocks[1].offset).unwrap() + 100;
-    let bytes = fs::read(&path).unwrap();
-    fs::write(fixture("golden-1.0-unfinished.rt"), &bytes[..cut]).unwrap();
+}
+
+fn in_flight(exchange: &Exchange) -> Exchange {
+    Exchange {
+        outcome: Outcome::InFlight { at_us: 1_000 },
+        response: ResponseShape::default(),
+        ..exchange.clone()
+    }
 }
