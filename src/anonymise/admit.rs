@@ -162,7 +162,7 @@ impl Anonymiser {
             answer_bytes,
             ..
         } = sighting;
-        let name = self.name(&mut exchange, model.as_ref(), has_ended);
+        let name = self.name(&mut exchange, model, has_ended);
         // By model, and before lengths are rounded.
         self.estimator
             .complete(&mut exchange, prompt_tokens, answer_bytes);
@@ -183,7 +183,7 @@ impl Anonymiser {
 
     /// Lets an exchange through whose blocks, and whose model where it has no name, are numbers of its source already.
     pub fn admit_numbered(&mut self, mut exchange: Exchange, model: Option<Private>) -> Recordable {
-        let name = self.name(&mut exchange, model.as_ref(), true);
+        let name = self.name(&mut exchange, model, true);
         Recordable { exchange, name }
     }
 
@@ -191,10 +191,10 @@ impl Anonymiser {
     fn name(
         &mut self,
         exchange: &mut Exchange,
-        model: Option<&Private>,
+        model: Option<Private>,
         has_ended: bool,
     ) -> Option<(ModelId, KeptName)> {
-        let (id, kept) = self.models.pseudonym(model?, has_ended);
+        let (id, kept) = self.models.pseudonym(&model?, has_ended);
         exchange.model = Some(id);
         kept.map(|kept| (id, kept))
     }
