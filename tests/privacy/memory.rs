@@ -207,7 +207,7 @@ fn searched(more: &[&str]) {
         let count = metrics
             .lines()
             .find_map(|line| line.strip_prefix("reenact_recorded_total "));
-        count.map_or(0, |count| count.parse::<f64>().unwrap() as u32)
+        count.map_or(0, |count| count.parse::<u32>().unwrap())
     };
     while recorded() < sent {
         assert!(
