@@ -24,6 +24,8 @@ pub struct Sighting {
     pub prompt_tokens: Option<u32>,
     /// Bytes of the answer's text, 0 where unknown.
     pub answer_bytes: u64,
+    /// What the server calls the answer, where a later request may go on from it by that name.
+    pub answer_name: Option<Private>,
 }
 
 impl Sighting {
@@ -37,6 +39,7 @@ impl Sighting {
             turns: Turns::default(),
             prompt_tokens: None,
             answer_bytes: 0,
+            answer_name: None,
         }
     }
 }
@@ -138,13 +141,13 @@ impl Anonymiser {
 
     /// Lets an exchange through: hashes become numbers, names pseudonyms, lengths and arrivals as exact as the policy says.
     pub fn admit(&mut self, sighting: Sighting) -> Recordable {
-        let session = self.sessions.session(&asked(&sighting));
+        let session = self.sessions.session(&asked(&sighting, &self.key));
         self.pass(sighting, session, true)
     }
 
     /// Lets an exchange through that is still in flight, and will be admitted when it has ended.
     pub fn announce(&mut self, sighting: Sighting) -> Recordable {
-        let session = self.sessions.known(&asked(&sighting));
+        let session = self.sessions.known(&asked(&sighting, &self.key));
         self.pass(sighting, session, false)
     }
 
@@ -215,13 +218,14 @@ impl Anonymiser {
     }
 }
 
-fn asked(sighting: &Sighting) -> Asked<'_> {
+fn asked<'a>(sighting: &'a Sighting, key: &ChainKey) -> Asked<'a> {
     Asked {
         named: sighting.named,
         turns: &sighting.turns,
         messages: &sighting.exchange.request.messages,
         answered: sighting.exchange.outcome == Outcome::Completed,
         answer_bytes: sighting.answer_bytes,
+        answer: sighting.answer_name.as_ref().map(|name| name.digest(key)),
     }
 }
 

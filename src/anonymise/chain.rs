@@ -85,6 +85,11 @@ impl ChainKey {
         derived(&self.blocks, purpose)
     }
 
+    /// A keyed digest of something that prompts refer to.
+    pub(super) fn digest(&self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_key(&self.blocks).hash(bytes)
+    }
+
     pub(super) fn conversations(&self) -> Option<&[u8; 16]> {
         self.conversations.as_ref()
     }

@@ -30,6 +30,11 @@ impl Private {
         Self(text)
     }
 
+    /// A keyed digest, as prompts that refer to it have it.
+    pub(super) fn digest(&self, key: &ChainKey) -> u64 {
+        key.digest(self.0.as_bytes())
+    }
+
     /// Bytes that it holds.
     pub fn held_bytes(&self) -> usize {
         self.0.capacity()

@@ -145,6 +145,12 @@ impl PromptRender {
         });
     }
 
+    /// It goes on from an answer, or a conversation, that the server has and knows by this name.
+    pub fn follows(&mut self, name: &str) {
+        self.turns
+            .follows(u64::from_le_bytes(self.chain.digest(name.as_bytes())));
+    }
+
     /// Closes the prompt.
     pub fn finish(mut self) -> RenderedPrompt {
         self.close_message();

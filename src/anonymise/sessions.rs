@@ -11,9 +11,16 @@ pub struct Turns {
     /// (index of the answer among the messages, digest of what stands before it), by rising index.
     answered: Vec<(u32, u64)>,
     whole: Option<u64>,
+    /// Digest of what its server calls the answer or the conversation that it goes on from.
+    follows: Option<u64>,
 }
 
 impl Turns {
+    /// It goes on from what a server knows by this name.
+    pub(super) fn follows(&mut self, name: u64) {
+        self.follows = Some(name);
+    }
+
     /// An answer begins as message `index`, after what `so_far` is the digest of.
     pub(super) fn answered(&mut self, index: usize, so_far: u64) {
         self.answered
@@ -55,10 +62,15 @@ pub(super) struct Asked<'a> {
     pub(super) answered: bool,
     /// Bytes of its answer's text, 0 where unknown.
     pub(super) answer_bytes: u64,
+    /// Digest of what the server calls its answer.
+    pub(super) answer: Option<u64>,
 }
 
 /// Numbers sessions in order of first appearance. Bounded like the table of blocks: a session whose last turn lies more than a
 /// generation of turns back is forgotten, and its next turn begins another.
+///
+/// A server that keeps the conversation itself is told its last answer's name (`previous_response_id`): that counts before the
+/// prompt, which is then only its end.
 ///
 /// Prompts that are equal to the last byte (two users who both say "hello") are told apart by how long the answers were that
 /// their next turns repeat.
@@ -87,8 +99,15 @@ impl SessionTable {
     pub(super) fn session(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
         let session = match asked.named {
             Some(name) => self.by_name(name),
-            None => self.by_prompt(asked)?,
+            None => match self.by_what_it_follows(asked) {
+                Some(session) => session,
+                None => self.by_prompt(asked)?,
+            },
         };
+        // The first that goes on from what came before the recording stands for that.
+        for name in [asked.turns.follows, asked.answer].into_iter().flatten() {
+            self.named.insert(name, session);
+        }
         if let Some(whole) = asked.turns.whole {
             self.remember(whole, session, asked);
         }
@@ -99,8 +118,14 @@ impl SessionTable {
     pub(super) fn known(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
         match asked.named {
             Some(name) => self.named.get(name.digest()),
-            None => self.turn_before(asked).map(|turn| turn.session),
+            None => self
+                .by_what_it_follows(asked)
+                .or_else(|| self.turn_before(asked).map(|turn| turn.session)),
         }
+    }
+
+    fn by_what_it_follows(&mut self, asked: &Asked<'_>) -> Option<SessionId> {
+        self.named.get(asked.turns.follows?)
     }
 
     fn by_name(&mut self, name: Conversation) -> SessionId {

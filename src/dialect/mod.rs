@@ -162,6 +162,8 @@ pub struct ResponseSight {
     pub tool_calls: u16,
     /// Bytes of the answer's text as a next turn would repeat it, of the first choice: reasoning left out.
     pub answer_bytes: u64,
+    /// What the server calls the answer, where a later request may go on from it by that name.
+    pub answer_name: Option<Private>,
     /// Stream events with data.
     pub events: u32,
     /// Stream events with at least one token.

@@ -26,6 +26,10 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
         render.text(instructions.bytes());
     }
     request.input.render(&mut render);
+    let before = [request.previous_response_id, request.conversation];
+    if let Some(name) = before.into_iter().find_map(|name| name.plainly) {
+        render.follows(name);
+    }
     let params = request.params();
     Ok(RequestSight {
         model: request.model.map(|model| Private::new(model.0)),
@@ -110,10 +114,10 @@ struct Request<'a> {
     reasoning: Option<Reasoning<'a>>,
     #[serde(borrow, default)]
     text: Option<TextOptions<'a>>,
-    #[serde(default)]
-    previous_response_id: Presence,
-    #[serde(default)]
-    conversation: Presence,
+    #[serde(borrow, default)]
+    previous_response_id: Said<'a>,
+    #[serde(borrow, default)]
+    conversation: Said<'a>,
     /// A prompt that is stored at the server.
     #[serde(default)]
     prompt: Presence,
@@ -159,8 +163,8 @@ impl Request<'_> {
                 .as_ref()
                 .and_then(|reasoning| reasoning.effort.as_ref())
                 .map(|effort| reasoning_effort(&effort.0)),
-            continues: self.previous_response_id.0
-                || self.conversation.0
+            continues: self.previous_response_id.anything
+                || self.conversation.anything
                 || self.prompt.0
                 || self.input.refers(),
             ..RequestParams::default()
@@ -453,6 +457,8 @@ impl Kind<'_> {
 
 #[derive(Deserialize)]
 struct Answer<'a> {
+    #[serde(borrow, default)]
+    id: Said<'a>,
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
     output: List<Kind<'a>>,
     #[serde(borrow, default)]
@@ -497,6 +503,9 @@ struct OutputDetails {
 
 impl Answer<'_> {
     fn note(&self, tally: &mut Tally) {
+        if let Some(name) = self.id.plainly {
+            tally.named(name);
+        }
         if let Some(usage) = &self.usage {
             tally.prompt_tokens(usage.input_tokens);
             tally.output_tokens(usage.output_tokens);

@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use super::ResponseSight;
 use super::json::{self, Count};
+use crate::anonymise::Private;
 use crate::shape::{FinishReason, TokenCount, TokenSource};
 
 /// Adds up what one answer shows, event by event.
@@ -78,6 +79,11 @@ impl Tally {
         if let Some(last) = self.last_message_us.replace(at_us) {
             sight.gaps.record(at_us.saturating_sub(last));
         }
+    }
+
+    /// What the server calls the answer.
+    pub(super) fn named(&mut self, name: &str) {
+        self.sight.answer_name = Some(Private::new(name));
     }
 
     /// The first reason given counts.

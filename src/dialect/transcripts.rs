@@ -141,6 +141,18 @@ fn responses_take_items_and_say_what_the_server_keeps() {
 }
 
 #[test]
+fn an_answer_of_responses_has_a_name_to_go_on_from() {
+    let named = Some(crate::anonymise::Private::new("resp_7"));
+    let whole = r#"{"id":"resp_7","status":"completed","output":[]}"#;
+    assert_eq!(read(Endpoint::Responses, JSON, whole).answer_name, named);
+    let last = format!(
+        "event: response.completed\ndata: {{\"type\":\"response.completed\",\"response\":{whole}}}\n\n"
+    );
+    let sight = read(Endpoint::Responses, "text/event-stream", &last);
+    assert_eq!(sight.answer_name, named);
+}
+
+#[test]
 fn embeddings_cost_a_prompt_and_no_answer() {
     let answer = r#"{"object":"list","data":[{"embedding":[0.1,-0.2],"index":0}],"model":"m","usage":{"prompt_tokens":8,"total_tokens":8,"completion_tokens":0}}"#;
     let sight = read(Endpoint::Embeddings, JSON, answer);

@@ -200,6 +200,34 @@ fn a_sessions_name_counts_before_its_prompt() {
 }
 
 #[test]
+fn an_answers_name_joins_a_prompt_that_is_only_an_end() {
+    let mut gate = gate();
+    let mut session = |said: &str, follows: Option<&str>, answer: &str| {
+        let mut render = PromptRender::new(gate.key());
+        render.message(Role::User);
+        render.text(said.as_bytes());
+        if let Some(name) = follows {
+            render.follows(name);
+        }
+        let exchange = Exchange::bare(TraceTime::default(), Endpoint::Responses, Method::Post);
+        let sighting = Sighting {
+            turns: render.finish().turns,
+            answer_name: Some(crate::anonymise::Private::new(answer)),
+            ..Sighting::of(exchange)
+        };
+        gate.admit(sighting).exchange().session.unwrap().0
+    };
+    assert_eq!(session("hello", None, "resp_1"), 0);
+    assert_eq!(session("hello", None, "resp_2"), 1);
+    assert_eq!(session("and then?", Some("resp_1"), "resp_3"), 0);
+    assert_eq!(session("and then?", Some("resp_2"), "resp_4"), 1);
+    assert_eq!(session("go on", Some("resp_3"), "resp_5"), 0);
+    // Begun before the recording: those that share it belong together all the same.
+    assert_eq!(session("a", Some("conv_9"), "resp_6"), 2);
+    assert_eq!(session("b", Some("conv_9"), "resp_7"), 2);
+}
+
+#[test]
 fn what_has_no_prompt_has_no_session() {
     let nothing = Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Get);
     assert_eq!(gate().admit(Sighting::of(nothing)).exchange().session, None);

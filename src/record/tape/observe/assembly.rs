@@ -531,7 +531,7 @@ impl Assembly {
         if let Some(frames) = frames {
             known.shape.messages = frames.messages;
         }
-        let answer_bytes = sight.answer_bytes;
+        let (answer_bytes, answer_name) = (sight.answer_bytes, sight.answer_name.clone());
         let exchange = Exchange {
             at,
             endpoint,
@@ -555,6 +555,7 @@ impl Assembly {
                 turns: known.turns,
                 prompt_tokens: known.tokens,
                 answer_bytes,
+                answer_name,
             },
             code,
             overhead_us: self.sent_us,
