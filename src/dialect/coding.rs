@@ -117,7 +117,7 @@ impl Write for Sink {
 }
 
 impl Decoder {
-    /// A decoder that gives at most `most` bytes, and at most [`MOST_GROWTH`] times what came, [`SLACK`] aside. `None` where
+    /// A decoder that gives at most `most` bytes, and at most `MOST_GROWTH` times what came, `SLACK` aside. `None` where
     /// the system has no memory for one.
     pub fn new(coding: Coding, most: u64) -> Option<Self> {
         let how = match coding {

@@ -7,7 +7,7 @@
 //!   same one (Sweeney, "k-anonymity: a model for protecting privacy").
 //! * An **exact shape** is what a bill or an access log would know: endpoint, model, prompt and output tokens, request bytes.
 //!
-//! Memory: each tally holds so many values ([`FIELD_VALUES`], [`CLASSES`]), together at most about 128 MiB. What comes after a
+//! Memory: each tally holds so many values (`FIELD_VALUES`, `CLASSES`), together at most about 128 MiB. What comes after a
 //! full one counts as seen once, so the audit can only err towards more risk, and says that it did.
 
 mod fields;
