@@ -354,3 +354,17 @@ fn a_body_that_is_no_json_and_an_unknown_path_pass_through_untouched() {
         .collect();
     assert_eq!(shapes, ["unparsable", "generic", "unparsable"]);
 }
+
+#[test]
+fn a_span_that_ends_before_it_begins_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path());
+    let span = ["--from", "10s", "--to", "5s"];
+    let target = [&["--target", "http://127.0.0.1:1"], &span[..]].concat();
+    refused(&replay(&trace, &target), 2, "is not before --to");
+    let slice = dir.path().join("slice.rt");
+    let mut command = reenact(["trace", "slice"]);
+    command.arg(&trace).arg("-o").arg(&slice).args(span);
+    refused(&command.output().unwrap(), 2, "is not before --to");
+    assert!(!slice.exists());
+}

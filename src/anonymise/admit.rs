@@ -179,7 +179,9 @@ impl Anonymiser {
         exchange.request.blocks = self.number(&chain);
         exchange.session = exchange.session.or(session);
         let len = Lengths::chain_len(blocks, exchange.request.blocks.len(), coarse);
-        self.fit(&mut exchange.request.blocks, len);
+        if exchange.endpoint.is_inference() {
+            self.fit(&mut exchange.request.blocks, len);
+        }
         self.times.blur(&mut exchange);
         Recordable { exchange, name }
     }
@@ -202,9 +204,11 @@ impl Anonymiser {
         kept.map(|kept| (id, kept))
     }
 
-    /// Makes a chain as long as the rounded lengths say. Blocks that are added are like no others, as most last ones are.
+    /// Makes a chain as long as the rounded lengths say, within reason. Blocks that are added are like no others, as most last ones
+    /// are.
     fn fit(&mut self, ids: &mut Vec<BlockId>, len: usize) {
         ids.truncate(len);
+        let len = len.min(ids.len().saturating_add(MOST_ADDED));
         while ids.len() < len {
             match self.blocks.fresh() {
                 Some(id) => ids.push(id),
@@ -217,6 +221,9 @@ impl Anonymiser {
         self.blocks.number(chain)
     }
 }
+
+/// Blocks that a chain is lengthened by at most: thousands of tiny messages, each rounded up, would ask for millions.
+const MOST_ADDED: usize = 1 << 14;
 
 fn asked<'a>(sighting: &'a Sighting, key: &ChainKey) -> Asked<'a> {
     Asked {

@@ -2,6 +2,22 @@
 
 use std::time::Duration;
 
+use super::failure::Failure;
+
+/// Holds that `--from` is before `--to`.
+///
+/// # Errors
+/// When it is not, and nothing would be in between.
+pub(super) fn span(from: Option<Duration>, to: Option<Duration>) -> Result<(), Failure> {
+    match (from, to) {
+        (Some(from), Some(to)) if from >= to => Err(Failure::usage(anyhow::anyhow!(
+            "--from {from:?} is not before --to {to:?}"
+        ))
+        .hint("--to is where the slice ends, counted from the trace's start like --from")),
+        _ => Ok(()),
+    }
+}
+
 /// A duration: `250ms`, `1.5s`, `10m`, `1h30m`; a bare `0` is zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {

@@ -44,7 +44,7 @@ impl PartialName {
     /// When the disk cannot keep it, or it cannot be renamed.
     pub fn keep(mut self, file: &File) -> Result<(), TraceError> {
         file.sync_all().map_err(TraceError::io(&self.partial))?;
-        std::fs::rename(&self.partial, &self.target).map_err(TraceError::io(&self.target))?;
+        rename_new(&self.partial, &self.target).map_err(TraceError::creating(&self.target))?;
         self.kept = true;
         sync_directory_of(&self.target)
     }
@@ -52,6 +52,16 @@ impl PartialName {
     /// The name it will have.
     pub fn target(&self) -> &Path {
         &self.target
+    }
+}
+
+/// Renames a file, but not over one that has come to be there in the meantime; where the file system cannot promise that, over it.
+fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => std::fs::rename(from, to),
+        other => Ok(other?),
     }
 }
 

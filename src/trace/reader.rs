@@ -9,6 +9,7 @@ use super::exchanges::Exchanges;
 use super::file::{TraceFile, header_of};
 use super::frame::IdLimits;
 use super::header::Header;
+use super::openings::LeftOpen;
 use super::store::Places;
 use super::totals::Totals;
 use crate::anonymise::Keys;
@@ -206,6 +207,11 @@ impl Trace {
         placement: &mut Placement,
     ) -> Result<(), TraceError> {
         let offsets = placement.take(&file, shift_us)?;
+        // What was in flight when a file of the run was left is in the next one, as that or ended.
+        let before = self.files.iter_mut().map(|placed| &mut placed.file);
+        before
+            .filter(|before| before.header.run == file.header.run)
+            .for_each(|before| before.left_open = LeftOpen::default());
         self.open_damage.add(&file.damage);
         let number = self.files.len();
         let scheduled = file

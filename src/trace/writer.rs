@@ -202,9 +202,10 @@ impl TraceWriter {
     /// When it cannot be written, or is and the disk does not say that it keeps it ([`TraceError::Unsynced`]).
     pub fn flush(&mut self) -> Result<(), TraceError> {
         self.cut()?;
-        let opened = self.write_openings()?;
+        // What is written is synced, even if openings are not.
+        let opened = self.write_openings();
         let exchanges = self.written - self.synced;
-        if exchanges == 0 && !opened {
+        if exchanges == 0 && matches!(opened, Ok(false)) {
             return Ok(());
         }
         // Asked once, whatever the answer: pages that a disk has refused count as clean from then on, so that the next success
@@ -216,7 +217,8 @@ impl TraceWriter {
                 path: self.path.clone(),
                 exchanges,
                 source,
-            })
+            })?;
+        opened.map(|_| ())
     }
 
     /// Whether there is nothing to flush.
@@ -292,7 +294,7 @@ impl TraceWriter {
         if fresh.is_empty() {
             return Ok(false);
         }
-        let mut failed = None;
+        let (mut failed, mut written) = (None, 0);
         let mut rest = fresh.as_mut_slice();
         while !rest.is_empty() && failed.is_none() {
             let mut room = FULL_ELEMENTS;
@@ -307,12 +309,13 @@ impl TraceWriter {
             let count = fits.count().max(1);
             let (some, others) = rest.split_at_mut(count);
             failed = self.write_frame(KIND_OPENINGS, some).err();
+            written += if failed.is_none() { count } else { 0 };
             rest = others;
         }
         match failed {
             None => Ok(true),
             Some(source) => {
-                self.openings.put_back(fresh);
+                self.openings.put_back(fresh.split_off(written));
                 Err(TraceError::Write {
                     path: self.path.clone(),
                     lost: 0,

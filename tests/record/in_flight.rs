@@ -75,3 +75,20 @@ fn what_ended_after_it_was_told_of_stands_there_once() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].outcome, Outcome::Completed);
 }
+
+#[test]
+fn what_is_not_to_be_recorded_is_not_told_of_while_it_is_in_flight() {
+    let between = Between::start(&["--drop-sessions", "100%"]);
+    let body = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
+    let (mut client, mut server, _) = between.exchange(&post(body));
+    server.read_exact(body.len());
+    // Nothing tells that a recorder did not write: it has had the time in which it tells of others.
+    std::thread::sleep(Duration::from_secs(3));
+    server.send(OK);
+    client.read_until("hi");
+    let Between { recorder, dir, .. } = between;
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let checks = reenact::trace::verify(&[dir.path().to_owned()]).unwrap();
+    assert_eq!((checks[0].exchanges, checks[0].other_blocks), (0, 0));
+}

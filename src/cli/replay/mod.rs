@@ -131,14 +131,7 @@ struct NamedUrl {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
-    if let (Some(from), Some(to)) = (args.from, args.to)
-        && from >= to
-    {
-        return Err(
-            Failure::usage(anyhow::anyhow!("--from {from:?} is not before --to {to:?}"))
-                .hint("--to is where the slice ends, counted from the trace's start like --from"),
-        );
-    }
+    super::values::span(args.from, args.to)?;
     let targets = targets(args)?;
     let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
     if let ([_], Some(objective)) = (&targets[..], args.objectives.iter().find(relative)) {

@@ -87,6 +87,7 @@ pub(super) fn run(args: &FilterArgs) -> Result<Exit, Failure> {
             .hint("`reenact trace filter --help` has them; `reenact trace merge` copies all"));
     }
     let mut trace = Trace::open(&args.traces).map_err(inspect::failure)?;
+    super::tell_if_in_clear(&trace, &args.output)?;
     let copied = trace::filter(&mut trace, &filter, &args.output);
     super::wrote_part(&args.output, &trace, copied)
 }

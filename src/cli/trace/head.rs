@@ -28,6 +28,7 @@ pub(super) struct HeadArgs {
 pub(super) fn run(args: &HeadArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(&args.traces).map_err(inspect::failure)?;
     if let Some(output) = &args.output {
+        super::tell_if_in_clear(&trace, output)?;
         let copied = trace::head(&mut trace, args.limit, output);
         return super::wrote_part(output, &trace, copied);
     }

@@ -48,6 +48,7 @@ pub(super) fn run(args: &MergeArgs) -> Result<Exit, Failure> {
         ))
         .hint("leave --skew out"));
     }
+    super::tell_if_in_clear(&trace, &args.output)?;
     let copied = trace::merge(&mut trace, &args.output);
     super::wrote(&args.output, &trace, copied)
 }

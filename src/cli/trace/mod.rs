@@ -48,6 +48,25 @@ pub(super) fn run(args: &TraceArgs) -> Result<Exit, Failure> {
     }
 }
 
+/// What comes of a sealed trace is in clear: says so, and refuses to give it the name of a sealed one.
+#[allow(clippy::print_stderr, reason = "progress goes to standard error")]
+fn tell_if_in_clear(trace: &Trace, output: &Path) -> Result<(), Failure> {
+    if output.extension().is_some_and(|end| end == "age") {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "{}: a trace that is written here is in clear, and this is the name of a sealed one",
+            output.display()
+        ))
+        .hint("call it *.rt, and seal it with `age -e` where it must leave this machine"));
+    }
+    if trace.headers().any(|header| header.envelope.is_some()) {
+        anstream::eprintln!(
+            "warning: the trace is sealed, and {} will be in clear",
+            output.display()
+        );
+    }
+    Ok(())
+}
+
 /// Says what was written, and what of the old trace could not be read.
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
 fn wrote(

@@ -23,6 +23,7 @@ pub(super) struct RepairArgs {
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
 pub(super) fn run(args: &RepairArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(std::slice::from_ref(&args.trace)).map_err(inspect::failure)?;
+    super::tell_if_in_clear(&trace, &args.output)?;
     let copied = trace::repair(&mut trace, &args.output).map_err(inspect::failure)?;
     let bytes = args.output.metadata().map_or(0, |meta| meta.len());
     anstream::eprintln!(

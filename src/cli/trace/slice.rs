@@ -37,7 +37,9 @@ pub(super) struct SliceArgs {
 /// # Errors
 /// When a trace cannot be read or written.
 pub(super) fn run(args: &SliceArgs) -> Result<Exit, Failure> {
+    values::span(args.from, args.to)?;
     let mut trace = Trace::open(&args.traces).map_err(inspect::failure)?;
+    super::tell_if_in_clear(&trace, &args.output)?;
     let (from, to) = (args.from.map(moment), args.to.map(moment));
     let copied = trace::slice(&mut trace, from, to, args.limit, &args.output);
     super::wrote_part(&args.output, &trace, copied)

@@ -250,8 +250,11 @@ impl Carrier {
         let len = usize::try_from(file.metadata()?.len().min(ENDS)).unwrap_or(0);
         let mut start = vec![0; len];
         file.read_exact_at(&mut start, 0)?;
-        let stem = name.strip_suffix(".rt").unwrap_or(name);
-        Ok(format!("{stem}-{:08x}.rt", crc32c::crc32c(&start)))
+        let (stem, end) = match name.strip_suffix(".rt.age") {
+            Some(stem) => (stem, ".rt.age"),
+            None => (name.strip_suffix(".rt").unwrap_or(name), ".rt"),
+        };
+        Ok(format!("{stem}-{:08x}{end}", crc32c::crc32c(&start)))
     }
 
     /// Once for each time of trouble, not for each attempt.

@@ -113,3 +113,25 @@ fn more_may_be_in_flight_than_a_block_holds() {
         assert_eq!(in_flight, at % 2 == 1, "{at}");
     }
 }
+
+#[test]
+fn the_next_file_of_a_run_says_how_it_went_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["a-1.rt", "a-2.rt"].map(|name| directory.path().join(name));
+    // Its index could not be written, so it is unfinished, and its recorder went on in the next file.
+    let mut first = writer(&paths[0]);
+    first.open(1, in_flight(100, [0]));
+    first.push(ended(50, [0])).unwrap();
+    first.flush().unwrap();
+    drop(first);
+    let mut second = writer(&paths[1]);
+    second.push(ended(100, [0])).unwrap();
+    second.finish().unwrap();
+    let mut trace = Trace::open(&[directory.path().to_owned()]).unwrap();
+    assert_eq!(trace.exchange_count(), 2);
+    let read: Vec<_> = trace.exchanges().flatten().collect();
+    assert_eq!(
+        outcomes(&read),
+        [(50, Outcome::Completed), (100, Outcome::Completed)]
+    );
+}

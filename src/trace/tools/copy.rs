@@ -124,6 +124,9 @@ fn header_for(trace: &Trace) -> Result<Header, TraceError> {
         if other.sample_ppm != header.sample_ppm {
             return Err(unlike("another share of the conversations was sampled"));
         }
+        if other.policy != header.policy {
+            return Err(unlike("it was recorded under another policy"));
+        }
         match (header.block, other.block) {
             (Some(one), Some(two)) if one != two => {
                 return Err(unlike("prompts are cut into other blocks"));

@@ -103,12 +103,24 @@ pub fn verify(paths: &[PathBuf]) -> Result<Vec<FileCheck>, TraceError> {
         }
         for place in found {
             checks.push(match check(&place) {
-                Err(error) if is_directory => unreadable(&place, &error)?,
+                Err(error) if is_directory && is_no_header(&error) => unreadable(&place, &error)?,
                 other => other?,
             });
         }
     }
     Ok(checks)
+}
+
+/// Whether a file is no trace, or the beginning of one; one that cannot be opened for another reason may be sound.
+fn is_no_header(error: &TraceError) -> bool {
+    matches!(
+        error,
+        TraceError::Empty { .. }
+            | TraceError::Foreign { .. }
+            | TraceError::LineEnds { .. }
+            | TraceError::TornHeader { .. }
+            | TraceError::BadHeader { .. }
+    )
 }
 
 /// A file of a directory whose start is no header.

@@ -439,7 +439,7 @@ impl Assembly {
             ..Exchange::bare(since(epoch, arrived), self.endpoint(), opening.method)
         };
         let sighting = Sighting {
-            model: known.model,
+            model: known.model.or_else(|| self.model.clone()),
             chain: known.chain,
             named: opening.conversation,
             turns: known.turns,

@@ -192,7 +192,8 @@ impl Observer {
                 return;
             }
             if tidied.elapsed() >= HOUSEKEEPING {
-                self.tidy();
+                // A panic here is a bug of ours as in a dialect, and must not end the recording.
+                let _ = guarded(|| self.tidy());
                 tidied = Instant::now();
             }
             if taken == 0 {
@@ -308,7 +309,7 @@ impl Observer {
 
     /// Has the file hold those that have been in flight for a while, so that a kill of this process leaves them there.
     fn announce(&mut self) {
-        let now = Instant::now();
+        let (now, share) = (Instant::now(), self.options.share());
         let Some(gate) = &mut self.gate else { return };
         if self.pause.is_on() {
             return;
@@ -324,8 +325,8 @@ impl Observer {
                 continue;
             };
             // One that belongs to no conversation is drawn when it has ended.
-            let sampled = self.options.sample >= 1.0
-                || conversation.is_some_and(|it| it.is_sampled(self.options.sample));
+            let sampled = share >= 1.0
+                || conversation.is_some_and(|conversation| conversation.is_sampled(share));
             if !sampled {
                 continue;
             }
