@@ -164,6 +164,16 @@ impl Carrier {
 
     /// Carries what waits, oldest first, up to the first that is not taken. Says whether all was.
     fn round(&mut self) -> bool {
+        let all = self.carry_all();
+        // Also while the store is away: what it has already must not fill the disk.
+        retire(&self.dir, &self.name, &self.keep, |path| {
+            self.stored.contains(path)
+        });
+        self.stored.retain(|path| path.exists());
+        all
+    }
+
+    fn carry_all(&mut self) -> bool {
         let mut waiting = self.waiting();
         self.counts.wait(waiting.len());
         waiting.reverse();
@@ -178,10 +188,6 @@ impl Carrier {
             }
             self.counts.wait(waiting.len());
         }
-        retire(&self.dir, &self.name, &self.keep, |path| {
-            self.stored.contains(path)
-        });
-        self.stored.retain(|path| path.exists());
         true
     }
 
@@ -198,6 +204,10 @@ impl Carrier {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or(ErrorKind::InvalidFilename)?;
         let mut key = self.to.url.join(name);
+        if !Store::is_conditional(path.metadata()?.len()) {
+            // Another recorder may be uploading to the same key at this moment.
+            key = self.to.url.join(&self.name_of_its_own(path, name)?);
+        }
         let is_there = match self.is_stored(path, key.key())? {
             Some(false) => {
                 // Two recorders with one name and one prefix: neither may cost the other a file.

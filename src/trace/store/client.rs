@@ -104,6 +104,12 @@ impl Store {
         })
     }
 
+    /// Whether a file of this size can be put on the condition that no object is there. Larger ones go in parts, and what is there
+    /// when the last part arrives is replaced: they need a key that nobody else uses.
+    pub fn is_conditional(bytes: u64) -> bool {
+        bytes < PART_BYTES
+    }
+
     /// Puts a file where no object is yet, whole or not at all: in one piece or in parts, which are taken back when one
     /// fails. Gives its length.
     ///
@@ -116,7 +122,7 @@ impl Store {
             let to = key(to)?;
             let first = part(&mut file)?;
             let len = first.len() as u64;
-            if len < PART_BYTES {
+            if Self::is_conditional(len) {
                 let created = bucket.put_opts(&to, first.into(), PutMode::Create.into());
                 created.await?;
                 return Ok(len);
