@@ -249,7 +249,7 @@ pub(super) mod tests {
             cached_tokens: None,
             token_events: 10,
             gaps_us: vec![u32::try_from(gap).unwrap(); 9],
-            simulated: false,
+            ..RequestOutcome::default()
         }
     }
 

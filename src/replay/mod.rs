@@ -24,8 +24,8 @@ pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,
 };
 pub use evidence::Evidence;
-pub use outcome::{FailureKind, RequestOutcome, SendResult};
-pub use plan::{PlanOptions, PlannedRequest, Planner, SkipReason, Skipped};
+pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};
+pub use plan::{PlanOptions, PlannedRequest, Planner, SkipReason, Skipped, Turn};
 pub use progress::{Progress, Stop};
 pub use prompt::{Cache, Salt, TokenCosts};
 pub use run::{Ended, RunError, RunOptions, RunSummary, run};

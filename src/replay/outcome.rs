@@ -1,11 +1,18 @@
 use serde::Serialize;
 
+use crate::shape::{Exchange, Outcome};
+
 /// What became of one planned request. Moments are microseconds since the target's run began, on a monotonic clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RequestOutcome {
     /// Position in the plan, from 0.
     pub index: u64,
-    /// When it should have been sent.
+    /// The conversation it belongs to, where the trace has one: an id of the plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<u64>,
+    /// Its place in that conversation, from 0.
+    pub turn: u32,
+    /// When it should have been sent: by the plan, or, where it waits for its conversation's turn before, by that one's end.
     pub intended_us: u64,
     /// When its first byte was handed to the connection; `None` where it never was.
     pub sent_us: Option<u64>,
@@ -44,13 +51,51 @@ pub struct RequestOutcome {
     pub gaps_us: Vec<u32>,
     /// The answer came from a simulated server.
     pub simulated: bool,
+    /// What production felt at this request.
+    pub recorded: RecordedTimes,
+}
+
+/// A request's twin in the trace: what its client felt when it was recorded. Microseconds since its arrival at the recorder; absent
+/// where the trace does not tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RecordedTimes {
+    /// When it arrived, since the trace's epoch.
+    pub at_us: u64,
+    /// To the first token of any kind (streams only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_token_us: Option<u64>,
+    /// To the last token event (streams only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_token_us: Option<u64>,
+    /// To the last byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_us: Option<u64>,
+    /// Exchanges open at the recorder when it arrived.
+    pub in_flight: u32,
+    /// Whether its answer was seen whole.
+    pub completed: bool,
+}
+
+impl RecordedTimes {
+    pub(super) fn of(exchange: &Exchange) -> Self {
+        let response = &exchange.response;
+        Self {
+            at_us: exchange.at.us(),
+            first_token_us: response.first_token_us,
+            last_token_us: response.last_token_us,
+            end_us: response.end_us,
+            in_flight: exchange.in_flight,
+            completed: exchange.outcome == Outcome::Completed,
+        }
+    }
 }
 
 /// How a replayed request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendResult {
     /// The answer arrived whole.
+    #[default]
     Ok,
     /// It failed: a miss of every latency objective.
     Failed(FailureKind),

@@ -58,10 +58,25 @@ pub enum SkipReason {
 pub struct PlannedRequest {
     /// Position in the plan, from 0.
     pub index: u64,
-    /// When to send it, in microseconds since the run's start.
+    /// When to send it, in microseconds since the run's start; for a later turn of a linked conversation, when it would have been
+    /// sent by the trace alone.
     pub intended_us: u64,
+    /// Where it stands in its conversation.
+    pub turn: Turn,
     /// What was recorded.
     pub exchange: Exchange,
+}
+
+/// Where a request stands in its conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The conversation, where the trace has one: an id of the plan (copies of a session have ids of their own).
+    pub session: Option<u64>,
+    /// From 0.
+    pub number: u32,
+    /// From the end of the turn before (as recorded) to this one's arrival: the time that the user, or the agent's tools, took.
+    /// Absent for a first turn, and where the turn before was still open when this one came.
+    pub think_us: Option<u64>,
 }
 
 /// A trace turned into a plan, exchange by exchange: it holds one at a time, so a trace of any length plans in constant memory.
@@ -123,6 +138,10 @@ where
         let planned = PlannedRequest {
             index: self.summary.planned,
             intended_us,
+            turn: Turn {
+                session: exchange.session.map(|session| u64::from(session.0)),
+                ..Turn::default()
+            },
             exchange,
         };
         self.summary.add(&planned);

@@ -10,7 +10,8 @@ use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, ShapeS
 
 use super::calibrate::Calibration;
 use super::client::Envelope;
-use super::plan::PlannedRequest;
+use super::outcome::RecordedTimes;
+use super::plan::{PlannedRequest, Turn};
 use super::prompt::{Prompter, Salt};
 
 /// How the recorded answers' lengths are asked for.
@@ -89,6 +90,8 @@ pub(super) enum Cancel {
 pub(super) struct Prepared {
     pub(super) index: u64,
     pub(super) intended_us: u64,
+    pub(super) turn: Turn,
+    pub(super) recorded: RecordedTimes,
     pub(super) endpoint: Endpoint,
     pub(super) stream: bool,
     pub(super) request: Request<Bytes>,
@@ -140,6 +143,7 @@ impl<'a> Synthesiser<'a> {
         let PlannedRequest {
             index,
             intended_us,
+            turn,
             exchange,
         } = planned;
         let costs = &self.calibration.of(exchange.endpoint).costs;
@@ -163,6 +167,8 @@ impl<'a> Synthesiser<'a> {
         Prepared {
             index,
             intended_us,
+            turn,
+            recorded: RecordedTimes::of(&exchange),
             endpoint: exchange.endpoint,
             stream: params.stream,
             request: self.envelope.post(exchange.endpoint, wire),

@@ -294,7 +294,7 @@ mod tests {
             cached_tokens: None,
             token_events: 5,
             gaps_us: vec![1000; 4],
-            simulated: false,
+            ..RequestOutcome::default()
         }
     }
 

@@ -1,16 +1,21 @@
 //! `reenact replay`
 
+mod connections;
+mod plan;
 mod progress;
+mod prompts;
 pub(super) mod session;
 mod survey;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::failure::{Exit, Failure, HintExt};
+use super::failure::{Exit, Failure};
 use super::values;
-use crate::replay::{BaseUrl, Cache, Credentials, LengthPolicy, PlanOptions, RunOptions, Target};
+use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::{Bound, Objective};
+use connections::ConnectionArgs;
+use plan::PlanArgs;
+use prompts::PromptArgs;
 use session::{Gpu, Session};
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
@@ -34,21 +39,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    /// How many times as fast arrivals come: 2 is twice as fast, 0.5 half as fast
-    #[arg(long, default_value = "1", value_name = "X", value_parser = values::factor)]
-    speed: f64,
-
-    /// Leave out what arrived before this moment of the trace
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    from: Option<Duration>,
-
-    /// Leave out what arrived at or after this moment of the trace
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
-    to: Option<Duration>,
-
-    /// Send at most this many requests
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
+    #[command(flatten)]
+    plan: PlanArgs,
 
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
@@ -66,62 +58,15 @@ pub(super) struct ReplayArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// What the words of the prompts are drawn with: the same trace and seed send the same bytes
-    #[arg(long, default_value = "0", value_name = "N")]
-    seed: u64,
-
-    /// How long answers shall be: as recorded, at most as recorded, or as the recorded request allowed
-    #[arg(long, default_value = "exact", value_name = "HOW")]
-    output_length: OutputLength,
-
-    /// Whether a target may find prompts of an earlier run in its prefix cache: by default every run has words of its own
-    #[arg(long, default_value = "fresh", value_name = "HOW")]
-    cache: CacheChoice,
-
     /// GPU memory through NVML: `auto`, `off`, or the path of libnvidia-ml.so.1
     #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = gpu)]
     gpu: Gpu,
 
-    /// Take the API key from this environment variable
-    #[arg(long, value_name = "NAME", conflicts_with = "api_key_file")]
-    api_key_env: Option<String>,
+    #[command(flatten)]
+    prompts: PromptArgs,
 
-    /// Take the API key from this file
-    #[arg(long, value_name = "FILE")]
-    api_key_file: Option<PathBuf>,
-
-    /// Trust the certificate authorities in this PEM file instead of the system's
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-
-    /// Give up on a connection after this long
-    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = values::duration)]
-    connect_timeout: Duration,
-
-    /// Give up on an answer that brings nothing for this long
-    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = values::duration)]
-    request_timeout: Duration,
-
-    /// A guard, not a queue: beyond this many requests in flight, requests are dropped and the run is invalid
-    #[arg(long, default_value = "20000", value_name = "N")]
-    max_in_flight: u64,
-
-    /// Threads that send; by default half of the cores, at most 4
-    #[arg(long, value_name = "N")]
-    threads: Option<std::num::NonZeroUsize>,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum OutputLength {
-    Exact,
-    Cap,
-    Free,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum CacheChoice {
-    Fresh,
-    Keep,
+    #[command(flatten)]
+    connections: ConnectionArgs,
 }
 
 #[derive(Debug, Clone)]
@@ -131,7 +76,6 @@ struct NamedUrl {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
-    super::values::span(args.from, args.to)?;
     let targets = targets(args)?;
     let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
     if let ([_], Some(objective)) = (&targets[..], args.objectives.iter().find(relative)) {
@@ -144,30 +88,10 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let session = Session {
         traces: args.traces.clone(),
         targets,
-        plan: PlanOptions {
-            speed: args.speed,
-            from_us: args.from.map(micros),
-            to_us: args.to.map(micros),
-            limit: args.limit,
-            ..PlanOptions::default()
-        },
-        run: RunOptions {
-            seed: args.seed,
-            cache: match args.cache {
-                CacheChoice::Fresh => Cache::Fresh,
-                CacheChoice::Keep => Cache::Keep,
-            },
-            output_length: match args.output_length {
-                OutputLength::Exact => LengthPolicy::Exact,
-                OutputLength::Cap => LengthPolicy::Cap,
-                OutputLength::Free => LengthPolicy::Free,
-            },
-            workers: args.threads,
-            max_in_flight: args.max_in_flight,
-            connect_timeout: args.connect_timeout,
-            request_timeout: args.request_timeout,
-            ..RunOptions::default()
-        },
+        plan: args.plan.options()?,
+        run: args
+            .connections
+            .apply(args.prompts.apply(RunOptions::default())),
         objectives: args.objectives.clone(),
         out: args.out.clone(),
         gpu: args.gpu.clone(),
@@ -183,7 +107,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 }
 
 fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
-    let credentials = credentials(args)?;
+    let credentials = args.connections.credentials()?;
     let mut targets: Vec<Target> = Vec::new();
     for (i, named) in args.targets.iter().enumerate() {
         let name = match &named.name {
@@ -202,27 +126,10 @@ fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
             url: named.url.clone(),
             model: args.model.clone(),
             credentials: credentials.clone(),
-            ca: args.ca.clone(),
+            ca: args.connections.ca.clone(),
         });
     }
     Ok(targets)
-}
-
-fn credentials(args: &ReplayArgs) -> Result<Credentials, Failure> {
-    let key = match (&args.api_key_env, &args.api_key_file) {
-        (Some(name), _) => std::env::var(name)
-            .map_err(|_| {
-                Failure::usage(anyhow::anyhow!(
-                    "the environment variable {name} is not set"
-                ))
-            })
-            .hint("export the key in it, or use --api-key-file")?,
-        (None, Some(path)) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::could_not_run(anyhow::anyhow!("{}: {error}", path.display())))
-            .hint("--api-key-file names a file that holds nothing but the key")?,
-        (None, None) => return Ok(Credentials::NONE),
-    };
-    Ok(Credentials::by_dialect(&key)?)
 }
 
 fn named_url(text: &str) -> Result<NamedUrl, String> {
@@ -246,10 +153,6 @@ fn gpu(text: &str) -> Result<Gpu, String> {
         "off" => Gpu::Off,
         path => Gpu::Library(PathBuf::from(path)),
     })
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The command line, quoted where a shell would need it. It holds no secret: keys cannot be given there.

@@ -339,24 +339,14 @@ pub(in crate::replay) fn is_simulator(server: &str) -> bool {
 fn blank(prepared: &Prepared) -> RequestOutcome {
     RequestOutcome {
         index: prepared.index,
+        session: prepared.turn.session,
+        turn: prepared.turn.number,
         intended_us: prepared.intended_us,
-        sent_us: None,
-        headers_us: None,
-        first_token_us: None,
-        first_answer_us: None,
-        last_token_us: None,
-        end_us: 0,
         stream: prepared.stream,
-        result: SendResult::Ok,
-        status: None,
         recorded_prompt_tokens: prepared.recorded_prompt_tokens,
-        prompt_tokens: None,
         recorded_output_tokens: prepared.recorded_output_tokens,
-        output_tokens: None,
         planned_shared_tokens: prepared.planned_shared_tokens,
-        cached_tokens: None,
-        token_events: 0,
-        gaps_us: Vec::new(),
-        simulated: false,
+        recorded: prepared.recorded,
+        ..RequestOutcome::default()
     }
 }
