@@ -10,7 +10,6 @@ mod survey;
 use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
-use super::values;
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::{Bound, Objective};
 use connections::ConnectionArgs;

@@ -12,7 +12,7 @@ use crate::replay::pace::RunClock;
 use crate::replay::prompt::{Cache, Salt, plain_words};
 use crate::replay::synthesise::Prepared;
 use crate::replay::target::Target;
-use crate::replay::{FailureKind, RequestOutcome, SendResult};
+use crate::replay::{FailureKind, RecordedTimes, RequestOutcome, SendResult, Turn};
 use crate::shape::{Endpoint, RequestParams, Role, ToolsShape};
 
 /// Sends probes, one after another.
@@ -152,6 +152,8 @@ impl<'a> Prober<'a> {
             Prepared {
                 index: u64::from(self.sent),
                 intended_us: self.lane.clock.now_us(),
+                turn: Turn::default(),
+                recorded: RecordedTimes::default(),
                 endpoint: question.endpoint,
                 stream: params.stream,
                 request,
