@@ -39,14 +39,11 @@ pub(super) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    pub(super) fn apply(&self, options: RunOptions) -> RunOptions {
-        RunOptions {
-            workers: self.threads,
-            max_in_flight: self.max_in_flight,
-            connect_timeout: self.connect_timeout,
-            request_timeout: self.request_timeout,
-            ..options
-        }
+    pub(super) fn apply(&self, options: &mut RunOptions) {
+        options.workers = self.threads;
+        options.max_in_flight = self.max_in_flight;
+        options.connect_timeout = self.connect_timeout;
+        options.request_timeout = self.request_timeout;
     }
 
     pub(super) fn credentials(&self) -> Result<Credentials, Failure> {

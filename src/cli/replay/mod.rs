@@ -84,13 +84,14 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         ))
         .hint("give --target twice, the baseline first"));
     }
+    let mut options = RunOptions::default();
+    args.prompts.apply(&mut options);
+    args.connections.apply(&mut options);
     let session = Session {
         traces: args.traces.clone(),
         targets,
         plan: args.plan.options()?,
-        run: args
-            .connections
-            .apply(args.prompts.apply(RunOptions::default())),
+        run: options,
         objectives: args.objectives.clone(),
         out: args.out.clone(),
         gpu: args.gpu.clone(),

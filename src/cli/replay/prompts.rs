@@ -31,19 +31,16 @@ enum CacheChoice {
 }
 
 impl PromptArgs {
-    pub(super) fn apply(&self, options: RunOptions) -> RunOptions {
-        RunOptions {
-            seed: self.seed,
-            cache: match self.cache {
-                CacheChoice::Fresh => Cache::Fresh,
-                CacheChoice::Keep => Cache::Keep,
-            },
-            output_length: match self.output_length {
-                OutputLength::Exact => LengthPolicy::Exact,
-                OutputLength::Cap => LengthPolicy::Cap,
-                OutputLength::Free => LengthPolicy::Free,
-            },
-            ..options
-        }
+    pub(super) fn apply(&self, options: &mut RunOptions) {
+        options.seed = self.seed;
+        options.cache = match self.cache {
+            CacheChoice::Fresh => Cache::Fresh,
+            CacheChoice::Keep => Cache::Keep,
+        };
+        options.output_length = match self.output_length {
+            OutputLength::Exact => LengthPolicy::Exact,
+            OutputLength::Cap => LengthPolicy::Cap,
+            OutputLength::Free => LengthPolicy::Free,
+        };
     }
 }
