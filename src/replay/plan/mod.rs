@@ -1,11 +1,16 @@
-use std::collections::BTreeMap;
+mod skip;
+mod turns;
 
 use serde::Serialize;
 
-use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, TokenSource, TraceTime};
+use crate::shape::{Exchange, RequestShape, TokenSource, TraceTime};
 use crate::trace::TraceError;
 
+pub use skip::{SkipReason, Skipped};
+
 use super::survey::{PlanSummary, text_bytes};
+use skip::skip;
+use turns::Turns;
 
 /// Which part of a trace is replayed, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -40,17 +45,6 @@ impl PlanOptions {
     pub fn from(&self) -> TraceTime {
         TraceTime::from_us(self.from_us.unwrap_or(0))
     }
-}
-
-/// Why an exchange of the trace is not sent again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SkipReason {
-    /// No model generated tokens: `/metrics`, `/v1/models` and the like.
-    NotInference,
-    /// The server refused it as malformed, unauthorised or unknown (4xx other than 429), so no model worked on it. Nobody knows
-    /// what a candidate would have made of it.
-    BadRequest,
 }
 
 /// A request to send.
@@ -88,6 +82,7 @@ pub struct Planner<I> {
     options: PlanOptions,
     first_at_us: Option<u64>,
     latest_at_us: u64,
+    turns: Turns,
     over: bool,
     summary: PlanSummary,
 }
@@ -103,6 +98,7 @@ where
             options,
             first_at_us: None,
             latest_at_us: 0,
+            turns: Turns::default(),
             over: false,
             summary: PlanSummary::default(),
         }
@@ -135,12 +131,15 @@ where
         self.latest_at_us = self.latest_at_us.max(at_us);
         let first_at_us = *self.first_at_us.get_or_insert(at_us);
         let intended_us = scaled(self.latest_at_us - first_at_us, self.options.speed);
+        let ordinal = self.summary.planned;
+        let place = self.turns.place(&exchange, self.latest_at_us, ordinal);
         let planned = PlannedRequest {
-            index: self.summary.planned,
+            index: ordinal,
             intended_us,
             turn: Turn {
                 session: exchange.session.map(|session| u64::from(session.0)),
-                ..Turn::default()
+                number: place.number,
+                think_us: place.think_us,
             },
             exchange,
         };
@@ -194,17 +193,6 @@ where
     }
 }
 
-/// Why this exchange is not sent, if it is not. What the old server could not serve (429, 5xx, a broken connection) is demand
-/// all the same, and is sent.
-fn skip(exchange: &Exchange) -> Option<SkipReason> {
-    if !exchange.endpoint.is_inference() {
-        return Some(SkipReason::NotInference);
-    }
-    let ResponseShape { status, .. } = exchange.response;
-    (exchange.outcome == Outcome::Rejected && (400..500).contains(&status) && status != 429)
-        .then_some(SkipReason::BadRequest)
-}
-
 /// Replaces an estimated count of prompt tokens by one that goes by `bytes_per_token`.
 #[allow(
     clippy::cast_possible_truncation,
@@ -236,14 +224,11 @@ fn scaled(us: u64, speed: f64) -> u64 {
     }
 }
 
-/// Counts by reason.
-pub type Skipped = BTreeMap<SkipReason, u64>;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::replay::testing::exchange;
-    use crate::shape::{Endpoint, MessageShape, Role, TokenCount};
+    use crate::shape::{Endpoint, MessageShape, Outcome, Role, TokenCount};
     use proptest::prelude::*;
 
     #[test]
