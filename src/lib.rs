@@ -35,6 +35,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod campaign;
+
 pub mod sim;
 
 pub mod cli;

@@ -2,7 +2,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, HintExt};
-use super::replay::session::{self, Gpu, Session};
+use super::replay::conduct::{self, conduct};
+use crate::campaign::{Campaign, Gpu};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::record::{Options, Recorder, TraceOptions};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
@@ -51,13 +52,12 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
             .copied()
             .ok_or_else(no_listener)?
     );
-    replay(
+    conduct(&replay(
         vec![arrivals.clone()],
         vec![target("production", &through)?],
         Vec::new(),
         None,
-    )
-    .run()?;
+    ))?;
     let accounts = recorder.drain();
     std::fs::remove_file(&arrivals)?;
     tell(&format!(
@@ -74,18 +74,17 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let objectives =
         ["ttft.p99<+10%", "tpot.p50<+10%", "errors.rate<1%"].map(str::parse::<Objective>);
     let objectives = objectives.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let document = replay(
+    let document = conduct(&replay(
         vec![trace_dir.clone()],
         targets,
         objectives,
         Some(args.out.clone()),
-    )
-    .run()?;
+    ))?;
     baseline.shutdown();
     candidate.shutdown();
 
     tell("");
-    session::print(&document, false)?;
+    conduct::print(&document, false)?;
     let report = args.out.join("report.html");
     let report = report.canonicalize().unwrap_or(report);
     tell(&format!("\nOpen {} in a browser.", report.display()));
@@ -146,8 +145,8 @@ fn replay(
     targets: Vec<Target>,
     objectives: Vec<Objective>,
     out: Option<PathBuf>,
-) -> Session {
-    Session {
+) -> Campaign {
+    Campaign {
         traces,
         targets,
         plan: PlanOptions::default(),

@@ -1,21 +1,21 @@
 //! `reenact replay`
 
+pub(super) mod conduct;
 mod connections;
+mod dry_run;
 mod plan;
 mod progress;
 mod prompts;
-pub(super) mod session;
-mod survey;
 
 use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
+use crate::campaign::{Campaign, Gpu};
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::{Bound, Objective};
 use connections::ConnectionArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
-use session::{Gpu, Session};
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
 ///
@@ -87,7 +87,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let mut options = RunOptions::default();
     args.prompts.apply(&mut options);
     args.connections.apply(&mut options);
-    let session = Session {
+    let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
         plan: args.plan.options()?,
@@ -99,11 +99,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         shares_process: false,
     };
     if args.dry_run {
-        return session.print_plan(args.json);
+        return dry_run::print(&campaign, args.json);
     }
-    let document = session.run()?;
-    session::print(&document, args.json)?;
-    Ok(session::exit(&document))
+    let document = conduct::conduct(&campaign)?;
+    conduct::print(&document, args.json)?;
+    Ok(conduct::exit(&document))
 }
 
 fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {

@@ -8,26 +8,27 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::campaign::Ticket;
 use crate::replay::Progress;
 
 /// Shows a run's progress until it is dropped.
-pub(super) struct Display {
+pub(super) struct Bar {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Display {
-    /// Shows `progress` of a run of `planned` requests over `span`.
-    pub(super) fn start(name: &str, planned: u64, span: Duration, progress: Progress) -> Self {
+impl Bar {
+    /// Shows `progress` of a run.
+    pub(super) fn start(ticket: &Ticket, progress: Progress) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let (name, ended) = (name.to_owned(), Arc::clone(&over));
+        let (ticket, ended) = (ticket.clone(), Arc::clone(&over));
         let thread = std::thread::Builder::new()
             .name("progress".to_owned())
             .spawn(move || {
                 if std::io::stderr().is_terminal() {
-                    bar(&name, planned, span, &progress, &ended);
+                    bar(&ticket, &progress, &ended);
                 } else {
-                    lines(&name, planned, &progress, &ended);
+                    lines(&ticket, &progress, &ended);
                 }
             });
         // A run without a display is still a run.
@@ -38,7 +39,7 @@ impl Display {
     }
 }
 
-impl Drop for Display {
+impl Drop for Bar {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -48,14 +49,15 @@ impl Drop for Display {
     }
 }
 
-fn bar(name: &str, planned: u64, span: Duration, progress: &Progress, over: &AtomicBool) {
+fn bar(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
+    let planned = ticket.planned;
     let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{prefix:.bold} {bar:28} {pos}/{len}  {elapsed}{msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(name.to_owned());
+    bar.set_prefix(ticket.name.clone());
     while !over.load(Ordering::Relaxed) {
         bar.set_position(progress.done());
-        let left = span.saturating_sub(bar.elapsed());
+        let left = ticket.span.saturating_sub(bar.elapsed());
         let failed = if progress.failed() > 0 {
             format!(", {} failed", progress.failed())
         } else {
@@ -75,7 +77,8 @@ fn bar(name: &str, planned: u64, span: Duration, progress: &Progress, over: &Ato
     bar.finish_and_clear();
 }
 
-fn lines(name: &str, planned: u64, progress: &Progress, over: &AtomicBool) {
+fn lines(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
+    let Ticket { name, planned, .. } = ticket;
     let began = Instant::now();
     let mut told = began;
     while !over.load(Ordering::Relaxed) {

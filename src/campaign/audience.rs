@@ -1,0 +1,23 @@
+use std::time::Duration;
+
+use crate::replay::Progress;
+
+/// Who hears how a campaign goes.
+pub trait Audience: Sync {
+    /// A line for a person.
+    fn say(&self, line: &str);
+
+    /// A run begins. What comes back is dropped when it is over.
+    fn watch(&self, ticket: &Ticket, progress: &Progress) -> Box<dyn Send>;
+}
+
+/// A run, for those who watch it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// What is run, in a few words: the target's name.
+    pub name: String,
+    /// Requests that it will send.
+    pub planned: u64,
+    /// From its first send to its last.
+    pub span: Duration,
+}

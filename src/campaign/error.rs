@@ -1,0 +1,52 @@
+use crate::replay::{RunError, TargetError};
+use crate::report::ReportError;
+use crate::trace::TraceError;
+
+/// Why a campaign could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// The trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The trace holds nothing that could be sent.
+    #[error("there is nothing in the trace to replay{}", .why.as_ref().map_or_else(String::new, |why| format!(": {why}")))]
+    Nothing {
+        /// Why, where it is known.
+        why: Option<String>,
+        /// What mends it.
+        hint: &'static str,
+    },
+    /// A target, before its run.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A run.
+    #[error(transparent)]
+    Run(RunError),
+    /// The results.
+    #[error(transparent)]
+    Results(#[from] ReportError),
+}
+
+impl CampaignError {
+    /// What mends it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Trace(error) => error.hint().map(Into::into),
+            Self::Nothing { hint, .. } => Some((*hint).to_owned()),
+            Self::Target(error) => Some(error.hint().into()),
+            Self::Run(_) => None,
+            Self::Results(_) => {
+                Some("give --out a directory that can be made and written to".to_owned())
+            }
+        }
+    }
+}
+
+impl From<RunError> for CampaignError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Target(error) => Self::Target(error),
+            other => Self::Run(other),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use super::Campaign;
+use super::survey::Survey;
+use crate::measure::GeneratorEvidence;
+use crate::replay::{Calibration, Ended, RunSummary};
+
+impl Campaign {
+    /// What a run tells of the generator and of the trace, for the judgement of its fidelity.
+    pub(super) fn evidence(
+        &self,
+        survey: &Survey,
+        summary: &RunSummary,
+        calibration: &Calibration,
+    ) -> GeneratorEvidence {
+        let generator = &summary.evidence;
+        let mut faults = Vec::new();
+        match &summary.ended {
+            Ended::Whole => {}
+            Ended::Stopped => faults.push(format!(
+                "the run was stopped: {} of {} requests were sent, {} of them still open",
+                summary.plan.planned.min(survey.plan.planned),
+                survey.plan.planned,
+                summary.abandoned
+            )),
+            Ended::TraceBroken(error) => {
+                faults.push(format!("the trace could not be read to its end: {error}"));
+            }
+        }
+        if generator.outcomes_lost > 0 {
+            faults.push(format!(
+                "{} outcomes were lost inside the generator",
+                generator.outcomes_lost
+            ));
+        }
+        let mut remarks = survey.remarks.clone();
+        if generator.local_errors > 0 {
+            remarks.push(format!(
+                "{} connections failed for want of a port, a descriptor or memory on this machine",
+                generator.local_errors
+            ));
+        }
+        let uncounted = calibration
+            .endpoints
+            .values()
+            .filter(|endpoint| !endpoint.costs.measured)
+            .count();
+        if uncounted > 0 {
+            remarks.push(
+                "the target does not tell its token counts, so one word was taken for one token"
+                    .to_owned(),
+            );
+        }
+        #[allow(clippy::cast_precision_loss, reason = "cores are few")]
+        let cores = generator.cpu_cores as f64;
+        GeneratorEvidence {
+            heartbeat_p99: Some(Duration::from_micros(generator.heartbeat_p99_us)),
+            cpu_share: (!self.shares_process && cores > 0.0)
+                .then(|| generator.cpu_cores_used / cores),
+            prefix_share_recorded: survey.prefix_share,
+            alterations: summary
+                .alterations
+                .iter()
+                .map(|(alteration, n)| format!("{} ({n} requests)", alteration.describe()))
+                .collect(),
+            faults,
+            remarks,
+        }
+    }
+}

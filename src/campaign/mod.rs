@@ -1,0 +1,52 @@
+//! Runs of one trace against one or more targets as one experiment: what is run and in which order, what is measured of it, and the
+//! result document that it ends in. It prints nothing: an [`Audience`] hears how it goes.
+
+mod audience;
+mod error;
+mod evidence;
+mod once;
+mod run;
+mod survey;
+
+use std::path::PathBuf;
+
+pub use audience::{Audience, Ticket};
+pub use error::CampaignError;
+pub use survey::Survey;
+
+use crate::replay::{PlanOptions, RunOptions, Target};
+use crate::verdict::Objective;
+
+/// What is replayed against what, and how it is judged.
+#[derive(Debug, Clone)]
+pub struct Campaign {
+    /// The trace: files, or directories of them.
+    pub traces: Vec<PathBuf>,
+    /// Whom it is replayed against; the first is the baseline of relative objectives.
+    pub targets: Vec<Target>,
+    /// What of the trace is sent, and when.
+    pub plan: PlanOptions,
+    /// How a run is driven.
+    pub run: RunOptions,
+    /// What the targets are held to.
+    pub objectives: Vec<Objective>,
+    /// Where the results go.
+    pub out: Option<PathBuf>,
+    /// Where GPU memory is read.
+    pub gpu: Gpu,
+    /// The command line, for the report.
+    pub command: Option<String>,
+    /// The targets run in this process, so its processor time says nothing of the generator's.
+    pub shares_process: bool,
+}
+
+/// Where GPU memory is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gpu {
+    /// NVML, where there is one.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// This library; that it cannot be used is told.
+    Library(PathBuf),
+}

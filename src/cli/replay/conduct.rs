@@ -1,0 +1,74 @@
+//! A campaign carried out at a terminal: progress on standard error, the result on standard output, an exit code.
+
+use std::io::Write;
+
+use super::progress::{Bar, say};
+use crate::campaign::{Audience, Campaign, CampaignError, Ticket};
+use crate::cli::failure::{Exit, Failure};
+use crate::replay::{Progress, Stop};
+use crate::report::ResultDocument;
+use crate::verdict::Status;
+
+/// Runs it; an interrupt ends it early with what was measured so far.
+pub(in crate::cli) fn conduct(campaign: &Campaign) -> Result<ResultDocument, Failure> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    // A second handler in one process (the demo) is refused, and the first one serves.
+    let _ = ctrlc::set_handler(move || {
+        if asked.is_requested() {
+            std::process::exit(130);
+        }
+        say("stopping: what was measured so far is reported (once more to leave at once)");
+        asked.request();
+    });
+    campaign.run(&Display, &stop).map_err(failure)
+}
+
+/// Prints the result for a person, or as the document itself.
+#[allow(
+    clippy::print_stdout,
+    reason = "the result is what standard output is for"
+)]
+pub(in crate::cli) fn print(document: &ResultDocument, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(document)? + "\n"
+    } else {
+        crate::report::summary(document)
+    };
+    match write!(anstream::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The exit code that a result ends in.
+pub(in crate::cli) fn exit(document: &ResultDocument) -> Exit {
+    match document.verdict.status {
+        Status::Pass => Exit::Ok,
+        Status::Fail => Exit::ObjectiveMissed,
+        Status::Invalid => Exit::Invalid,
+    }
+}
+
+/// A campaign's error with its hint.
+pub(super) fn failure(error: CampaignError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::could_not_run(error);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Standard error.
+pub(super) struct Display;
+
+impl Audience for Display {
+    fn say(&self, line: &str) {
+        say(line);
+    }
+
+    fn watch(&self, ticket: &Ticket, progress: &Progress) -> Box<dyn Send> {
+        Box::new(Bar::start(ticket, progress.clone()))
+    }
+}
