@@ -89,7 +89,10 @@ where
             return PlanEnd::Stopped;
         }
         let request = match planned {
-            Ok(planned) => synthesiser.prepare(planned),
+            Ok(planned) => {
+                let settled = synthesiser.settle(planned);
+                synthesiser.write(&settled)
+            }
             Err(error) => return PlanEnd::Broken(error),
         };
         let bytes = request.request.body().len();

@@ -12,7 +12,7 @@ use super::calibrate::Calibration;
 use super::client::Envelope;
 use super::outcome::RecordedTimes;
 use super::plan::{PlannedRequest, Turn};
-use super::prompt::{Prompter, Salt};
+use super::prompt::{Counts, Prompter, Salt};
 
 /// How the recorded answers' lengths are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -101,7 +101,15 @@ pub(super) struct Prepared {
     pub(super) planned_shared_tokens: u32,
 }
 
-/// Turns planned requests into bytes, in the order of the plan.
+/// A planned request with all that depends on the ones before it: its bytes can be made at any time.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    pub(super) planned: PlannedRequest,
+    pub(super) counts: Counts,
+    pub(super) output: OutputLength,
+}
+
+/// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.
 pub(super) struct Synthesiser<'a> {
     prompter: Prompter,
     calibration: &'a Calibration,
@@ -139,40 +147,51 @@ impl<'a> Synthesiser<'a> {
         self.alterations
     }
 
-    pub(super) fn prepare(&mut self, planned: PlannedRequest) -> Prepared {
-        let PlannedRequest {
-            index,
-            intended_us,
-            turn,
-            exchange,
-        } = planned;
+    /// The next request of the plan.
+    pub(super) fn settle(&mut self, planned: PlannedRequest) -> Settled {
+        let exchange = &planned.exchange;
         let costs = &self.calibration.of(exchange.endpoint).costs;
-        let prompt = self.prompter.write(index, &exchange, costs);
+        let counts = self.prompter.settle(exchange, costs);
+        let output = self.output(exchange);
+        Settled {
+            planned,
+            counts,
+            output,
+        }
+    }
+
+    /// The bytes of a settled request.
+    pub(super) fn write(&mut self, settled: &Settled) -> Prepared {
+        let Settled {
+            planned,
+            counts,
+            output,
+        } = settled;
+        let exchange = &planned.exchange;
+        let prompt = self.prompter.write(planned.index, exchange, counts);
         self.note(Alteration::PromptCut, prompt.cut);
-        let params = self.params(&exchange);
-        let cancel = cancel(&exchange);
-        let output = self.output(&exchange, params, cancel);
+        let params = self.params(exchange);
         let wire = synthesise(&Draft {
             endpoint: exchange.endpoint,
             model: &self.calibration.model,
             messages: &prompt.messages,
             tools: exchange.request.tools,
             params,
-            output,
+            output: *output,
             engine_extras: self.calibration.of(exchange.endpoint).exact_length,
         });
         for &field in &wire.altered {
             self.note(Alteration::Field(field), true);
         }
         Prepared {
-            index,
-            intended_us,
-            turn,
-            recorded: RecordedTimes::of(&exchange),
+            index: planned.index,
+            intended_us: planned.intended_us,
+            turn: planned.turn,
+            recorded: RecordedTimes::of(exchange),
             endpoint: exchange.endpoint,
             stream: params.stream,
             request: self.envelope.post(exchange.endpoint, wire),
-            cancel,
+            cancel: cancel(exchange),
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
             planned_shared_tokens: prompt.shared_tokens,
@@ -200,12 +219,7 @@ impl<'a> Synthesiser<'a> {
         params
     }
 
-    fn output(
-        &mut self,
-        exchange: &Exchange,
-        params: RequestParams,
-        cancel: Option<Cancel>,
-    ) -> OutputLength {
+    fn output(&mut self, exchange: &Exchange) -> OutputLength {
         if self.policy == LengthPolicy::Free || !exchange.endpoint.generates() {
             return OutputLength::Free;
         }
@@ -219,11 +233,12 @@ impl<'a> Synthesiser<'a> {
             }
             _ => {
                 self.note(Alteration::LengthAssumed, true);
-                self.assumed(params, recorded, cancel)
+                self.assumed(exchange, recorded)
             }
         };
-        self.note(Alteration::AnswersAlike, params.n > 1);
-        let each = tokens.div_ceil(u32::from(params.n)).max(1);
+        let answers = exchange.request.params.n.max(1);
+        self.note(Alteration::AnswersAlike, answers > 1);
+        let each = tokens.div_ceil(u32::from(answers)).max(1);
         if self.policy == LengthPolicy::Exact {
             if self.calibration.of(exchange.endpoint).exact_length {
                 return OutputLength::Exact(each);
@@ -235,13 +250,14 @@ impl<'a> Synthesiser<'a> {
 
     /// The length of an answer that was never seen whole: what the request allowed, or the mean of those seen so far; for one
     /// that is to be cancelled, certainly more than the recorded client waited for.
-    fn assumed(&self, params: RequestParams, seen: Option<u32>, cancel: Option<Cancel>) -> u32 {
+    fn assumed(&self, exchange: &Exchange, seen: Option<u32>) -> u32 {
         let mean = self
             .answer_tokens
             .checked_div(self.answers)
             .unwrap_or(EVERYDAY_ANSWER);
         let mean = u32::try_from(mean).unwrap_or(u32::MAX);
-        let assumed = if cancel.is_some() {
+        let params = exchange.request.params;
+        let assumed = if cancel(exchange).is_some() {
             let beyond = seen.unwrap_or(0).saturating_mul(2).saturating_add(64);
             params.max_tokens.unwrap_or(beyond.max(mean))
         } else {

@@ -19,7 +19,7 @@ mod write;
 pub use costs::TokenCosts;
 pub use dice::{Cache, Salt};
 pub(super) use tokens::plain_words;
-pub(super) use write::Prompter;
+pub(super) use write::{Counts, Prompter};
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
+use serde::{Deserialize, Serialize};
+
 use crate::shape::{
-    BlockSpec, BlockUnit, Dialect, Endpoint, Exchange, MessageShape, RequestShape, Role,
+    BlockId, BlockSpec, BlockUnit, Dialect, Endpoint, Exchange, MessageShape, RequestShape, Role,
     ShapeStatus, TokenSource,
 };
 
@@ -12,8 +14,10 @@ use super::ledger::{Entry, Ledger};
 use super::spread::{Share, spread};
 use super::tokens;
 
-/// Writes the prompts of one run, in the order of its plan. Holds the [`Ledger`] of blocks, the [`Heads`] and nothing else that
-/// grows.
+/// Writes the prompts of one run, each in two steps. What depends on the prompts before it (how many words its blocks have) is
+/// settled in the order of the plan; the text is then a function of that alone, so that it may be written at any time, and a
+/// conversation's next turn is the same bytes whenever it comes. Holds the [`Ledger`] of blocks, the [`Heads`] and nothing else
+/// that grows.
 pub(in crate::replay) struct Prompter {
     salt: Salt,
     spec: Option<BlockSpec>,
@@ -24,6 +28,21 @@ pub(in crate::replay) struct Prompter {
     /// Bytes and tokens of prompts whose both are known, for those whose tokens are not.
     known_bytes: u64,
     known_tokens: u64,
+}
+
+/// How many words go where in one prompt: all of it that depends on other prompts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::replay) struct Counts {
+    /// In all.
+    words: u64,
+    /// In each piece of its layout; none where it has no layout.
+    pieces: Vec<u32>,
+    /// Bytes of text to 1,024 tokens, where the trace is cut into tokens.
+    bytes_per_1024: Option<u64>,
+    /// See [`Prompt::shared_tokens`].
+    shared_tokens: u32,
+    /// See [`Prompt::cut`].
+    cut: bool,
 }
 
 /// A prompt to send.
@@ -55,40 +74,47 @@ impl Prompter {
         }
     }
 
-    /// The prompt of the plan's request number `index`.
-    pub(in crate::replay) fn write(
-        &mut self,
-        index: u64,
-        exchange: &Exchange,
-        costs: &TokenCosts,
-    ) -> Prompt {
+    /// Settles the next prompt of the plan.
+    pub(in crate::replay) fn settle(&mut self, exchange: &Exchange, costs: &TokenCosts) -> Counts {
         let request = &exchange.request;
         let (messages, mut was_cut) = bounded(exchange.endpoint, request);
-        let text_bytes: u64 = messages.iter().map(|m| u64::from(m.bytes)).sum();
-        let tokens = self.tokens_of(exchange, text_bytes);
+        let tokens = self.tokens_of(exchange, text_bytes(&messages));
         was_cut |= tokens > MOST_TOKENS;
         let tokens = tokens.min(MOST_TOKENS);
         let around = costs.around(messages.iter().map(|m| m.role), request.tools);
         let words = costs.words(tokens, around).max(1);
-        let bytes: Vec<u64> = messages.iter().map(|m| u64::from(m.bytes)).collect();
-        let blocks_of_bytes = match self.spec {
-            Some(spec) if spec.unit == BlockUnit::Tokens => None,
-            Some(spec) => Some(u64::from(spec.size)),
-            None => Some(u64::from(BlockSpec::LIVE.size)),
+        let ruler = ruler(self.spec, request, &messages, &mut self.bytes_per_1024);
+        let (pieces, shared_tokens) = match ruler {
+            Some(ruler) => self.settle_pieces(request, &ruler, words, costs),
+            None => (Vec::new(), self.share_of_tokens(request)),
         };
-        let ruler = match blocks_of_bytes {
-            _ if text_bytes == 0 => None,
-            Some(size) => Some(Ruler::bytes(size, request, bytes)),
-            None => Ruler::tokens(self.spec, request, &mut self.bytes_per_1024),
-        };
-        let (texts, shared_tokens) = match ruler {
-            Some(ruler) => self.along_messages(index, request, &ruler, words, costs),
-            None => self.in_tokens(index, request, &messages, words, tokens),
+        Counts {
+            words,
+            pieces,
+            bytes_per_1024: self.bytes_per_1024,
+            shared_tokens: shared_tokens.min(tokens),
+            cut: was_cut,
+        }
+    }
+
+    /// The prompt of the plan's request number `index`, as settled.
+    pub(in crate::replay) fn write(
+        &self,
+        index: u64,
+        exchange: &Exchange,
+        counts: &Counts,
+    ) -> Prompt {
+        let request = &exchange.request;
+        let (messages, _) = bounded(exchange.endpoint, request);
+        let mut bytes_per_1024 = counts.bytes_per_1024;
+        let texts = match ruler(self.spec, request, &messages, &mut bytes_per_1024) {
+            Some(ruler) => self.along_messages(index, request, &ruler, counts),
+            None => self.in_tokens(index, request, &messages, counts.words),
         };
         Prompt {
             messages: messages.iter().map(|m| m.role).zip(texts).collect(),
-            shared_tokens: shared_tokens.min(tokens),
-            cut: was_cut,
+            shared_tokens: counts.shared_tokens,
+            cut: counts.cut,
         }
     }
 
@@ -116,25 +142,9 @@ impl Prompter {
         u32::try_from(estimate).unwrap_or(u32::MAX).max(1)
     }
 
-    fn in_tokens(
-        &mut self,
-        index: u64,
-        request: &RequestShape,
-        messages: &[MessageShape],
-        words: u64,
-        prompt_tokens: u32,
-    ) -> (Vec<String>, u32) {
-        let block = match self.spec {
-            Some(spec) if spec.unit == BlockUnit::Tokens => u64::from(spec.size),
-            _ => 1,
-        };
-        let chain = if self.spec.is_some_and(|s| s.unit == BlockUnit::Tokens) {
-            request.blocks.as_slice()
-        } else {
-            &[]
-        };
-        let weights = weights(messages);
-        let texts = tokens::write(self.salt, index, chain, block, words, &weights);
+    /// Tokens of the leading blocks of a prompt in tokens that were seen before; notes them all.
+    fn share_of_tokens(&mut self, request: &RequestShape) -> u32 {
+        let (chain, block) = blocks_of_tokens(self.spec, request);
         let mut leading = true;
         let mut shared = 0_u64;
         for &id in chain {
@@ -144,24 +154,29 @@ impl Prompter {
         for &id in chain {
             self.ledger.note(id, 0);
         }
-        let shared = u32::try_from(shared).unwrap_or(u32::MAX);
-        (texts, shared.min(prompt_tokens))
+        u32::try_from(shared).unwrap_or(u32::MAX)
     }
 
-    /// A prompt whose messages are known by their lengths, and so where blocks lie in them.
-    fn along_messages(
-        &mut self,
+    fn in_tokens(
+        &self,
         index: u64,
+        request: &RequestShape,
+        messages: &[MessageShape],
+        words: u64,
+    ) -> Vec<String> {
+        let (chain, block) = blocks_of_tokens(self.spec, request);
+        tokens::write(self.salt, index, chain, block, words, &weights(messages))
+    }
+
+    /// The words of every piece of a prompt whose messages are known by their lengths, and so where blocks lie in them.
+    fn settle_pieces(
+        &mut self,
         request: &RequestShape,
         ruler: &Ruler,
         words: u64,
         costs: &TokenCosts,
-    ) -> (Vec<String>, u32) {
-        let chain = match self.spec {
-            Some(_) => request.blocks.as_slice(),
-            None => &[],
-        };
-        let layout = cut(ruler, chain, &request.media);
+    ) -> (Vec<u32>, u32) {
+        let layout = self.layout(request, ruler);
         let mut entries: Vec<Entry> = layout
             .pieces
             .iter()
@@ -187,24 +202,83 @@ impl Prompter {
         }
         let counts = share_out(words, &layout, &entries);
         let shared = shared_tokens(&layout, &entries, &counts, request, ruler, costs);
-
-        let mut texts = vec![String::new(); ruler.messages()];
         for (piece, &count) in layout.pieces.iter().zip(&counts) {
-            let subject = match piece.text {
-                Text::Block(id) => Subject::Block(id),
-                Text::Head(head) => Subject::Head(head),
-                Text::Own => Subject::Tail(index),
-            };
-            let mut dice = Dice::new(self.salt, subject);
-            write_piece(&mut texts, &layout, piece, count, &mut dice);
             match piece.text {
                 Text::Block(id) => self.ledger.note(id, count),
                 Text::Head(head) => self.heads.note(head, count),
                 Text::Own => {}
             }
         }
-        (texts, shared)
+        // A prompt is of at most MOST_TOKENS words.
+        let counts = counts.into_iter().map(|it| u32::try_from(it).unwrap_or(0));
+        (counts.collect(), shared)
     }
+
+    /// The text of such a prompt.
+    fn along_messages(
+        &self,
+        index: u64,
+        request: &RequestShape,
+        ruler: &Ruler,
+        counts: &Counts,
+    ) -> Vec<String> {
+        let layout = self.layout(request, ruler);
+        let mut texts = vec![String::new(); ruler.messages()];
+        for (piece, &count) in layout.pieces.iter().zip(&counts.pieces) {
+            let subject = match piece.text {
+                Text::Block(id) => Subject::Block(id),
+                Text::Head(head) => Subject::Head(head),
+                Text::Own => Subject::Tail(index),
+            };
+            let mut dice = Dice::new(self.salt, subject);
+            write_piece(&mut texts, &layout, piece, count.into(), &mut dice);
+        }
+        texts
+    }
+
+    fn layout(&self, request: &RequestShape, ruler: &Ruler) -> Layout {
+        let chain = match self.spec {
+            Some(_) => request.blocks.as_slice(),
+            None => &[],
+        };
+        cut(ruler, chain, &request.media)
+    }
+}
+
+/// What a prompt's text is measured by; `None` where nothing tells how long its messages are.
+fn ruler(
+    spec: Option<BlockSpec>,
+    request: &RequestShape,
+    messages: &[MessageShape],
+    bytes_per_1024: &mut Option<u64>,
+) -> Option<Ruler> {
+    if text_bytes(messages) == 0 {
+        return None;
+    }
+    let size = match spec {
+        Some(spec) if spec.unit == BlockUnit::Tokens => {
+            return Ruler::tokens(Some(spec), request, bytes_per_1024);
+        }
+        Some(spec) => spec.size,
+        None => BlockSpec::LIVE.size,
+    };
+    let bytes = messages.iter().map(|m| u64::from(m.bytes)).collect();
+    Some(Ruler::bytes(u64::from(size), request, bytes))
+}
+
+/// The chain of a trace whose blocks are of tokens, and their size.
+fn blocks_of_tokens(spec: Option<BlockSpec>, request: &RequestShape) -> (&[BlockId], u64) {
+    match spec {
+        Some(spec) if spec.unit == BlockUnit::Tokens => {
+            (request.blocks.as_slice(), u64::from(spec.size))
+        }
+        _ => (&[], 1),
+    }
+}
+
+/// Bytes of the messages' text.
+fn text_bytes(messages: &[MessageShape]) -> u64 {
+    messages.iter().map(|m| u64::from(m.bytes)).sum()
 }
 
 /// The fewest and the most words that fit into a piece's text.
@@ -422,6 +496,16 @@ mod tests {
         Anonymiser::with_key(Policy::default(), ChainKey::from_bytes([3; 16]))
     }
 
+    fn prompt(
+        prompter: &mut Prompter,
+        index: u64,
+        exchange: &Exchange,
+        costs: &TokenCosts,
+    ) -> Prompt {
+        let counts = prompter.settle(exchange, costs);
+        prompter.write(index, exchange, &counts)
+    }
+
     fn told(messages: &[(Role, String)], bytes_per_token: f64) -> u32 {
         let bytes: usize = messages.iter().map(|(_, text)| text.len()).sum();
         3 + 4 * messages.len() as u32 + (bytes as f64 / bytes_per_token).round() as u32
@@ -471,7 +555,7 @@ mod tests {
             let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
             let mut again = gate();
             for (index, exchange) in exchanges.iter().enumerate() {
-                let prompt = prompter.write(index as u64, exchange, &chat_costs());
+                let prompt = prompt(&mut prompter, index as u64, exchange, &chat_costs());
                 let words: u64 = prompt.messages.iter().map(|(_, text)| sim_tokens(text)).sum();
                 let tokens = words + 3 + 4 * prompt.messages.len() as u64;
                 prop_assert_eq!(Some(tokens as u32), exchange.request.prompt_tokens.map(|t| t.count));
@@ -480,6 +564,26 @@ mod tests {
                 prop_assert_eq!(&replayed.request.blocks, &exchange.request.blocks);
             }
         }
+    }
+
+    #[test]
+    fn a_prompt_is_the_same_whenever_it_is_written() {
+        let mut gate = gate();
+        let messages = |seed| {
+            vec![
+                (Role::System, text_of(1, 500)),
+                (Role::User, text_of(seed, 300)),
+            ]
+        };
+        let [one, two] = [2, 3].map(|seed| record(&mut gate, &messages(seed), Some(150)));
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let costs = chat_costs();
+        let counts = [&one, &two].map(|exchange| prompter.settle(exchange, &costs));
+        let late = prompter.write(1, &two, &counts[1]);
+        let early = prompter.write(0, &one, &counts[0]);
+        let mut in_turn = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        assert_eq!(prompt(&mut in_turn, 0, &one, &costs), early);
+        assert_eq!(prompt(&mut in_turn, 1, &two, &costs), late);
     }
 
     #[test]
@@ -495,8 +599,8 @@ mod tests {
         ];
         let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
         let costs = chat_costs();
-        let first = prompter.write(0, &exchanges[0], &costs);
-        let second = prompter.write(1, &exchanges[1], &costs);
+        let first = prompt(&mut prompter, 0, &exchanges[0], &costs);
+        let second = prompt(&mut prompter, 1, &exchanges[1], &costs);
         assert_eq!(first.shared_tokens, 0);
         assert_eq!(first.messages[0], second.messages[0]);
         let system_tokens = sim_tokens(&first.messages[0].1);
@@ -512,9 +616,9 @@ mod tests {
         let mut prompter = Prompter::new(SALT, None);
         let costs = TokenCosts::default();
         let count = |prompt: &Prompt| sim_tokens(&prompt.messages[0].1);
-        assert_eq!(count(&prompter.write(0, &unknown, &costs)), 6000 / 4);
-        prompter.write(1, &known, &costs);
-        assert_eq!(count(&prompter.write(2, &unknown, &costs)), 1000);
+        assert_eq!(count(&prompt(&mut prompter, 0, &unknown, &costs)), 6000 / 4);
+        prompt(&mut prompter, 1, &known, &costs);
+        assert_eq!(count(&prompt(&mut prompter, 2, &unknown, &costs)), 1000);
     }
 
     #[test]
@@ -522,7 +626,7 @@ mod tests {
         let mut exchange = record(&mut gate(), &[(Role::User, "x".into())], Some(u32::MAX));
         exchange.request.messages[0].bytes = u32::MAX;
         let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
-        let prompt = prompter.write(0, &exchange, &TokenCosts::default());
+        let prompt = prompt(&mut prompter, 0, &exchange, &TokenCosts::default());
         assert!(prompt.cut);
         assert!(prompt.messages[0].1.len() <= 40 << 20);
     }
@@ -534,7 +638,8 @@ mod tests {
         let exchange = record(&mut gate, &messages, Some(150));
         let write = |run| {
             let salt = Salt::new(5, Cache::Fresh, run);
-            Prompter::new(salt, Some(BlockSpec::LIVE)).write(0, &exchange, &chat_costs())
+            let mut prompter = Prompter::new(salt, Some(BlockSpec::LIVE));
+            prompt(&mut prompter, 0, &exchange, &chat_costs())
         };
         assert_eq!(write(0), write(0));
         let (a, b) = (write(0), write(1));
