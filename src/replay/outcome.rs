@@ -12,6 +12,9 @@ pub struct RequestOutcome {
     pub session: Option<u64>,
     /// Its place in that conversation, from 0.
     pub turn: u32,
+    /// When the trace alone would have it sent. Differs from `intended_us` where a conversation came to this turn sooner or later
+    /// than production did.
+    pub planned_us: u64,
     /// When it should have been sent: by the plan, or, where it waits for its conversation's turn before, by that one's end.
     pub intended_us: u64,
     /// When its first byte was handed to the connection; `None` where it never was.

@@ -89,6 +89,7 @@ pub(super) enum Cancel {
 #[derive(Debug, Clone)]
 pub(super) struct Prepared {
     pub(super) index: u64,
+    pub(super) planned_us: u64,
     pub(super) intended_us: u64,
     pub(super) turn: Turn,
     pub(super) recorded: RecordedTimes,
@@ -185,6 +186,7 @@ impl<'a> Synthesiser<'a> {
         }
         Prepared {
             index: planned.index,
+            planned_us: planned.intended_us,
             intended_us: planned.intended_us,
             turn: planned.turn,
             recorded: RecordedTimes::of(exchange),

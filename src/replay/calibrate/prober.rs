@@ -151,6 +151,7 @@ impl<'a> Prober<'a> {
             &self.lane,
             Prepared {
                 index: u64::from(self.sent),
+                planned_us: 0,
                 intended_us: self.lane.clock.now_us(),
                 turn: Turn::default(),
                 recorded: RecordedTimes::default(),

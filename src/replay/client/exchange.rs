@@ -341,6 +341,7 @@ fn blank(prepared: &Prepared) -> RequestOutcome {
         index: prepared.index,
         session: prepared.turn.session,
         turn: prepared.turn.number,
+        planned_us: prepared.planned_us,
         intended_us: prepared.intended_us,
         stream: prepared.stream,
         recorded_prompt_tokens: prepared.recorded_prompt_tokens,
