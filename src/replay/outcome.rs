@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::shape::{Exchange, Outcome};
+use crate::shape::{Exchange, FinishReason, Outcome};
 
 /// What became of one planned request. Moments are microseconds since the target's run began, on a monotonic clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -37,12 +37,20 @@ pub struct RequestOutcome {
     pub status: Option<u16>,
     /// Prompt tokens in the trace.
     pub recorded_prompt_tokens: Option<u32>,
+    /// Prompt tokens that the text was written for: as recorded (or estimated), times `--token-ratio`.
+    pub wanted_prompt_tokens: Option<u32>,
     /// Prompt tokens as the target counted them.
     pub prompt_tokens: Option<u32>,
     /// Output tokens in the trace.
     pub recorded_output_tokens: Option<u32>,
+    /// Output tokens that were asked for, over all choices; `None` where the answer's length was left to the target, or
+    /// not seen whole in the trace.
+    pub wanted_output_tokens: Option<u32>,
     /// Output tokens as the target counted them (or token events, where it did not).
     pub output_tokens: Option<u32>,
+    /// Why the target stopped, where it told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finish: Option<FinishReason>,
     /// Prompt tokens that repeat an earlier prompt of this run, as planned: what an infinite prefix cache would hit.
     pub planned_shared_tokens: u32,
     /// Prompt tokens from the target's cache, where it told.

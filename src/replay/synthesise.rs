@@ -99,6 +99,8 @@ pub(super) struct Prepared {
     pub(super) cancel: Option<Cancel>,
     pub(super) recorded_prompt_tokens: Option<u32>,
     pub(super) recorded_output_tokens: Option<u32>,
+    pub(super) wanted_prompt_tokens: Option<u32>,
+    pub(super) wanted_output_tokens: Option<u32>,
     pub(super) planned_shared_tokens: u32,
 }
 
@@ -196,6 +198,13 @@ impl<'a> Synthesiser<'a> {
             cancel: cancel(exchange),
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
+            wanted_prompt_tokens: Some(prompt.tokens),
+            wanted_output_tokens: match (output, exchange.outcome) {
+                (OutputLength::Exact(each) | OutputLength::Cap(each), Outcome::Completed) => {
+                    Some(each.saturating_mul(u32::from(params.n)))
+                }
+                _ => None,
+            },
             planned_shared_tokens: prompt.shared_tokens,
         }
     }

@@ -161,6 +161,8 @@ impl<'a> Prober<'a> {
                 cancel: None,
                 recorded_prompt_tokens: None,
                 recorded_output_tokens: None,
+                wanted_prompt_tokens: None,
+                wanted_output_tokens: None,
                 planned_shared_tokens: 0,
             },
         )

@@ -281,6 +281,7 @@ impl Follow<'_> {
         outcome.prompt_tokens = sight.prompt_tokens;
         outcome.output_tokens = sight.output_tokens.map(|tokens| tokens.count);
         outcome.cached_tokens = sight.cached_tokens;
+        outcome.finish = sight.finish;
         outcome.token_events = sight.token_events;
         outcome.gaps_us = sight.all_gaps_us;
     }
@@ -346,6 +347,8 @@ fn blank(prepared: &Prepared) -> RequestOutcome {
         stream: prepared.stream,
         recorded_prompt_tokens: prepared.recorded_prompt_tokens,
         recorded_output_tokens: prepared.recorded_output_tokens,
+        wanted_prompt_tokens: prepared.wanted_prompt_tokens,
+        wanted_output_tokens: prepared.wanted_output_tokens,
         planned_shared_tokens: prepared.planned_shared_tokens,
         recorded: prepared.recorded,
         ..RequestOutcome::default()

@@ -39,6 +39,8 @@ pub(in crate::replay) struct Counts {
     pieces: Vec<u32>,
     /// Bytes of text to 1,024 tokens, where the trace is cut into tokens.
     bytes_per_1024: Option<u64>,
+    /// See [`Prompt::tokens`].
+    tokens: u32,
     /// See [`Prompt::shared_tokens`].
     shared_tokens: u32,
     /// See [`Prompt::cut`].
@@ -49,6 +51,8 @@ pub(in crate::replay) struct Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::replay) struct Prompt {
     pub(in crate::replay) messages: Vec<(Role, String)>,
+    /// Tokens that it was written for, template and tools included.
+    pub(in crate::replay) tokens: u32,
     /// Tokens that it repeats from earlier prompts of this run, as an infinite prefix cache would find them.
     pub(in crate::replay) shared_tokens: u32,
     /// The recorded prompt was larger than a replay writes, and was cut.
@@ -92,6 +96,7 @@ impl Prompter {
             words,
             pieces,
             bytes_per_1024: self.bytes_per_1024,
+            tokens,
             shared_tokens: shared_tokens.min(tokens),
             cut: was_cut,
         }
@@ -113,6 +118,7 @@ impl Prompter {
         };
         Prompt {
             messages: messages.iter().map(|m| m.role).zip(texts).collect(),
+            tokens: counts.tokens,
             shared_tokens: counts.shared_tokens,
             cut: counts.cut,
         }
