@@ -3,6 +3,7 @@
 mod calibrate;
 mod client;
 mod evidence;
+mod gate;
 mod outcome;
 mod pace;
 mod plan;
@@ -24,6 +25,7 @@ pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,
 };
 pub use evidence::Evidence;
+pub use gate::Gate;
 pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};
 pub use plan::{PlanOptions, PlannedRequest, Planner, SkipReason, Skipped, Turn};
 pub use progress::{Progress, Stop};

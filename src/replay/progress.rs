@@ -62,29 +62,73 @@ impl Progress {
 
 /// Asks a run to end: nothing more is sent, what is in flight is cancelled, what was measured is reported.
 #[derive(Debug, Clone)]
-pub struct Stop(Arc<watch::Sender<bool>>);
+pub struct Stop {
+    own: Arc<watch::Sender<bool>>,
+    /// Of the whole that this is a part of.
+    whole: Option<Arc<watch::Sender<bool>>>,
+}
 
 impl Default for Stop {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self {
+            own: Arc::new(watch::Sender::new(false)),
+            whole: None,
+        }
     }
 }
 
 impl Stop {
+    /// For a part of what this stops: asked of the part, the whole goes on; asked of the whole, the part ends, too.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self {
+            whole: Some(Arc::clone(&self.own)),
+            ..Self::default()
+        }
+    }
+
     /// Asks. Safe to call from any thread, more than once.
     pub fn request(&self) {
-        self.0.send_replace(true);
+        self.own.send_replace(true);
     }
 
     /// Whether it was asked.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow()
+        *self.own.borrow() || self.whole.as_ref().is_some_and(|whole| *whole.borrow())
     }
 
     /// Returns when it is asked.
     pub(super) async fn requested(&self) {
-        let mut asked = self.0.subscribe();
-        // The sender lives in `self`, so this cannot fail.
-        let _ = asked.wait_for(|asked| *asked).await;
+        match &self.whole {
+            None => asked(&self.own).await,
+            Some(whole) => tokio::select! {
+                () = asked(&self.own) => {}
+                () = asked(whole) => {}
+            },
+        }
+    }
+}
+
+async fn asked(stop: &watch::Sender<bool>) {
+    // The sender lives as long as the caller's borrow, so this cannot fail.
+    let _ = stop.subscribe().wait_for(|asked| *asked).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_with_the_whole_and_not_the_other_way_round() {
+        let whole = Stop::default();
+        let (one, other) = (whole.part(), whole.part());
+        one.request();
+        assert!(one.is_requested() && !whole.is_requested() && !other.is_requested());
+        whole.request();
+        assert!(other.is_requested());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(other.requested());
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::calibrate::{Calibration, Problem, TargetError};
 use super::client::{Connector, Envelope};
 use super::evidence::{self, Evidence};
+use super::gate::Gate;
 use super::outcome::RequestOutcome;
 use super::plan::Planner;
 use super::preparer::{Budget, LOOK_AHEAD, PlanEnd, prepare};
@@ -45,6 +46,8 @@ pub struct RunOptions {
     pub connect_timeout: Duration,
     /// An answer that brings nothing for so long has failed.
     pub request_timeout: Duration,
+    /// Where it waits for other runs, to begin at the same instant.
+    pub gate: Option<Gate>,
 }
 
 impl Default for RunOptions {
@@ -59,6 +62,7 @@ impl Default for RunOptions {
             max_in_flight: 20_000,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
+            gate: None,
         }
     }
 }
@@ -187,7 +191,11 @@ where
             })?;
         // Nothing is sent before the look-ahead is full. The preparer says so by letting go of its end.
         let _ = primed.recv();
-        let started = Instant::now() + lead(calibration) + Duration::from_millis(10);
+        let ready = Instant::now() + lead(calibration) + Duration::from_millis(10);
+        let started = match &options.gate {
+            Some(gate) => gate.agree(ready),
+            None => ready,
+        };
         let started_at = SystemTime::now() + started.saturating_duration_since(Instant::now());
         let cpu_before = evidence::cpu_time();
         let mut workers = Vec::new();
