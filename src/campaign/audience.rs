@@ -14,10 +14,12 @@ pub trait Audience: Sync {
 /// A run, for those who watch it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// What is run, in a few words: the target's name.
+    /// What is run, in a few words: the target's name, and the load where it changes.
     pub name: String,
     /// Requests that it will send.
     pub planned: u64,
     /// From its first send to its last.
     pub span: Duration,
+    /// Which of how many, where there are several and their number is known.
+    pub place: Option<(u64, u64)>,
 }

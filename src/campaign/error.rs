@@ -16,12 +16,26 @@ pub enum CampaignError {
         /// What mends it.
         hint: &'static str,
     },
+    /// The trace is shorter than a step of a search.
+    #[error("the trace holds {holds} requests to send, and a step of this search needs {needs}")]
+    Short {
+        /// Requests in the plan.
+        holds: u64,
+        /// Requests that the objectives need.
+        needs: u64,
+    },
     /// A target, before its run.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A run.
     #[error(transparent)]
     Run(RunError),
+    /// This machine.
+    #[error("a run cannot be started: {0}")]
+    Thread(std::io::Error),
+    /// A bug in the measuring.
+    #[error("a run's thread panicked: this is a bug")]
+    Panicked,
     /// The results.
     #[error(transparent)]
     Results(#[from] ReportError),
@@ -33,8 +47,11 @@ impl CampaignError {
         match self {
             Self::Trace(error) => error.hint().map(Into::into),
             Self::Nothing { hint, .. } => Some((*hint).to_owned()),
+            Self::Short { .. } => Some(
+                "take a longer slice of the trace, or objectives that fewer requests decide (ttft.p90 instead of ttft.p99)".to_owned(),
+            ),
             Self::Target(error) => Some(error.hint().into()),
-            Self::Run(_) => None,
+            Self::Run(_) | Self::Thread(_) | Self::Panicked => None,
             Self::Results(_) => {
                 Some("give --out a directory that can be made and written to".to_owned())
             }

@@ -1,22 +1,24 @@
 use std::time::Duration;
 
-use super::Campaign;
-use super::survey::Survey;
+use super::stage::Stage;
 use crate::measure::GeneratorEvidence;
 use crate::replay::{Calibration, Ended, RunSummary};
 
-impl Campaign {
-    /// What a run tells of the generator and of the trace, for the judgement of its fidelity.
+impl Stage<'_> {
+    /// What a run tells of the generator and of the trace, for the judgement of its fidelity. That it was stopped is a fault, unless it
+    /// was `on_purpose`.
     pub(super) fn evidence(
         &self,
-        survey: &Survey,
         summary: &RunSummary,
         calibration: &Calibration,
+        on_purpose: bool,
     ) -> GeneratorEvidence {
+        let survey = self.survey;
         let generator = &summary.evidence;
         let mut faults = Vec::new();
         match &summary.ended {
             Ended::Whole => {}
+            Ended::Stopped if on_purpose => {}
             Ended::Stopped => faults.push(format!(
                 "the run was stopped: {} of {} requests were sent, {} of them still open",
                 summary.plan.planned.min(survey.plan.planned),
@@ -55,7 +57,7 @@ impl Campaign {
         let cores = generator.cpu_cores as f64;
         GeneratorEvidence {
             heartbeat_p99: Some(Duration::from_micros(generator.heartbeat_p99_us)),
-            cpu_share: (!self.shares_process && cores > 0.0)
+            cpu_share: (!self.campaign.shares_process && cores > 0.0)
                 .then(|| generator.cpu_cores_used / cores),
             prefix_share_recorded: survey.prefix_share,
             alterations: summary

@@ -2,16 +2,29 @@
 //! result document that it ends in. It prints nothing: an [`Audience`] hears how it goes.
 
 mod audience;
+mod axis;
+mod climb;
 mod error;
 mod evidence;
+mod find_max;
+mod looks;
 mod once;
 mod run;
+mod rung;
+mod runs;
+mod schedule;
+mod search;
+mod stage;
 mod survey;
+mod sweep;
 
 use std::path::PathBuf;
 
 pub use audience::{Audience, Ticket};
+pub use axis::Axis;
 pub use error::CampaignError;
+pub use find_max::FindMax;
+pub use schedule::Schedule;
 pub use survey::Survey;
 
 use crate::replay::{PlanOptions, RunOptions, Target};
@@ -28,6 +41,8 @@ pub struct Campaign {
     pub plan: PlanOptions,
     /// How a run is driven.
     pub run: RunOptions,
+    /// Which runs there are.
+    pub mode: Mode,
     /// What the targets are held to.
     pub objectives: Vec<Objective>,
     /// Where the results go.
@@ -38,6 +53,35 @@ pub struct Campaign {
     pub command: Option<String>,
     /// The targets run in this process, so its processor time says nothing of the generator's.
     pub shares_process: bool,
+}
+
+/// Which runs a campaign has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mode {
+    /// The plan as it is.
+    Runs {
+        /// In which order targets and repeats follow one another.
+        schedule: Schedule,
+        /// Runs of each target, at least one.
+        repeats: u32,
+    },
+    /// The plan at each of several loads.
+    Sweep {
+        /// What is raised.
+        by: Axis,
+        /// To what.
+        loads: Vec<f64>,
+    },
+    /// A search for the largest load that meets the objectives.
+    FindMax(FindMax),
+}
+
+impl Mode {
+    /// Each target once.
+    pub const ONCE: Self = Self::Runs {
+        schedule: Schedule::Serial,
+        repeats: 1,
+    };
 }
 
 /// Where GPU memory is read.

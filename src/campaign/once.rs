@@ -1,85 +1,97 @@
 //! One run against one target.
 
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::audience::{Audience, Ticket};
+use super::audience::Ticket;
 use super::error::CampaignError;
-use super::survey::Survey;
+use super::stage::Stage;
 use super::{Campaign, Gpu};
 use crate::measure::{
-    MeasureOptions, PairedSample, TargetIdentity, TargetMeasure, TargetSummary, summarise_gpus,
+    MeasureOptions, MeasuredRun, PairedSample, TargetIdentity, TargetMeasure, summarise_gpus,
 };
 use crate::replay::{
-    CalibrateOptions, Calibration, PlanOptions, Planner, Progress, RunOptions, RunSummary, Stop,
-    Target, calibrate, run,
+    Calibration, Gate, PlanOptions, Planner, Progress, RequestOutcome, RunOptions, Stop, Target,
+    run,
 };
-use crate::report::{ReportError, RequestLog, TargetCharts};
+use crate::report::ReportError;
 use crate::telemetry::{GpuSampler, GpuTimeline};
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
 
-/// What one run came to.
-pub(super) struct Measured {
-    pub(super) summary: TargetSummary,
-    pub(super) sample: PairedSample,
-    pub(super) charts: TargetCharts,
+/// What is run.
+pub(super) struct Order<'a> {
+    pub(super) target: &'a Target,
+    pub(super) calibration: &'a Calibration,
+    pub(super) plan: PlanOptions,
+    /// Sets its words apart from those of the campaign's other runs.
+    pub(super) salt: u64,
+    /// Which of the target's runs or steps, from 0: told with each request in the log.
+    pub(super) number: u64,
+    pub(super) ticket: Ticket,
+    /// Requests at the beginning that are in the log and in no figure.
+    pub(super) warm_up: u64,
+    /// Where it waits for others, to begin with them.
+    pub(super) gate: Option<Gate>,
+    /// Ends it.
+    pub(super) stop: Stop,
 }
 
-impl Campaign {
-    /// Runs the plan against `target`, which is the campaign's run number `position`.
+/// What one run came to.
+pub(super) struct Measured {
+    pub(super) run: MeasuredRun,
+    pub(super) sample: PairedSample,
+    pub(super) elapsed: Duration,
+}
+
+impl Stage<'_> {
+    /// Runs the plan against a target. `judge` is shown every measured request as it ends, and may end the run: that it was ended so
+    /// is no fault.
     pub(super) fn once(
         &self,
-        position: usize,
-        target: &Target,
-        survey: &Survey,
-        audience: &dyn Audience,
-        stop: &Stop,
-        mut log: Option<&mut RequestLog>,
+        order: Order<'_>,
+        judge: &mut dyn FnMut(&RequestOutcome),
     ) -> Result<Measured, CampaignError> {
-        let probing = CalibrateOptions {
-            connect_timeout: self.run.connect_timeout,
-            probe_timeout: self.run.request_timeout.min(PROBE_TIMEOUT),
-            seed: self.run.seed,
-        };
-        let calibration = calibrate(target, &survey.plan.endpoints, &probing)?;
-        let mut trace = Trace::open(&self.traces)?;
+        // Others may wait for this run at the gate, and must not do so for ever.
+        let _passage = order.gate.clone().map(Passage);
+        let campaign = self.campaign;
+        let mut trace = Trace::open(&campaign.traces)?;
         let counted = PlanOptions {
-            bytes_per_token: survey.plan.bytes_per_token(),
-            ..self.plan
+            bytes_per_token: self.survey.plan.bytes_per_token(),
+            ..order.plan
         };
         let plan = Planner::new(trace.exchanges_from(counted.from()), counted);
         let options = RunOptions {
-            run: position as u64,
-            block: survey.block,
-            ..self.run.clone()
+            run: order.salt,
+            block: self.survey.block,
+            gate: order.gate,
+            ..campaign.run.clone()
         };
         let mut measure = TargetMeasure::new(MeasureOptions {
-            bounds: per_request_bounds(&self.objectives),
+            bounds: per_request_bounds(&campaign.objectives),
             ..MeasureOptions::default()
         });
         let progress = Progress::default();
-        let watched = audience.watch(
-            &Ticket {
-                name: target.name.clone(),
-                planned: survey.plan.planned,
-                span: Duration::from_micros(survey.plan.span_us),
-            },
-            &progress,
-        );
-        let sampling_since = Instant::now();
-        let sampler = self.sampler(sampling_since, position, audience);
+        let watched = self.audience.watch(&order.ticket, &progress);
+        let began = Instant::now();
+        let sampler = self.sampler(began);
         let mut broken_log: Option<ReportError> = None;
+        let name = &order.target.name;
         let summary = run(
-            target,
-            &calibration,
+            order.target,
+            order.calibration,
             plan,
             &options,
             &progress,
-            stop,
+            &order.stop,
             |outcome| {
-                measure.record(&outcome);
-                if let Some(open) = log.as_deref_mut().filter(|_| broken_log.is_none()) {
-                    broken_log = open.add(&target.name, &outcome).err();
+                if outcome.index >= order.warm_up {
+                    measure.record(&outcome);
+                    judge(&outcome);
+                }
+                if let Some(log) = self.log.as_ref().filter(|_| broken_log.is_none()) {
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    broken_log = log.add(name, order.number, &outcome).err();
                 }
             },
         );
@@ -89,63 +101,77 @@ impl Campaign {
         if let Some(error) = broken_log {
             return Err(error.into());
         }
-        let lead = summary.started.saturating_duration_since(sampling_since);
+        let lead = summary.started.saturating_duration_since(began);
         let gpus = gpus.since(u64::try_from(lead.as_micros()).unwrap_or(0));
-        Ok(self.measured(target, &calibration, survey, &summary, measure, &gpus))
-    }
-
-    fn measured(
-        &self,
-        target: &Target,
-        calibration: &Calibration,
-        survey: &Survey,
-        summary: &RunSummary,
-        mut measure: TargetMeasure,
-        gpus: &GpuTimeline,
-    ) -> Measured {
+        // A run that was ended on purpose planned what it sent.
+        let on_purpose = order.stop.is_requested() && !self.stop.is_requested();
+        let evidence = self.evidence(&summary, order.calibration, on_purpose);
+        let planned = (!on_purpose).then(|| order.ticket.planned.saturating_sub(order.warm_up));
         let identity = TargetIdentity {
-            name: target.name.clone(),
-            url: target.url.to_string(),
-            model: Some(calibration.model.clone()),
+            name: name.clone(),
+            url: order.target.url.to_string(),
+            model: Some(order.calibration.model.clone()),
         };
         let sample = measure.take_sample();
-        let charts = TargetCharts::of(measure.latencies(), measure.lateness());
-        let evidence = self.evidence(survey, summary, calibration);
-        let mut told = measure.finish(identity, evidence, summarise_gpus(gpus), |start, end| {
-            gpus.used_between(start, end)
-        });
-        told.simulated |= calibration.simulated;
-        told.requests.planned = survey.plan.planned;
-        Measured {
-            summary: told,
+        let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
+        let mut told = finish(measure, identity, evidence, &gpus);
+        told.simulated |= order.calibration.simulated;
+        told.requests.planned = planned.unwrap_or(told.requests.planned);
+        Ok(Measured {
+            run: MeasuredRun {
+                summary: told,
+                latencies,
+                lateness,
+            },
             sample,
-            charts,
-        }
+            elapsed: summary.elapsed,
+        })
     }
 
-    /// The GPU sampler, where there is something to sample. That there is nothing is said once, and only if it was asked for.
-    fn sampler(
-        &self,
-        began: Instant,
-        position: usize,
-        audience: &dyn Audience,
-    ) -> Option<GpuSampler> {
-        let library = match &self.gpu {
-            Gpu::Off => return None,
-            Gpu::Auto => None,
-            Gpu::Library(path) => Some(path.clone()),
-        };
-        match GpuSampler::start(library, began, SAMPLE_EVERY) {
-            Ok(sampler) => Some(sampler),
-            Err(absent) => {
-                if position == 0 && self.gpu != Gpu::Auto {
-                    audience.say(&format!("warning: GPU memory is not sampled: {absent}"));
-                }
-                None
-            }
+    /// The GPU sampler, where there is something to sample.
+    fn sampler(&self, began: Instant) -> Option<GpuSampler> {
+        GpuSampler::start(self.campaign.gpu_library()?, began, SAMPLE_EVERY).ok()
+    }
+}
+
+impl Campaign {
+    /// Says, once, that GPU memory cannot be sampled, if it was asked for.
+    pub(super) fn why_no_gpu(&self) -> Option<String> {
+        let asked = matches!(self.gpu, Gpu::Library(_));
+        let library = self.gpu_library().filter(|_| asked)?;
+        let absent = GpuSampler::start(library, Instant::now(), SAMPLE_EVERY).err()?;
+        Some(format!("warning: GPU memory is not sampled: {absent}"))
+    }
+
+    /// The library that tells of GPUs (`Some(None)`: wherever it lies); `None` where nobody wants to know.
+    #[allow(clippy::option_option, reason = "said above")]
+    fn gpu_library(&self) -> Option<Option<std::path::PathBuf>> {
+        match &self.gpu {
+            Gpu::Off => None,
+            Gpu::Auto => Some(None),
+            Gpu::Library(path) => Some(Some(path.clone())),
         }
     }
 }
 
+fn finish(
+    measure: TargetMeasure,
+    identity: TargetIdentity,
+    evidence: crate::measure::GeneratorEvidence,
+    gpus: &GpuTimeline,
+) -> crate::measure::TargetSummary {
+    measure.finish(identity, evidence, summarise_gpus(gpus), |start, end| {
+        gpus.used_between(start, end)
+    })
+}
+
+/// Opens the gate when its run is over, however it ended.
+struct Passage(Gate);
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use super::Campaign;
 use super::audience::Audience;
 use super::error::CampaignError;
-use super::once::Measured;
+use super::stage::Stage;
 use super::survey::{Survey, seconds, skip_words};
-use crate::measure::compare;
+use super::{Campaign, Mode};
+use crate::measure::{Comparison, TargetSummary};
 use crate::replay::Stop;
-use crate::report::{Charts, PlanAccount, ResultDirectory, ResultDocument, Tool};
-use crate::verdict::judge;
+use crate::report::{Charts, PlanAccount, ResultDirectory, ResultDocument, TargetCharts, Tool};
+use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge};
 
 impl Campaign {
     /// Replays against every target in turn, writes the results, and gives them back.
@@ -32,37 +32,25 @@ impl Campaign {
             .transpose()?;
         let survey = self.survey()?;
         self.announce(&survey, audience);
-        let mut log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
-        let mut measured: Vec<Measured> = Vec::new();
-        for (i, target) in self.targets.iter().enumerate() {
-            if stop.is_requested() {
-                break;
-            }
-            measured.push(self.once(i, target, &survey, audience, stop, log.as_mut())?);
+        let log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
+        if let Some(warning) = self.why_no_gpu() {
+            audience.say(&warning);
         }
-        if let Some(log) = log {
-            log.finish()?;
-        }
-        let comparison = match measured.split_first() {
-            Some((baseline, others)) => others
-                .iter()
-                .map(|other| {
-                    let side = |measured: &Measured| measured.summary.name.clone();
-                    compare(
-                        (&side(baseline), &baseline.sample),
-                        (&side(other), &other.sample),
-                        MARGIN,
-                        self.run.seed,
-                    )
-                })
-                .collect(),
-            None => Vec::new(),
-        };
-        let (targets, charts): (Vec<_>, Vec<_>) = measured
-            .into_iter()
-            .map(|measured| (measured.summary, measured.charts))
-            .unzip();
-        let verdict = judge(&self.objectives, &targets, &comparison);
+        let stage = Stage::new(self, &survey, audience, stop, log);
+        let played = match &self.mode {
+            Mode::Runs { schedule, repeats } => stage.runs(*schedule, *repeats),
+            Mode::Sweep { by, loads } => stage.sweep(*by, loads),
+            Mode::FindMax(find) => stage.find_max(find),
+        }?;
+        stage.close()?;
+        let charts = played
+            .targets
+            .iter()
+            .map(|run| TargetCharts::of(&run.latencies, &run.lateness))
+            .collect();
+        let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
+        let comparison = played.comparison;
+        let verdict = self.verdict(&targets, &comparison, played.judged, played.invalid);
         let document = ResultDocument {
             schema: ResultDocument::SCHEMA,
             tool: Tool {
@@ -88,6 +76,31 @@ impl Campaign {
         Ok(document)
     }
 
+    /// What the objectives say of each target, and what the mode was about beside them.
+    fn verdict(
+        &self,
+        targets: &[TargetSummary],
+        comparison: &[Comparison],
+        judged: Vec<ObjectiveResult>,
+        invalid: Vec<String>,
+    ) -> Verdict {
+        let mut verdict = judge(&self.objectives, targets, comparison);
+        let failed = |result: &ObjectiveResult| result.status == ObjectiveStatus::Fail;
+        if verdict.status == Status::Pass && judged.iter().any(failed) {
+            verdict.status = Status::Fail;
+        }
+        if !invalid.is_empty() {
+            verdict.status = Status::Invalid;
+            for reason in invalid {
+                if !verdict.reasons.contains(&reason) {
+                    verdict.reasons.push(reason);
+                }
+            }
+        }
+        verdict.objectives.splice(0..0, judged);
+        verdict
+    }
+
     fn plan_account(&self, survey: &Survey) -> PlanAccount {
         PlanAccount {
             speed: self.plan.speed,
@@ -110,6 +123,3 @@ fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now).to_string()
 }
-
-/// A ratio of latencies within this is no difference.
-const MARGIN: f64 = 0.05;

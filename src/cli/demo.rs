@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, HintExt};
 use super::replay::conduct::{self, conduct};
-use crate::campaign::{Campaign, Gpu};
+use crate::campaign::{Campaign, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::record::{Options, Recorder, TraceOptions};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
@@ -151,6 +151,7 @@ fn replay(
         targets,
         plan: PlanOptions::default(),
         run: RunOptions::default(),
+        mode: Mode::ONCE,
         objectives,
         out,
         gpu: Gpu::Auto,

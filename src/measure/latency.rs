@@ -239,6 +239,17 @@ pub struct Latencies {
 }
 
 impl Latencies {
+    /// Adds another's, losslessly.
+    pub fn add(&mut self, other: &Self) {
+        self.ttft.add(&other.ttft);
+        self.ttft_answer.add(&other.ttft_answer);
+        self.itl.add(&other.itl);
+        self.tpot.add(&other.tpot);
+        self.e2e.add(&other.e2e);
+        self.ttft_from_send.add(&other.ttft_from_send);
+        self.e2e_from_send.add(&other.e2e_from_send);
+    }
+
     /// Adds one request.
     pub fn record(&mut self, outcome: &RequestOutcome) {
         match outcome.result {
@@ -292,7 +303,7 @@ impl Latencies {
 }
 
 /// Time per output token after the first, in microseconds, where a stream had two tokens or more.
-pub(super) fn tpot_us(outcome: &RequestOutcome) -> Option<u64> {
+pub(crate) fn tpot_us(outcome: &RequestOutcome) -> Option<u64> {
     let tokens = u64::from(outcome.output_tokens?);
     let span = outcome
         .last_token_us?

@@ -4,6 +4,7 @@
 //! Every latency counts from the instant at which a request *should* have been sent, and a request that failed is a miss of
 //! every latency objective: it stays in the sample as an infinite value (docs/metrics.md).
 
+mod allowed;
 /// What in a trace could identify someone.
 pub mod audit;
 mod comparison;
@@ -12,16 +13,22 @@ mod gpu;
 mod growth;
 mod interval;
 mod latency;
+mod several;
+mod steps;
 mod summary;
 mod target;
 pub mod traffic;
 mod windows;
 
+pub use allowed::{Allowed, allowed, fewest_requests};
 pub use comparison::{Comparison, ComparisonVerdict, MetricComparison, PairedSample, compare};
 pub use fidelity::{Fidelity, FidelityBar, GeneratorEvidence, Lateness};
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
+pub(crate) use latency::tpot_us;
 pub use latency::{Distribution, Latencies, LatencySummary};
+pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
+pub use steps::{Limit, Misses, Step, StepVerdict};
 pub use summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput, Window};
 pub use target::{MeasureOptions, PerRequestBounds, TargetIdentity, TargetMeasure};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Fidelity, LatencySummary};
+use super::{Fidelity, LatencySummary, Limit, RunFigures, Spread, Step};
 
 /// One target's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,8 +34,21 @@ pub struct TargetSummary {
     /// GPUs, by source and index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuSummary>,
-    /// The run over time.
+    /// The run over time; of several runs, the first.
     pub timeline: Vec<Window>,
+    /// Each run, where there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<RunFigures>,
+    /// How figures vary over those runs, by name: `ttft_ms.p99`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub spread: BTreeMap<String, Spread>,
+    /// Each step of a sweep, or of a search for the limit; the other figures are then those of the highest step that met every
+    /// objective, else of the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+    /// Where a search for the limit ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
 }
 
 /// What became of the requests.

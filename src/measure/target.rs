@@ -34,7 +34,7 @@ impl PerRequestBounds {
         self.ttft_ms.is_some() || self.tpot_ms.is_some() || self.e2e_ms.is_some()
     }
 
-    fn met_by(&self, outcome: &RequestOutcome) -> bool {
+    pub(crate) fn met_by(&self, outcome: &RequestOutcome) -> bool {
         let within = |bound: Option<f64>, us: Option<u64>| match (bound, us) {
             (None, _) => true,
             (Some(bound), Some(us)) => milliseconds(us) <= bound,
@@ -191,11 +191,15 @@ impl TargetMeasure {
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
             gpu,
             timeline: self.windows.finish(vram),
+            runs: Vec::new(),
+            spread: BTreeMap::new(),
+            steps: Vec::new(),
+            limit: None,
         }
     }
 }
 
-fn latency_summaries(latencies: &Latencies) -> BTreeMap<&'static str, LatencySummary> {
+pub(super) fn latency_summaries(latencies: &Latencies) -> BTreeMap<&'static str, LatencySummary> {
     let named: [(&str, &Distribution); 7] = [
         ("ttft_ms", &latencies.ttft),
         ("itl_ms", &latencies.itl),

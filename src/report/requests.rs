@@ -18,6 +18,9 @@ pub struct RequestLog {
 #[derive(Serialize)]
 struct Line<'a> {
     target: &'a str,
+    /// Which of the target's runs or steps, from 0.
+    #[serde(skip_serializing_if = "is_first")]
+    run: u64,
     #[serde(flatten)]
     outcome: &'a RequestOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,13 +43,19 @@ impl RequestLog {
         })
     }
 
-    /// Adds a request.
+    /// Adds a request of the target's run (or step) number `run`, from 0.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn add(&mut self, target: &str, outcome: &RequestOutcome) -> Result<(), ReportError> {
+    pub fn add(
+        &mut self,
+        target: &str,
+        run: u64,
+        outcome: &RequestOutcome,
+    ) -> Result<(), ReportError> {
         let line = Line {
             target,
+            run,
             outcome,
             longest_gap_us: outcome.gaps_us.iter().copied().max(),
         };
@@ -86,6 +95,11 @@ impl RequestLog {
             }
         })
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_first(run: &u64) -> bool {
+    *run == 0
 }
 
 const LEVEL: i32 = 3;

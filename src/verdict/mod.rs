@@ -1,10 +1,12 @@
 //! Objectives and what became of them: the SLO language, and pass / fail / invalid with reasons.
 
+mod allowance;
 mod figure;
 mod judge;
 mod objective;
 mod parse;
 
+pub use allowance::Allowance;
 pub use judge::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, per_request_bounds};
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;

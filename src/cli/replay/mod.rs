@@ -6,6 +6,7 @@ mod dry_run;
 mod plan;
 mod progress;
 mod prompts;
+mod schedule;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::verdict::{Bound, Objective};
 use connections::ConnectionArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
+use schedule::ScheduleArgs;
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
 ///
@@ -40,6 +42,9 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     plan: PlanArgs,
+
+    #[command(flatten)]
+    schedule: ScheduleArgs,
 
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
@@ -87,10 +92,12 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let mut options = RunOptions::default();
     args.prompts.apply(&mut options);
     args.connections.apply(&mut options);
+    let plan = args.plan.options()?;
     let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
-        plan: args.plan.options()?,
+        mode: args.schedule.mode(&args.objectives, plan.speed)?,
+        plan,
         run: options,
         objectives: args.objectives.clone(),
         out: args.out.clone(),

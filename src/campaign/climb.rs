@@ -1,0 +1,160 @@
+//! What the steps of one target come to.
+
+use super::axis::Axis;
+use super::find_max::FindMax;
+use super::rung::Climbed;
+use super::search::Search;
+use super::stage::Played;
+use crate::measure::{Limit, MeasuredRun, Step, StepVerdict};
+use crate::verdict::{ObjectiveResult, ObjectiveStatus};
+
+/// One target's steps, and the run whose figures stand for it: the highest that met every objective, else the first.
+pub(super) struct Climb {
+    axis: Axis,
+    target: String,
+    steps: Vec<Step>,
+    shown: Option<(f64, MeasuredRun)>,
+    judged: Vec<ObjectiveResult>,
+    invalid: Vec<String>,
+    limit: Option<Limit>,
+}
+
+impl Climb {
+    pub(super) fn new(axis: Axis, target: &str) -> Self {
+        Self {
+            axis,
+            target: target.to_owned(),
+            steps: Vec::new(),
+            shown: None,
+            judged: Vec::new(),
+            invalid: Vec::new(),
+            limit: None,
+        }
+    }
+
+    /// Steps so far.
+    pub(super) fn taken(&self) -> u64 {
+        self.steps.len() as u64
+    }
+
+    pub(super) fn keep(&mut self, climbed: Climbed) {
+        let load = self.axis.of_step(&climbed.step);
+        let shows = match &self.shown {
+            None => true,
+            Some((shown, _)) => met(&climbed.step) && (load >= *shown || !self.any_met()),
+        };
+        self.steps.push(climbed.step);
+        if shows {
+            self.shown = Some((load, climbed.run));
+        }
+    }
+
+    fn any_met(&self) -> bool {
+        self.steps.iter().any(met)
+    }
+
+    /// The end of a sweep: each step is a thing that was judged.
+    pub(super) fn settle_sweep(&mut self) {
+        for step in &self.steps {
+            let status = match step.verdict {
+                StepVerdict::Pass => ObjectiveStatus::Pass,
+                StepVerdict::Measured => continue,
+                StepVerdict::Invalid => {
+                    let load = self.axis.words(self.axis.of_step(step));
+                    self.invalid
+                        .push(format!("{} at {load}: {}", self.target, step.reason));
+                    continue;
+                }
+                StepVerdict::Fail | StepVerdict::Saturated => ObjectiveStatus::Fail,
+                StepVerdict::Undecided => ObjectiveStatus::Inconclusive,
+            };
+            let load = self.axis.words(self.axis.of_step(step));
+            self.judged.push(ObjectiveResult {
+                expr: format!("every objective at {load}"),
+                target: self.target.clone(),
+                value: None,
+                status,
+                reason: step.reason.clone(),
+            });
+        }
+    }
+
+    /// The end of a search.
+    pub(super) fn settle_search(&mut self, find: &FindMax, search: &Search, stopped: bool) {
+        let words = |load| self.axis.words(load);
+        let rate = |load: f64| {
+            let mut at = self.steps.iter();
+            at.find(|step| self.axis.of_step(step) == load)
+                .map(|step| step.offered_per_s)
+        };
+        let value = search.value();
+        let told = |load: f64| {
+            let rate = rate(load).unwrap_or(0.0);
+            format!("{} ({rate:.1} requests/s)", words(load))
+        };
+        let reason = match (value, search.above()) {
+            (None, _) if stopped => {
+                "stopped before any load was shown to meet the objectives".to_owned()
+            }
+            (None, _) => {
+                let first = self.steps.first();
+                let why = first.map_or("", |step| step.reason.as_str());
+                format!("not even the first load was shown to meet the objectives: {why}")
+            }
+            (Some(met), _) if stopped => {
+                format!("stopped: {} met every objective so far", told(met))
+            }
+            (Some(met), Some(above)) => {
+                let again = match search.confirmed() {
+                    true => ", twice",
+                    false => ", though not reliably",
+                };
+                let above = words(above);
+                format!(
+                    "{} met every objective{again}; {above} was not shown to",
+                    told(met)
+                )
+            }
+            (Some(met), None) if search.exhausted() => format!(
+                "at least {}: beyond it the generator was the bottleneck",
+                told(met)
+            ),
+            (Some(met), None) => format!("at least {}: the search went no further", told(met)),
+        };
+        let limit = Limit {
+            by: self.axis.name(),
+            value,
+            requests_per_s: value.and_then(rate),
+            above: search.above(),
+            confirmed: search.confirmed(),
+            precision: find.precision,
+            reason: reason.clone(),
+        };
+        self.judged.push(ObjectiveResult {
+            expr: format!("find-max {}", self.axis.name()),
+            target: self.target.clone(),
+            value,
+            status: match value {
+                Some(_) => ObjectiveStatus::Pass,
+                None => ObjectiveStatus::Fail,
+            },
+            reason,
+        });
+        self.limit = Some(limit);
+    }
+
+    pub(super) fn into_played(self, played: &mut Played) {
+        let Some((_, mut run)) = self.shown else {
+            return;
+        };
+        run.summary.steps = self.steps;
+        run.summary.limit = self.limit;
+        played.judged.extend(self.judged);
+        played.invalid.extend(self.invalid);
+        played.targets.push(run);
+    }
+}
+
+fn met(step: &Step) -> bool {
+    matches!(step.verdict, StepVerdict::Pass | StepVerdict::Measured)
+}

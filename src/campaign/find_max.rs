@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+use super::axis::Axis;
+use super::climb::Climb;
+use super::error::CampaignError;
+use super::rung::Rung;
+use super::search::{Next, Search, Told};
+use super::stage::{Played, Stage};
+use crate::measure::StepVerdict;
+
+/// How the largest load is searched for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FindMax {
+    /// What is raised, from the plan's own value on.
+    pub by: Axis,
+    /// The answer is this close, as a share, to a load that was not shown to meet the objectives.
+    pub precision: f64,
+    /// The search goes no further than this.
+    pub most: f64,
+    /// A step's measured part lasts at least this long.
+    pub step: Duration,
+}
+
+impl Stage<'_> {
+    /// The largest load of each target that meets the objectives.
+    pub(super) fn find_max(&self, find: &FindMax) -> Result<Played, CampaignError> {
+        let mut played = Played::default();
+        for (target, named) in self.campaign.targets.iter().enumerate() {
+            if self.stop.is_requested() {
+                break;
+            }
+            let calibration = self.calibrate(named)?;
+            let mut search =
+                Search::new(find.by.of(&self.campaign.plan), find.most, find.precision);
+            let mut climb = Climb::new(find.by, &named.name);
+            while !self.stop.is_requested() {
+                let next = search.next();
+                let (Next::Try(load) | Next::Confirm(load)) = next else {
+                    break;
+                };
+                let rung = Rung {
+                    target,
+                    calibration: &calibration,
+                    axis: find.by,
+                    load,
+                    place: None,
+                    number: climb.taken(),
+                };
+                let mut climbed = self.decided(&rung, find.step)?;
+                if self.stop.is_requested() {
+                    break;
+                }
+                let step = &mut climbed.step;
+                step.confirmation = matches!(next, Next::Confirm(_));
+                self.audience.say(&format!(
+                    "{}: {}, {:.1} requests/s: {}",
+                    named.name,
+                    find.by.words(load),
+                    step.offered_per_s,
+                    step.reason
+                ));
+                search.tell(next, told(step.verdict));
+                climb.keep(climbed);
+            }
+            climb.settle_search(find, &search, self.stop.is_requested());
+            climb.into_played(&mut played);
+        }
+        Ok(played)
+    }
+}
+
+fn told(verdict: StepVerdict) -> Told {
+    match verdict {
+        StepVerdict::Pass | StepVerdict::Measured => Told::Met,
+        StepVerdict::Fail | StepVerdict::Undecided | StepVerdict::Saturated => Told::NotMet,
+        StepVerdict::Invalid => Told::Exhausted,
+    }
+}

@@ -1,0 +1,201 @@
+//! One step of a sweep or of a search: the trace at one load, and what it says of the objectives.
+
+use std::time::Duration;
+
+use super::audience::Ticket;
+use super::axis::Axis;
+use super::error::CampaignError;
+use super::looks::{Decision, Looks};
+use super::once::{Measured, Order};
+use super::stage::Stage;
+use crate::measure::{MeasuredRun, Misses, Step, StepVerdict, growth};
+use crate::replay::{Calibration, PlanOptions};
+use crate::verdict::{ObjectiveStatus, judge};
+
+/// A step to take.
+pub(super) struct Rung<'a> {
+    pub(super) target: usize,
+    pub(super) calibration: &'a Calibration,
+    pub(super) axis: Axis,
+    pub(super) load: f64,
+    /// Which of how many, where that is known.
+    pub(super) place: Option<(u64, u64)>,
+    /// Which of the target's, from 0.
+    pub(super) number: u64,
+}
+
+/// A step that was taken.
+pub(super) struct Climbed {
+    pub(super) step: Step,
+    pub(super) run: MeasuredRun,
+}
+
+impl Stage<'_> {
+    /// A step of a sweep: the whole plan.
+    pub(super) fn whole(&self, rung: &Rung<'_>) -> Result<Climbed, CampaignError> {
+        let plan = rung.axis.at(rung.load, self.campaign.plan);
+        let order = self.order(rung, plan, self.survey.plan.planned);
+        let measured = self.once(order, &mut |_| ())?;
+        let verdict = self.verdict(&measured, None);
+        Ok(self.climbed(rung, measured, verdict, None))
+    }
+
+    /// A step of a search: it ends when its requests decide. Its measured part lasts at least `least`.
+    pub(super) fn decided(
+        &self,
+        rung: &Rung<'_>,
+        least: Duration,
+    ) -> Result<Climbed, CampaignError> {
+        let mut looks = Looks::new(
+            &self.campaign.objectives,
+            requests_in(least, self.offered(rung)),
+        );
+        let holds = self.survey.plan.planned;
+        if holds < looks.least() {
+            let needs = looks.least();
+            return Err(CampaignError::Short { holds, needs });
+        }
+        let planned = looks.most().min(holds);
+        let plan = PlanOptions {
+            limit: Some(planned),
+            ..rung.axis.at(rung.load, self.campaign.plan)
+        };
+        let order = self.order(rung, plan, planned);
+        let (warm_up, stop) = (looks.warm_up(), order.stop.clone());
+        let measured = self.once(Order { warm_up, ..order }, &mut |outcome| {
+            if looks.record(outcome) {
+                stop.request();
+            }
+        })?;
+        let verdict = self.verdict(&measured, Some(&looks));
+        Ok(self.climbed(rung, measured, verdict, Some(&looks)))
+    }
+
+    fn order<'o>(&'o self, rung: &Rung<'o>, plan: PlanOptions, planned: u64) -> Order<'o> {
+        let target = &self.campaign.targets[rung.target];
+        #[allow(clippy::cast_precision_loss, reason = "for display")]
+        let span_s = planned as f64 / self.offered(rung).max(f64::MIN_POSITIVE);
+        Order {
+            target,
+            calibration: rung.calibration,
+            plan,
+            salt: self.salt(),
+            number: rung.number,
+            ticket: Ticket {
+                name: format!("{}, {}", target.name, rung.axis.words(rung.load)),
+                planned,
+                span: Duration::try_from_secs_f64(span_s).unwrap_or_default(),
+                place: rung.place,
+            },
+            warm_up: 0,
+            gate: None,
+            stop: self.stop.part(),
+        }
+    }
+
+    /// Requests a second that a step plans.
+    fn offered(&self, rung: &Rung<'_>) -> f64 {
+        let base = self.survey.plan.mean_rate().unwrap_or(0.0);
+        base * rung.load / rung.axis.of(&self.campaign.plan)
+    }
+
+    /// What a step says of the objectives, and why: by counting requests where `looks` did so, by its figures otherwise.
+    fn verdict(&self, measured: &Measured, looks: Option<&Looks>) -> (StepVerdict, String) {
+        let summary = &measured.run.summary;
+        if let Some(Decision::Missed(why)) = looks.and_then(Looks::decision) {
+            return (StepVerdict::Fail, why.clone());
+        }
+        if let Some(why) = saturated(&measured.run) {
+            return (StepVerdict::Saturated, why);
+        }
+        if !summary.fidelity.valid {
+            return (StepVerdict::Invalid, summary.fidelity.reasons.join("; "));
+        }
+        let objectives = &self.campaign.objectives;
+        let judged = judge(objectives, std::slice::from_ref(summary), &[]);
+        let missed = judged.objectives.iter().find(|result| {
+            use ObjectiveStatus::{Fail, NotMeasured};
+            !looks.is_some_and(|looks| looks.counts(&result.expr))
+                && matches!(result.status, Fail | NotMeasured)
+        });
+        if let Some(missed) = missed {
+            let why = format!("{}: {}", missed.expr, missed.reason);
+            return (StepVerdict::Fail, why);
+        }
+        if let Some(looks) = looks.filter(|looks| looks.is_open()) {
+            return (StepVerdict::Undecided, looks.why_open());
+        }
+        if objectives.is_empty() {
+            return (StepVerdict::Measured, "no objective was given".to_owned());
+        }
+        (StepVerdict::Pass, "every objective was met".to_owned())
+    }
+
+    fn climbed(
+        &self,
+        rung: &Rung<'_>,
+        measured: Measured,
+        (verdict, reason): (StepVerdict, String),
+        looks: Option<&Looks>,
+    ) -> Climbed {
+        let summary = &measured.run.summary;
+        let plan = rung.axis.at(rung.load, self.campaign.plan);
+        let step = Step {
+            speed: plan.speed,
+            rate_scale: 1.0,
+            offered_per_s: self.offered(rung),
+            verdict,
+            reason,
+            confirmation: false,
+            elapsed_s: measured.elapsed.as_secs_f64(),
+            warm_up: looks.map_or(0, Looks::warm_up),
+            requests: summary.requests.clone(),
+            latency: summary.latency.clone(),
+            throughput: summary.throughput.clone(),
+            goodput: summary.goodput.clone(),
+            misses: looks.map_or_else(Vec::<Misses>::new, Looks::misses),
+        };
+        Climbed {
+            step,
+            run: measured.run,
+        }
+    }
+}
+
+/// Whether more and more requests were in flight all along: then the load is above what the target can carry, and its latencies say how
+/// long the step was and no more. Told by the trend of requests in flight (Theil–Sen, 95 % interval above 0) that adds up to half of
+/// their mean at least, while requests were being sent.
+fn saturated(run: &MeasuredRun) -> Option<String> {
+    #[allow(clippy::cast_precision_loss, reason = "requests in flight are few")]
+    let points: Vec<(f64, f64)> = run
+        .summary
+        .timeline
+        .iter()
+        .filter(|window| window.sent > 0)
+        .map(|window| (window.t_s, window.in_flight as f64))
+        .collect();
+    let trend = growth(&points)?;
+    let (first, last) = (points.first()?, points.last()?);
+    #[allow(clippy::cast_precision_loss, reason = "windows are few")]
+    let mean = points.iter().map(|(_, open)| open).sum::<f64>() / points.len() as f64;
+    let grown = trend.per_s * (last.0 - first.0);
+    (trend.ci95.0 > 0.0 && grown > mean / 2.0 && grown > FEWEST_GROWN).then(|| {
+        format!(
+            "requests in flight only grew, by {:.1} a second: the load is above the target's capacity",
+            trend.per_s
+        )
+    })
+}
+
+/// Requests of a step of this length.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "neither is negative, and the cast saturates"
+)]
+fn requests_in(step: Duration, per_s: f64) -> u64 {
+    (step.as_secs_f64() * per_s).ceil() as u64
+}
+
+/// A queue that grew by less than this is none.
+const FEWEST_GROWN: f64 = 8.0;

@@ -1,0 +1,109 @@
+//! The plan as it is: each target in turn or all at once, once or several times.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use super::audience::Ticket;
+use super::error::CampaignError;
+use super::once::{Measured, Order};
+use super::schedule::{Schedule, Slot};
+use super::stage::{Played, Stage};
+use crate::replay::{Calibration, Gate};
+
+impl Stage<'_> {
+    /// Runs every target `repeats` times.
+    pub(super) fn runs(&self, schedule: Schedule, repeats: u32) -> Result<Played, CampaignError> {
+        let targets = self.campaign.targets.len();
+        let mut calibrations: BTreeMap<usize, Calibration> = BTreeMap::new();
+        let mut runs: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
+        let rounds = schedule.rounds(targets, repeats);
+        for (position, round) in rounds.iter().enumerate() {
+            if self.stop.is_requested() {
+                break;
+            }
+            for slot in round {
+                if let Entry::Vacant(unknown) = calibrations.entry(slot.target) {
+                    unknown.insert(self.calibrate(&self.campaign.targets[slot.target])?);
+                }
+            }
+            let place = (position as u64 + 1, rounds.len() as u64);
+            for (slot, measured) in round.iter().zip(self.round(round, &calibrations, place)?) {
+                runs.entry(slot.target).or_default().push(measured);
+            }
+        }
+        Ok(self.join(runs))
+    }
+
+    /// The runs of one round, at the same time.
+    fn round(
+        &self,
+        round: &[Slot],
+        calibrations: &BTreeMap<usize, Calibration>,
+        place: (u64, u64),
+    ) -> Result<Vec<Measured>, CampaignError> {
+        let gate = (round.len() > 1).then(|| Gate::of(round.len()));
+        let salts = self.salts(round);
+        let orders = round.iter().zip(salts).filter_map(|(slot, salt)| {
+            let target = self.campaign.targets.get(slot.target)?;
+            Some(Order {
+                target,
+                calibration: calibrations.get(&slot.target)?,
+                plan: self.campaign.plan,
+                salt,
+                number: u64::from(slot.repeat),
+                ticket: Ticket {
+                    name: target.name.clone(),
+                    planned: self.survey.plan.planned,
+                    span: Duration::from_micros(self.survey.plan.span_us),
+                    place: Some(place),
+                },
+                warm_up: 0,
+                gate: gate.clone(),
+                stop: self.stop.part(),
+            })
+        });
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = orders
+                .map(|order| {
+                    std::thread::Builder::new()
+                        .name("target".to_owned())
+                        .spawn_scoped(scope, move || self.once(order, &mut |_| ()))
+                })
+                .collect();
+            // One that cannot be started must not be waited for.
+            if let (Some(gate), true) = (&gate, runs.iter().any(Result::is_err)) {
+                gate.open();
+            }
+            let mut measured = Vec::new();
+            for run in runs {
+                let run = run.map_err(CampaignError::Thread)?;
+                measured.push(run.join().map_err(|_| CampaignError::Panicked)??);
+            }
+            Ok(measured)
+        })
+    }
+
+    /// What sets the words of a round's runs apart. Targets that are run at the same time get the same words, so that they are sent the
+    /// same bytes; but not two targets at one address, where one would warm the cache for the other.
+    fn salts(&self, round: &[Slot]) -> Vec<u64> {
+        let url = |slot: &Slot| {
+            let target = self.campaign.targets.get(slot.target);
+            target.map(|target| target.url.to_string())
+        };
+        let mut salts: Vec<u64> = Vec::new();
+        let mut used: Vec<(Option<String>, u64)> = Vec::new();
+        for slot in round {
+            let url = url(slot);
+            let common = used.iter().map(|(_, salt)| *salt).find(|salt| {
+                !used
+                    .iter()
+                    .any(|(other, used)| *other == url && used == salt)
+            });
+            let salt = common.unwrap_or_else(|| self.salt());
+            used.push((url, salt));
+            salts.push(salt);
+        }
+        salts
+    }
+}

@@ -1,0 +1,138 @@
+//! Options that say how often, in which order and at which loads the targets are run.
+
+use std::time::Duration;
+
+use crate::campaign::{Axis, FindMax, Mode, Schedule};
+use crate::cli::failure::Failure;
+use crate::cli::values;
+use crate::verdict::{Bound, Objective};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ScheduleArgs {
+    /// Run every target so many times: what varies from run to run is told, and taken into account in comparisons
+    #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+
+    /// In which order targets are run: one after another, there and back (A B B A), or all at once with the same bytes at the same
+    /// instants; there and back where runs are repeated, else one after another
+    #[arg(long, value_name = "HOW")]
+    schedule: Option<Order>,
+
+    /// Run the trace at each of these loads, such as 1,2,4, and draw what becomes of latency and goodput
+    #[arg(long, value_name = "X,X,…", value_delimiter = ',', value_parser = values::factor, conflicts_with_all = ["repeat", "schedule"])]
+    sweep: Vec<f64>,
+
+    /// What --sweep changes
+    #[arg(long, default_value = "speed", value_name = "WHAT", requires = "sweep")]
+    sweep_by: Raised,
+
+    /// Search for the largest load that meets the objectives: double it from --speed on until they break, then close in on the limit
+    #[arg(long, conflicts_with_all = ["sweep", "repeat", "schedule"])]
+    find_max: bool,
+
+    /// What --find-max raises
+    #[arg(
+        long,
+        default_value = "speed",
+        value_name = "WHAT",
+        requires = "find_max"
+    )]
+    find_max_by: Raised,
+
+    /// How close --find-max comes to a load that does not meet the objectives
+    #[arg(long, default_value = "5%", value_name = "SHARE", value_parser = precision, requires = "find_max")]
+    precision: f64,
+
+    /// Where --find-max ends at the latest
+    #[arg(long, default_value = "1000", value_name = "X", value_parser = values::factor, requires = "find_max")]
+    find_max_up_to: f64,
+
+    /// How long the measured part of a step of --find-max lasts at least; it lasts longer where the objectives need more requests
+    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = values::duration, requires = "find_max")]
+    step: Duration,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Order {
+    Serial,
+    Abba,
+    Interleaved,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Raised {
+    Speed,
+}
+
+impl From<Raised> for Axis {
+    fn from(raised: Raised) -> Self {
+        match raised {
+            Raised::Speed => Self::Speed,
+        }
+    }
+}
+
+impl ScheduleArgs {
+    /// Which runs there are; `objectives` are what a search goes by, and `start` is where it begins.
+    pub(super) fn mode(&self, objectives: &[Objective], start: f64) -> Result<Mode, Failure> {
+        if self.find_max {
+            return self.search(objectives, start);
+        }
+        if !self.sweep.is_empty() {
+            return Ok(Mode::Sweep {
+                by: self.sweep_by.into(),
+                loads: self.sweep.clone(),
+            });
+        }
+        let schedule = match self.schedule {
+            Some(Order::Serial) => Schedule::Serial,
+            Some(Order::Abba) => Schedule::Abba,
+            Some(Order::Interleaved) => Schedule::Interleaved,
+            None if self.repeat > 1 => Schedule::Abba,
+            None => Schedule::Serial,
+        };
+        Ok(Mode::Runs {
+            schedule,
+            repeats: self.repeat,
+        })
+    }
+
+    fn search(&self, objectives: &[Objective], start: f64) -> Result<Mode, Failure> {
+        if objectives.is_empty() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--find-max needs an objective to find the limit of"
+            ))
+            .hint("give one, such as --slo 'ttft.p99<800ms'"));
+        }
+        let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
+        if let Some(objective) = objectives.iter().find(relative) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--slo {} is relative to the first target, and --find-max takes each target to a load of its own",
+                objective.expr
+            ))
+            .hint("give --find-max absolute objectives, such as --slo 'ttft.p99<800ms'"));
+        }
+        if self.find_max_up_to < start {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--find-max-up-to {} is below where the search begins, {start}",
+                self.find_max_up_to
+            ))
+            .hint("give --find-max-up-to a larger load, or begin with a smaller one"));
+        }
+        Ok(Mode::FindMax(FindMax {
+            by: self.find_max_by.into(),
+            precision: self.precision,
+            most: self.find_max_up_to,
+            step: self.step,
+        }))
+    }
+}
+
+/// A precision: a share from 0.5 % to 100 %.
+fn precision(text: &str) -> Result<f64, String> {
+    match values::rate(text) {
+        Ok(share) if share >= 0.005 => Ok(share),
+        Ok(_) => Err("finer than a search can tell apart; write 0.5% or more".to_owned()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,70 @@
+use crate::support::Server;
+use crate::{replay, trace};
+
+#[test]
+fn repeated_runs_go_there_and_back_and_are_told_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 30, 10, 4);
+    let (a, b) = (
+        Server::sim(&["--profile", "fast"]),
+        Server::sim(&["--profile", "fast"]),
+    );
+    let out = dir.path().join("out");
+    let (a, b) = (format!("a={}", a.url), format!("b={}", b.url));
+    let args = [
+        "--target",
+        &a,
+        "--target",
+        &b,
+        "--repeat",
+        "3",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let (_, document) = replay(&trace, &args);
+    for target in document["targets"].as_array().unwrap() {
+        let runs = target["runs"].as_array().unwrap();
+        assert_eq!(runs.len(), 3, "{target:#}");
+        assert!(runs.iter().all(|run| run["requests"]["ok"] == 30));
+        assert_eq!(target["requests"]["planned"], 90);
+        assert_eq!(target["latency"]["e2e_ms"]["count"], 90);
+        let spread = &target["spread"]["e2e_ms.p99"];
+        assert_eq!(spread["runs"], 3);
+        assert!(spread["ci95"].is_array(), "{spread:#}");
+    }
+    let log = std::fs::read(out.join("requests.jsonl.zst")).unwrap();
+    let log = String::from_utf8(zstd::decode_all(&log[..]).unwrap()).unwrap();
+    let mut order: Vec<(String, u64)> = log
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let target = row["target"].as_str().unwrap().to_owned();
+            (target, row["run"].as_u64().unwrap_or(0))
+        })
+        .collect();
+    assert_eq!(order.len(), 180);
+    order.dedup();
+    let order: Vec<String> = order
+        .iter()
+        .map(|(name, run)| format!("{name}{run}"))
+        .collect();
+    assert_eq!(order, ["a0", "b0", "b1", "a1", "a2", "b2"]);
+}
+
+#[test]
+fn interleaved_targets_are_sent_to_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    // Three seconds of it.
+    let trace = trace(dir.path(), 60, 50, 4);
+    let (a, b) = (
+        Server::sim(&["--profile", "fast"]),
+        Server::sim(&["--profile", "fast"]),
+    );
+    let (a, b) = (format!("a={}", a.url), format!("b={}", b.url));
+    let args = ["--target", &a, "--target", &b, "--schedule", "interleaved"];
+    let (_, document) = replay(&trace, &args);
+    let elapsed = document["elapsed_s"].as_f64().unwrap();
+    assert!(elapsed < 5.5, "two runs of 3 s took {elapsed} s");
+    assert_eq!(document["targets"][1]["requests"]["ok"], 60);
+    assert_eq!(document["comparison"][0]["pairs"], 60);
+}
