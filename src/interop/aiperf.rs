@@ -197,6 +197,10 @@ impl LineFormat for MooncakeFamily {
     fn about(&self) -> About {
         About::new(self.source, self.blocks.spec())
     }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        Some(&mut self.blocks)
+    }
 }
 
 #[cfg(test)]

@@ -86,6 +86,10 @@ impl LineFormat for Bailian {
     fn about(&self) -> About {
         About::new(Source::Bailian, self.blocks.spec())
     }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        Some(&mut self.blocks)
+    }
 }
 
 /// The writer. A row's number is its `chat_id`.
@@ -119,6 +123,7 @@ impl RowWriter for BailianWriter {
         out: &mut dyn Write,
     ) -> Result<(), Refused> {
         let (prompt, output) = counts(exchange)?;
+        self.chains.check(prompt)?;
         let chat = self.chats;
         self.chats += 1;
         let before = exchange.session.and_then(|session| {

@@ -9,6 +9,8 @@ pub(super) struct Blocks {
     spec: BlockSpec,
     /// Whether a row has shown if a part-filled last block has an id.
     shown: bool,
+    /// Whether the trace's header says what a block covers by now.
+    settled: bool,
 }
 
 impl Blocks {
@@ -22,23 +24,56 @@ impl Blocks {
                 partial_last: true,
             },
             shown: false,
+            settled: false,
         }
     }
 
     /// The ids of a prompt of `tokens`.
     ///
     /// # Errors
-    /// When there are more different ones than numbers.
+    /// When the prompt's last block is not like those of the rows before; when there are more different ids than numbers.
     pub(super) fn number(&mut self, hashes: &[u64], tokens: u32) -> Result<Vec<BlockId>, String> {
-        if !self.shown && !tokens.is_multiple_of(self.spec.size.max(1)) && !hashes.is_empty() {
-            let full = tokens / self.spec.size.max(1);
+        if let Some(partial_last) = self.shows_partial_last(hashes.len(), tokens) {
+            if !self.shown && !self.settled {
+                self.spec.partial_last = partial_last;
+            }
+            if self.spec.partial_last != partial_last {
+                return Err(match partial_last {
+                    true => "its part-filled last block has an id, and those of the rows before it have none",
+                    false => "its part-filled last block has no id, and those of the rows before it have one",
+                }
+                .to_owned());
+            }
             self.shown = true;
-            self.spec.partial_last = hashes.len() as u64 != u64::from(full);
         }
         hashes
             .iter()
             .map(|&hash| self.numbers.number(hash).map(BlockId))
             .collect()
+    }
+
+    /// Whether a part-filled last block has an id, where this prompt has such a block and as many ids as either way would give it.
+    fn shows_partial_last(&self, ids: usize, tokens: u32) -> Option<bool> {
+        let size = self.spec.size.max(1);
+        if ids == 0 || tokens.is_multiple_of(size) {
+            return None;
+        }
+        let full = u64::from(tokens / size);
+        match (ids as u64).checked_sub(full) {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether rows have shown all that can be known of what a block covers.
+    pub(super) fn is_shown(&self) -> bool {
+        self.shown && self.spec.size > 0
+    }
+
+    /// From here on a row that shows otherwise is wrong: what a block covers is written.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
     }
 
     /// What a block covers. Size 0 is a size that nobody told.
@@ -49,8 +84,17 @@ impl Blocks {
     /// Takes the size of blocks that a row tells.
     ///
     /// # Errors
-    /// When an earlier row told another: a trace has blocks of one size.
+    /// When it is none; when an earlier row told another, or none did for too long: a trace has blocks of one size.
     pub(super) fn told(&mut self, size: u32) -> Result<(), String> {
+        if size == 0 {
+            return Err("its blocks have 0 tokens".to_owned());
+        }
+        if self.spec.size == 0 && self.settled {
+            return Err(
+                "it tells of blocks, and more rows before it than can be held back told of none"
+                    .to_owned(),
+            );
+        }
         if self.spec.size == 0 {
             self.spec.size = size;
         }
@@ -81,8 +125,23 @@ mod tests {
         assert!(blocks.spec().unwrap().partial_last, "nothing was shown");
         assert_eq!(blocks.number(&[7, 9], 33), Ok(vec![BlockId(0), BlockId(2)]));
         assert!(!blocks.spec().unwrap().partial_last);
-        blocks.number(&[7, 9, 1], 33).unwrap();
+        let reason = blocks.number(&[7, 9, 1], 33).unwrap_err();
+        assert!(reason.contains("last block"), "{reason}");
         assert!(!blocks.spec().unwrap().partial_last, "the first decides");
+        blocks.number(&[7, 9, 1, 4], 33).unwrap();
+    }
+
+    #[test]
+    fn what_was_settled_is_not_changed_by_later_rows() {
+        let mut blocks = Blocks::of_tokens(0);
+        assert!(!blocks.is_shown());
+        blocks.settle();
+        assert!(blocks.told(64).unwrap_err().contains("before it"));
+        assert_eq!(blocks.spec(), None);
+        let mut blocks = Blocks::of_tokens(16);
+        blocks.settle();
+        assert!(blocks.number(&[1, 2], 33).is_err(), "none for the last");
+        assert!(blocks.number(&[1, 2, 3], 33).is_ok());
     }
 
     #[test]

@@ -108,6 +108,10 @@ impl LineFormat for Dynamo {
     fn about(&self) -> About {
         About::new(Source::Dynamo, self.blocks.spec()).on_the_wall_clock()
     }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        Some(&mut self.blocks)
+    }
 }
 
 #[cfg(test)]

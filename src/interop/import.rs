@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
@@ -7,14 +8,13 @@ use super::bailian::Bailian;
 use super::burstgpt::Burstgpt;
 use super::dynamo::Dynamo;
 use super::evalscope::Evalscope;
-use super::input::{LineRows, Row, RowError, Rows, Window};
+use super::input::{About, LineRows, Row, RowError, Rows, Window};
 use super::jsonl::Jsonl;
 use super::options::{ImportFormat, ImportOptions};
 use super::vllm::VllmCustom;
 use super::weka::WekaRows;
 use super::{InteropError, input};
 use crate::anonymise::{Anonymiser, ChainKey, Policy, Recordable, Sighting};
-use crate::shape::Exchange;
 use crate::trace::{Header, Source, Totals, TraceError, TraceWriter, WriterOptions};
 
 /// What an import did.
@@ -47,14 +47,14 @@ pub fn import(
     let key = ChainKey::random().map_err(random)?;
     let mut intake = Intake {
         rows: open_rows(format, input, options, &key)?,
+        ahead: VecDeque::new(),
         input,
         skip_bad: options.skip_bad,
         done: Imported::default(),
     };
-    let Some(first) = intake.next()? else {
+    let Some(about) = intake.settle()? else {
         return Err(intake.nothing());
     };
-    let about = intake.rows.about();
     let header = Header {
         tool: env!("CARGO_PKG_VERSION").to_owned(),
         source: about.source,
@@ -76,28 +76,12 @@ pub fn import(
     let mut gate = Anonymiser::with_key(policy, key);
     let mut writer = TraceWriter::create_whole(output, &header, WriterOptions::default())?;
     let mut window = Window::new(about.wall_clock);
-    let mut next = Some(first);
-    loop {
-        let out = match next {
-            Some(row) => {
-                next = None;
-                window.pass(row)
-            }
-            None => match window.take() {
-                None => break,
-                left => left,
-            },
-        };
-        if let Some(row) = out
-            && let Some(row) = intake.judge(row)?
-        {
+    while let Some(row) = intake.in_order(&mut window)? {
+        if let Some(row) = intake.judge(row)? {
             intake.done.rows += 1;
             // Before the push, which may cut the block that carries them.
             writer.account(&accounts(&intake.done));
             writer.push(admitted(&mut gate, row))?;
-        }
-        if next.is_none() {
-            next = intake.next()?;
         }
     }
     if intake.done.rows == 0 {
@@ -162,14 +146,53 @@ fn open_baseten(_: &Path, _: &ImportOptions) -> Result<Box<dyn Rows>, InteropErr
 /// The rows as they come in, and what became of them.
 struct Intake<'a> {
     rows: Box<dyn Rows>,
+    /// Rows that were read before the header could be written.
+    ahead: VecDeque<Row>,
     input: &'a Path,
     skip_bad: bool,
     done: Imported,
 }
 
 impl Intake<'_> {
-    /// The next row that is well-formed.
-    fn next(&mut self) -> Result<Option<Row>, InteropError> {
+    /// Reads rows until they have shown what holds for the whole file, which the header must say before any of them; `None` where
+    /// there is no row. What so many rows do not show is taken to be as is usual, and a later one that shows otherwise is
+    /// malformed.
+    fn settle(&mut self) -> Result<Option<About>, InteropError> {
+        let mut weight = 0;
+        while let Some(row) = self.read()? {
+            weight += row.weight();
+            self.ahead.push_back(row);
+            let blocks = self.rows.blocks();
+            if weight > MOST_AHEAD || blocks.is_none_or(|blocks| blocks.is_shown()) {
+                break;
+            }
+        }
+        if let Some(blocks) = self.rows.blocks() {
+            blocks.settle();
+        }
+        Ok((!self.ahead.is_empty()).then(|| self.rows.about()))
+    }
+
+    /// The next row by arrival, as far as the window reaches.
+    fn in_order(
+        &mut self,
+        window: &mut Window,
+    ) -> Result<Option<Result<Row, RowError>>, InteropError> {
+        while !window.is_full() {
+            let next = match self.ahead.pop_front() {
+                Some(row) => Some(row),
+                None => self.read()?,
+            };
+            match next {
+                Some(row) => window.hold(row),
+                None => break,
+            }
+        }
+        Ok(window.take())
+    }
+
+    /// The next row of the file that is well-formed.
+    fn read(&mut self) -> Result<Option<Row>, InteropError> {
         while let Some(row) = self.rows.next_row() {
             let row = row.and_then(within_bounds);
             if let Some(row) = self.judge(row)? {
@@ -202,15 +225,7 @@ impl Intake<'_> {
 
 /// One exchange must not fill a block of the trace by itself.
 fn within_bounds(row: Row) -> Result<Row, RowError> {
-    let Exchange {
-        request, response, ..
-    } = &row.exchange;
-    let elements = request.blocks.len()
-        + request.messages.len()
-        + request.media.len()
-        + response.gaps.buckets().len()
-        + response.trail.buckets().len();
-    if elements > MAX_ELEMENTS {
+    if row.exchange.list_elements() > MAX_ELEMENTS {
         return Err(RowError::Bad {
             line: row.line,
             reason: format!("its lists hold more than {MAX_ELEMENTS} items"),
@@ -220,6 +235,9 @@ fn within_bounds(row: Row) -> Result<Row, RowError> {
 }
 
 const MAX_ELEMENTS: usize = 1 << 20;
+
+/// What rows may weigh that are read before the header is written: some 32 MB, which is 30,000 rows that tell of no blocks.
+const MOST_AHEAD: usize = 1 << 22;
 
 fn admitted(gate: &mut Anonymiser, row: Row) -> Recordable {
     match row.chain {

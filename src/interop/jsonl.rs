@@ -28,12 +28,15 @@ const SCHEMA: &str = "reenact.exchanges/1";
 /// The reader.
 pub(super) struct Jsonl {
     about: About,
+    /// Whether an exchange was read: a head after it must say the same as the one before.
+    begun: bool,
 }
 
 impl Jsonl {
     pub(super) fn new() -> Self {
         Self {
             about: About::new(Source::Jsonl, None),
+            begun: false,
         }
     }
 
@@ -42,11 +45,18 @@ impl Jsonl {
         if head.schema != SCHEMA {
             return Err(format!("`schema` is not {SCHEMA}"));
         }
-        self.about = About {
+        let about = About {
             epoch_unix_us: head.epoch_unix_us,
             sample_ppm: head.sample_ppm,
             ..About::new(head.source, head.block)
         };
+        if self.begun && about != self.about {
+            return Err(
+                "it begins another trace, which was recorded otherwise than the lines before"
+                    .to_owned(),
+            );
+        }
+        self.about = about;
         Ok(())
     }
 }
@@ -63,6 +73,7 @@ impl LineFormat for Jsonl {
         let gaps = &exchange.response.gaps;
         GapSketch::from_parts(gaps.buckets().to_vec(), gaps.longest_us())
             .map_err(|error| error.to_string())?;
+        self.begun = true;
         rows.push_back(exchange.into());
         Ok(())
     }

@@ -55,6 +55,7 @@ impl RowWriter for MooncakeWriter {
         out: &mut dyn Write,
     ) -> Result<(), Refused> {
         let (prompt, output) = counts(exchange)?;
+        self.chains.check(prompt)?;
         let at_us = exchange.at.us();
         if self.seconds {
             write!(out, r#"{{"timestamp": {}"#, Cell::seconds(at_us))?;

@@ -217,6 +217,10 @@ impl Rows for WekaRows {
     fn about(&self) -> About {
         About::new(Source::Weka, self.blocks.spec())
     }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        Some(&mut self.blocks)
+    }
 }
 
 #[cfg(test)]

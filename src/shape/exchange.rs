@@ -52,6 +52,19 @@ impl Exchange {
             outcome: Outcome::Completed,
         }
     }
+
+    /// How many items its lists hold, of whatever kind. What may be held, or put in one block, is bounded by it: the rest of an
+    /// exchange has a fixed size.
+    pub fn list_elements(&self) -> usize {
+        let Self {
+            request, response, ..
+        } = self;
+        request.messages.len()
+            + request.blocks.len()
+            + request.media.len()
+            + response.gaps.buckets().len()
+            + response.trail.buckets().len()
+    }
 }
 
 /// How much of an exchange's shape is known. Times, sizes, status and outcome are always true; this says whether the

@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::block::{BlockEncoder, Entry, FULL_ELEMENTS};
+use super::block::{Beside, BlockEncoder, Entry, FULL_ELEMENTS};
 use super::error::TraceError;
 use super::footer::{BlockEntry, Footer};
 use super::frame::{Frame, KIND_EXCHANGES, KIND_OPENINGS, MAX_BLOCK_EXCHANGES};
@@ -13,7 +13,7 @@ use super::partial::{PartialName, create_private, sync_directory_of};
 use super::seal::{Envelope, Recipient};
 use super::totals::Totals;
 use crate::anonymise::Recordable;
-use crate::shape::{Exchange, ModelId};
+use crate::shape::ModelId;
 
 /// How a writer cuts blocks.
 #[derive(Debug, Clone)]
@@ -162,9 +162,11 @@ impl TraceWriter {
         self.add(exchange, opening)
     }
 
-    /// Forgets one that was opened and will not be closed.
+    /// Forgets one that was opened and will not be closed. Where the file holds it by now, the next [`TraceWriter::flush`] says
+    /// that it is gone.
     pub fn forget(&mut self, key: u64) {
-        self.openings.close(key);
+        let opening = self.openings.close(key);
+        self.openings.gone(opening);
     }
 
     fn learn_name(&mut self, exchange: &Recordable) {
@@ -176,7 +178,7 @@ impl TraceWriter {
     fn add(&mut self, exchange: Recordable, opening: Option<u32>) -> Result<(), TraceError> {
         self.learn_name(&exchange);
         let exchange = exchange.into_exchange();
-        self.pending_elements += elements(&exchange);
+        self.pending_elements += exchange.list_elements();
         self.pending.push(Entry { exchange, opening });
         if self.pending.len() >= self.options.block_exchanges as usize
             || self.pending_elements >= FULL_ELEMENTS
@@ -223,7 +225,17 @@ impl TraceWriter {
 
     /// Whether there is nothing to flush.
     pub fn is_flushed(&self) -> bool {
-        self.pending.is_empty() && self.openings.is_written() && self.synced == self.written
+        self.holds_exchanges() && self.holds_openings() && self.openings.gone_now().is_empty()
+    }
+
+    /// Whether the file holds every exchange that was added, as far as the disk has been asked.
+    pub(super) fn holds_exchanges(&self) -> bool {
+        self.pending.is_empty() && self.synced == self.written
+    }
+
+    /// Whether the file holds every exchange that is open.
+    pub fn holds_openings(&self) -> bool {
+        self.openings.is_written()
     }
 
     /// Bytes in the file so far.
@@ -287,26 +299,26 @@ impl TraceWriter {
         })
     }
 
-    /// Writes those that are in flight and not in the file yet; says whether there were any. Where the disk does not take them
-    /// nothing is lost: they are tried again with the next flush.
+    /// Writes those that are in flight and not in the file yet, and which of the others are gone; says whether there were any. Where
+    /// the disk does not take them nothing is lost: they are tried again with the next flush.
     fn write_openings(&mut self) -> Result<bool, TraceError> {
         let mut fresh = self.openings.take_fresh();
-        if fresh.is_empty() {
+        if fresh.is_empty() && self.openings.gone_now().is_empty() {
             return Ok(false);
         }
         let (mut failed, mut written) = (None, 0);
         let mut rest = fresh.as_mut_slice();
-        while !rest.is_empty() && failed.is_none() {
+        while failed.is_none() && (!rest.is_empty() || !self.openings.gone_now().is_empty()) {
             let mut room = FULL_ELEMENTS;
             let fits = rest
                 .iter()
                 .take(self.options.block_exchanges as usize)
                 .take_while(|entry| {
                     let before = room;
-                    room = room.saturating_sub(elements(&entry.exchange));
+                    room = room.saturating_sub(entry.exchange.list_elements());
                     before > 0
                 });
-            let count = fits.count().max(1);
+            let count = fits.count();
             let (some, others) = rest.split_at_mut(count);
             failed = self.write_frame(KIND_OPENINGS, some).err();
             written += if failed.is_none() { count } else { 0 };
@@ -327,19 +339,26 @@ impl TraceWriter {
 
     fn write_frame(&mut self, kind: u8, entries: &mut [Entry]) -> io::Result<Frame> {
         let mut bytes = Vec::new();
-        let (totals, models) = (&self.footer.totals, &self.models);
-        let frame = self
-            .encoder
-            .encode(kind, entries, totals, models, &mut bytes)?;
+        let beside = Beside {
+            totals: &self.footer.totals,
+            models: &self.models,
+            gone: self.openings.gone_now(),
+        };
+        let frame = self.encoder.encode(kind, entries, beside, &mut bytes)?;
         self.append(&bytes)?;
+        self.openings.told_gone();
         Ok(frame)
     }
 
     fn write_block(&mut self, entries: &mut [Entry]) -> Result<(), (u64, io::Error)> {
         let offset = self.whole;
-        let frame = self
-            .write_frame(KIND_EXCHANGES, entries)
-            .map_err(|error| (entries.len() as u64, error))?;
+        let written = self.write_frame(KIND_EXCHANGES, entries);
+        if written.is_err() {
+            // They ended, and the file will not say how.
+            self.openings
+                .gone(entries.iter().filter_map(|entry| entry.opening));
+        }
+        let frame = written.map_err(|error| (entries.len() as u64, error))?;
         self.models.clear();
         self.written += u64::from(frame.count);
         self.latest_at_us = self.latest_at_us.max(frame.last_at_us);
@@ -367,15 +386,6 @@ impl TraceWriter {
     }
 }
 
-/// List elements of an exchange: what a block has room for is counted in them.
-fn elements(exchange: &Exchange) -> usize {
-    exchange.request.messages.len()
-        + exchange.request.blocks.len()
-        + exchange.request.media.len()
-        + exchange.response.gaps.buckets().len()
-        + exchange.response.trail.buckets().len()
-}
-
 fn joined(
     first: Result<(), (u64, io::Error)>,
     second: Result<(), (u64, io::Error)>,
@@ -389,7 +399,7 @@ fn joined(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{Endpoint, Method, ShapeStatus, TraceTime};
+    use crate::shape::{Endpoint, Exchange, Method, ShapeStatus, TraceTime};
     use crate::trace::{Source, Trace};
 
     fn exchange(at_us: u64) -> Recordable {

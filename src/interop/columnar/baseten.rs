@@ -228,6 +228,10 @@ impl Rows for BasetenRows {
     fn about(&self) -> About {
         About::new(Source::Baseten, self.blocks.spec()).on_the_wall_clock()
     }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        Some(&mut self.blocks)
+    }
 }
 
 #[cfg(test)]

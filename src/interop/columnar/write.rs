@@ -20,11 +20,14 @@ pub(in crate::interop) struct ParquetSink {
     schema: Arc<Schema>,
     columns: Columns,
     waiting: usize,
+    /// What the waiting rows' lists hold.
+    elements: usize,
     path: PathBuf,
 }
 
-/// Rows that become a batch.
+/// Rows that become a batch, and list elements: one row may have a million.
 const BATCH_ROWS: usize = 1024;
+const BATCH_ELEMENTS: usize = 1 << 20;
 /// Rows of a row group at most, and bytes that it may take before it is written: chains of a long context are large.
 const GROUP_ROWS: usize = 1 << 16;
 const GROUP_BYTES: usize = 64 << 20;
@@ -47,6 +50,7 @@ impl ParquetSink {
             schema,
             columns,
             waiting: 0,
+            elements: 0,
             path: path.to_owned(),
         })
     }
@@ -56,6 +60,7 @@ impl ParquetSink {
             return Ok(());
         }
         self.waiting = 0;
+        self.elements = 0;
         let batch = self.columns.batch(Arc::clone(&self.schema));
         let batch = batch.map_err(io::Error::other)?;
         self.writer.write(&batch).map_err(unwrapped)?;
@@ -70,7 +75,8 @@ impl Sink for ParquetSink {
     fn take(&mut self, exchange: &Exchange, model: Option<&str>) -> Result<(), Refused> {
         self.columns.push(exchange, model);
         self.waiting += 1;
-        if self.waiting == BATCH_ROWS {
+        self.elements += exchange.list_elements();
+        if self.waiting == BATCH_ROWS || self.elements >= BATCH_ELEMENTS {
             self.flush()?;
         }
         Ok(())

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use super::lines::Lines;
 use super::row::{About, Row, RowError, Rows};
+use crate::interop::blocks::Blocks;
 
 /// A format in which every line stands for itself.
 pub(in crate::interop) trait LineFormat {
@@ -11,8 +12,13 @@ pub(in crate::interop) trait LineFormat {
     /// What is wrong with it, without quoting it.
     fn read(&mut self, line: &[u8], rows: &mut VecDeque<Row>) -> Result<(), String>;
 
-    /// What holds for the whole file.
+    /// What holds for the whole file, as far as the lines read so far tell.
     fn about(&self) -> About;
+
+    /// Blocks of which the lines show what one covers, where the format does not say it.
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        None
+    }
 }
 
 /// The rows of such a format.
@@ -56,5 +62,9 @@ impl<F: LineFormat> Rows for LineRows<F> {
 
     fn about(&self) -> About {
         self.format.about()
+    }
+
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        self.format.blocks()
     }
 }

@@ -1,6 +1,7 @@
 use std::io;
 
 use crate::anonymise::{Chain, Private};
+use crate::interop::blocks::Blocks;
 use crate::shape::{
     BlockId, BlockSpec, Endpoint, Exchange, FinishReason, MessageShape, Method, Outcome,
     RequestParams, RequestShape, ResponseShape, Role, SessionId, TokenCount, TokenSource,
@@ -13,8 +14,13 @@ pub(in crate::interop) trait Rows {
     /// The next row; `None` at the end.
     fn next_row(&mut self) -> Option<Result<Row, RowError>>;
 
-    /// What holds for the whole file. Some files tell it in their rows: asked once the first of them was read.
+    /// What holds for the whole file, as far as the rows read so far tell.
     fn about(&self) -> About;
+
+    /// Blocks of which the rows show what one covers, where the format does not say it.
+    fn blocks(&mut self) -> Option<&mut Blocks> {
+        None
+    }
 }
 
 /// What a trace's header says of where its exchanges come from.
@@ -58,6 +64,16 @@ pub(in crate::interop) struct Row {
     /// The prompt's hashes, where the source holds text; else its blocks have numbers already.
     pub(in crate::interop) chain: Option<Chain>,
 }
+
+impl Row {
+    /// What holding it costs, in list elements (some eight bytes each).
+    pub(in crate::interop) fn weight(&self) -> usize {
+        BARE + self.exchange.list_elements()
+    }
+}
+
+/// What an exchange without lists, and what stands beside it, weigh.
+const BARE: usize = 128;
 
 impl From<Exchange> for Row {
     fn from(exchange: Exchange) -> Self {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use super::rows::LeftOut;
 use crate::shape::{BlockId, BlockSpec, BlockUnit, RequestShape};
 
 /// Cuts a trace's own prompt chains into another format's blocks of tokens, such that prompts which shared blocks still do.
@@ -19,6 +20,9 @@ pub(in crate::interop) struct Rechain {
     next: u64,
 }
 
+/// The most blocks that a prompt is cut into; an import takes no more list elements in one row, either.
+const MAX_BLOCKS: u64 = 1 << 19;
+
 impl Rechain {
     /// From chains of `spec` to blocks of `target`, which are tokens and whose last one is part-filled.
     pub(in crate::interop) fn new(spec: Option<BlockSpec>, target: BlockSpec) -> Self {
@@ -32,7 +36,19 @@ impl Rechain {
         }
     }
 
-    /// Writes the prompt's ids as a JSON list.
+    /// Whether a prompt can be cut: one of more blocks than a trace takes at once could not be read back, and a length that
+    /// nobody ever sent (4 billion tokens) would take as many ids.
+    ///
+    /// # Errors
+    /// When it has too many.
+    pub(in crate::interop) fn check(&self, prompt_tokens: u32) -> Result<(), LeftOut> {
+        match u64::from(prompt_tokens).div_ceil(self.size()) > MAX_BLOCKS {
+            true => Err(LeftOut::TooManyBlocks),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the ids of a prompt that was [checked](Self::check) as a JSON list.
     pub(in crate::interop) fn write(
         &mut self,
         request: &RequestShape,
@@ -202,6 +218,13 @@ mod tests {
         let (a, b) = (rechain.blocks(&a, tokens), rechain.blocks(&b, tokens));
         assert!(a.iter().all(|id| !b.contains(id)));
         assert_eq!((a.len(), b.len()), (4, 4));
+    }
+
+    #[test]
+    fn a_prompt_of_an_absurd_length_is_left_out() {
+        let rechain = Rechain::new(None, BlockSpec::MOONCAKE);
+        assert!(rechain.check(u32::MAX).is_err());
+        assert!(rechain.check(10_000_000).is_ok());
     }
 
     #[test]

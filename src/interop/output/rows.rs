@@ -69,6 +69,7 @@ pub(in crate::interop) enum LeftOut {
     NoPromptTokens,
     NoOutputTokens,
     BeyondCalendar,
+    TooManyBlocks,
 }
 
 impl LeftOut {
@@ -78,6 +79,7 @@ impl LeftOut {
             Self::NoPromptTokens => "no prompt token count",
             Self::NoOutputTokens => "no output token count",
             Self::BeyondCalendar => "a time beyond the calendar",
+            Self::TooManyBlocks => "a prompt of more than 524288 blocks",
         }
     }
 }
