@@ -9,7 +9,7 @@ use super::jsonl::JsonlWriter;
 use super::mooncake::MooncakeWriter;
 use super::options::{ExportFormat, ExportOptions, name};
 use super::output::{Output, Refused, RowWriter, Sink, TextSink};
-use crate::trace::Trace;
+use crate::trace::{Header, Trace};
 
 /// What an export did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub struct Exported {
 /// when it is whole) or, for `-`, to standard output.
 ///
 /// # Errors
-/// When an option is not for this format, the trace cannot be read, the output cannot be written, or no exchange has a row.
+/// When an option is not for this format, the trace cannot be read or its files were not recorded alike, the output cannot be
+/// written, or no exchange has a row.
 pub fn export(
     format: ExportFormat,
     trace: &mut Trace,
@@ -77,7 +78,7 @@ fn open_sink(
     output: &Path,
     options: &ExportOptions,
 ) -> Result<Box<dyn Sink>, InteropError> {
-    let header = trace.header();
+    let header = &trace.joint_header()?;
     Ok(match format {
         ExportFormat::Mooncake => text(output, MooncakeWriter::mooncake(header.block))?,
         ExportFormat::Aiperf => text(output, MooncakeWriter::aiperf(header.block))?,
@@ -89,7 +90,7 @@ fn open_sink(
         ExportFormat::Azure => text(output, AzureWriter::new(header.epoch_unix_us))?,
         ExportFormat::Burstgpt => text(output, BurstgptWriter::default())?,
         ExportFormat::Jsonl => text(output, JsonlWriter::new(header))?,
-        ExportFormat::Parquet => parquet(output, trace)?,
+        ExportFormat::Parquet => parquet(output, header)?,
     })
 }
 
@@ -99,14 +100,13 @@ fn text(output: &Path, rows: impl RowWriter + 'static) -> Result<Box<dyn Sink>, 
 }
 
 #[cfg(feature = "parquet")]
-fn parquet(output: &Path, trace: &Trace) -> Result<Box<dyn Sink>, InteropError> {
+fn parquet(output: &Path, header: &Header) -> Result<Box<dyn Sink>, InteropError> {
     Ok(Box::new(super::columnar::ParquetSink::create(
-        output,
-        trace.header(),
+        output, header,
     )?))
 }
 
 #[cfg(not(feature = "parquet"))]
-fn parquet(_: &Path, _: &Trace) -> Result<Box<dyn Sink>, InteropError> {
+fn parquet(_: &Path, _: &Header) -> Result<Box<dyn Sink>, InteropError> {
     Err(InteropError::NoParquet)
 }

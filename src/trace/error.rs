@@ -191,7 +191,9 @@ impl TraceError {
             Self::NoClock { .. } => {
                 "record with --keep-wall-clock; or merge --in-sequence, where one run followed the other"
             }
-            Self::Unlike { .. } => "merge only what was recorded alike",
+            Self::Unlike { .. } => {
+                "put together only what was recorded alike; or take the files one by one"
+            }
             Self::Write { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space on that disk"

@@ -29,6 +29,8 @@ pub struct Exchanges<'a> {
     decoder: Option<BlockDecoder>,
     open: Vec<(usize, Bytes, u64)>,
     failed: bool,
+    /// Whether the names must still be learnt before an exchange is given.
+    nameless: bool,
 }
 
 /// What blocks may take once they are unpacked. One block always may.
@@ -76,6 +78,7 @@ impl Ord for Begun {
 impl<'a> Exchanges<'a> {
     pub(super) fn new(trace: &'a mut Trace, from: TraceTime) -> Self {
         Self {
+            nameless: trace.must_learn_names_first(),
             trace,
             from_us: from.us(),
             next: 0,
@@ -158,7 +161,9 @@ impl<'a> Exchanges<'a> {
         };
         let path = &placed.file.path;
         if scheduled.block == placed.file.blocks.len() {
-            let LeftOpen { exchanges, models } = placed.file.left_open.clone();
+            let LeftOpen {
+                exchanges, models, ..
+            } = placed.file.left_open.clone();
             return Ok(self.adopt(scheduled, given, models, exchanges));
         }
         let Some(&entry) = placed.file.blocks.get(scheduled.block) else {
@@ -173,14 +178,15 @@ impl<'a> Exchanges<'a> {
             self.open.push((scheduled.file, file, len));
         }
         if self.decoder.is_none() {
-            self.decoder = Some(BlockDecoder::new().map_err(TraceError::io(path))?);
+            let terms = placed.file.header.terms();
+            self.decoder = Some(BlockDecoder::new(terms).map_err(TraceError::io(path))?);
         }
         let open = self.open.iter().find(|(file, ..)| *file == scheduled.file);
         let (Some((_, file, len)), Some(decoder)) = (open, &mut self.decoder) else {
             return Ok(None);
         };
         let block = read_block(file, entry.offset, *len).map_err(TraceError::io(path))?;
-        let spec = placed.file.header.block;
+        decoder.read_by(placed.file.header.terms());
         let bytes = block
             .as_ref()
             .map_or(FRAME as u64, |(frame, _)| frame.len());
@@ -191,7 +197,7 @@ impl<'a> Exchanges<'a> {
                     && frame.count == entry.count
                     && frame.first_at_us == entry.first_at_us
             })
-            .and_then(|(frame, payload)| decoder.decode(&frame, &payload, spec).ok());
+            .and_then(|(frame, payload)| decoder.decode(&frame, &payload).ok());
         let Some(decoded) = decoded else {
             let damage = &mut self.trace.read_damage;
             damage.bad_blocks += 1;
@@ -249,6 +255,9 @@ impl<'a> Exchanges<'a> {
     }
 
     fn next_exchange(&mut self) -> Result<Option<Exchange>, TraceError> {
+        if std::mem::take(&mut self.nameless) && !self.trace.knows_names {
+            self.trace.learn_names(TraceTime::from_us(self.from_us))?;
+        }
         while let Some(&scheduled) = self.trace.schedule.get(self.next) {
             let due = match self.begun.peek() {
                 None => true,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::block::BlockDecoder;
+use super::block::{BlockDecoder, Terms};
 use super::error::TraceError;
 use super::footer::{BlockEntry, Footer, TRAILER, footer_offset};
 use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER};
@@ -62,22 +62,23 @@ impl TraceFile {
             lost_exchanges,
             ..
         } = scan(&file, start, len).map_err(io())?;
-        let left_open = left_open(&file, &openings, &blocks, header.block).map_err(io())?;
+        let terms = header.terms();
+        let left_open = left_open(&file, &openings, &blocks, terms).map_err(io())?;
         Ok(Self {
-            totals: last_totals(&file, &blocks).map_err(io())?,
+            totals: last_totals(&file, &blocks, terms).map_err(io())?,
             place: place.clone(),
             path,
             bytes: len,
-            left_open,
             header,
             blocks,
             ids,
             damage: Damage {
                 unfinished_files: 1,
-                bad_blocks,
-                bad_bytes,
-                lost_exchanges,
+                bad_blocks: bad_blocks + left_open.bad_blocks,
+                bad_bytes: bad_bytes + left_open.bad_bytes,
+                lost_exchanges: lost_exchanges + left_open.too_many,
             },
+            left_open,
         })
     }
 }
@@ -141,7 +142,8 @@ pub(super) fn read_footer(file: &Bytes, start: u64, len: u64) -> io::Result<Opti
     };
     let whole = offset + frame.len() == trailer_at && frame.kind == KIND_FOOTER;
     let footer = if whole {
-        let mut decoder = BlockDecoder::new()?;
+        // Footers are in clear, in sealed files too.
+        let mut decoder = BlockDecoder::new(Terms::default())?;
         let document = decoder.unpack(&frame, &payload);
         document.and_then(|document| Footer::decode(&frame, &document))
     } else {
@@ -186,8 +188,8 @@ fn read_at(file: &Bytes, bytes: &mut [u8], offset: u64) -> io::Result<bool> {
 }
 
 /// The accounts of the last block that reads: they are cumulative.
-fn last_totals(file: &Bytes, blocks: &[BlockEntry]) -> io::Result<Totals> {
-    let mut decoder = BlockDecoder::new()?;
+fn last_totals(file: &Bytes, blocks: &[BlockEntry], terms: Terms) -> io::Result<Totals> {
+    let mut decoder = BlockDecoder::new(terms)?;
     for block in blocks.iter().rev() {
         if let Some((frame, payload)) = read_block(file, block.offset, u64::MAX)?
             && frame.kind == KIND_EXCHANGES

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::block::Terms;
 use super::seal::Envelope;
 use crate::anonymise::Policy;
 use crate::shape::BlockSpec;
@@ -116,6 +117,14 @@ pub(super) enum NotAHeader {
 }
 
 impl Header {
+    /// What its file's blocks are read by.
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            spec: self.block,
+            seal: self.envelope.as_ref().map(Envelope::id),
+        }
+    }
+
     /// The bytes that open a file: preamble, document, checksum.
     pub(super) fn encode(&self) -> Vec<u8> {
         // Plain data into a Vec: neither the types nor the writer can fail.

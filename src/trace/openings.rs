@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::block::{BlockDecoder, Entry};
+use super::block::{BlockDecoder, Entry, Terms};
 use super::file::read_block;
 use super::footer::BlockEntry;
 use super::store::Bytes;
-use crate::shape::{BlockSpec, Exchange, ModelId, Outcome, TraceTime};
+use crate::shape::{Exchange, ModelId, Outcome, TraceTime};
 
 /// Exchanges in flight, as a writer keeps count of them: those that the file holds already, and those that it does not.
 #[derive(Default)]
@@ -14,8 +14,13 @@ pub(super) struct Openings {
     numbers: HashMap<u64, u32>,
     /// Not in the file yet.
     fresh: HashMap<u32, Exchange>,
+    /// In the file, which is still to be told that they will not be in it as ended.
+    gone: Vec<u32>,
     next: u32,
 }
+
+/// How many may wait to be told of as gone: as many as a disk can refuse for a while. Those beyond read as in flight.
+const MOST_GONE: usize = 1 << 18;
 
 impl Openings {
     pub(super) fn open(&mut self, key: u64, exchange: Exchange) {
@@ -23,8 +28,10 @@ impl Openings {
         let Some(next) = self.next.checked_add(1) else {
             return;
         };
-        if let Some(before) = self.numbers.insert(key, self.next) {
-            self.fresh.remove(&before);
+        if let Some(before) = self.numbers.insert(key, self.next)
+            && self.fresh.remove(&before).is_none()
+        {
+            self.gone([before]);
         }
         self.fresh.insert(self.next, exchange);
         self.next = next;
@@ -37,6 +44,22 @@ impl Openings {
             Some(_) => None,
             None => Some(number),
         }
+    }
+
+    /// The file holds these as open, and will not hold them as ended.
+    pub(super) fn gone(&mut self, numbers: impl IntoIterator<Item = u32>) {
+        let room = MOST_GONE.saturating_sub(self.gone.len());
+        self.gone.extend(numbers.into_iter().take(room));
+    }
+
+    /// What the next block has to say of those that are gone.
+    pub(super) fn gone_now(&self) -> &[u32] {
+        &self.gone
+    }
+
+    /// The file has been told.
+    pub(super) fn told_gone(&mut self) {
+        self.gone.clear();
     }
 
     /// Whether the file holds all that are open.
@@ -67,7 +90,17 @@ pub(super) struct LeftOpen {
     pub(super) exchanges: Vec<Exchange>,
     /// Names kept of models that appear there first.
     pub(super) models: Vec<(ModelId, String)>,
+    /// Blocks of openings that do not read, and their bytes.
+    pub(super) bad_blocks: u64,
+    pub(super) bad_bytes: u64,
+    /// How many were open beyond what is held of them.
+    pub(super) too_many: u64,
 }
+
+/// What those that are open may weigh together, in list elements and [`BARE`] for each exchange: some 128 MB, far more than a
+/// recorder has in flight. A file that was made to be large in memory has more, which are left out and counted.
+const MOST_WEIGHT: usize = 1 << 24;
+const BARE: usize = 96;
 
 /// Finds the exchanges that were in flight when a file's writer was killed: those in its blocks of openings whose end is in none
 /// of its blocks of exchanges. They are few, as all were in flight at one moment; what is read for it are one column of the
@@ -76,15 +109,16 @@ pub(super) fn left_open(
     file: &Bytes,
     openings: &[BlockEntry],
     blocks: &[BlockEntry],
-    spec: Option<BlockSpec>,
+    terms: Terms,
 ) -> io::Result<LeftOpen> {
     let mut left = LeftOpen::default();
     let Some(first) = openings.first() else {
         return Ok(left);
     };
-    let mut decoder = BlockDecoder::new()?;
+    let mut decoder = BlockDecoder::new(terms)?;
     // Which are open, in the order of the file, so that no more are held than were ever open at once.
     let mut open: HashMap<u32, Exchange> = HashMap::new();
+    let mut weight = 0;
     let mut all: Vec<(&BlockEntry, bool)> = openings
         .iter()
         .map(|entry| (entry, true))
@@ -96,19 +130,35 @@ pub(super) fn left_open(
         let Some((frame, payload)) = read_block(file, entry.offset, u64::MAX)? else {
             continue;
         };
-        // A damaged block is counted when it is read.
         let Ok(numbers) = decoder.openings(&frame, &payload) else {
+            // A damaged block of exchanges is counted when it is read.
+            left.bad_blocks += u64::from(opens);
+            left.bad_bytes += if opens { frame.len() } else { 0 };
             continue;
         };
-        if !opens {
-            for number in numbers.into_iter().flatten() {
-                open.remove(&number);
+        let ended = numbers.exchanges.iter().flatten().filter(|_| !opens);
+        for number in ended.chain(&numbers.gone) {
+            if let Some(exchange) = open.remove(number) {
+                weight -= BARE + exchange.list_elements();
             }
-        } else if let Ok(decoded) = decoder.decode(&frame, &payload, spec) {
-            left.models.extend(decoded.models);
-            for (number, exchange) in numbers.into_iter().zip(decoded.exchanges) {
-                if let Some(number) = number {
-                    open.insert(number, exchange);
+        }
+        if !opens {
+            continue;
+        }
+        let Ok(decoded) = decoder.decode(&frame, &payload) else {
+            left.bad_blocks += 1;
+            left.bad_bytes += frame.len();
+            continue;
+        };
+        left.models.extend(decoded.models);
+        for (number, exchange) in numbers.exchanges.into_iter().zip(decoded.exchanges) {
+            let more = BARE + exchange.list_elements();
+            if weight + more > MOST_WEIGHT {
+                left.too_many += 1;
+            } else if let Some(number) = number {
+                weight += more;
+                if let Some(before) = open.insert(number, exchange) {
+                    weight -= BARE + before.list_elements();
                 }
             }
         }

@@ -27,6 +27,8 @@ pub struct Trace {
     /// All blocks of exchanges, by first arrival.
     pub(super) schedule: Vec<Scheduled>,
     pub(super) names: ModelNames,
+    /// Whether all names are known that a reader might see too late.
+    pub(super) knows_names: bool,
     /// What reading the exchanges showed, beside what opening did.
     pub(super) read_damage: Damage,
     open_damage: Damage,
@@ -194,6 +196,7 @@ impl Trace {
             files: Vec::new(),
             schedule: Vec::new(),
             names: ModelNames::default(),
+            knows_names: false,
             read_damage: Damage::default(),
             open_damage,
             epoch_unix_us: None,

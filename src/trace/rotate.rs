@@ -119,6 +119,11 @@ impl RotatingWriter {
         self.writer.flush()
     }
 
+    /// Whether the file holds every exchange that is open, as [`TraceWriter::holds_openings`].
+    pub fn holds_openings(&self) -> bool {
+        self.writer.holds_openings()
+    }
+
     /// Whether there is nothing to flush.
     pub fn is_flushed(&self) -> bool {
         self.writer.is_flushed()
@@ -143,7 +148,10 @@ impl RotatingWriter {
     /// When what has gathered cannot be written, or the next file cannot be created: this file then stays the one that is
     /// written, and its ids stay in use.
     pub fn rotate(&mut self) -> Result<(), TraceError> {
-        self.writer.flush()?;
+        // What is only open stands in the next file, as that or ended.
+        if !self.writer.holds_exchanges() {
+            self.writer.flush()?;
+        }
         let next = next_file(&self.directory, &self.name, &self.header, &self.options)?;
         let full = std::mem::replace(&mut self.writer, next);
         self.opened = Instant::now();

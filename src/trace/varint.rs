@@ -75,6 +75,11 @@ impl<'a> Numbers<'a> {
         }))
     }
 
+    /// Whether there is no further number. A missing column has none, though it reads as zeros.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_none_or(<[u8]>::is_empty)
+    }
+
     /// A number that must fit a smaller type.
     #[inline]
     pub(super) fn next_as<T: TryFrom<u64>>(&mut self) -> Result<T, Malformed> {

@@ -4,6 +4,7 @@
 #[cfg(feature = "parquet")]
 mod columns;
 mod command_line;
+mod headers;
 mod round_trips;
 mod rows;
 #[path = "../support/mod.rs"]

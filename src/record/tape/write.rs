@@ -97,6 +97,8 @@ pub(in crate::record) struct Writer {
     pending: u64,
     /// What they weigh.
     charge: Option<Charge>,
+    /// What those weigh that are open and that the file does not hold yet.
+    open_charge: Option<Charge>,
     /// The accounts that the file was last told, and those that stand in a block of a file.
     told: Totals,
     carried: Totals,
@@ -132,6 +134,7 @@ impl Writer {
             identity: None,
             pending: 0,
             charge: None,
+            open_charge: None,
             told: Totals::default(),
             carried: Totals::default(),
             bytes: 0,
@@ -199,7 +202,7 @@ impl Writer {
             } => {
                 if let Some(file) = self.current(generation) {
                     file.open(id, *recordable);
-                    self.hold(charge);
+                    hold(&mut self.open_charge, charge);
                 }
             }
             Order::Forget { generation, id } => {
@@ -220,13 +223,19 @@ impl Writer {
         self.generation = generation;
         self.tell();
         if let Some(file) = &mut self.file {
+            // On its own, since a disk that does not say that it keeps the last block is no reason not to begin the next file.
+            if !file.is_flushed() {
+                let flushed = file.flush();
+                self.settle(true, &flushed);
+                self.tell();
+            }
+        }
+        if let Some(file) = &mut self.file {
             let rotated = file.rotate();
             self.settle(true, &rotated);
             if let Err(error) = rotated {
                 // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
-                if let Some(file) = self.file.take() {
-                    let _ = file.finish();
-                }
+                self.finish();
                 return Err(error);
             }
             self.carried.clone_from(&self.told);
@@ -264,20 +273,12 @@ impl Writer {
         self.file.as_mut().filter(|_| generation == self.generation)
     }
 
-    /// Lets something weigh until the next block is written.
-    fn hold(&mut self, charge: Charge) {
-        match &mut self.charge {
-            Some(held) => held.absorb(charge),
-            None => self.charge = Some(charge),
-        }
-    }
-
     fn keep(&mut self, generation: u64, id: u64, recordable: Recordable, charge: Charge) {
         if self.current(generation).is_none() {
             return self.accounts.drop_one(self.state.broken_by());
         }
         self.pending += 1;
-        self.hold(charge);
+        hold(&mut self.charge, charge);
         self.tell();
         let Some(file) = &mut self.file else { return };
         let pushed = file.close(id, recordable);
@@ -318,7 +319,11 @@ impl Writer {
 
     fn close(&mut self) {
         self.flush();
-        // The index tells what was lost after the last block, too.
+        self.finish();
+    }
+
+    /// Closes the file with its index, which tells what was lost after the last block, too.
+    fn finish(&mut self) {
         self.tell();
         let Some(file) = self.file.take() else { return };
         let path = file.path().to_owned();
@@ -326,6 +331,7 @@ impl Writer {
         if let Err(error) = file.finish() {
             return tracing::warn!(%error, "the trace was closed without its index");
         }
+        self.carried.clone_from(&self.told);
         let footer = std::fs::metadata(path).map_or(0, |meta| meta.len());
         self.accounts.wrote(footer.saturating_sub(before));
     }
@@ -351,6 +357,13 @@ impl Writer {
             self.accounts.wrote(bytes.saturating_sub(self.bytes));
             self.bytes = bytes;
         }
+        if self
+            .file
+            .as_ref()
+            .is_none_or(RotatingWriter::holds_openings)
+        {
+            self.open_charge = None;
+        }
         match attempt {
             // A block that is only gathered proves nothing.
             Ok(()) => self.failing &= !forced,
@@ -374,6 +387,7 @@ impl Writer {
     fn give_up(&mut self, generation: u64, reason: DropReason) {
         let pending = std::mem::take(&mut self.pending);
         self.charge = None;
+        self.open_charge = None;
         self.accounts.drop_many(reason, pending);
         self.file = None;
         self.state.file.set(None);
@@ -390,6 +404,14 @@ impl Writer {
         } else {
             tracing::warn!(%error, "the trace cannot be written; traffic goes on, and writing is tried again");
         }
+    }
+}
+
+/// Lets something weigh beside what does already.
+fn hold(all: &mut Option<Charge>, charge: Charge) {
+    match all {
+        Some(held) => held.absorb(charge),
+        None => *all = Some(charge),
     }
 }
 

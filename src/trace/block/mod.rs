@@ -10,8 +10,8 @@ mod columns;
 mod flags;
 mod request;
 mod response;
+mod terms;
 
-use std::borrow::Cow;
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +20,11 @@ use self::chains::{ChainReader, ChainWriter, Predictor};
 use self::codes::Coded;
 use self::columns::{ColumnNumbers, Columns};
 use self::flags::flags_of;
+pub(super) use self::terms::Terms;
 use super::frame::{CODEC_SEALED, CODEC_ZSTD, Frame, IdLimits, MAX_BLOCK_BYTES};
-use super::seal::{SEAL, Sealer, opened};
+use super::seal::{SEAL, Sealer};
 use super::totals::Totals;
-use super::varint::{Malformed, put, put_residual, unzigzag, zigzag};
+use super::varint::{Malformed, Numbers, put, put_residual, unzigzag, zigzag};
 use crate::shape::{
     BlockSpec, ClientId, Endpoint, Exchange, Method, ModelId, SessionId, ShapeStatus, TraceTime,
 };
@@ -54,6 +55,8 @@ struct Document<'a> {
     totals: &'a Totals,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     models: &'a [(u32, String)],
+    #[serde(skip_serializing_if = "<[_]>::is_empty", with = "serde_bytes")]
+    gone: &'a [u8],
 }
 
 #[derive(Deserialize)]
@@ -91,6 +94,7 @@ pub(super) struct BlockEncoder {
 
 /// Turns blocks back into exchanges.
 pub(super) struct BlockDecoder {
+    terms: Terms,
     predictor: Predictor,
     decompressor: zstd::bulk::Decompressor<'static>,
 }
@@ -100,6 +104,25 @@ pub(super) struct BlockDecoder {
 struct OpeningsRead<'a> {
     #[serde(borrow)]
     columns: ColumnNumbers<'a>,
+    #[serde(borrow, default)]
+    gone: &'a serde_bytes::Bytes,
+}
+
+/// What a block says beside its exchanges.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    pub(super) totals: &'a Totals,
+    pub(super) models: &'a [(u32, String)],
+    /// Numbers of exchanges that the file holds as in flight and will not hold as ended.
+    pub(super) gone: &'a [u32],
+}
+
+/// Which of the exchanges that a file holds as in flight a block tells of.
+pub(super) struct OpeningsOf {
+    /// For each exchange of the block, its number if it has one.
+    pub(super) exchanges: Vec<Option<u32>>,
+    /// Those that will not be in the file as ended.
+    pub(super) gone: Vec<u32>,
 }
 
 /// What a block held.
@@ -137,8 +160,7 @@ impl BlockEncoder {
         &mut self,
         kind: u8,
         entries: &mut [Entry],
-        totals: &Totals,
-        models: &[(u32, String)],
+        beside: Beside<'_>,
         out: &mut Vec<u8>,
     ) -> std::io::Result<Frame> {
         entries.sort_by_key(|entry| entry.exchange.at);
@@ -169,11 +191,18 @@ impl BlockEncoder {
             ..before.ids
         };
 
+        let mut gone = Vec::new();
+        let mut gone_before = 0;
+        for &number in beside.gone {
+            put(&mut gone, zigzag(i64::from(number) - gone_before));
+            gone_before = number.into();
+        }
         let document = Document {
             columns: &self.columns,
             base,
-            totals,
-            models,
+            totals: beside.totals,
+            models: beside.models,
+            gone: &gone,
         };
         let document = rmp_serde::to_vec_named(&document).map_err(std::io::Error::other)?;
         let mut payload = pack(&mut self.compressor, &document, &self.columns)?;
@@ -241,20 +270,22 @@ fn pack(
 }
 
 impl BlockDecoder {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(super) fn new(terms: Terms) -> std::io::Result<Self> {
         Ok(Self {
+            terms,
             predictor: Predictor::new(),
             decompressor: zstd::bulk::Decompressor::new()?,
         })
     }
 
+    /// Reads blocks of another file from here on.
+    pub(super) fn read_by(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// The exchanges of a block.
-    pub(super) fn decode(
-        &mut self,
-        frame: &Frame,
-        payload: &[u8],
-        spec: Option<BlockSpec>,
-    ) -> Result<Decoded, Malformed> {
+    pub(super) fn decode(&mut self, frame: &Frame, payload: &[u8]) -> Result<Decoded, Malformed> {
+        let spec = self.terms.spec;
         let document = self.unpack(frame, payload)?;
         let DocumentRead {
             mut columns,
@@ -290,29 +321,32 @@ impl BlockDecoder {
         })
     }
 
-    /// Which of the exchanges that the file holds as in flight, by number, a block's exchanges are.
+    /// Which of the exchanges that the file holds as in flight a block tells of.
     pub(super) fn openings(
         &mut self,
         frame: &Frame,
         payload: &[u8],
-    ) -> Result<Vec<Option<u32>>, Malformed> {
+    ) -> Result<OpeningsOf, Malformed> {
         let document = self.unpack(frame, payload)?;
-        let OpeningsRead { mut columns } = rmp_serde::from_slice(&document)
+        let OpeningsRead { mut columns, gone } = rmp_serde::from_slice(&document)
             .map_err(|_| Malformed("its document does not read"))?;
-        let mut before = 0_i64;
-        let mut next = || {
-            Ok(match columns.opening.next()?.checked_sub(1) {
-                None => None,
-                Some(step) => {
-                    before = before.wrapping_add(unzigzag(step));
-                    Some(
-                        u32::try_from(before)
-                            .map_err(|_| Malformed("an opening is out of range"))?,
-                    )
-                }
-            })
+        let step = |before: &mut i64, step: u64| {
+            *before = before.wrapping_add(unzigzag(step));
+            u32::try_from(*before).map_err(|_| Malformed("an opening is out of range"))
         };
-        (0..frame.count).map(|_| next()).collect()
+        let mut exchanges = Vec::new();
+        let mut before = 0;
+        for _ in 0..frame.count {
+            let told = columns.opening.next()?.checked_sub(1);
+            exchanges.push(told.map(|told| step(&mut before, told)).transpose()?);
+        }
+        let mut numbers = Numbers::new(gone);
+        let mut gone = Vec::new();
+        before = 0;
+        while !numbers.is_empty() {
+            gone.push(step(&mut before, numbers.next()?)?);
+        }
+        Ok(OpeningsOf { exchanges, gone })
     }
 
     /// The accounts of a block, without its exchanges.
@@ -341,11 +375,7 @@ impl BlockDecoder {
         if crc32c::crc32c(payload) != frame.payload_crc {
             return Err(Malformed("it does not match its checksum"));
         }
-        let packed = match frame.codec {
-            CODEC_ZSTD => Cow::Borrowed(payload),
-            CODEC_SEALED => Cow::Owned(opened(frame, payload)?),
-            _ => return Err(Malformed("it is packed in an unknown way")),
-        };
+        let packed = self.terms.packed(frame, payload)?;
         self.decompressor
             .decompress(&packed, frame.unpacked_len as usize)
             .map_err(|_| Malformed("it does not unpack"))

@@ -32,6 +32,11 @@ pub(super) fn ring() -> MutexGuard<'static, HashMap<u64, FileKey>> {
 }
 
 impl Envelope {
+    /// What every payload begins with that is sealed under this key.
+    pub(in crate::trace) fn id(&self) -> u64 {
+        self.id
+    }
+
     /// A fresh key for one file: wrapped, and ready to seal with.
     pub(in crate::trace) fn new(recipients: &[Recipient]) -> io::Result<(Self, Sealer)> {
         let mut id = [0; 8];

@@ -50,17 +50,27 @@ impl Sealer {
     }
 }
 
-/// A sealed payload's content, if its file has been unlocked and nobody has changed it or its frame.
-pub(in crate::trace) fn opened(frame: &Frame, payload: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// A sealed payload's content, if the file whose envelope has the id `seal` has been unlocked, the payload was sealed for it, and
+/// nobody has changed it or its frame.
+pub(in crate::trace) fn opened(
+    frame: &Frame,
+    payload: &[u8],
+    seal: u64,
+) -> Result<Vec<u8>, Malformed> {
     let broken = Malformed("it does not open: it or its frame was changed");
     let (nonce, rest) = payload.split_first_chunk::<NONCE>().ok_or(broken)?;
     let (body, tag) = rest.split_last_chunk::<TAG>().ok_or(broken)?;
     let id = nonce.first_chunk::<ID>().copied().unwrap_or_default();
+    if u64::from_le_bytes(id) != seal {
+        return Err(Malformed(
+            "it is sealed under a key that the header does not hold",
+        ));
+    }
     let cipher = {
         let ring = ring();
-        let key = ring.get(&u64::from_le_bytes(id)).ok_or(Malformed(
-            "it is sealed under a key that the header does not hold",
-        ))?;
+        let key = ring
+            .get(&seal)
+            .ok_or(Malformed("its file has not been unlocked"))?;
         XChaCha20Poly1305::new((&**key).into())
     };
     if body.len() > MAX_BLOCK_BYTES as usize {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{blocks_of, chat, header, write};
 use crate::shape::{BlockSpec, Exchange};
-use crate::trace::block::{BlockDecoder, BlockEncoder, Entry};
+use crate::trace::block::{Beside, BlockDecoder, BlockEncoder, Entry, Terms};
 use crate::trace::footer::Footer;
 use crate::trace::frame::{FRAME, Frame, KIND_EXCHANGES};
 use crate::trace::{Damage, Totals, Trace, TraceError};
@@ -182,8 +182,8 @@ proptest! {
         let mut entries: Vec<_> = (0..).zip(exchanges).map(entry).collect();
         let mut bytes = Vec::new();
         let mut encoder = BlockEncoder::new(spec).unwrap();
-        let frame = encoder.encode(KIND_EXCHANGES, &mut entries, &Totals::default(), &[], &mut bytes).unwrap();
-        let mut decoder = BlockDecoder::new().unwrap();
+        let frame = encoder.encode(KIND_EXCHANGES, &mut entries, Beside { totals: &Totals::default(), models: &[], gone: &[] }, &mut bytes).unwrap();
+        let mut decoder = BlockDecoder::new(Terms { spec, seal: None }).unwrap();
         let mut document = decoder.unpack(&frame, &bytes[FRAME..]).unwrap();
         for (place, byte) in wounds {
             let place = place.index(document.len());
@@ -197,7 +197,7 @@ proptest! {
             ..frame
         };
         // Only that it comes back is asked.
-        drop(decoder.decode(&forged, &payload, spec));
+        drop(decoder.decode(&forged, &payload));
         drop(decoder.totals(&forged, &payload));
         drop(decoder.openings(&forged, &payload));
         drop(Footer::decode(&forged, &document));

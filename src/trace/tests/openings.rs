@@ -135,3 +135,46 @@ fn the_next_file_of_a_run_says_how_it_went_on() {
         [(50, Outcome::Completed), (100, Outcome::Completed)]
     );
 }
+
+#[test]
+fn one_that_is_forgotten_is_not_in_flight_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    for key in 0..5 {
+        writer.open(key, in_flight(key * 100, [0]));
+    }
+    writer.flush().unwrap();
+    writer.forget(3);
+    writer.forget(1);
+    // Under the same key again: the first will not end any more.
+    writer.open(2, in_flight(1_000, [0]));
+    assert!(!writer.is_flushed(), "the file is to be told");
+    writer.flush().unwrap();
+    // Nothing else is to be written, and yet it is told.
+    writer.forget(4);
+    writer.flush().unwrap();
+    assert!(writer.is_flushed());
+    drop(writer);
+    let times: Vec<_> = read(&path)
+        .iter()
+        .map(|exchange| exchange.at.us())
+        .collect();
+    assert_eq!(times, [0, 1_000]);
+}
+
+#[test]
+fn a_crafted_file_cannot_have_more_in_flight_than_memory_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    // A chain of one id costs nothing on disk, and four bytes an id in memory.
+    for key in 0..40 {
+        writer.open(key, in_flight(key, std::iter::repeat_n(0, 1 << 19)));
+    }
+    writer.flush().unwrap();
+    drop(writer);
+    let trace = Trace::open(&[path]).unwrap();
+    assert_eq!(trace.exchange_count() + trace.damage().lost_exchanges, 40);
+    assert_eq!(trace.exchange_count(), 31);
+}

@@ -139,6 +139,42 @@ fn what_was_changed_in_a_payload_or_its_frame_does_not_open() {
 }
 
 #[test]
+fn blocks_in_clear_or_of_another_file_do_not_read_in_a_sealed_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (recipient, identity) = pair();
+    unlock(directory.path(), &identity);
+    let written = |name: &str, options: WriterOptions| {
+        let path = directory.path().join(name);
+        write(&path, &header(1), options, &exchanges());
+        let bytes = fs::read(&path).unwrap();
+        let trace = Trace::open(&[path]).unwrap();
+        let at = |block: usize| usize::try_from(trace.files[0].file.blocks[block].offset).unwrap();
+        (
+            bytes[..at(0)].to_vec(),
+            bytes[at(0)..at(1)].to_vec(),
+            bytes[at(1)..at(2)].to_vec(),
+        )
+    };
+    let (sealed_head, own, next) = written("a.rt.age", sealed_to(recipient.clone()));
+    let (_, foreign, _) = written("b.rt.age", sealed_to(recipient));
+    let (clear_head, clear, _) = written("c.rt", blocks_of(4));
+    let reads = |parts: [&[u8]; 3]| {
+        let path = directory.path().join("forged.rt.age");
+        fs::write(&path, parts.concat()).unwrap();
+        let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
+        let exchanges = trace.exchanges().map(Result::unwrap).count();
+        let check = &crate::trace::verify(&[path]).unwrap()[0];
+        let damage = trace.damage();
+        assert_eq!(damage.bad_blocks, check.faults.len() as u64);
+        (exchanges, damage.lost_exchanges)
+    };
+    assert_eq!(reads([&sealed_head, &own, &next]), (8, 0));
+    assert_eq!(reads([&sealed_head, &clear, &next]), (4, 4));
+    assert_eq!(reads([&sealed_head, &foreign, &next]), (4, 4));
+    assert_eq!(reads([&clear_head, &clear, &own]), (4, 4));
+}
+
+#[test]
 fn key_files_that_hold_something_else_are_refused_by_line_and_not_quoted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys");

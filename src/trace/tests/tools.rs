@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{blocks_of, chat, header, read, write};
-use crate::anonymise::Recordable;
+use crate::anonymise::{Policy, Recordable};
 use crate::shape::{
     BlockId, BlockSpec, Endpoint, Exchange, ModelId, Outcome, SessionId, TokenCount, TokenSource,
     TraceTime,
@@ -222,6 +222,66 @@ fn a_slice_holds_what_arrived_in_it_and_the_names_of_its_models() {
     let first = files.path("head.rt");
     head(&mut open(&[&path]), 3, &first).unwrap();
     assert_eq!(times(&read(&first)), [0, 1, 2]);
+}
+
+/// A file in which the name of its one model comes late, as under a policy that keeps names of models seen often.
+fn named_late(files: &Files, name: &str, run: u64, from_us: u64) -> PathBuf {
+    let path = files.path(name);
+    let header = Header {
+        policy: Some(Policy {
+            name_threshold: 50,
+            ..Policy::default()
+        }),
+        ..header(run)
+    };
+    let mut writer = TraceWriter::create(&path, &header, blocks_of(4)).unwrap();
+    for at in 0..100 {
+        if at == 50 {
+            writer.keep_name(ModelId(0), "the-model");
+        }
+        let exchange = Exchange {
+            model: Some(ModelId(0)),
+            ..chat(from_us + at, 1, [0])
+        };
+        writer.push(Recordable::content_free(exchange)).unwrap();
+    }
+    writer.finish().unwrap();
+    path
+}
+
+#[test]
+fn a_name_that_comes_late_is_known_from_the_first_exchange_on() {
+    let files = Files::new();
+    let one = named_late(&files, "a.rt", 1, 0);
+    let two = named_late(&files, "b.rt", 2, 1_000);
+    let of_model = Filter {
+        models: vec!["the-model".to_owned()],
+        ..Filter::default()
+    };
+    let output = files.path("chosen.rt");
+    let copied = filter(&mut open(&[&one]), &of_model, &output).unwrap();
+    assert_eq!(copied.exchanges, 100);
+    let early = files.path("early.rt");
+    slice(
+        &mut open(&[&one]),
+        None,
+        Some(TraceTime::from_us(10)),
+        None,
+        &early,
+    )
+    .unwrap();
+    let mut trace = open(&[&early]);
+    assert_eq!(trace.exchanges().count(), 10);
+    assert_eq!(trace.model_name(ModelId(0)), Some("the-model"));
+    // Models of two files are one by their name, from the first exchange of the second on.
+    let models = |mut trace: Trace| -> Vec<_> {
+        let all = trace.exchanges().map(|exchange| exchange.unwrap().model);
+        all.collect()
+    };
+    assert!(models(open(&[&one, &two])) == vec![Some(ModelId(0)); 200]);
+    let merged = files.path("merged.rt");
+    merge(&mut open(&[&one, &two]), &merged).unwrap();
+    assert!(models(open(&[&merged])) == vec![Some(ModelId(0)); 200]);
 }
 
 #[test]

@@ -5,10 +5,7 @@ use std::path::Path;
 
 use crate::anonymise::Recordable;
 use crate::shape::{Exchange, TraceTime};
-use crate::trace::tools::names::learn_earlier_names;
-use crate::trace::{
-    Damage, Exchanges, Header, Totals, Trace, TraceError, TraceWriter, WriterOptions,
-};
+use crate::trace::{Damage, Exchanges, Totals, Trace, TraceError, TraceWriter, WriterOptions};
 
 /// What came of writing a new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +41,9 @@ pub(super) fn copy(
     accounts: Accounts,
     mut choose: impl FnMut(&Exchange, &Exchanges<'_>) -> Choice,
 ) -> Result<Copied, TraceError> {
-    let header = header_for(trace)?;
+    let header = trace.joint_header()?;
     let earlier = trace.totals();
-    learn_earlier_names(trace, from)?;
+    trace.learn_names(from)?;
     let mut writer = TraceWriter::create_whole(output, &header, WriterOptions::default())?;
     let mut named = BTreeSet::new();
     let mut taken = 0;
@@ -106,46 +103,3 @@ fn whole(taken: u64, damage: &Damage, mut of: Totals) -> Totals {
 
 /// Why an exchange that was recorded is not in a merged or repaired file.
 const DAMAGED: &str = "damaged";
-
-/// One header for all files of a trace.
-fn header_for(trace: &Trace) -> Result<Header, TraceError> {
-    let first = trace.header();
-    let mut header = Header {
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        epoch_unix_us: trace.epoch_unix_us(),
-        run: match trace.run() {
-            Some(run) => run,
-            None => fresh_run()?,
-        },
-        ..first.clone()
-    };
-    for (path, other) in trace.files().into_iter().zip(trace.headers()) {
-        let unlike = |what| TraceError::Unlike { path, what };
-        if other.sample_ppm != header.sample_ppm {
-            return Err(unlike("another share of the conversations was sampled"));
-        }
-        if other.policy != header.policy {
-            return Err(unlike("it was recorded under another policy"));
-        }
-        match (header.block, other.block) {
-            (Some(one), Some(two)) if one != two => {
-                return Err(unlike("prompts are cut into other blocks"));
-            }
-            (None, block) => header.block = block,
-            _ => {}
-        }
-        if other.source != header.source {
-            header.source = crate::trace::Source::Other;
-        }
-    }
-    Ok(header)
-}
-
-fn fresh_run() -> Result<u64, TraceError> {
-    let mut run = [0; 8];
-    getrandom::fill(&mut run).map_err(|error| TraceError::Io {
-        path: "/dev/urandom".into(),
-        source: std::io::Error::other(error),
-    })?;
-    Ok(u64::from_le_bytes(run))
-}

@@ -8,7 +8,6 @@ mod copy;
 mod filter;
 mod head;
 mod merge;
-mod names;
 mod repair;
 mod slice;
 mod verify;

@@ -1,5 +1,6 @@
 //! Checks every byte of trace files: what a reader steps over silently or counts is told here with its place.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::trace::TraceError;
 use crate::trace::block::BlockDecoder;
 use crate::trace::file::{TraceFile, read_block, read_header};
 use crate::trace::footer::BlockEntry;
-use crate::trace::frame::KIND_EXCHANGES;
+use crate::trace::frame::{KIND_EXCHANGES, KIND_OPENINGS};
 use crate::trace::scan::scan;
 use crate::trace::store::{Bytes, Place, Places};
 
@@ -187,12 +188,9 @@ fn check(place: &Place) -> Result<FileCheck, TraceError> {
             Err((bytes, what)) => check.fault(offset, bytes, 0, what),
         }
     }
+    let known: HashSet<u64> = check.faults.iter().map(|fault| fault.offset).collect();
     for wound in &scanned.wounds {
-        let known = check
-            .faults
-            .iter()
-            .any(|fault| fault.offset == wound.offset);
-        if !known {
+        if !known.contains(&wound.offset) {
             // Those of a block that the index knows have been counted with it.
             let lost = if finished { 0 } else { wound.lost_exchanges };
             check.lost_exchanges += lost;
@@ -235,7 +233,6 @@ struct BlockReader<'a> {
     len: u64,
     path: &'a Path,
     decoder: BlockDecoder,
-    spec: Option<crate::shape::BlockSpec>,
 }
 
 /// What a block holds, or how many bytes of it are wrong and how.
@@ -248,8 +245,7 @@ impl<'a> BlockReader<'a> {
             bytes,
             len,
             path,
-            decoder: BlockDecoder::new().map_err(TraceError::io(path))?,
-            spec: header.block,
+            decoder: BlockDecoder::new(header.terms()).map_err(TraceError::io(path))?,
         })
     }
 
@@ -260,7 +256,7 @@ impl<'a> BlockReader<'a> {
                 if (frame.count, frame.first_at_us) != (entry.count, entry.first_at_us) {
                     return Ok(Err((0, "the index tells of another block")));
                 }
-                let decoded = self.decoder.decode(&frame, &payload, self.spec);
+                let decoded = self.decoder.decode(&frame, &payload);
                 decoded
                     .map(|decoded| decoded.exchanges.len() as u64)
                     .map_err(|malformed| (frame.len(), malformed.0))
@@ -269,9 +265,16 @@ impl<'a> BlockReader<'a> {
         })
     }
 
-    fn other(&self, offset: u64) -> Result<Read<()>, TraceError> {
+    /// A block of another kind. Of one that this version does not know only the checksum can be told.
+    fn other(&mut self, offset: u64) -> Result<Read<()>, TraceError> {
         let block = read_block(self.bytes, offset, self.len).map_err(TraceError::io(self.path))?;
         Ok(match block {
+            Some((frame, payload)) if frame.kind == KIND_OPENINGS => {
+                let decoded = self.decoder.decode(&frame, &payload);
+                decoded
+                    .map(|_| ())
+                    .map_err(|malformed| (frame.len(), malformed.0))
+            }
             Some((frame, payload)) if crc32c::crc32c(&payload) == frame.payload_crc => Ok(()),
             Some((frame, _)) => Err((frame.len(), "it does not match its checksum")),
             None => Err((0, "there is no whole block")),
