@@ -28,6 +28,9 @@ impl Stage<'_> {
             Ended::TraceBroken(error) => {
                 faults.push(format!("the trace could not be read to its end: {error}"));
             }
+            Ended::NoRoom(error) => faults.push(format!(
+                "turns that were read ahead of their time could not wait in a temporary file: {error} (TMPDIR names its place)"
+            )),
         }
         if generator.outcomes_lost > 0 {
             faults.push(format!(
@@ -40,6 +43,12 @@ impl Stage<'_> {
             remarks.push(format!(
                 "{} connections failed for want of a port, a descriptor or memory on this machine",
                 generator.local_errors
+            ));
+        }
+        if summary.turns.read_late > 0 {
+            remarks.push(format!(
+                "{} turns were due before they had been read from the trace, and were sent late",
+                summary.turns.read_late
             ));
         }
         let uncounted = calibration

@@ -46,7 +46,7 @@ pub use rule::{DialectRule, RuleError, detect};
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::anonymise::{ChainKey, MAX_PARTS, Private, RenderedPrompt};
 use crate::shape::{
@@ -200,7 +200,7 @@ pub struct Draft<'a> {
 }
 
 /// How long an answer shall be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputLength {
     /// Exactly this many tokens, where the engine can (`min_tokens`, `ignore_eos`, `max_tokens`).
     Exact(u32),

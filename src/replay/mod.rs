@@ -1,7 +1,9 @@
 //! The replay engine: plan, synthesise, pace, send, outcome. It neither aggregates nor prints.
 
+mod agenda;
 mod calibrate;
 mod client;
+mod conversation;
 mod evidence;
 mod gate;
 mod outcome;
@@ -10,6 +12,7 @@ mod plan;
 mod preparer;
 mod progress;
 mod prompt;
+mod room;
 mod run;
 mod survey;
 mod synthesise;
@@ -24,6 +27,7 @@ mod tests;
 pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,
 };
+pub use conversation::{SessionMode, TurnAccount};
 pub use evidence::Evidence;
 pub use gate::Gate;
 pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};

@@ -1,62 +1,21 @@
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use crossbeam_channel::{Receiver, Sender};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::plan::PlannedRequest;
+use super::agenda::{Handed, Order};
+use super::conversation::{
+    Book, Depot, Due, End, Read, Ready, SessionMode, Slot, Stub, TurnAccount,
+};
+use super::pace::RunClock;
+use super::plan::{PlannedRequest, Turn, took_us};
 use super::progress::{Progress, Stop};
-use super::synthesise::{Prepared, Synthesiser};
+use super::room::{Account, Room};
+use super::synthesise::{Settled, Synthesiser};
 use crate::trace::TraceError;
-
-/// Requests whose bytes may wait for their instant, at each worker.
-pub(super) const LOOK_AHEAD: usize = 256;
-
-/// Bytes of bodies that may wait for their instant: a shared account that the preparer draws on and the workers refill. One body
-/// is always let through, however large.
-#[derive(Clone)]
-pub(super) struct Budget(Arc<(Mutex<usize>, Condvar)>);
-
-impl Budget {
-    /// Bodies wait in at most this many bytes (plus one body).
-    pub(super) const BYTES: usize = 64 << 20;
-
-    pub(super) fn new() -> Self {
-        Self(Arc::new((Mutex::new(0), Condvar::new())))
-    }
-
-    /// Whether `bytes` more would have to wait.
-    fn is_spent(&self, bytes: usize) -> bool {
-        let held = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *held > 0 && *held + bytes > Self::BYTES
-    }
-
-    /// Waits until there is room for `bytes`, and takes it; false when the run is stopped meanwhile.
-    fn take(&self, bytes: usize, stop: &Stop) -> bool {
-        let (held, freed) = &*self.0;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        while *held > 0 && *held + bytes > Self::BYTES {
-            if stop.is_requested() {
-                return false;
-            }
-            // In slices, so that a stop is seen.
-            held = freed
-                .wait_timeout(held, Duration::from_millis(50))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        *held += bytes;
-        true
-    }
-
-    pub(super) fn give_back(&self, bytes: usize) {
-        let (held, freed) = &*self.0;
-        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = held.saturating_sub(bytes);
-        freed.notify_one();
-    }
-}
 
 /// How the plan's end was reached.
 pub(super) enum PlanEnd {
@@ -66,54 +25,325 @@ pub(super) enum PlanEnd {
     Stopped,
     /// The trace could not be read further.
     Broken(TraceError),
+    /// What was read ahead had no place to wait.
+    NoRoom(io::Error),
 }
 
-/// Makes the bytes of every request ahead of its instant and deals them out to the workers in turn.
+/// What the preparer learns while the run goes on.
+pub(super) enum Event {
+    /// The run begins, or will in a moment.
+    Started(RunClock),
+    /// A turn of a conversation has ended.
+    Ended { session: u64, index: u64, end: End },
+    /// There is room again.
+    Room,
+}
+
+/// Makes the bytes of every request before its instant, in the order in which they may be needed, and deals them out to the
+/// workers: lone requests in turn, the turns of a conversation always to the same.
 ///
-/// `primed` is told once: when the look-ahead is full for the first time, or everything is prepared.
-pub(super) fn prepare<P>(
-    plan: &mut P,
-    synthesiser: &mut Synthesiser<'_>,
-    workers: &[mpsc::Sender<Prepared>],
-    budget: &Budget,
-    progress: &Progress,
-    stop: &Stop,
-    primed: crossbeam_channel::Sender<()>,
-) -> PlanEnd
+/// The trace is read in the order of the plan, and as far ahead of the clock as a conversation may need it
+/// ([`Book::ahead_us`]); what is read ahead waits in the [`Depot`].
+pub(super) struct Preparer<'a, 'c, P> {
+    pub(super) plan: &'a mut P,
+    pub(super) synthesiser: &'a mut Synthesiser<'c>,
+    pub(super) progress: &'a Progress,
+    pub(super) stop: &'a Stop,
+    pub(super) events: Receiver<Event>,
+    room: Room,
+    stations: Vec<Station>,
+    book: Book<Slot>,
+    depot: Depot,
+    /// Requests that wait for nothing but their instant, in order.
+    open: VecDeque<Open>,
+    /// The planned instant of what was read last.
+    position_us: u64,
+    /// Why there is nothing more to read.
+    over: Option<PlanEnd>,
+    clock: Option<RunClock>,
+    next_worker: usize,
+    /// Requests to make before more is read.
+    owed: usize,
+}
+
+/// Where a worker's orders go.
+struct Station {
+    orders: UnboundedSender<Vec<Order>>,
+    batch: Vec<Order>,
+}
+
+struct Open {
+    due_us: u64,
+    worker: usize,
+    slot: Slot,
+}
+
+/// How long before a turn may be due its bytes are made.
+const WINDOW_US: u64 = 500_000;
+/// Orders that go to a worker at once.
+const BATCH: usize = 32;
+/// A request that is due within this is handed over at once.
+const URGENT_US: u64 = 20_000;
+/// Requests read between two looks at what is needed.
+const READS: usize = 64;
+/// A stop is seen within this.
+const NAP: Duration = Duration::from_millis(50);
+
+enum Step {
+    Done,
+    Idle,
+    Finished,
+}
+
+impl<'a, 'c, P> Preparer<'a, 'c, P>
 where
     P: Iterator<Item = Result<PlannedRequest, TraceError>>,
 {
-    let mut primed = Some(primed);
-    for (planned, worker) in plan.zip(workers.iter().cycle()) {
-        if stop.is_requested() {
-            return PlanEnd::Stopped;
-        }
-        let request = match planned {
-            Ok(planned) => {
-                let settled = synthesiser.settle(planned);
-                synthesiser.write(&settled)
-            }
-            Err(error) => return PlanEnd::Broken(error),
+    pub(super) fn new(
+        plan: &'a mut P,
+        synthesiser: &'a mut Synthesiser<'c>,
+        mode: SessionMode,
+        workers: Vec<UnboundedSender<Vec<Order>>>,
+        room: Room,
+        events: Receiver<Event>,
+        (progress, stop): (&'a Progress, &'a Stop),
+    ) -> Self {
+        let station = |orders| Station {
+            orders,
+            batch: Vec::new(),
         };
-        let bytes = request.request.body().len();
-        if budget.is_spent(bytes) {
-            primed = None;
-        }
-        if !budget.take(bytes, stop) {
-            return PlanEnd::Stopped;
-        }
-        progress.counters().prepared.fetch_add(1, Ordering::Relaxed);
-        let sent = match worker.try_send(request) {
-            Err(TrySendError::Full(request)) => {
-                primed = None;
-                worker.blocking_send(request).is_ok()
-            }
-            sent => sent.is_ok(),
-        };
-        if !sent {
-            return PlanEnd::Stopped;
+        Self {
+            plan,
+            synthesiser,
+            progress,
+            stop,
+            events,
+            room,
+            stations: workers.into_iter().map(station).collect(),
+            book: Book::new(mode),
+            depot: Depot::new(Depot::BYTES),
+            open: VecDeque::new(),
+            position_us: 0,
+            over: None,
+            clock: None,
+            next_worker: 0,
+            owed: 0,
         }
     }
-    drop(primed);
-    PlanEnd::Whole
+
+    /// Runs until everything is handed out. `primed` is told once: when all is made that can be made before the run begins.
+    pub(super) fn run(mut self, primed: Sender<()>) -> (PlanEnd, TurnAccount) {
+        let mut primed = Some(primed);
+        let end = loop {
+            if self.stop.is_requested() {
+                break PlanEnd::Stopped;
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.learn(event);
+            }
+            match self.step() {
+                Ok(Step::Done) => {}
+                Ok(Step::Finished) => break self.over.take().unwrap_or(PlanEnd::Whole),
+                Ok(Step::Idle) => {
+                    primed = None;
+                    self.rest();
+                }
+                Err(error) => break PlanEnd::NoRoom(error),
+            }
+        };
+        drop(primed);
+        (0..self.stations.len()).for_each(|worker| self.dispatch(worker));
+        let account = TurnAccount {
+            spilled_peak_bytes: self.depot.spilled_peak_bytes(),
+            ..self.book.account()
+        };
+        (end, account)
+    }
+
+    /// Does the most urgent thing there is to do.
+    fn step(&mut self) -> io::Result<Step> {
+        let now_us = self.now_us();
+        let until_us = now_us.saturating_add(WINDOW_US);
+        let first_us = self.open.front().map(|open| open.due_us);
+        let need_us = self.book.next_need_us();
+        let room = self
+            .open
+            .front()
+            .is_some_and(|open| self.room.has_room(open.worker));
+        let turn_first =
+            need_us.is_some_and(|need| !room || first_us.is_none_or(|first| need <= first));
+        if turn_first {
+            let on_trust = self.room.has_room_for_turn();
+            if let Some(ready) = self.book.next(until_us, on_trust) {
+                self.hand_out_turn(ready)?;
+                return Ok(Step::Done);
+            }
+        }
+        if (self.owed == 0 || !room) && self.read_ahead(now_us)? {
+            self.owed = READS;
+            return Ok(Step::Done);
+        }
+        if room && let Some(open) = self.open.pop_front() {
+            self.owed = self.owed.saturating_sub(1);
+            self.hand_out(open, now_us)?;
+            return Ok(Step::Done);
+        }
+        let finished = self.over.is_some() && self.open.is_empty() && self.book.is_settled();
+        Ok(if finished { Step::Finished } else { Step::Idle })
+    }
+
+    /// Reads some of what should have been read; false where nothing should.
+    fn read_ahead(&mut self, now_us: u64) -> io::Result<bool> {
+        for read in 0..READS {
+            let wanted_us = now_us.saturating_add(self.book.ahead_us());
+            let wanted = self.book.ahead_us() > 0 && self.position_us <= wanted_us;
+            if self.over.is_some() || !(self.open.is_empty() || wanted && !self.depot.is_full()) {
+                return Ok(read > 0);
+            }
+            let planned = match self.plan.next() {
+                Some(Ok(planned)) => planned,
+                Some(Err(error)) => {
+                    self.over = Some(PlanEnd::Broken(error));
+                    return Ok(true);
+                }
+                None => {
+                    self.over = Some(PlanEnd::Whole);
+                    return Ok(true);
+                }
+            };
+            self.position_us = self.position_us.max(planned.intended_us);
+            let (turn, due_us) = (planned.turn, planned.intended_us);
+            let stub = Stub {
+                index: planned.index,
+                planned_us: due_us,
+                took_us: took_us(&planned.exchange),
+                turn,
+            };
+            let slot = self.depot.put(self.synthesiser.settle(planned))?;
+            if let Read::Open(slot) = self.book.read(stub, slot, now_us) {
+                let worker = self.worker_for(turn);
+                self.open.push_back(Open {
+                    due_us,
+                    worker,
+                    slot,
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    fn hand_out(&mut self, open: Open, now_us: u64) -> io::Result<()> {
+        let settled = self.depot.take(open.slot)?;
+        self.hand_over(open.worker, &settled, Due::At(open.due_us), Account::Ahead);
+        if self.clock.is_some() && open.due_us <= now_us.saturating_add(URGENT_US) {
+            self.dispatch(open.worker);
+        }
+        Ok(())
+    }
+
+    fn hand_out_turn(&mut self, ready: Ready<Slot>) -> io::Result<()> {
+        let settled = self.depot.take(ready.slot)?;
+        let worker = self.worker_for(settled.planned.turn);
+        self.hand_over(worker, &settled, ready.due, Account::Turn);
+        self.dispatch(worker);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, worker: usize, settled: &Settled, due: Due, account: Account) {
+        let prepared = Box::new(self.synthesiser.write(settled));
+        self.progress
+            .counters()
+            .prepared
+            .fetch_add(1, Ordering::Relaxed);
+        self.room
+            .take(worker, account, prepared.request.body().len());
+        let handed = Handed {
+            prepared,
+            due,
+            account,
+        };
+        self.order(worker, Order::Send(handed));
+    }
+
+    fn order(&mut self, worker: usize, order: Order) {
+        let Some(station) = self.stations.get_mut(worker) else {
+            return;
+        };
+        station.batch.push(order);
+        if station.batch.len() >= BATCH {
+            self.dispatch(worker);
+        }
+    }
+
+    /// Sends a worker what has been put together for it.
+    fn dispatch(&mut self, worker: usize) {
+        if let Some(station) = self.stations.get_mut(worker)
+            && !station.batch.is_empty()
+        {
+            // A worker that is gone was stopped, or failed, which stops the run.
+            let _ = station.orders.send(std::mem::take(&mut station.batch));
+        }
+    }
+
+    fn learn(&mut self, event: Event) {
+        match event {
+            Event::Started(clock) => self.clock = Some(clock),
+            Event::Room => {}
+            Event::Ended {
+                session,
+                index,
+                end,
+            } => {
+                if let Some((index, due_us)) = self.book.ended(session, index, end) {
+                    let worker = self.worker_of(session);
+                    let settle = Order::Settle {
+                        session,
+                        index,
+                        due_us,
+                    };
+                    self.order(worker, settle);
+                    self.dispatch(worker);
+                }
+            }
+        }
+    }
+
+    /// Waits for something to happen, or for the instant at which there is something to do.
+    fn rest(&mut self) {
+        (0..self.stations.len()).for_each(|worker| self.dispatch(worker));
+        if let Some(open) = self.open.front()
+            && !self.room.sleep(open.worker)
+        {
+            return;
+        }
+        let mut nap = NAP;
+        if let (Some(need_us), Some(_)) = (self.book.next_need_us(), self.clock) {
+            let wait_us = need_us.saturating_sub(WINDOW_US + self.now_us());
+            nap = nap.min(Duration::from_micros(wait_us.max(100)));
+        }
+        if let Ok(event) = self.events.recv_timeout(nap) {
+            self.learn(event);
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        self.clock.map_or(0, RunClock::now_us)
+    }
+
+    fn worker_for(&mut self, turn: Turn) -> usize {
+        match self.book.key(turn) {
+            Some(session) => self.worker_of(session),
+            None => {
+                self.next_worker = (self.next_worker + 1) % self.stations.len().max(1);
+                self.next_worker
+            }
+        }
+    }
+
+    /// Spreads sessions evenly, however they are numbered (Fibonacci hashing).
+    fn worker_of(&self, session: u64) -> usize {
+        let spread = session.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let workers = self.stations.len().max(1) as u64;
+        usize::try_from(spread % workers).unwrap_or(0)
+    }
 }

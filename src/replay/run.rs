@@ -9,15 +9,18 @@ use tokio::sync::mpsc;
 
 use super::calibrate::{Calibration, Problem, TargetError};
 use super::client::{Connector, Envelope};
+use super::conversation::{SessionMode, TurnAccount};
 use super::evidence::{self, Evidence};
 use super::gate::Gate;
 use super::outcome::RequestOutcome;
+use super::pace::RunClock;
 use super::plan::Planner;
-use super::preparer::{Budget, LOOK_AHEAD, PlanEnd, prepare};
+use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
 use super::prompt::{Cache, Salt};
+use super::room::Room;
 use super::survey::PlanSummary;
-use super::synthesise::{Alterations, LengthPolicy, Prepared, Synthesiser};
+use super::synthesise::{Alterations, LengthPolicy, Synthesiser};
 use super::target::Target;
 use super::worker::{Worker, work};
 use crate::net::open_files;
@@ -36,6 +39,8 @@ pub struct RunOptions {
     pub cache: Cache,
     /// What the trace's blocks cover.
     pub block: Option<BlockSpec>,
+    /// When the later turns of a conversation are sent.
+    pub sessions: SessionMode,
     /// How the recorded answers' lengths are asked for.
     pub output_length: LengthPolicy,
     /// Threads that send; chosen from the machine's cores where absent.
@@ -57,6 +62,7 @@ impl Default for RunOptions {
             run: 0,
             cache: Cache::Fresh,
             block: None,
+            sessions: SessionMode::default(),
             output_length: LengthPolicy::Exact,
             workers: None,
             max_in_flight: 20_000,
@@ -72,6 +78,8 @@ impl Default for RunOptions {
 pub struct RunSummary {
     /// What was planned.
     pub plan: PlanSummary,
+    /// How the later turns of conversations came.
+    pub turns: TurnAccount,
     /// Where the replayed requests differ from the recorded ones, and in how many.
     pub alterations: Alterations,
     /// Moment 0 of the outcomes, on the monotonic clock that samplers share.
@@ -97,6 +105,8 @@ pub enum Ended {
     Stopped,
     /// The trace could not be read further; what was planned until then is over.
     TraceBroken(TraceError),
+    /// What was read ahead for conversations had no place to wait (see `TMPDIR`); what was handed out until then is over.
+    NoRoom(io::Error),
 }
 
 /// Why a run could not begin, or had to be given up.
@@ -113,14 +123,15 @@ pub enum RunError {
     Panicked(&'static str),
 }
 
-/// Outcomes that may wait for the sink; beyond it they are lost and counted, which makes the run invalid.
-const OUTCOMES: usize = 16_384;
+/// Batches of outcomes (of 64 at most) that may wait for the sink; beyond it they are lost and counted, which makes the run invalid.
+const OUTCOMES: usize = 1024;
 
 /// Replays a plan against one target, and gives every outcome to `sink` as it comes, on this thread. Blocks until the last answer
 /// is over, or the run is stopped.
 ///
 /// Threads: one prepares bytes ahead; each worker owns its connections, sends at the instant and reads; this one feeds the sink.
-/// Memory: the look-ahead (at most 256 requests for each worker and 64 MiB of bodies), the requests in flight, the waiting
+/// Memory: the look-ahead (at most 1,024 requests for each worker and 64 MiB of bodies, and as many for turns that are about to be
+/// due), 64 MiB of turns that were read ahead of their time (more go to temporary files), the requests in flight, the waiting
 /// outcomes, and one byte for each block of the trace.
 ///
 /// # Errors
@@ -144,18 +155,23 @@ where
     let count = options
         .workers
         .map_or_else(default_workers, NonZeroUsize::get);
-    let budget = Budget::new();
+    let room = Room::new(count);
+    let (report, events) = crossbeam_channel::unbounded();
     let (tell, outcomes) = crossbeam_channel::bounded(OUTCOMES);
-    let (mut channels, mut stations) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let (sender, receiver) = mpsc::channel::<Prepared>(LOOK_AHEAD);
-        channels.push(sender);
+    let (mut orders, mut stations) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        // Bounded by the room that the preparer must find for each request.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        orders.push(sender);
         let worker = Worker {
+            number,
             connector: connector.clone(),
             idle: options.request_timeout,
             lead: lead(calibration),
             max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),
-            budget: budget.clone(),
+            linked: options.sessions != SessionMode::Independent,
+            room: room.clone(),
+            events: report.clone(),
             progress: progress.clone(),
             stop: stop.clone(),
             outcomes: tell.clone(),
@@ -177,17 +193,18 @@ where
         let preparer = std::thread::Builder::new()
             .name("prepare".to_owned())
             .spawn_scoped(scope, || {
-                let channels = channels;
-                let end = prepare(
+                let preparer = Preparer::new(
                     &mut plan,
                     &mut synthesiser,
-                    &channels,
-                    &budget,
-                    progress,
-                    stop,
-                    prime,
+                    options.sessions,
+                    orders,
+                    room,
+                    events,
+                    (progress, stop),
                 );
-                (end, plan.summary().clone(), synthesiser.alterations())
+                let (end, turns) = preparer.run(prime);
+                let alterations = synthesiser.alterations();
+                (end, turns, plan.summary().clone(), alterations)
             })?;
         // Nothing is sent before the look-ahead is full. The preparer says so by letting go of its end.
         let _ = primed.recv();
@@ -198,11 +215,18 @@ where
         };
         let started_at = SystemTime::now() + started.saturating_duration_since(Instant::now());
         let cpu_before = evidence::cpu_time();
+        // The preparer may be done and gone.
+        let _ = report.send(Event::Started(RunClock::starting_at(started)));
         let mut workers = Vec::new();
         for (worker, runtime, receiver) in stations {
             let spawned = std::thread::Builder::new()
                 .name("send".to_owned())
-                .spawn_scoped(scope, move || work(worker, &runtime, started, receiver));
+                .spawn_scoped(scope, move || {
+                    let mut failing = Failing(Some(worker.stop.clone()));
+                    let beats = work(worker, &runtime, started, receiver)?;
+                    failing.0 = None;
+                    io::Result::Ok(beats)
+                });
             match spawned {
                 Ok(handle) => workers.push(handle),
                 Err(error) => {
@@ -211,7 +235,7 @@ where
                 }
             }
         }
-        for outcome in &outcomes {
+        for outcome in outcomes.iter().flatten() {
             sink(outcome);
         }
         let elapsed = started.elapsed();
@@ -221,16 +245,18 @@ where
             let beats = worker.join().map_err(|_| RunError::Panicked("send"))??;
             heartbeat.add(&beats).map_err(io::Error::other)?;
         }
-        let (end, plan, alterations) =
+        let (end, turns, plan, alterations) =
             preparer.join().map_err(|_| RunError::Panicked("prepare"))?;
         Ok(RunSummary {
             plan,
+            turns,
             alterations,
             started,
             started_at,
             elapsed,
             ended: match end {
                 PlanEnd::Broken(error) => Ended::TraceBroken(error),
+                PlanEnd::NoRoom(error) => Ended::NoRoom(error),
                 _ if stop.is_requested() => Ended::Stopped,
                 _ => Ended::Whole,
             },
@@ -246,6 +272,17 @@ where
             ),
         })
     })
+}
+
+/// Stops the run when a worker ends before its time: turns may wait for answers that it will not report.
+struct Failing(Option<Stop>);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.0 {
+            stop.request();
+        }
+    }
 }
 
 /// What was sent and has no outcome.

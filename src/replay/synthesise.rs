@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::Request;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dialect::{Draft, OutputLength, synthesise};
 use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, ShapeStatus};
@@ -105,11 +105,26 @@ pub(super) struct Prepared {
 }
 
 /// A planned request with all that depends on the ones before it: its bytes can be made at any time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settled {
     pub(super) planned: PlannedRequest,
     pub(super) counts: Counts,
     pub(super) output: OutputLength,
+}
+
+impl Settled {
+    /// About the bytes that it takes in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        let Exchange {
+            request, response, ..
+        } = &self.planned.exchange;
+        size_of::<Self>()
+            + size_of_val(&request.blocks[..])
+            + size_of_val(&request.messages[..])
+            + size_of_val(&request.media[..])
+            + size_of_val(response.gaps.buckets())
+            + self.counts.held_bytes()
+    }
 }
 
 /// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.

@@ -1,8 +1,41 @@
 //! Small builders for this room's tests.
 
+use super::client::Envelope;
+use super::synthesise::{LengthPolicy, Prepared, Synthesiser};
+use super::{BaseUrl, Cache, Calibration, Credentials, PlannedRequest, Salt, Target, Turn};
 use crate::shape::{
     Endpoint, Exchange, Method, RequestShape, ResponseShape, TokenCount, TokenSource, TraceTime,
 };
+
+/// A candidate at `url`.
+pub(super) fn target(url: &str) -> Target {
+    Target {
+        name: "candidate".to_owned(),
+        url: BaseUrl::parse(url).unwrap(),
+        model: Some("m".to_owned()),
+        credentials: Credentials::by_dialect("sk-test").unwrap(),
+        ca: None,
+    }
+}
+
+/// That exchange, ready to be sent to nobody.
+pub(super) fn prepared() -> Prepared {
+    let calibration = Calibration::assumed("m");
+    let mut synthesiser = Synthesiser::new(
+        Salt::new(1, Cache::Fresh, 0),
+        None,
+        &calibration,
+        Envelope::new(&target("http://127.0.0.1:1")),
+        LengthPolicy::Exact,
+    );
+    let settled = synthesiser.settle(PlannedRequest {
+        index: 0,
+        intended_us: 0,
+        turn: Turn::default(),
+        exchange: exchange(0),
+    });
+    synthesiser.write(&settled)
+}
 
 /// A plain chat exchange that arrived at `at_us`: 100 prompt tokens, 10 output tokens, streamed.
 pub(super) fn exchange(at_us: u64) -> Exchange {

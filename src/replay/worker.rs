@@ -1,34 +1,42 @@
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::error::TryRecvError;
 
+use super::agenda::{Agenda, Handed, Order};
 use super::client::{Connector, Lane, Pool, dropped, exchange};
+use super::conversation::End;
 use super::outcome::{RequestOutcome, SendResult};
 use super::pace::{Alarm, RunClock, sharpen_timers};
-use super::preparer::Budget;
+use super::preparer::Event;
 use super::progress::{Progress, Stop};
-use super::synthesise::Prepared;
+use super::room::Room;
 
 /// What a worker needs from its run.
 pub(super) struct Worker {
+    pub(super) number: usize,
     pub(super) connector: Connector,
     pub(super) idle: Duration,
     pub(super) lead: Duration,
     pub(super) max_in_flight: u64,
-    pub(super) budget: Budget,
+    /// Whether the ends of turns are waited for.
+    pub(super) linked: bool,
+    pub(super) room: Room,
+    pub(super) events: crossbeam_channel::Sender<Event>,
     pub(super) progress: Progress,
     pub(super) stop: Stop,
-    pub(super) outcomes: crossbeam_channel::Sender<RequestOutcome>,
+    pub(super) outcomes: crossbeam_channel::Sender<Vec<RequestOutcome>>,
 }
 
-/// Requests that stand between "its connection is ready" and "its instant has come".
-const ARMED: usize = 4096;
 /// How often the heart beats.
 const BEAT: Duration = Duration::from_millis(1);
+/// Outcomes that are handed over at once; fewer wait for the next beat.
+const BATCH: usize = 64;
 
 /// Sends its share of the plan until the plan is over and every answer has come, or the run is stopped. Returns how late its
 /// heartbeat was, in microseconds.
@@ -39,14 +47,14 @@ pub(super) fn work(
     worker: Worker,
     runtime: &tokio::runtime::Runtime,
     start: Instant,
-    prepared: mpsc::Receiver<Prepared>,
+    orders: UnboundedReceiver<Vec<Order>>,
 ) -> io::Result<Histogram<u64>> {
     sharpen_timers();
     runtime.block_on(async move {
         let clock = RunClock::starting_at(start);
         let mut heart = Heart::new(start)?;
         let alarm = Alarm::new()?;
-        let (arm, armed) = mpsc::channel(ARMED);
+        let lead_us = u64::try_from(worker.lead.as_micros()).unwrap_or(u64::MAX);
         let shift = Arc::new(Shift {
             lane: Lane {
                 pool: Arc::new(Pool::new(worker.connector.clone(), clock)),
@@ -54,22 +62,23 @@ pub(super) fn work(
                 idle: worker.idle,
             },
             worker,
+            agenda: Mutex::new(Agenda::new(lead_us)),
+            sooner: Notify::new(),
+            told: Mutex::default(),
             all_over: Notify::new(),
         });
         let stop = shift.worker.stop.clone();
         let work = async {
-            let arming = tokio::spawn(Arc::clone(&shift).arm(prepared, arm));
-            shift.fire(armed, alarm).await?;
-            // It ends before `fire` does; a panic in it is one here.
-            arming.await.map_err(io::Error::other)?;
+            shift.conduct(start, orders, alarm).await?;
             shift.drained().await;
             io::Result::Ok(())
         };
         tokio::select! {
             done = work => done?,
-            beat = heart.beat() => beat?,
+            beat = heart.beat(&shift) => beat?,
             () = stop.requested() => {}
         }
+        shift.flush();
         Ok(heart.lateness)
     })
 }
@@ -77,57 +86,125 @@ pub(super) fn work(
 struct Shift {
     lane: Lane,
     worker: Worker,
+    agenda: Mutex<Agenda>,
+    /// Something was put on the agenda from within.
+    sooner: Notify,
+    /// Outcomes that are not handed over yet.
+    told: Mutex<Vec<RequestOutcome>>,
     all_over: Notify,
 }
 
 impl Shift {
-    /// Announces each request to the pool a little before its instant.
-    async fn arm(
-        self: Arc<Self>,
-        mut prepared: mpsc::Receiver<Prepared>,
-        arm: mpsc::Sender<Prepared>,
-    ) {
-        while let Some(request) = prepared.recv().await {
-            let instant = self.lane.clock.instant_at(request.intended_us);
-            if let Some(ahead) = instant.checked_sub(self.worker.lead) {
-                tokio::time::sleep_until(ahead.into()).await;
+    /// Sends each request at its instant, until there is none left and no more will come.
+    async fn conduct(
+        self: &Arc<Self>,
+        start: Instant,
+        mut orders: UnboundedReceiver<Vec<Order>>,
+        mut alarm: Alarm,
+    ) -> io::Result<()> {
+        let mut more = true;
+        loop {
+            while more {
+                match orders.try_recv() {
+                    Ok(batch) => self.take_in(batch),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => more = false,
+                }
             }
-            self.lane.pool.expect();
-            if arm.send(request).await.is_err() {
-                return;
+            let next_us = self.send_what_is_due(start);
+            if !more && next_us.is_none() {
+                return Ok(());
+            }
+            let ring = async {
+                match next_us {
+                    Some(us) => alarm.until(self.lane.clock.instant_at(us)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                rang = ring => rang?,
+                () = self.sooner.notified() => {}
+                batch = orders.recv(), if more => match batch {
+                    Some(batch) => self.take_in(batch),
+                    None => more = false,
+                },
             }
         }
     }
 
-    /// Sends each request at its instant, in order.
-    async fn fire(
-        self: &Arc<Self>,
-        mut armed: mpsc::Receiver<Prepared>,
-        mut alarm: Alarm,
-    ) -> io::Result<()> {
-        while let Some(request) = armed.recv().await {
-            alarm
-                .until(self.lane.clock.instant_at(request.intended_us))
-                .await?;
-            let progress = self.worker.progress.counters();
-            self.worker.budget.give_back(request.request.body().len());
-            let in_flight = progress.in_flight.fetch_add(1, Ordering::Relaxed);
-            if in_flight >= self.worker.max_in_flight {
-                progress.in_flight.fetch_sub(1, Ordering::Relaxed);
-                progress.dropped.fetch_add(1, Ordering::Relaxed);
-                self.lane.pool.renounce();
-                self.tell(dropped(&request, self.lane.clock));
-                continue;
+    fn take_in(&self, batch: Vec<Order>) {
+        let mut agenda = self.agenda();
+        batch.into_iter().for_each(|order| agenda.take_in(order));
+    }
+
+    /// Sends what is due, announces to the pool what soon will be, and says when there is something to do again.
+    fn send_what_is_due(self: &Arc<Self>, start: Instant) -> Option<u64> {
+        loop {
+            let mut agenda = self.agenda();
+            let now_us = self.lane.clock.now_us();
+            for _ in 0..agenda.draw_near(now_us) {
+                self.lane.pool.expect();
             }
-            progress.sent.fetch_add(1, Ordering::Relaxed);
-            let shift = Arc::clone(self);
-            tokio::spawn(async move {
-                let _running = Running(Arc::clone(&shift));
-                let outcome = exchange(&shift.lane, request).await;
-                shift.tell(outcome);
-            });
+            // Before the start the clock stands at 0, and what is due at 0 has to wait for it.
+            let due = (Instant::now() >= start).then(|| agenda.due(now_us));
+            match due.flatten() {
+                Some(handed) => {
+                    drop(agenda);
+                    self.send(handed);
+                }
+                None => return agenda.next_us(),
+            }
         }
-        Ok(())
+    }
+
+    fn send(self: &Arc<Self>, handed: Handed) {
+        let Handed {
+            prepared, account, ..
+        } = handed;
+        let worker = &self.worker;
+        let progress = worker.progress.counters();
+        let bytes = prepared.request.body().len();
+        if worker.room.give_back(worker.number, account, bytes) {
+            self.report(Event::Room);
+        }
+        let session = prepared.turn.session.filter(|_| worker.linked);
+        let mut running = Running {
+            shift: Arc::clone(self),
+            turn: session.map(|session| (session, prepared.index)),
+            end: None,
+        };
+        let in_flight = progress.in_flight.fetch_add(1, Ordering::Relaxed);
+        if in_flight >= worker.max_in_flight {
+            progress.dropped.fetch_add(1, Ordering::Relaxed);
+            self.lane.pool.renounce();
+            let outcome = dropped(&prepared, self.lane.clock);
+            running.end = Some(end_of(&outcome));
+            self.tell(outcome);
+            return;
+        }
+        progress.sent.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let outcome = exchange(&running.shift.lane, *prepared).await;
+            running.end = Some(end_of(&outcome));
+            running.shift.tell(outcome);
+        });
+    }
+
+    /// A turn is over: the next has its instant, here or with the preparer.
+    fn ended(&self, session: u64, index: u64, end: End) {
+        self.agenda().ended(session, index, end);
+        self.sooner.notify_one();
+        self.report(Event::Ended {
+            session,
+            index,
+            end,
+        });
+    }
+
+    fn report(&self, event: Event) {
+        // The preparer is gone when nothing is left to be handed out.
+        let _ = self.worker.events.send(event);
     }
 
     /// Returns when no exchange of this worker is running.
@@ -138,8 +215,6 @@ impl Shift {
         }
     }
 
-    /// Hands an outcome over. Never waits: a consumer that falls behind by the whole channel loses outcomes, which are counted
-    /// and make the run invalid, but the sends stay on time and memory stays bounded.
     fn tell(&self, outcome: RequestOutcome) {
         let progress = self.worker.progress.counters();
         let counter = match outcome.result {
@@ -148,28 +223,70 @@ impl Shift {
             SendResult::Cancelled => &progress.cancelled,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        if self.worker.outcomes.try_send(outcome).is_err() {
-            progress.outcomes_lost.fetch_add(1, Ordering::Relaxed);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(outcome);
+        if told.len() >= BATCH {
+            self.hand_on(std::mem::take(&mut *told));
         }
+    }
+
+    /// Hands over the outcomes that wait.
+    fn flush(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.is_empty() {
+            self.hand_on(std::mem::take(&mut *told));
+        }
+    }
+
+    /// Never waits: a consumer that falls behind by the whole channel loses outcomes, which are counted and make the run invalid,
+    /// but the sends stay on time and memory stays bounded.
+    fn hand_on(&self, outcomes: Vec<RequestOutcome>) {
+        let count = outcomes.len() as u64;
+        if self.worker.outcomes.try_send(outcomes).is_err() {
+            let progress = self.worker.progress.counters();
+            progress.outcomes_lost.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn agenda(&self) -> std::sync::MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a conversation goes on from.
+fn end_of(outcome: &RequestOutcome) -> End {
+    End {
+        at_us: outcome.end_us,
+        failed: matches!(outcome.result, SendResult::Failed(_)),
     }
 }
 
 /// One exchange in flight, as long as it is (a panic inside it ends it, too).
-struct Running(Arc<Shift>);
+struct Running {
+    shift: Arc<Shift>,
+    /// Its conversation and its index, where the next turn waits for its end.
+    turn: Option<(u64, u64)>,
+    end: Option<End>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0
-            .worker
-            .progress
-            .counters()
-            .in_flight
-            .fetch_sub(1, Ordering::Relaxed);
-        self.0.all_over.notify_one();
+        let shift = &self.shift;
+        let progress = shift.worker.progress.counters();
+        progress.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some((session, index)) = self.turn {
+            let end = self.end.unwrap_or_else(|| End {
+                at_us: shift.lane.clock.now_us(),
+                failed: true,
+            });
+            shift.ended(session, index, end);
+        }
+        shift.all_over.notify_one();
     }
 }
 
-/// Wakes every millisecond and notes how late it was: what the event loop does to everything else that waits in it.
+/// Wakes every millisecond and notes how late it was: what the event loop does to everything else that waits in it. Hands
+/// outcomes over on the way.
 struct Heart {
     alarm: Alarm,
     next: Instant,
@@ -185,9 +302,10 @@ impl Heart {
         })
     }
 
-    async fn beat(&mut self) -> io::Result<()> {
+    async fn beat(&mut self, shift: &Shift) -> io::Result<()> {
         loop {
             self.alarm.until(self.next).await?;
+            shift.flush();
             let late = self.next.elapsed();
             let late_us = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
             self.lateness.saturating_record(late_us);

@@ -1,7 +1,7 @@
 mod skip;
 mod turns;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::shape::{Exchange, RequestShape, TokenSource, TraceTime};
 use crate::trace::TraceError;
@@ -11,6 +11,7 @@ pub use skip::{SkipReason, Skipped};
 use super::survey::{PlanSummary, text_bytes};
 use skip::skip;
 use turns::Turns;
+pub(super) use turns::took_us;
 
 /// Which part of a trace is replayed, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -48,7 +49,7 @@ impl PlanOptions {
 }
 
 /// A request to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRequest {
     /// Position in the plan, from 0.
     pub index: u64,
@@ -62,7 +63,7 @@ pub struct PlannedRequest {
 }
 
 /// Where a request stands in its conversation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
     /// The conversation, where the trace has one: an id of the plan (copies of a session have ids of their own).
     pub session: Option<u64>,

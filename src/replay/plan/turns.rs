@@ -91,7 +91,7 @@ impl Turns {
 
 /// From an exchange's arrival to its end. Where the trace does not tell (most imports), 0: the next turn's whole distance then
 /// counts as think time, which for the formats that give a delay between turns is what it is.
-fn took_us(exchange: &Exchange) -> u64 {
+pub(in crate::replay) fn took_us(exchange: &Exchange) -> u64 {
     let response = &exchange.response;
     let end = response.end_us.or(exchange.outcome.at_us());
     end.or(response.last_token_us).unwrap_or(0)

@@ -47,6 +47,13 @@ pub(in crate::replay) struct Counts {
     cut: bool,
 }
 
+impl Counts {
+    /// Bytes of the heap that they hold.
+    pub(in crate::replay) fn held_bytes(&self) -> usize {
+        size_of_val(&self.pieces[..])
+    }
+}
+
 /// A prompt to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::replay) struct Prompt {

@@ -1,24 +1,15 @@
 //! The engine over real sockets, against a server that follows a script.
 
 mod calibration;
+mod conversations;
 mod exchanges;
 mod server;
 
 use server::Server;
 
-use super::testing::exchange;
+use super::testing::{exchange, target};
 use super::*;
 use crate::shape::Exchange;
-
-fn target(url: &str) -> Target {
-    Target {
-        name: "candidate".to_owned(),
-        url: BaseUrl::parse(url).unwrap(),
-        model: Some("m".to_owned()),
-        credentials: Credentials::by_dialect("sk-test").unwrap(),
-        ca: None,
-    }
-}
 
 fn options() -> RunOptions {
     RunOptions {

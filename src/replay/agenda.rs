@@ -1,0 +1,220 @@
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap};
+
+use super::conversation::{Due, End, Link};
+use super::room::Account;
+use super::synthesise::Prepared;
+
+/// A request with its bytes, on its way to the worker that sends it.
+pub(super) struct Handed {
+    pub(super) prepared: Box<Prepared>,
+    pub(super) due: Due,
+    pub(super) account: Account,
+}
+
+/// What a preparer tells a worker.
+pub(super) enum Order {
+    /// Send this.
+    Send(Handed),
+    /// A turn that was handed out without its instant has one now; where the worker knew, there is nothing to do.
+    Settle {
+        session: u64,
+        index: u64,
+        due_us: u64,
+    },
+}
+
+/// What one worker has to send, and when: requests that have an instant, in the order of their instants (and of the plan, where
+/// those are equal), and turns that wait for the turn before.
+///
+/// A connection is seen to some time before a request's instant: until then it is far, from then on near.
+pub(super) struct Agenda {
+    far: BinaryHeap<Entry>,
+    near: BinaryHeap<Entry>,
+    held: HashMap<u64, (Link, Handed)>,
+    lead_us: u64,
+}
+
+impl Agenda {
+    pub(super) fn new(lead_us: u64) -> Self {
+        Self {
+            far: BinaryHeap::new(),
+            near: BinaryHeap::new(),
+            held: HashMap::new(),
+            lead_us,
+        }
+    }
+
+    pub(super) fn take_in(&mut self, order: Order) {
+        match order {
+            Order::Send(handed) => match handed.due {
+                Due::At(due_us) => self.schedule(due_us, handed),
+                Due::After(link) => {
+                    self.held.insert(link.session, (link, handed));
+                }
+            },
+            Order::Settle {
+                session,
+                index,
+                due_us,
+            } => {
+                let waits = |(_, handed): &(Link, Handed)| handed.prepared.index == index;
+                if self.held.get(&session).is_some_and(waits)
+                    && let Some((_, handed)) = self.held.remove(&session)
+                {
+                    self.schedule(due_us, handed);
+                }
+            }
+        }
+    }
+
+    /// A turn has ended: the next, where it is held here, has its instant.
+    pub(super) fn ended(&mut self, session: u64, index: u64, end: End) {
+        let waits = |(link, _): &(Link, Handed)| link.after == index;
+        if self.held.get(&session).is_some_and(waits)
+            && let Some((link, handed)) = self.held.remove(&session)
+        {
+            self.schedule(link.due_us(end), handed);
+        }
+    }
+
+    /// Moves what is due soon near; says how many requests that were.
+    pub(super) fn draw_near(&mut self, now_us: u64) -> usize {
+        let until_us = now_us.saturating_add(self.lead_us);
+        let before = self.near.len();
+        while let Some(entry) = self.far.peek()
+            && entry.due_us <= until_us
+            && let Some(entry) = self.far.pop()
+        {
+            self.near.push(entry);
+        }
+        self.near.len() - before
+    }
+
+    /// The next request that is due, if any is.
+    pub(super) fn due(&mut self, now_us: u64) -> Option<Handed> {
+        if self.near.peek()?.due_us > now_us {
+            return None;
+        }
+        self.near.pop().map(|entry| entry.handed)
+    }
+
+    /// When there is something to do.
+    pub(super) fn next_us(&self) -> Option<u64> {
+        let near = self.near.peek().map(|entry| entry.due_us);
+        let far = self.far.peek();
+        let far = far.map(|entry| entry.due_us.saturating_sub(self.lead_us));
+        match (near, far) {
+            (Some(near), Some(far)) => Some(near.min(far)),
+            (near, far) => near.or(far),
+        }
+    }
+
+    fn schedule(&mut self, due_us: u64, mut handed: Handed) {
+        handed.prepared.intended_us = due_us;
+        self.far.push(Entry { due_us, handed });
+    }
+}
+
+/// Ordered so that the heap's greatest is the one to send first.
+struct Entry {
+    due_us: u64,
+    handed: Handed,
+}
+
+impl Entry {
+    fn key(&self) -> (u64, u64) {
+        (self.due_us, self.handed.prepared.index)
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key().cmp(&self.key())
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::testing::prepared;
+
+    fn handed(index: u64, due: Due) -> Order {
+        let mut prepared = prepared();
+        prepared.index = index;
+        Order::Send(Handed {
+            prepared: Box::new(prepared),
+            due,
+            account: Account::Turn,
+        })
+    }
+
+    fn sent(agenda: &mut Agenda, now_us: u64) -> Vec<(u64, u64)> {
+        agenda.draw_near(now_us);
+        std::iter::from_fn(|| agenda.due(now_us))
+            .map(|handed| (handed.prepared.index, handed.prepared.intended_us))
+            .collect()
+    }
+
+    #[test]
+    fn requests_leave_by_instant_and_ties_in_the_plans_order() {
+        let mut agenda = Agenda::new(0);
+        for (index, due_us) in [(3, 20), (2, 10), (1, 20), (0, 30)] {
+            agenda.take_in(handed(index, Due::At(due_us)));
+        }
+        assert_eq!(sent(&mut agenda, 25), [(2, 10), (1, 20), (3, 20)]);
+        assert_eq!(agenda.next_us(), Some(30));
+    }
+
+    #[test]
+    fn connections_are_seen_to_ahead_of_the_instant() {
+        let mut agenda = Agenda::new(50);
+        agenda.take_in(handed(0, Due::At(100)));
+        assert_eq!(agenda.next_us(), Some(50));
+        assert_eq!(agenda.draw_near(49), 0);
+        assert_eq!(agenda.draw_near(50), 1);
+        assert_eq!(agenda.next_us(), Some(100));
+        assert!(agenda.due(99).is_none());
+        assert!(agenda.due(100).is_some());
+    }
+
+    #[test]
+    fn a_turn_waits_for_the_one_before_or_for_the_preparers_word() {
+        let link = Link::think(7, 0, 30, 100, 80);
+        let end = End {
+            at_us: 110,
+            failed: false,
+        };
+        let mut agenda = Agenda::new(0);
+        agenda.take_in(handed(5, Due::After(link)));
+        assert_eq!(agenda.next_us(), None);
+        agenda.ended(7, 4, end);
+        assert_eq!(agenda.next_us(), None, "that was another turn");
+        agenda.ended(7, 0, end);
+        assert_eq!(sent(&mut agenda, 140), [(5, 140)]);
+        let settle = |index| Order::Settle {
+            session: 7,
+            index,
+            due_us: 200,
+        };
+        agenda.take_in(settle(5));
+        assert_eq!(agenda.next_us(), None, "it has left already");
+        agenda.take_in(handed(6, Due::After(link)));
+        agenda.take_in(settle(6));
+        assert_eq!(sent(&mut agenda, 200), [(6, 200)]);
+    }
+}
