@@ -30,6 +30,7 @@ pub(super) enum PlanEnd {
 }
 
 /// What the preparer learns while the run goes on.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
     /// The run begins, or will in a moment.
     Started(RunClock),
