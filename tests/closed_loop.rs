@@ -112,7 +112,9 @@ fn a_replay_of_a_recording_records_the_same() {
         let recorder = Server::recorder(&sim.url, second.path(), &[]);
         let output = reenact(["replay"])
             .arg(first.path())
-            .args(["--target", &recorder.url, "--out"])
+            // Linked turns would come when this server's answers allow it.
+            .args(["--sessions", "independent", "--target", &recorder.url])
+            .arg("--out")
             .arg(out.path())
             .output()
             .unwrap();

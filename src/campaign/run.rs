@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::survey::{Survey, seconds, skip_words};
 use super::{Campaign, Mode};
 use crate::measure::{Comparison, TargetSummary};
-use crate::replay::Stop;
+use crate::replay::{SessionMode, Stop};
 use crate::report::{Charts, PlanAccount, ResultDirectory, ResultDocument, TargetCharts, Tool};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge};
 
@@ -105,6 +105,7 @@ impl Campaign {
         PlanAccount {
             speed: self.plan.speed,
             rate_scale: 1.0,
+            sessions: self.sessions(survey).name().to_owned(),
             seed: self.run.seed,
             planned: survey.plan.planned,
             span_s: seconds(survey.plan.span_us),
@@ -114,6 +115,15 @@ impl Campaign {
                 .iter()
                 .map(|(&reason, &n)| (skip_words(reason).to_owned(), n))
                 .collect(),
+        }
+    }
+
+    /// How conversations are replayed, where there are any.
+    fn sessions(&self, survey: &Survey) -> SessionMode {
+        if survey.plan.later_turns > 0 {
+            self.run.sessions
+        } else {
+            SessionMode::Independent
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct PlanSummary {
     pub streams: u64,
     /// Requests whose client went away, which the replay does, too.
     pub cancelled: u64,
+    /// Later turns of conversations.
+    pub later_turns: u64,
     /// Exchanges that were earlier than one before them.
     pub out_of_order: u64,
     /// Requests by endpoint, and the shapes of tools offered there: what calibration has to ask the target.
@@ -95,6 +97,7 @@ impl PlanSummary {
             exchange.outcome,
             crate::shape::Outcome::ClientCancelled { .. }
         ));
+        self.later_turns += u64::from(planned.turn.number > 0);
         let needs = self.endpoints.entry(exchange.endpoint).or_default();
         needs.requests += 1;
         let tools = exchange.request.tools;

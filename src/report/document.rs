@@ -59,6 +59,9 @@ pub struct PlanAccount {
     pub speed: f64,
     /// This many times as many sessions.
     pub rate_scale: f64,
+    /// When the later turns of conversations were sent: `linked`, `catch-up` or `independent`; the last, too, where the trace has no
+    /// later turns.
+    pub sessions: String,
     /// What the words of the prompts were drawn with.
     pub seed: u64,
     /// Requests planned for each target.

@@ -2,6 +2,7 @@
 
 pub(super) mod conduct;
 mod connections;
+mod conversations;
 mod dry_run;
 mod plan;
 mod progress;
@@ -15,13 +16,15 @@ use crate::campaign::{Campaign, Gpu};
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::{Bound, Objective};
 use connections::ConnectionArgs;
+use conversations::ConversationArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
 use schedule::ScheduleArgs;
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
 ///
-/// Requests are sent at their recorded instants (or faster, with --speed), whether earlier ones have been answered or not. Prompts are made
+/// Requests are sent at their recorded instants (or faster, with --speed), whether earlier ones have been answered or not; only a
+/// conversation's next turn waits for the answer that it goes on from. Prompts are made
 /// of ordinary words: as many tokens as recorded, sharing prefixes where the recorded ones did. Several targets are replayed against one after another;
 /// the first is the baseline of relative objectives.
 ///
@@ -67,6 +70,9 @@ pub(super) struct ReplayArgs {
     gpu: Gpu,
 
     #[command(flatten)]
+    conversations: ConversationArgs,
+
+    #[command(flatten)]
     prompts: PromptArgs,
 
     #[command(flatten)]
@@ -90,6 +96,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         .hint("give --target twice, the baseline first"));
     }
     let mut options = RunOptions::default();
+    args.conversations.apply(&mut options);
     args.prompts.apply(&mut options);
     args.connections.apply(&mut options);
     let plan = args.plan.options()?;

@@ -1,0 +1,29 @@
+//! Options that say how conversations are replayed.
+
+use crate::replay::{RunOptions, SessionMode};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ConversationArgs {
+    /// When the later turns of a conversation are sent: once the answer before is whole and its user's recorded think time has passed
+    /// (linked), at their recorded instant but never before that answer (catch-up), or at their recorded instant whatever became
+    /// of it (independent)
+    #[arg(long, default_value = "linked", value_name = "HOW")]
+    sessions: Sessions,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Sessions {
+    Linked,
+    CatchUp,
+    Independent,
+}
+
+impl ConversationArgs {
+    pub(super) fn apply(&self, options: &mut RunOptions) {
+        options.sessions = match self.sessions {
+            Sessions::Linked => SessionMode::Linked,
+            Sessions::CatchUp => SessionMode::CatchUp,
+            Sessions::Independent => SessionMode::Independent,
+        };
+    }
+}
