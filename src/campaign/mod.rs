@@ -45,6 +45,10 @@ pub struct Campaign {
     pub mode: Mode,
     /// What the targets are held to.
     pub objectives: Vec<Objective>,
+    /// What relative objectives are relative to.
+    pub baseline: Baseline,
+    /// A ratio of latencies within 1 ± this is no difference.
+    pub margin: f64,
     /// Where the results go.
     pub out: Option<PathBuf>,
     /// Where GPU memory is read.
@@ -53,6 +57,16 @@ pub struct Campaign {
     pub command: Option<String>,
     /// The targets run in this process, so its processor time says nothing of the generator's.
     pub shares_process: bool,
+}
+
+/// What relative objectives are relative to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Baseline {
+    /// The first target.
+    #[default]
+    First,
+    /// What production's clients felt when the trace was recorded.
+    Recorded,
 }
 
 /// Which runs a campaign has.

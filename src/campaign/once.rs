@@ -8,7 +8,8 @@ use super::error::CampaignError;
 use super::stage::Stage;
 use super::{Campaign, Gpu};
 use crate::measure::{
-    MeasureOptions, MeasuredRun, PairedSample, TargetIdentity, TargetMeasure, summarise_gpus,
+    MeasureOptions, MeasuredRun, RECORDED, RunSample, TargetIdentity, TargetMeasure,
+    summarise_gpus, twin,
 };
 use crate::replay::{
     Calibration, Gate, PlanOptions, Planner, Progress, RequestOutcome, RunOptions, Stop, Target,
@@ -33,6 +34,8 @@ pub(super) struct Order<'a> {
     pub(super) warm_up: u64,
     /// Where it waits for others, to begin with them.
     pub(super) gate: Option<Gate>,
+    /// Whether what production felt at the same requests is measured beside it.
+    pub(super) with_recorded: bool,
     /// Ends it.
     pub(super) stop: Stop,
 }
@@ -40,8 +43,16 @@ pub(super) struct Order<'a> {
 /// What one run came to.
 pub(super) struct Measured {
     pub(super) run: MeasuredRun,
-    pub(super) sample: PairedSample,
+    pub(super) sample: RunSample,
+    /// What production felt at the same requests, where the trace tells.
+    pub(super) recorded: Option<Recorded>,
     pub(super) elapsed: Duration,
+}
+
+/// What production felt at the requests of a run.
+pub(super) struct Recorded {
+    pub(super) run: MeasuredRun,
+    pub(super) sample: RunSample,
 }
 
 impl Stage<'_> {
@@ -71,6 +82,9 @@ impl Stage<'_> {
             bounds: per_request_bounds(&campaign.objectives),
             ..MeasureOptions::default()
         });
+        let mut recorded = order
+            .with_recorded
+            .then(|| TargetMeasure::new(MeasureOptions::default()));
         let progress = Progress::default();
         let watched = self.audience.watch(&order.ticket, &progress);
         let began = Instant::now();
@@ -87,6 +101,9 @@ impl Stage<'_> {
             |outcome| {
                 if outcome.index >= order.warm_up {
                     measure.record(&outcome);
+                    if let Some((recorded, felt)) = recorded.as_mut().zip(twin(&outcome)) {
+                        recorded.record(&felt);
+                    }
                     judge(&outcome);
                 }
                 if let Some(log) = self.log.as_ref().filter(|_| broken_log.is_none()) {
@@ -124,6 +141,7 @@ impl Stage<'_> {
                 lateness,
             },
             sample,
+            recorded: recorded.and_then(production),
             elapsed: summary.elapsed,
         })
     }
@@ -152,6 +170,32 @@ impl Campaign {
             Gpu::Library(path) => Some(Some(path.clone())),
         }
     }
+}
+
+/// Production's own figures; `None` where the trace tells nothing of them.
+fn production(mut measure: TargetMeasure) -> Option<Recorded> {
+    let sample = measure.take_sample();
+    if sample.is_empty() {
+        return None;
+    }
+    let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
+    let identity = TargetIdentity {
+        name: RECORDED.to_owned(),
+        ..TargetIdentity::default()
+    };
+    let evidence = crate::measure::GeneratorEvidence {
+        remarks: vec!["what production's clients felt when the trace was recorded".to_owned()],
+        ..Default::default()
+    };
+    let summary = measure.finish(identity, evidence, Vec::new(), |_, _| None);
+    Some(Recorded {
+        run: MeasuredRun {
+            summary,
+            latencies,
+            lateness,
+        },
+        sample,
+    })
 }
 
 fn finish(

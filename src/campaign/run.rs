@@ -6,11 +6,11 @@ use super::audience::Audience;
 use super::error::CampaignError;
 use super::stage::Stage;
 use super::survey::{Survey, seconds, skip_words};
-use super::{Campaign, Mode};
-use crate::measure::{Comparison, TargetSummary};
+use super::{Baseline, Campaign, Mode};
+use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::{SessionMode, Stop};
 use crate::report::{Charts, PlanAccount, ResultDirectory, ResultDocument, TargetCharts, Tool};
-use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge};
+use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
 
 impl Campaign {
     /// Replays against every target in turn, writes the results, and gives them back.
@@ -84,7 +84,11 @@ impl Campaign {
         judged: Vec<ObjectiveResult>,
         invalid: Vec<String>,
     ) -> Verdict {
-        let mut verdict = judge(&self.objectives, targets, comparison);
+        let baseline = match (self.baseline, targets.first()) {
+            (Baseline::Recorded, _) => RECORDED,
+            (Baseline::First, first) => first.map_or("", |first| first.name.as_str()),
+        };
+        let mut verdict = judge_against(baseline, &self.objectives, targets, comparison);
         let failed = |result: &ObjectiveResult| result.status == ObjectiveStatus::Fail;
         if verdict.status == Status::Pass && judged.iter().any(failed) {
             verdict.status = Status::Fail;

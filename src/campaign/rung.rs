@@ -89,6 +89,7 @@ impl Stage<'_> {
             },
             warm_up: 0,
             gate: None,
+            with_recorded: false,
             stop: self.stop.part(),
         }
     }

@@ -60,6 +60,8 @@ impl Stage<'_> {
                 },
                 warm_up: 0,
                 gate: gate.clone(),
+                // Once is enough: every run has the same twins.
+                with_recorded: (slot.target, slot.repeat) == (0, 0),
                 stop: self.stop.part(),
             })
         });

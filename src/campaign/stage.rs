@@ -10,7 +10,9 @@ use super::audience::Audience;
 use super::error::CampaignError;
 use super::once::Measured;
 use super::survey::Survey;
-use crate::measure::{Comparison, MeasuredRun, compare, pool};
+use crate::measure::{
+    CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
+};
 use crate::replay::{CalibrateOptions, Calibration, Stop, Target, calibrate};
 use crate::report::RequestLog;
 use crate::verdict::ObjectiveResult;
@@ -80,31 +82,48 @@ impl<'a> Stage<'a> {
         Ok(calibrate(target, &self.survey.plan.endpoints, &probing)?)
     }
 
-    /// Joins the runs of each target, and compares each target with the first.
+    /// Joins the runs of each target, and compares each target with the first, and with what production felt.
     pub(super) fn join(&self, runs: BTreeMap<usize, Vec<Measured>>) -> Played {
         let mut played = Played::default();
-        let mut samples = Vec::new();
+        let mut samples: Vec<(String, Vec<RunSample>)> = Vec::new();
+        let mut recorded = None;
         for measured in runs.into_values() {
-            let (runs, mut sampled): (Vec<_>, Vec<_>) = measured
-                .into_iter()
-                .map(|measured| (measured.run, measured.sample))
-                .unzip();
+            let (mut runs, mut sampled) = (Vec::new(), Vec::new());
+            for measured in measured {
+                runs.push(measured.run);
+                sampled.push(measured.sample);
+                recorded = recorded.or(measured.recorded);
+            }
             if let Some(pooled) = pool(runs) {
-                samples.push((pooled.summary.name.clone(), sampled.swap_remove(0)));
+                samples.push((pooled.summary.name.clone(), sampled));
                 played.targets.push(pooled);
             }
         }
-        if let Some(((name, sample), others)) = samples.split_first() {
-            let seed = self.campaign.run.seed;
+        let options = CompareOptions {
+            margin: self.campaign.margin,
+            seed: self.campaign.run.seed,
+            ..CompareOptions::default()
+        };
+        if let Some((baseline, others)) = samples.split_first() {
+            let others = others.iter();
             played.comparison = others
-                .iter()
-                .map(|(other, values)| compare((name, sample), (other, values), MARGIN, seed))
+                .map(|other| compare(side(baseline), side(other), &options))
                 .collect();
+        }
+        if let Some(recorded) = recorded {
+            for target in &samples {
+                let twins = vec![recorded.sample.clone(); target.1.len()];
+                let compared = compare_with_recorded(&twins, side(target), &options);
+                played.comparison.push(compared);
+            }
+            played.targets.push(recorded.run);
         }
         played
     }
 }
 
-/// A ratio of latencies within this is no difference.
-const MARGIN: f64 = 0.05;
+fn side((name, runs): &(String, Vec<RunSample>)) -> Side<'_> {
+    Side { name, runs }
+}
+
 const PROBE_TIMEOUT: Duration = Duration::from_secs(60);

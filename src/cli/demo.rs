@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, HintExt};
 use super::replay::conduct::{self, conduct};
-use crate::campaign::{Campaign, Gpu, Mode};
+use crate::campaign::{Baseline, Campaign, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::record::{Options, Recorder, TraceOptions};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
@@ -153,6 +153,8 @@ fn replay(
         run: RunOptions::default(),
         mode: Mode::ONCE,
         objectives,
+        baseline: Baseline::First,
+        margin: 0.05,
         out,
         gpu: Gpu::Auto,
         command: Some("reenact demo".to_owned()),

@@ -13,6 +13,7 @@ mod gpu;
 mod growth;
 mod interval;
 mod latency;
+mod recorded;
 mod several;
 mod steps;
 mod summary;
@@ -21,13 +22,17 @@ pub mod traffic;
 mod windows;
 
 pub use allowed::{Allowed, allowed, fewest_requests};
-pub use comparison::{Comparison, ComparisonVerdict, MetricComparison, PairedSample, compare};
+pub use comparison::{
+    CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
+    RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
+};
 pub use fidelity::{Fidelity, FidelityBar, GeneratorEvidence, Lateness};
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
 pub(crate) use latency::tpot_us;
 pub use latency::{Distribution, Latencies, LatencySummary};
+pub use recorded::twin;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
 pub use steps::{Limit, Misses, Step, StepVerdict};
 pub use summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput, Window};

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::comparison::PairedSample;
+use super::comparison::RunSample;
 use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
 use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
@@ -74,7 +74,7 @@ pub struct TargetMeasure {
     first_us: Option<u64>,
     last_us: u64,
     simulated: bool,
-    sample: PairedSample,
+    sample: RunSample,
 }
 
 impl TargetMeasure {
@@ -94,7 +94,7 @@ impl TargetMeasure {
             first_us: None,
             last_us: 0,
             simulated: false,
-            sample: PairedSample::default(),
+            sample: RunSample::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl TargetMeasure {
     }
 
     /// Takes out the values kept for comparing this target with another, request by request.
-    pub fn take_sample(&mut self) -> PairedSample {
+    pub fn take_sample(&mut self) -> RunSample {
         std::mem::take(&mut self.sample)
     }
 

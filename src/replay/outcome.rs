@@ -85,20 +85,39 @@ pub struct RecordedTimes {
     pub in_flight: u32,
     /// Whether its answer was seen whole.
     pub completed: bool,
+    /// How it failed, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureKind>,
 }
 
 impl RecordedTimes {
     pub(super) fn of(exchange: &Exchange) -> Self {
         let response = &exchange.response;
+        let failure = failure(exchange);
         Self {
             at_us: exchange.at.us(),
             first_token_us: response.first_token_us,
             last_token_us: response.last_token_us,
-            end_us: response.end_us,
+            end_us: response.end_us.or(failure.and_then(|(_, at_us)| at_us)),
             in_flight: exchange.in_flight,
             completed: exchange.outcome == Outcome::Completed,
+            failure: failure.map(|(kind, _)| kind),
         }
     }
+}
+
+/// How production failed at an exchange, and when that was seen; `None` where it did not, or nobody saw the end.
+fn failure(exchange: &Exchange) -> Option<(FailureKind, Option<u64>)> {
+    Some(match exchange.outcome {
+        Outcome::Rejected => (FailureKind::of_status(exchange.response.status)?, None),
+        Outcome::UpstreamRefused { at_us } => (FailureKind::Connect, Some(at_us)),
+        Outcome::UpstreamReset { at_us } => (FailureKind::Reset, Some(at_us)),
+        Outcome::UpstreamTimeout { at_us } => (FailureKind::Timeout, Some(at_us)),
+        Outcome::Truncated { at_us } => (FailureKind::Truncated, Some(at_us)),
+        Outcome::Completed | Outcome::ClientCancelled { .. } | Outcome::InFlight { .. } => {
+            return None;
+        }
+    })
 }
 
 /// How a replayed request ended.
@@ -143,6 +162,19 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// What an HTTP status says; `None` for success.
+    pub(super) fn of_status(status: u16) -> Option<Self> {
+        match status {
+            429 => Some(Self::RateLimited),
+            // 529 is Anthropic's "overloaded".
+            503 | 529 => Some(Self::Overloaded),
+            500.. => Some(Self::ServerError),
+            200..300 => None,
+            // A redirect is not followed: the answer is not what was asked for.
+            _ => Some(Self::ClientError),
+        }
+    }
+
     /// Its name in results.
     pub const fn name(self) -> &'static str {
         match self {

@@ -130,6 +130,7 @@ fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
                 ComparisonVerdict::Worse => "worse",
                 ComparisonVerdict::NotWorse => "not worse",
                 ComparisonVerdict::Inconclusive => "inconclusive",
+                ComparisonVerdict::UnlikeLoad => "unlike load",
             },
         };
     let metrics = document.comparison.iter().flat_map(|comparison| {

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use super::figure::{Figure, figure, show};
 use super::objective::{Bound, Metric, Objective, Unit, unit};
-use crate::measure::{Comparison, PerRequestBounds, TargetSummary};
+use crate::measure::{Comparison, ComparisonVerdict, PerRequestBounds, RECORDED, TargetSummary};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub fn per_request_bounds(objectives: &[Objective]) -> PerRequestBounds {
     }
 }
 
-/// Judges every objective on every target. Relative ones are judged on the second target and those after it, against the first.
+/// Judges every objective on every target. Relative ones are judged against the first target.
 ///
 /// The run is invalid when any target's replay was not faithful: neither a pass nor a miss would mean anything.
 pub fn judge(
@@ -87,18 +87,34 @@ pub fn judge(
     targets: &[TargetSummary],
     comparisons: &[Comparison],
 ) -> Verdict {
+    let baseline = targets.first().map_or("", |first| first.name.as_str());
+    judge_against(baseline, objectives, targets, comparisons)
+}
+
+/// The same with another baseline of relative objectives: the target of that name (production's own figures are [`RECORDED`]).
+pub fn judge_against(
+    baseline: &str,
+    objectives: &[Objective],
+    targets: &[TargetSummary],
+    comparisons: &[Comparison],
+) -> Verdict {
+    let reference = targets.iter().position(|target| target.name == baseline);
     let mut results = Vec::new();
     for objective in objectives {
         for (position, target) in targets.iter().enumerate() {
+            // Production has been; nothing is asked of it.
+            if target.name == RECORDED {
+                continue;
+            }
             match objective.bound {
                 Bound::Absolute(bound) => results.push(absolute(objective, bound, target)),
-                Bound::Relative(_) if position == 0 && targets.len() > 1 => {}
+                Bound::Relative(_) if Some(position) == reference && targets.len() > 1 => {}
                 Bound::Relative(tolerance) => {
                     results.push(relative(
                         objective,
                         tolerance,
                         target,
-                        targets.first(),
+                        reference.and_then(|position| targets.get(position)),
                         comparisons,
                     ));
                 }
@@ -194,10 +210,14 @@ fn relative(
         return result(None, ObjectiveStatus::NotMeasured, reason);
     };
     let key = format!("{}.{}", objective.metric.name(), objective.statistic.name());
-    let compared = comparisons
-        .iter()
-        .find(|comparison| comparison.target == target.name);
+    let compared = comparisons.iter().find(|comparison| {
+        comparison.target == target.name && comparison.baseline == baseline.name
+    });
     if let Some(metric) = compared.and_then(|comparison| comparison.metrics.get(&key)) {
+        if metric.verdict == ComparisonVerdict::UnlikeLoad {
+            let reason = "the two were under different load, so there is no comparison".to_owned();
+            return result(None, ObjectiveStatus::Inconclusive, reason);
+        }
         let Some((low, high)) = metric.ratio_ci95 else {
             let status = if objective.operator.is_upper() {
                 ObjectiveStatus::Fail
@@ -218,7 +238,7 @@ fn relative(
         };
         let change = metric.ratio.map(|ratio| ratio - 1.0);
         let reason = format!(
-            "{} against {}: between {} and {} (95 %, this trace, this run)",
+            "{} against {}: between {} and {} (95 %, {}){}",
             change.map_or_else(|| "it".to_owned(), percent),
             baseline.name,
             percent(low - 1.0),
@@ -226,6 +246,14 @@ fn relative(
                 || "∞, among the failed requests".to_owned(),
                 |high| percent(high - 1.0)
             ),
+            compared.map_or("", |comparison| comparison.scope.as_str()),
+            metric
+                .more_runs
+                .filter(|_| status == ObjectiveStatus::Inconclusive)
+                .map_or_else(String::new, |more| format!(
+                    "; {more} more runs of each would decide against ±{}",
+                    percent(compared.map_or(0.0, |comparison| comparison.margin))
+                )),
         );
         return result(change, status, reason);
     }
@@ -265,9 +293,18 @@ fn percent(change: f64) -> String {
 mod tests {
     use super::*;
     use crate::measure::{
-        GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure, compare,
+        CompareOptions, Comparison, GeneratorEvidence, MeasureOptions, RunSample, Side,
+        TargetIdentity, TargetMeasure, compare,
     };
     use crate::replay::{FailureKind, RequestOutcome, SendResult};
+
+    fn compared(a: &RunSample, b: &RunSample) -> Comparison {
+        let side = |name, run| Side {
+            name,
+            runs: std::slice::from_ref(run),
+        };
+        compare(side("a", a), side("b", b), &CompareOptions::default())
+    }
 
     fn outcome(index: u64, took_us: u64, failed: bool) -> RequestOutcome {
         RequestOutcome {
@@ -373,12 +410,7 @@ mod tests {
     fn relative_latencies_are_judged_by_their_interval() {
         let (a, mut a_measure) = run("a", 100_000, 0);
         let (b, mut b_measure) = run("b", 130_000, 0);
-        let compared = compare(
-            ("a", &a_measure.take_sample()),
-            ("b", &b_measure.take_sample()),
-            0.05,
-            1,
-        );
+        let compared = compared(&a_measure.take_sample(), &b_measure.take_sample());
         let verdict = judge(
             &objectives(&["e2e.p50<+10%", "e2e.p50<+50%"]),
             &[a, b],
@@ -402,7 +434,7 @@ mod tests {
             let (a, mut a_measure) = run("a", 100_000, 0);
             let (b, mut b_measure) = run("b", took_us, failures);
             let sides = (a_measure.take_sample(), b_measure.take_sample());
-            let compared = compare(("a", &sides.0), ("b", &sides.1), 0.05, 1);
+            let compared = compared(&sides.0, &sides.1);
             let verdict = judge(&objectives(&["e2e.p99<+10%"]), &[a, b], &[compared]);
             verdict.objectives[0].clone()
         };

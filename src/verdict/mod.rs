@@ -7,6 +7,8 @@ mod objective;
 mod parse;
 
 pub use allowance::Allowance;
-pub use judge::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, per_request_bounds};
+pub use judge::{
+    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, per_request_bounds,
+};
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;

@@ -1,5 +1,6 @@
 //! `reenact replay`
 
+mod baseline;
 pub(super) mod conduct;
 mod connections;
 mod conversations;
@@ -14,7 +15,8 @@ use std::path::PathBuf;
 use super::failure::{Exit, Failure};
 use crate::campaign::{Campaign, Gpu};
 use crate::replay::{BaseUrl, RunOptions, Target};
-use crate::verdict::{Bound, Objective};
+use crate::verdict::Objective;
+use baseline::BaselineArgs;
 use connections::ConnectionArgs;
 use conversations::ConversationArgs;
 use plan::PlanArgs;
@@ -48,6 +50,9 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     schedule: ScheduleArgs,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
 
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
@@ -87,14 +92,7 @@ struct NamedUrl {
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let targets = targets(args)?;
-    let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
-    if let ([_], Some(objective)) = (&targets[..], args.objectives.iter().find(relative)) {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "--slo {} is relative to the first target, and there is no other",
-            objective.expr
-        ))
-        .hint("give --target twice, the baseline first"));
-    }
+    let baseline = args.baseline.choice(&targets, &args.objectives)?;
     let mut options = RunOptions::default();
     args.conversations.apply(&mut options);
     args.prompts.apply(&mut options);
@@ -107,6 +105,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         plan,
         run: options,
         objectives: args.objectives.clone(),
+        baseline,
+        margin: args.baseline.margin,
         out: args.out.clone(),
         gpu: args.gpu.clone(),
         command: Some(command_line()),

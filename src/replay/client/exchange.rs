@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::connect::Connection;
-use super::failure::{kind_of, kind_of_status};
+use super::failure::kind_of;
 use super::pool::Pool;
 use super::stamped::Stamps;
 use crate::dialect::{ResponseHead, ResponseObserver, ResponseSight};
@@ -137,7 +137,7 @@ impl Follow<'_> {
         self.outcome.status = Some(status);
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         self.outcome.simulated = header(http::header::SERVER).is_some_and(is_simulator);
-        if let Some(kind) = kind_of_status(status) {
+        if let Some(kind) = FailureKind::of_status(status) {
             let drained = self.drain(&mut body, &stamps, sleep.as_mut()).await;
             self.outcome.end_us = clock.now_us();
             if drained {

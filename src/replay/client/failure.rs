@@ -30,16 +30,3 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     }
     None
 }
-
-/// What an answer with this status counts as; `None` for success.
-pub(super) fn kind_of_status(status: u16) -> Option<FailureKind> {
-    match status {
-        429 => Some(FailureKind::RateLimited),
-        // 529 is Anthropic's "overloaded".
-        503 | 529 => Some(FailureKind::Overloaded),
-        500.. => Some(FailureKind::ServerError),
-        200..300 => None,
-        // A redirect is not followed: the answer is not what was asked for.
-        _ => Some(FailureKind::ClientError),
-    }
-}

@@ -1,0 +1,159 @@
+use std::collections::BTreeMap;
+
+use crate::measure::latency::tpot_us;
+use crate::replay::{RequestOutcome, SendResult};
+
+/// Latencies of single requests of one run, kept to compare it with another run of the same plan. Bounded: beyond 20,000 requests
+/// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone,
+/// so two targets keep the same.
+#[derive(Debug, Clone, Default)]
+pub struct RunSample {
+    pub(super) values: BTreeMap<u64, Values>,
+    /// Only conversations whose hash has this many zeros at its end are kept.
+    thinned_log2: u32,
+    pub(super) load: Load,
+}
+
+/// What one request came to. Milliseconds; a failure is infinite, and what was not measured is absent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Values {
+    /// Requests that hang together: one conversation, or one lone request.
+    pub(super) cluster: u64,
+    /// Prompt tokens as recorded, or as the target counted them.
+    pub(super) prompt_tokens: u32,
+    /// Exchanges open at the recorder when its twin arrived.
+    pub(super) concurrency: u32,
+    pub(super) ttft: Option<f32>,
+    pub(super) tpot: Option<f32>,
+    pub(super) e2e: Option<f32>,
+    pub(super) stall: Option<f32>,
+}
+
+/// What a run asked of its target.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Load {
+    /// Requests sent.
+    pub(super) requests: u64,
+    /// Tokens of their prompts and answers.
+    pub(super) tokens: u64,
+    /// From the first send to the last, in microseconds.
+    pub(super) first_us: Option<u64>,
+    pub(super) last_us: u64,
+}
+
+impl RunSample {
+    /// Adds one request; a cancelled one is load, and has nothing to compare.
+    pub fn record(&mut self, outcome: &RequestOutcome) {
+        self.load.add(outcome);
+        if outcome.result == SendResult::Cancelled {
+            return;
+        }
+        let failed = matches!(outcome.result, SendResult::Failed(_));
+        let since = |moment: u64| milliseconds(moment.saturating_sub(outcome.intended_us));
+        let miss = |value: Option<f32>| if failed { Some(f32::INFINITY) } else { value };
+        let streamed = |value: Option<f32>| if outcome.stream { miss(value) } else { None };
+        let stall = outcome.gaps_us.iter().max();
+        self.keep(
+            outcome,
+            Values {
+                cluster: cluster(outcome),
+                prompt_tokens: prompt_tokens(outcome),
+                concurrency: outcome.recorded.in_flight,
+                ttft: streamed(outcome.first_token_us.map(since)),
+                tpot: streamed(tpot_us(outcome).map(milliseconds)),
+                e2e: miss(Some(since(outcome.end_us))),
+                stall: streamed(stall.map(|&us| milliseconds(us.into()))),
+            },
+        );
+    }
+
+    /// Requests kept.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether nothing was kept.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn keep(&mut self, outcome: &RequestOutcome, values: Values) {
+        if !kept(values.cluster, self.thinned_log2) {
+            return;
+        }
+        self.values.insert(outcome.index, values);
+        // One conversation of more turns than that is kept whole: it cannot be thinned.
+        while self.values.len() > MOST && self.thinned_log2 < 64 {
+            self.thinned_log2 += 1;
+            let thinned = self.thinned_log2;
+            self.values
+                .retain(|_, values| kept(values.cluster, thinned));
+        }
+    }
+}
+
+impl Load {
+    fn add(&mut self, outcome: &RequestOutcome) {
+        let Some(sent) = outcome.sent_us else {
+            return;
+        };
+        self.requests += 1;
+        self.tokens += u64::from(outcome.prompt_tokens.unwrap_or(0))
+            + u64::from(outcome.output_tokens.unwrap_or(0));
+        self.first_us = Some(self.first_us.map_or(sent, |first| first.min(sent)));
+        self.last_us = self.last_us.max(sent);
+    }
+}
+
+fn prompt_tokens(outcome: &RequestOutcome) -> u32 {
+    let recorded = outcome.recorded_prompt_tokens;
+    recorded.or(outcome.prompt_tokens).unwrap_or(0)
+}
+
+/// The conversation, or one of its own for a lone request.
+fn cluster(outcome: &RequestOutcome) -> u64 {
+    match outcome.session {
+        Some(session) => session << 1,
+        None => outcome.index << 1 | 1,
+    }
+}
+
+/// Whether a cluster's hash ends in `zeros` zeros (the finaliser of SplitMix64, Steele et al. 2014).
+fn kept(cluster: u64, zeros: u32) -> bool {
+    let mut hash = cluster.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (hash ^ hash >> 31).trailing_zeros() >= zeros
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "24 bits are enough to compare"
+)]
+fn milliseconds(us: u64) -> f32 {
+    (us as f64 / 1000.0) as f32
+}
+
+const MOST: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::target::tests::outcome;
+
+    #[test]
+    fn a_large_sample_is_thinned_alike_on_both_sides_and_keeps_conversations_whole() {
+        let (mut one, mut other) = (RunSample::default(), RunSample::default());
+        for i in 0..100_000 {
+            let mut turn = outcome(i, i, 1000);
+            turn.session = Some(i / 4);
+            one.record(&turn);
+            turn.end_us += 5;
+            other.record(&turn);
+        }
+        assert!(one.len() <= MOST && one.len() > MOST / 4);
+        assert_eq!(one.len() % 4, 0, "four turns in each conversation");
+        assert!(one.values.keys().eq(other.values.keys()));
+    }
+}

@@ -1,0 +1,190 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::bootstrap::Column;
+use super::decision::Ratio;
+use super::sample::{RunSample, Values};
+use super::{CompareOptions, METRICS};
+
+/// Requests of like prompts that were recorded under like load: the target beside production.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stratum {
+    /// The metric, as objectives name it.
+    pub metric: &'static str,
+    /// Prompt tokens from this on.
+    pub prompt_tokens_from: u32,
+    /// And below this; absent for the largest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_below: Option<u32>,
+    /// Exchanges in flight in production from this on.
+    pub in_flight_from: u32,
+    /// And below this; absent for the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight_below: Option<u32>,
+    /// Pairs of requests.
+    pub pairs: u64,
+    /// The median of the target's − its twin's, pair by pair, in milliseconds; absent where it lies among failures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median_difference_ms: Option<f64>,
+    /// Ratio of the medians, target over production.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// Its 95 % interval, by resampling conversations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_ci95: Option<(f64, f64)>,
+}
+
+const PROMPT_EDGES: [u32; 4] = [512, 2048, 8192, 32_768];
+const IN_FLIGHT_EDGES: [u32; 4] = [4, 16, 64, 256];
+/// Fewer pairs than that say nothing.
+const FEWEST: usize = 20;
+
+type Cell = (usize, usize);
+
+pub(super) fn strata(
+    recorded: &[RunSample],
+    target: &[RunSample],
+    options: &CompareOptions,
+) -> Vec<Stratum> {
+    let mut found = Vec::new();
+    for (metric, value) in METRICS {
+        for (cell, column) in columns(recorded, target, value) {
+            found.extend(stratum(metric, cell, column, target.len(), options));
+        }
+    }
+    found
+}
+
+/// For each cell of prompt size and load: its pairs, conversation by conversation, and their differences.
+fn columns(
+    recorded: &[RunSample],
+    target: &[RunSample],
+    value: fn(&Values) -> Option<f32>,
+) -> BTreeMap<Cell, (Column, Vec<f32>)> {
+    let mut cells: BTreeMap<Cell, (Column, Vec<f32>)> = BTreeMap::new();
+    for (recorded, target) in recorded.iter().zip(target) {
+        let mut clusters: BTreeMap<(Cell, u64), Vec<(f32, f32)>> = BTreeMap::new();
+        for (index, now) in &target.values {
+            let both = recorded
+                .values
+                .get(index)
+                .and_then(|before| Some((value(before)?, value(now)?)));
+            if let Some(pair) = both {
+                let cell = (
+                    bin(&PROMPT_EDGES, now.prompt_tokens),
+                    bin(&IN_FLIGHT_EDGES, now.concurrency),
+                );
+                clusters.entry((cell, now.cluster)).or_default().push(pair);
+            }
+        }
+        let mut opened = None;
+        for ((cell, _), pairs) in &clusters {
+            let (column, differences) = cells.entry(*cell).or_default();
+            if opened != Some(*cell) {
+                column.open_run();
+                opened = Some(*cell);
+            }
+            column.add(pairs);
+            differences.extend(pairs.iter().map(|(before, now)| now - before));
+        }
+    }
+    cells
+}
+
+fn stratum(
+    metric: &'static str,
+    (prompt, in_flight): Cell,
+    (column, mut differences): (Column, Vec<f32>),
+    runs: usize,
+    options: &CompareOptions,
+) -> Option<Stratum> {
+    let pairs = column.pairs();
+    if pairs < FEWEST {
+        return None;
+    }
+    let resampled = column.resample(&[0.5], options.resamples, options.seed)?;
+    let ratio = Ratio::of(
+        *resampled.observed.first()?,
+        resampled.resamples.first()?,
+        runs,
+    );
+    let middle = (differences.len() - 1) / 2;
+    let (_, median, _) = differences.select_nth_unstable_by(middle, f32::total_cmp);
+    let median = f64::from(*median);
+    Some(Stratum {
+        metric,
+        prompt_tokens_from: lower(&PROMPT_EDGES, prompt),
+        prompt_tokens_below: PROMPT_EDGES.get(prompt).copied(),
+        in_flight_from: lower(&IN_FLIGHT_EDGES, in_flight),
+        in_flight_below: IN_FLIGHT_EDGES.get(in_flight).copied(),
+        pairs: pairs as u64,
+        median_difference_ms: median.is_finite().then_some(median),
+        ratio: ratio.value.is_finite().then_some(ratio.value),
+        ratio_ci95: (ratio.low.is_finite() && ratio.high.is_finite())
+            .then_some((ratio.low, ratio.high)),
+    })
+}
+
+fn bin(edges: &[u32], value: u32) -> usize {
+    edges.partition_point(|&edge| edge <= value)
+}
+
+fn lower(edges: &[u32], bin: usize) -> u32 {
+    bin.checked_sub(1)
+        .and_then(|below| edges.get(below).copied())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Side, compare_with_recorded};
+    use super::*;
+    use crate::measure::target::tests::outcome;
+    use crate::measure::twin;
+
+    #[test]
+    fn each_request_is_compared_with_its_twin_among_its_like() {
+        let (mut recorded, mut target) = (RunSample::default(), RunSample::default());
+        for i in 0..400 {
+            let mut outcome = outcome(i, i * 1000, 100_000);
+            let long = i % 2 == 0;
+            outcome.recorded_prompt_tokens = Some(if long { 4000 } else { 100 });
+            outcome.planned_us = outcome.intended_us;
+            outcome.recorded.completed = true;
+            // Production took twice as long with long prompts, and as long with short ones.
+            outcome.recorded.end_us = Some(if long { 200_000 } else { 100_000 });
+            recorded.record(&twin(&outcome).unwrap());
+            target.record(&outcome);
+        }
+        let compared = compare_with_recorded(
+            std::slice::from_ref(&recorded),
+            Side {
+                name: "b",
+                runs: std::slice::from_ref(&target),
+            },
+            &CompareOptions::default(),
+        );
+        assert_eq!(compared.baseline, "recorded");
+        let e2e: Vec<_> = compared
+            .strata
+            .iter()
+            .map(|stratum| {
+                (
+                    stratum.metric,
+                    stratum.prompt_tokens_from,
+                    stratum.pairs,
+                    stratum.ratio,
+                    stratum.median_difference_ms,
+                )
+            })
+            .collect();
+        assert_eq!(
+            e2e,
+            [
+                ("e2e", 0, 200, Some(1.0), Some(0.0)),
+                ("e2e", 2048, 200, Some(0.5), Some(-100.0))
+            ]
+        );
+    }
+}
