@@ -106,8 +106,11 @@ pub struct MetricComparison {
     pub more_runs: Option<u64>,
 }
 
+/// One of a request's values.
+type Figure = fn(&Values) -> Option<f32>;
+
 /// The metrics that are compared, as objectives name them.
-const METRICS: [(&str, fn(&Values) -> Option<f32>); 4] = [
+const METRICS: [(&str, Figure); 4] = [
     ("ttft", |values| values.ttft),
     ("tpot", |values| values.tpot),
     ("e2e", |values| values.e2e),
@@ -220,11 +223,7 @@ fn metric(
 }
 
 /// One latency of both sides over the requests that both have, conversation by conversation, run by run.
-fn column(
-    baseline: &[RunSample],
-    target: &[RunSample],
-    value: fn(&Values) -> Option<f32>,
-) -> Column {
+fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column {
     let mut column = Column::default();
     for (baseline, target) in baseline.iter().zip(target) {
         column.open_run();

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::bootstrap::Column;
 use super::decision::Ratio;
-use super::sample::{RunSample, Values};
-use super::{CompareOptions, METRICS};
+use super::sample::RunSample;
+use super::{CompareOptions, Figure, METRICS};
 
 /// Requests of like prompts that were recorded under like load: the target beside production.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,7 +60,7 @@ pub(super) fn strata(
 fn columns(
     recorded: &[RunSample],
     target: &[RunSample],
-    value: fn(&Values) -> Option<f32>,
+    value: Figure,
 ) -> BTreeMap<Cell, (Column, Vec<f32>)> {
     let mut cells: BTreeMap<Cell, (Column, Vec<f32>)> = BTreeMap::new();
     for (recorded, target) in recorded.iter().zip(target) {
