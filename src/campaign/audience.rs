@@ -1,3 +1,5 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::replay::Progress;
@@ -6,6 +8,9 @@ use crate::replay::Progress;
 pub trait Audience: Sync {
     /// A line for a person.
     fn say(&self, line: &str);
+
+    /// A trace of `exchanges` is read, of which `read` have been so far. What comes back is dropped when it is over.
+    fn reading(&self, exchanges: u64, read: &Arc<AtomicU64>) -> Box<dyn Send>;
 
     /// A run begins. What comes back is dropped when it is over.
     fn watch(&self, ticket: &Ticket, progress: &Progress) -> Box<dyn Send>;

@@ -1,4 +1,4 @@
-use crate::replay::{RunError, TargetError};
+use crate::replay::{PlanError, RunError, TargetError};
 use crate::report::ReportError;
 use crate::trace::TraceError;
 
@@ -8,6 +8,9 @@ pub enum CampaignError {
     /// The trace.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(PlanError),
     /// The trace holds nothing that could be sent.
     #[error("there is nothing in the trace to replay{}", .why.as_ref().map_or_else(String::new, |why| format!(": {why}")))]
     Nothing {
@@ -46,15 +49,29 @@ impl CampaignError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Trace(error) => error.hint().map(Into::into),
+            Self::Plan(error) => error.hint().map(Into::into),
             Self::Nothing { hint, .. } => Some((*hint).to_owned()),
             Self::Short { .. } => Some(
                 "take a longer slice of the trace, or objectives that fewer requests decide (ttft.p90 instead of ttft.p99)".to_owned(),
             ),
             Self::Target(error) => Some(error.hint().into()),
+            Self::Run(RunError::StartMissed) => Some(
+                "give --start-at a later moment: the trace is read and the target probed before it"
+                    .to_owned(),
+            ),
             Self::Run(_) | Self::Thread(_) | Self::Panicked => None,
             Self::Results(_) => {
                 Some("give --out a directory that can be made and written to".to_owned())
             }
+        }
+    }
+}
+
+impl From<PlanError> for CampaignError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Trace(error) => Self::Trace(error),
+            other => Self::Plan(other),
         }
     }
 }

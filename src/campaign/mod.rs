@@ -9,6 +9,7 @@ mod evidence;
 mod find_max;
 mod looks;
 mod once;
+mod plan;
 mod run;
 mod rung;
 mod runs;

@@ -12,8 +12,8 @@ use crate::measure::{
     summarise_gpus, twin,
 };
 use crate::replay::{
-    Calibration, Gate, PlanOptions, Planner, Progress, RequestOutcome, RunOptions, Stop, Target,
-    run,
+    Calibration, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions, Stop,
+    Target, run,
 };
 use crate::report::ReportError;
 use crate::telemetry::{GpuSampler, GpuTimeline};
@@ -69,12 +69,19 @@ impl Stage<'_> {
         let mut trace = Trace::open(&campaign.traces)?;
         let counted = PlanOptions {
             bytes_per_token: self.survey.plan.bytes_per_token(),
-            ..order.plan
+            ..campaign.resolved(order.plan)
         };
-        let plan = Planner::new(trace.exchanges_from(counted.from()), counted);
+        let layout = match self.survey.layout.at(counted) {
+            Some(layout) => layout,
+            None => Plan::survey(counted, Passes::new(trace.exchanges_from(counted.from())))?,
+        };
+        let plan = layout.requests(Passes::new(trace.exchanges_from(counted.from())));
+        // Later runs begin when those before are over.
+        let is_first = order.salt == 0 || (order.gate.is_some() && order.number == 0);
         let options = RunOptions {
             run: order.salt,
             block: self.survey.block,
+            start_at: campaign.run.start_at.filter(|_| is_first),
             gate: order.gate,
             ..campaign.run.clone()
         };

@@ -5,11 +5,10 @@ use std::time::Instant;
 use super::audience::Audience;
 use super::error::CampaignError;
 use super::stage::Stage;
-use super::survey::{Survey, seconds, skip_words};
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
-use crate::replay::{SessionMode, Stop};
-use crate::report::{Charts, PlanAccount, ResultDirectory, ResultDocument, TargetCharts, Tool};
+use crate::replay::Stop;
+use crate::report::{Charts, ResultDirectory, ResultDocument, TargetCharts, Tool};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
 
 impl Campaign {
@@ -30,7 +29,7 @@ impl Campaign {
             .as_deref()
             .map(ResultDirectory::create)
             .transpose()?;
-        let survey = self.survey()?;
+        let survey = self.survey(audience)?;
         self.announce(&survey, audience);
         let log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
         if let Some(warning) = self.why_no_gpu() {
@@ -103,32 +102,6 @@ impl Campaign {
         }
         verdict.objectives.splice(0..0, judged);
         verdict
-    }
-
-    fn plan_account(&self, survey: &Survey) -> PlanAccount {
-        PlanAccount {
-            speed: self.plan.speed,
-            rate_scale: 1.0,
-            sessions: self.sessions(survey).name().to_owned(),
-            seed: self.run.seed,
-            planned: survey.plan.planned,
-            span_s: seconds(survey.plan.span_us),
-            skipped: survey
-                .plan
-                .skipped
-                .iter()
-                .map(|(&reason, &n)| (skip_words(reason).to_owned(), n))
-                .collect(),
-        }
-    }
-
-    /// How conversations are replayed, where there are any.
-    fn sessions(&self, survey: &Survey) -> SessionMode {
-        if survey.plan.later_turns > 0 {
-            self.run.sessions
-        } else {
-            SessionMode::Independent
-        }
     }
 }
 

@@ -143,7 +143,7 @@ impl Stage<'_> {
         let plan = rung.axis.at(rung.load, self.campaign.plan);
         let step = Step {
             speed: plan.speed,
-            rate_scale: 1.0,
+            rate_scale: plan.rate_scale,
             offered_per_s: self.offered(rung),
             verdict,
             reason,

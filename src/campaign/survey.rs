@@ -1,52 +1,74 @@
 //! What is in the trace, and what of it will be sent: read and told before anything is.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use super::Campaign;
 use super::audience::Audience;
 use super::error::CampaignError;
-use crate::measure::traffic::TrafficMeter;
-use crate::replay::{PlanSummary, Planner, SkipReason};
+use crate::measure::traffic::{Arrivals, TrafficMeter};
+use crate::replay::{Passes, Plan, PlanSummary, SkipReason};
 use crate::report::TraceAccount;
-use crate::shape::BlockSpec;
+use crate::shape::{BlockSpec, TraceTime};
 use crate::trace::{Source, Trace};
 
 /// What the first reading of the trace found.
 #[derive(Debug)]
 pub struct Survey {
+    pub(super) layout: Plan,
     pub(super) plan: PlanSummary,
     pub(super) prefix_share: Option<f64>,
+    pub(super) arrivals: Arrivals,
     pub(super) trace: TraceAccount,
     pub(super) block: Option<BlockSpec>,
     pub(super) remarks: Vec<String>,
 }
 
+impl Survey {
+    /// What the requests are made by.
+    pub fn layout(&self) -> &Plan {
+        &self.layout
+    }
+}
+
 impl Campaign {
-    /// Reads the trace once, for what a run must know before it begins.
+    /// Reads the trace, for what a run must know before it begins: once, or twice where the plan is scaled.
     ///
     /// # Errors
-    /// When the trace cannot be read, or holds nothing to send.
-    pub fn survey(&self) -> Result<Survey, CampaignError> {
+    /// When the trace cannot be read, holds nothing to send, or cannot be planned as asked.
+    pub fn survey(&self, audience: &dyn Audience) -> Result<Survey, CampaignError> {
         let mut trace = Trace::open(&self.traces)?;
         let (block, recorded) = (
             trace.header().block,
             trace.header().source == Source::Recorded,
         );
         let mut meter = TrafficMeter::new(block, recorded);
-        let mut planner = Planner::new(trace.exchanges_from(self.plan.from()), self.plan);
+        let options = self.resolved(self.plan);
+        let read = Arc::default();
+        let shown = audience.reading(trace.exchange_count(), &read);
+        let exchanges = trace.exchanges_from(options.from());
+        let layout = Plan::survey(options, Passes::new(exchanges).counted(&read))?;
+        read.store(0, Ordering::Relaxed);
+        let exchanges = trace.exchanges_from(options.from());
+        let mut planner = layout.requests(Passes::new(exchanges).counted(&read));
         for planned in &mut planner {
-            meter.add(&planned?.exchange);
+            let mut planned = planned?;
+            // Arrivals as they are planned.
+            planned.exchange.at = TraceTime::from_us(planned.intended_us);
+            meter.add(&planned.exchange);
         }
         let plan = planner.summary().clone();
         drop(planner);
+        drop(shown);
         if plan.planned == 0 {
             return Err(nothing(&plan, &trace));
         }
-        let prefix_share = meter
-            .finish()
-            .prefix
-            .and_then(|sharing| sharing.prefix_share);
+        let traffic = meter.finish();
         Ok(Survey {
+            layout,
             plan,
-            prefix_share,
+            prefix_share: traffic.prefix.and_then(|sharing| sharing.prefix_share),
+            arrivals: traffic.arrivals,
             trace: TraceAccount {
                 files: trace
                     .files()
@@ -61,36 +83,6 @@ impl Campaign {
             block,
             remarks: remarks(&trace),
         })
-    }
-
-    /// Tells what will be sent.
-    pub fn announce(&self, survey: &Survey, audience: &dyn Audience) {
-        let plan = &survey.plan;
-        let rate = plan
-            .mean_rate()
-            .map_or_else(String::new, |rate| format!(", {rate:.1} a second"));
-        let speed = if self.plan.speed == 1.0 {
-            "original speed".to_owned()
-        } else {
-            format!("{}× speed", self.plan.speed)
-        };
-        audience.say(&format!(
-            "{} requests over {:.1} s at {speed}{rate}; {} prompt and {} output tokens",
-            plan.planned,
-            seconds(plan.span_us),
-            plan.prompt_tokens,
-            plan.output_tokens
-        ));
-        for (&reason, n) in &plan.skipped {
-            audience.say(&format!(
-                "{n} exchanges are not replayed: {}",
-                skip_words(reason)
-            ));
-        }
-        survey
-            .remarks
-            .iter()
-            .for_each(|remark| audience.say(&format!("warning: {remark}")));
     }
 }
 
@@ -130,6 +122,7 @@ pub(super) fn skip_words(reason: SkipReason) -> &'static str {
         SkipReason::BadRequest => {
             "the server had refused them as malformed, unauthorised or unknown"
         }
+        SkipReason::BegunBefore => "their conversations had begun before the slice",
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
         ..ExportOptions::default()
     };
     let total = Some(trace.exchange_count());
-    let bar = Bar::show(options.progress.clone(), total, Unit::Exchanges);
+    let progress = options.progress.clone();
+    let bar = Bar::show(move || progress.done(), total, Unit::Exchanges);
     let done = export(args.format, &mut trace, &args.output, &options);
     drop(bar);
     let done = match done.map_err(super::import::failure) {

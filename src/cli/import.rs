@@ -71,7 +71,8 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
         spacing: args.spacing,
         ..ImportOptions::default()
     };
-    let bar = Bar::show(options.progress.clone(), bytes_of(&args.file), Unit::Bytes);
+    let progress = options.progress.clone();
+    let bar = Bar::show(move || progress.done(), bytes_of(&args.file), Unit::Bytes);
     let done = import(args.format, &args.file, &args.output, &options);
     drop(bar);
     let done = done.map_err(failure)?;

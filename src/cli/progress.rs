@@ -1,4 +1,4 @@
-//! How far an import or export is: a bar on a terminal, nothing elsewhere. On standard error.
+//! How far a trace or a file has been read: a bar on a terminal, nothing elsewhere. On standard error.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -7,8 +7,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
-use crate::interop::Progress;
 
 /// Shows progress until it is dropped.
 pub(super) struct Bar {
@@ -25,13 +23,17 @@ pub(super) enum Unit {
 
 impl Bar {
     /// Shows how much of `total` is done, or how much at all where that is not known.
-    pub(super) fn show(progress: Progress, total: Option<u64>, unit: Unit) -> Self {
+    pub(super) fn show(
+        done: impl Fn() -> u64 + Send + 'static,
+        total: Option<u64>,
+        unit: Unit,
+    ) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
         let thread = std::io::stderr().is_terminal().then(|| {
             std::thread::Builder::new()
                 .name("progress".to_owned())
-                .spawn(move || draw(&progress, total, unit, &ended))
+                .spawn(move || draw(&done, total, unit, &ended))
         });
         // Work without a bar is still work.
         Self {
@@ -51,7 +53,7 @@ impl Drop for Bar {
     }
 }
 
-fn draw(progress: &Progress, total: Option<u64>, unit: Unit, over: &AtomicBool) {
+fn draw(done: &impl Fn() -> u64, total: Option<u64>, unit: Unit, over: &AtomicBool) {
     let template = match (total, unit) {
         (Some(_), Unit::Bytes) => "{bar:28} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
         (None, Unit::Bytes) => "{spinner} {bytes}  {bytes_per_sec}",
@@ -65,7 +67,7 @@ fn draw(progress: &Progress, total: Option<u64>, unit: Unit, over: &AtomicBool) 
     let style = ProgressStyle::with_template(template);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     while !over.load(Ordering::Relaxed) {
-        bar.set_position(progress.done());
+        bar.set_position(done());
         std::thread::park_timeout(Duration::from_millis(100));
     }
     bar.finish_and_clear();

@@ -29,6 +29,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "not a duration; write 250ms, 1.5s, 10m or 2h".to_owned())
 }
 
+/// A duration above 0.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("nothing happens in no time; write 30s, 10m or 2h".to_owned()),
+        some => Ok(some),
+    }
+}
+
 /// A size in bytes: `64MiB`, `10MB`, `4096`.
 pub fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>()
@@ -66,6 +74,7 @@ mod tests {
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(positive_duration("0").is_err() && positive_duration("1s").is_ok());
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("4096"), Ok(4096));
         assert_eq!(rate("5%"), Ok(0.05));

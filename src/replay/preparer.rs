@@ -11,11 +11,10 @@ use super::conversation::{
     Book, Depot, Due, End, Read, Ready, SessionMode, Slot, Stub, TurnAccount,
 };
 use super::pace::RunClock;
-use super::plan::{PlannedRequest, Turn, took_us};
+use super::plan::{PlanError, PlannedRequest, Turn, took_us};
 use super::progress::{Progress, Stop};
 use super::room::{Account, Room};
 use super::synthesise::{Settled, Synthesiser};
-use crate::trace::TraceError;
 
 /// How the plan's end was reached.
 pub(super) enum PlanEnd {
@@ -24,7 +23,7 @@ pub(super) enum PlanEnd {
     /// The run was stopped.
     Stopped,
     /// The trace could not be read further.
-    Broken(TraceError),
+    Broken(PlanError),
     /// What was read ahead had no place to wait.
     NoRoom(io::Error),
 }
@@ -98,7 +97,7 @@ enum Step {
 
 impl<'a, 'c, P> Preparer<'a, 'c, P>
 where
-    P: Iterator<Item = Result<PlannedRequest, TraceError>>,
+    P: Iterator<Item = Result<PlannedRequest, PlanError>>,
 {
     pub(super) fn new(
         plan: &'a mut P,

@@ -14,18 +14,18 @@ use super::evidence::{self, Evidence};
 use super::gate::Gate;
 use super::outcome::RequestOutcome;
 use super::pace::RunClock;
-use super::plan::Planner;
+use super::plan::{PlanError, Planner};
 use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
 use super::prompt::{Cache, Salt};
 use super::room::Room;
+use super::source::Source;
 use super::survey::PlanSummary;
 use super::synthesise::{Alterations, LengthPolicy, Synthesiser};
 use super::target::Target;
 use super::worker::{Worker, work};
 use crate::net::open_files;
-use crate::shape::{BlockSpec, Exchange};
-use crate::trace::TraceError;
+use crate::shape::BlockSpec;
 
 /// How a plan is run against one target.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct RunOptions {
     pub max_in_flight: u64,
     /// A connection takes at most this long.
     pub connect_timeout: Duration,
+    /// When the run's moment 0 is; as soon as it can be where absent.
+    pub start_at: Option<SystemTime>,
     /// An answer that brings nothing for so long has failed.
     pub request_timeout: Duration,
     /// Where it waits for other runs, to begin at the same instant.
@@ -66,6 +68,7 @@ impl Default for RunOptions {
             output_length: LengthPolicy::Exact,
             workers: None,
             max_in_flight: 20_000,
+            start_at: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
             gate: None,
@@ -104,7 +107,7 @@ pub enum Ended {
     /// It was asked to.
     Stopped,
     /// The trace could not be read further; what was planned until then is over.
-    TraceBroken(TraceError),
+    TraceBroken(PlanError),
     /// What was read ahead for conversations had no place to wait (see `TMPDIR`); what was handed out until then is over.
     NoRoom(io::Error),
 }
@@ -118,6 +121,9 @@ pub enum RunError {
     /// This machine.
     #[error("the generator cannot run: {0}")]
     Machine(#[from] io::Error),
+    /// The moment to start at came before everything was ready.
+    #[error("the moment of --start-at was over before the run was ready to send")]
+    StartMissed,
     /// A bug in the generator.
     #[error("the generator's {0} thread panicked: this is a bug")]
     Panicked(&'static str),
@@ -137,17 +143,17 @@ const OUTCOMES: usize = 1024;
 /// # Errors
 /// When the target's name does not resolve or its TLS cannot be set up, or this machine lacks threads or timers. A target that
 /// fails later is no error: its failures are outcomes.
-pub fn run<I>(
+pub fn run<S>(
     target: &Target,
     calibration: &Calibration,
-    mut plan: Planner<I>,
+    mut plan: Planner<S>,
     options: &RunOptions,
     progress: &Progress,
     stop: &Stop,
     mut sink: impl FnMut(RequestOutcome),
 ) -> Result<RunSummary, RunError>
 where
-    I: Iterator<Item = Result<Exchange, TraceError>> + Send,
+    S: Source + Send,
 {
     let connector = Connector::new(target, options.connect_timeout)
         .map_err(|error| TargetError::new(target, Problem::Unreachable(error.to_string())))?;
@@ -208,7 +214,12 @@ where
             })?;
         // Nothing is sent before the look-ahead is full. The preparer says so by letting go of its end.
         let _ = primed.recv();
-        let ready = Instant::now() + lead(calibration) + Duration::from_millis(10);
+        let soonest = lead(calibration) + Duration::from_millis(10);
+        let Some(wait) = wait(options.start_at, SystemTime::now(), soonest) else {
+            stop.request();
+            return Err(RunError::StartMissed);
+        };
+        let ready = Instant::now() + wait;
         let started = match &options.gate {
             Some(gate) => gate.agree(ready),
             None => ready,
@@ -272,6 +283,15 @@ where
             ),
         })
     })
+}
+
+/// How long it is until a run starts: until the moment that was asked for, or as soon as it can; `None` where that is later than
+/// the moment.
+fn wait(start_at: Option<SystemTime>, now: SystemTime, soonest: Duration) -> Option<Duration> {
+    match start_at {
+        None => Some(soonest),
+        Some(at) => at.duration_since(now).ok().filter(|wait| *wait >= soonest),
+    }
 }
 
 /// Stops the run when a worker ends before its time: turns may wait for answers that it will not report.

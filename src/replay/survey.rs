@@ -35,6 +35,13 @@ pub struct PlanSummary {
     pub out_of_order: u64,
     /// Requests by endpoint, and the shapes of tools offered there: what calibration has to ask the target.
     pub endpoints: BTreeMap<Endpoint, EndpointNeeds>,
+    /// Conversations that begin in the plan.
+    pub sessions: u64,
+    /// Requests that belong to none.
+    pub lone: u64,
+    /// Requests that would be open at once, at most, if each took as long as it did when it was recorded; absent where the trace
+    /// does not tell.
+    pub peak_in_flight: Option<u64>,
     /// Models asked for in the trace.
     pub models: BTreeSet<ModelId>,
     /// Bytes of prompt text whose tokens the server counted, and those tokens.
@@ -77,6 +84,10 @@ impl PlanSummary {
         let exchange = &planned.exchange;
         self.planned += 1;
         self.span_us = self.span_us.max(planned.intended_us);
+        match planned.turn.session {
+            None => self.lone += 1,
+            Some(_) => self.sessions += u64::from(planned.turn.number == 0),
+        }
         match exchange.request.prompt_tokens {
             Some(tokens) => {
                 self.prompt_tokens += u64::from(tokens.count);

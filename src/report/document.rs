@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::measure::traffic::Arrivals;
 use crate::measure::{Comparison, Distribution, Latencies, TargetSummary};
 use crate::verdict::Verdict;
 
@@ -57,20 +58,72 @@ pub struct TraceAccount {
 pub struct PlanAccount {
     /// Arrivals came this many times as fast.
     pub speed: f64,
+    /// Think times were divided by the speed, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub speed_think: bool,
     /// This many times as many sessions.
     pub rate_scale: f64,
     /// When the later turns of conversations were sent: `linked`, `catch-up` or `independent`; the last, too, where the trace has no
     /// later turns.
     pub sessions: String,
+    /// How they became as many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// How the rate of arrivals went over the run, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
+    /// The trace was repeated for this long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loop_for_s: Option<f64>,
+    /// The part of the trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<SliceAccount>,
+    /// The part of the plan that this result is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardAccount>,
     /// What the words of the prompts were drawn with.
     pub seed: u64,
     /// Requests planned for each target.
     pub planned: u64,
+    /// Conversations among them.
+    pub conversations: u64,
+    /// Requests that belong to no conversation.
+    pub lone: u64,
+    /// Requests that would be open at once, at most, if each took as long as it did when it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_in_flight: Option<u64>,
+    /// How they arrive by the plan.
+    pub arrivals: Arrivals,
     /// Planned span in seconds, after scaling.
     pub span_s: f64,
     /// Exchanges of the trace that were not replayed, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped: BTreeMap<String, u64>,
+}
+
+/// A part of a trace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct SliceAccount {
+    /// Its parts are conversations by their beginnings, else requests by their arrivals.
+    pub by_session: bool,
+    /// From this moment of the trace on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_s: Option<f64>,
+    /// Until this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_s: Option<f64>,
+    /// Nothing begins after so many requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// One of the parts that a plan was dealt out in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ShardAccount {
+    /// Which, from 0.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
 }
 
 impl ResultDocument {

@@ -15,6 +15,9 @@ mod requests;
 mod terminal;
 
 pub use directory::{ReportError, ResultDirectory};
-pub use document::{Charts, PlanAccount, ResultDocument, TargetCharts, Tool, TraceAccount};
+pub use document::{
+    Charts, PlanAccount, ResultDocument, ShardAccount, SliceAccount, TargetCharts, Tool,
+    TraceAccount,
+};
 pub use requests::RequestLog;
 pub use terminal::summary;

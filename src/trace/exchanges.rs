@@ -10,7 +10,7 @@ use super::error::TraceError;
 use super::file::read_block;
 use super::frame::{FRAME, KIND_EXCHANGES};
 use super::openings::LeftOpen;
-use super::reader::{Scheduled, Trace};
+use super::reader::{Damage, Scheduled, Trace};
 use super::store::Bytes;
 use crate::shape::{BlockId, Exchange, MediaPart, MessageShape, ModelId, TraceTime};
 
@@ -89,6 +89,15 @@ impl<'a> Exchanges<'a> {
             open: Vec::new(),
             failed: false,
         }
+    }
+
+    /// Begins again with the first exchange. What reading showed of damage is counted anew.
+    pub fn restart(&mut self) {
+        self.trace.read_damage = Damage::default();
+        self.next = 0;
+        self.begun.clear();
+        self.held_bytes = 0;
+        self.failed = false;
     }
 
     #[cfg(test)]

@@ -1,10 +1,13 @@
 //! A campaign carried out at a terminal: progress on standard error, the result on standard output, an exit code.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::progress::{Bar, say};
 use crate::campaign::{Audience, Campaign, CampaignError, Ticket};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::progress::{self as reading, Unit};
 use crate::replay::{Progress, Stop};
 use crate::report::ResultDocument;
 use crate::verdict::Status;
@@ -66,6 +69,12 @@ pub(super) struct Display;
 impl Audience for Display {
     fn say(&self, line: &str) {
         say(line);
+    }
+
+    fn reading(&self, exchanges: u64, read: &Arc<AtomicU64>) -> Box<dyn Send> {
+        let read = Arc::clone(read);
+        let done = move || read.load(Ordering::Relaxed);
+        Box::new(reading::Bar::show(done, Some(exchanges), Unit::Exchanges))
     }
 
     fn watch(&self, ticket: &Ticket, progress: &Progress) -> Box<dyn Send> {

@@ -66,7 +66,8 @@ pub(super) struct ReplayArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print what would be sent, and when, and send nothing; with --json as lines of JSON
+    /// Print what would be sent, and when, and send nothing: rate, duration, sessions, what is left out, then every request; with --json as
+    /// lines of JSON
     #[arg(long)]
     dry_run: bool,
 
@@ -94,6 +95,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let targets = targets(args)?;
     let baseline = args.baseline.choice(&targets, &args.objectives)?;
     let mut options = RunOptions::default();
+    args.plan.apply(&mut options)?;
     args.conversations.apply(&mut options);
     args.prompts.apply(&mut options);
     args.connections.apply(&mut options);

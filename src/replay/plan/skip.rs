@@ -13,6 +13,8 @@ pub enum SkipReason {
     /// The server refused it as malformed, unauthorised or unknown (4xx other than 429), so no model worked on it. Nobody knows
     /// what a candidate would have made of it.
     BadRequest,
+    /// A turn of a conversation that began before the slice: without its beginning it would ask for a cache that nobody filled.
+    BegunBefore,
 }
 
 /// Counts by reason.

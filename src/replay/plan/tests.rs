@@ -1,0 +1,540 @@
+//! Whole plans: the stages together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::replay::Source;
+use crate::replay::testing::exchange;
+use crate::shape::{BlockId, MessageShape, Role, SessionId, TokenCount, TokenSource};
+use crate::trace::TraceError;
+
+/// Exchanges that can be read again.
+#[derive(Clone)]
+struct Recital {
+    exchanges: Vec<Exchange>,
+    next: usize,
+}
+
+impl Recital {
+    fn new(exchanges: Vec<Exchange>) -> Self {
+        Self { exchanges, next: 0 }
+    }
+}
+
+impl Source for Recital {
+    fn next_exchange(&mut self) -> Option<Result<Exchange, TraceError>> {
+        let next = self.exchanges.get(self.next).cloned();
+        self.next += 1;
+        next.map(Ok)
+    }
+
+    fn again(&mut self) -> bool {
+        self.next = 0;
+        true
+    }
+}
+
+fn plan(trace: &[Exchange], options: PlanOptions) -> Vec<PlannedRequest> {
+    let source = Recital::new(trace.to_vec());
+    let layout = Plan::survey(options, source.clone()).unwrap();
+    layout.requests(source).map(Result::unwrap).collect()
+}
+
+fn lone(at_us: impl IntoIterator<Item = u64>) -> Vec<Exchange> {
+    at_us.into_iter().map(exchange).collect()
+}
+
+fn turn(session: u32, at_us: u64, took_us: u64) -> Exchange {
+    let mut exchange = exchange(at_us);
+    exchange.session = Some(SessionId(session));
+    exchange.response.end_us = Some(took_us);
+    exchange
+}
+
+fn instants(planned: &[PlannedRequest]) -> Vec<u64> {
+    planned.iter().map(|request| request.intended_us).collect()
+}
+
+/// What a request was recorded as.
+fn twin(request: &PlannedRequest) -> (Option<u32>, u64) {
+    let session = request.exchange.session.map(|session| session.0);
+    (session, request.exchange.at.us())
+}
+
+#[test]
+fn the_plan_starts_with_its_first_request_and_keeps_ties_and_order() {
+    let planned = plan(&lone([500, 500, 800, 2000]), PlanOptions::default());
+    assert_eq!(instants(&planned), [0, 0, 300, 1500]);
+    assert!(
+        planned
+            .iter()
+            .zip(0..)
+            .all(|(request, n)| request.index == n)
+    );
+}
+
+#[test]
+fn speed_divides_gaps() {
+    let at = |speed| {
+        let options = PlanOptions {
+            speed,
+            ..PlanOptions::default()
+        };
+        instants(&plan(&lone([0, 1000, 3000]), options))
+    };
+    assert_eq!(at(20.0), [0, 50, 150]);
+    assert_eq!(at(0.5), [0, 2000, 6000]);
+}
+
+#[test]
+fn by_session_speed_divides_the_gaps_between_beginnings_and_leaves_think_times() {
+    let trace = [
+        turn(1, 0, 100),
+        turn(2, 1000, 100),
+        turn(1, 1100, 100),
+        turn(3, 4000, 100),
+    ];
+    let options = PlanOptions {
+        by_session: true,
+        speed: 4.0,
+        ..PlanOptions::default()
+    };
+    let told = |options| {
+        let planned = plan(&trace, options);
+        planned
+            .iter()
+            .map(|p| (p.turn.session, p.intended_us, p.turn.think_us))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(options),
+        [
+            (Some(1), 0, None),
+            (Some(2), 250, None),
+            (Some(3), 1000, None),
+            (Some(1), 1100, Some(1000))
+        ]
+    );
+    let thinking = PlanOptions {
+        speed_think: true,
+        ..options
+    };
+    assert_eq!(
+        told(thinking),
+        [
+            (Some(1), 0, None),
+            (Some(2), 250, None),
+            (Some(1), 350, Some(250)),
+            (Some(3), 1000, None)
+        ]
+    );
+    let slow = PlanOptions {
+        speed: 0.5,
+        ..options
+    };
+    let slow: Vec<u64> = told(slow).iter().map(|(_, at, _)| *at).collect();
+    assert_eq!(slow, [0, 1100, 2000, 8000]);
+}
+
+#[test]
+fn a_slice_is_from_inclusive_to_exclusive_and_limited() {
+    let slice = PlanOptions {
+        from_us: Some(100),
+        to_us: Some(400),
+        ..PlanOptions::default()
+    };
+    let trace = lone([0, 100, 150, 399, 400]);
+    assert_eq!(instants(&plan(&trace, slice)), [0, 50, 299]);
+    let limited = PlanOptions {
+        limit: Some(2),
+        ..slice
+    };
+    assert_eq!(instants(&plan(&trace, limited)), [0, 50]);
+    let none = PlanOptions {
+        limit: Some(0),
+        ..slice
+    };
+    assert!(plan(&trace, none).is_empty());
+}
+
+#[test]
+fn a_limit_by_session_lets_what_has_begun_run_to_its_end() {
+    let trace = [
+        turn(1, 0, 1),
+        turn(2, 0, 1),
+        turn(3, 0, 1),
+        turn(3, 10, 1),
+        turn(1, 20, 1),
+        turn(4, 30, 1),
+        turn(2, 40, 1),
+    ];
+    let options = PlanOptions {
+        by_session: true,
+        limit: Some(2),
+        ..PlanOptions::default()
+    };
+    let twins: Vec<_> = plan(&trace, options).iter().map(twin).collect();
+    assert_eq!(
+        twins,
+        [(Some(1), 0), (Some(2), 0), (Some(1), 20), (Some(2), 40)]
+    );
+}
+
+#[test]
+fn estimates_go_by_the_counts_that_are_known() {
+    let prompt = |source, count| {
+        let mut exchange = exchange(0);
+        exchange.request.messages = vec![MessageShape {
+            role: Role::User,
+            bytes: 600,
+            tokens: None,
+        }];
+        exchange.request.prompt_tokens = Some(TokenCount { count, source });
+        exchange
+    };
+    let trace = [
+        prompt(TokenSource::Usage, 100),
+        prompt(TokenSource::Estimated, 150),
+    ];
+    let source = Recital::new(trace.to_vec());
+    let layout = Plan::survey(PlanOptions::default(), source.clone()).unwrap();
+    let survey = layout.requests(source.clone()).survey().unwrap();
+    assert_eq!(survey.bytes_per_token(), Some(6.0));
+    let options = PlanOptions {
+        bytes_per_token: survey.bytes_per_token(),
+        ..PlanOptions::default()
+    };
+    let counts: Vec<u32> = layout
+        .at(options)
+        .unwrap()
+        .requests(source)
+        .map(|planned| {
+            planned
+                .unwrap()
+                .exchange
+                .request
+                .prompt_tokens
+                .unwrap()
+                .count
+        })
+        .collect();
+    assert_eq!(counts, [100, 100]);
+}
+
+/// Ten conversations of three turns that share a system prompt (block 0), a second apart.
+fn conversations() -> Vec<Exchange> {
+    let mut trace: Vec<Exchange> = (0..10_u32)
+        .flat_map(|session| {
+            (0..3_u32).map(move |number| {
+                let at_us = u64::from(session) * 1_000_000 + u64::from(number) * 2_500_000;
+                let mut turn = turn(session, at_us, 300_000);
+                let own = (0..=number).map(|n| 1 + session * 3 + n);
+                turn.request.blocks = std::iter::once(0).chain(own).map(BlockId).collect();
+                turn
+            })
+        })
+        .collect();
+    trace.sort_by_key(|exchange| exchange.at);
+    trace
+}
+
+fn sessions(planned: &[PlannedRequest]) -> BTreeMap<u64, Vec<&PlannedRequest>> {
+    let mut sessions: BTreeMap<u64, Vec<&PlannedRequest>> = BTreeMap::new();
+    for request in planned {
+        let session = request.turn.session.unwrap();
+        sessions.entry(session).or_default().push(request);
+    }
+    sessions
+}
+
+/// How long after its first turn each turn of a conversation comes.
+fn offsets(turns: &[&PlannedRequest]) -> Vec<u64> {
+    let since = |turn: &&PlannedRequest| turn.intended_us - turns[0].intended_us;
+    turns.iter().map(since).collect()
+}
+
+#[test]
+fn copies_share_what_several_sessions_shared_and_nothing_else() {
+    let options = PlanOptions {
+        by_session: true,
+        rate_scale: 3.0,
+        ..PlanOptions::default()
+    };
+    let planned = plan(&conversations(), options);
+    assert_eq!(planned.len(), 90);
+    let mut users: BTreeMap<BlockId, BTreeSet<u64>> = BTreeMap::new();
+    for request in &planned {
+        for &block in &request.exchange.request.blocks {
+            users
+                .entry(block)
+                .or_default()
+                .insert(request.turn.session.unwrap());
+        }
+    }
+    let shared: Vec<usize> = users
+        .values()
+        .map(BTreeSet::len)
+        .filter(|&n| n > 1)
+        .collect();
+    assert_eq!(shared, [30], "the system prompt, of 30 sessions");
+    assert_eq!(users.len(), 1 + 3 * 30);
+}
+
+#[test]
+fn a_copied_session_keeps_its_own_pace_and_is_moved_no_further_than_asked() {
+    let options = PlanOptions {
+        by_session: true,
+        rate_scale: 2.0,
+        copy_shift_us: 3_000_000,
+        ..PlanOptions::default()
+    };
+    let planned = plan(&conversations(), options);
+    let sessions = sessions(&planned);
+    assert_eq!(sessions.len(), 20);
+    let mut moved = 0;
+    for turns in sessions.values() {
+        assert_eq!(offsets(turns), [0, 2_500_000, 5_000_000]);
+        let (_, recorded_us) = twin(turns[0]);
+        let shift_us = recorded_us.abs_diff(turns[0].intended_us);
+        assert!(shift_us <= 3_000_000 && turns[0].intended_us <= 9_000_000);
+        moved += u64::from(shift_us > 0);
+    }
+    assert_eq!(moved, 10, "the copies, and not the originals");
+}
+
+#[test]
+fn each_pass_of_a_loop_is_fresh_and_nothing_begins_after_its_time() {
+    let options = PlanOptions {
+        by_session: true,
+        loop_for_us: Some(25_000_000),
+        ..PlanOptions::default()
+    };
+    let planned = plan(&conversations(), options);
+    // A pass begins every ten seconds: nine between the first beginning and the last, and one more.
+    let begins: Vec<u64> = planned
+        .iter()
+        .filter(|request| request.turn.number == 0)
+        .map(|request| request.intended_us)
+        .collect();
+    assert_eq!(begins, (0..25).map(|n| n * 1_000_000).collect::<Vec<_>>());
+    assert_eq!(planned.len(), 75);
+    let sessions: BTreeSet<_> = planned.iter().map(|p| p.turn.session).collect();
+    assert_eq!(sessions.len(), 25);
+    let blocks = |planned: &[PlannedRequest]| {
+        let all = planned
+            .iter()
+            .flat_map(|p| p.exchange.request.blocks.clone());
+        all.collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!(blocks(&planned), 1 + 75);
+    let warm = PlanOptions {
+        fresh_passes: false,
+        ..options
+    };
+    assert_eq!(blocks(&plan(&conversations(), warm)), 1 + 30);
+}
+
+#[test]
+fn a_loop_can_be_shorter_than_the_trace_and_of_lone_requests() {
+    let loop_for = |us| PlanOptions {
+        loop_for_us: Some(us),
+        ..PlanOptions::default()
+    };
+    let trace = lone([100, 200, 300]);
+    assert_eq!(instants(&plan(&trace, loop_for(150))), [0, 100]);
+    assert_eq!(
+        instants(&plan(&trace, loop_for(601))),
+        [0, 100, 200, 300, 400, 500, 600]
+    );
+    let source = Recital::new(lone([5, 5]));
+    let layout = Plan::survey(loop_for(100), source.clone()).unwrap();
+    let error = layout.requests(source).find_map(Result::err).unwrap();
+    assert!(matches!(error, PlanError::NoSpan), "{error}");
+}
+
+#[test]
+fn a_shape_bends_the_rate_and_leaves_the_conversations() {
+    let trace = lone((0..7_000).map(|n| n * 1000));
+    let options = PlanOptions {
+        shape: Some("step:1,2,4".parse().unwrap()),
+        ..PlanOptions::default()
+    };
+    let planned = plan(&trace, options);
+    assert_eq!(planned.len(), 7_000);
+    // Three seconds of 1,000, 2,000 and 4,000 a second.
+    for (second, expected) in [(0, 1000), (1, 2000), (2, 4000)] {
+        let inside = planned
+            .iter()
+            .filter(|request| request.intended_us / 1_000_000 == second)
+            .count();
+        assert!(inside.abs_diff(expected) <= 2, "{second}: {inside}");
+    }
+    let by_session = PlanOptions {
+        by_session: true,
+        ..options
+    };
+    for (session, turns) in sessions(&plan(&conversations(), by_session)) {
+        assert_eq!(offsets(&turns), [0, 2_500_000, 5_000_000], "{session}");
+    }
+}
+
+/// Traces with conversations of any kind beside lone requests.
+fn traces() -> impl Strategy<Value = Vec<Exchange>> {
+    let request = (
+        prop::option::weighted(0.8, 0_u32..12),
+        0_u64..5_000_000,
+        0_u64..400_000,
+        0_u32..40,
+    );
+    prop::collection::vec(request, 1..60).prop_map(|requests| {
+        let mut trace: Vec<Exchange> = requests
+            .into_iter()
+            .map(|(session, at_us, took_us, block)| {
+                let mut exchange = turn(0, at_us, took_us);
+                exchange.session = session.map(SessionId);
+                exchange.request.blocks = (0..block).step_by(7).map(BlockId).collect();
+                exchange
+            })
+            .collect();
+        trace.sort_by_key(|exchange| exchange.at);
+        trace
+    })
+}
+
+fn any_options() -> impl Strategy<Value = PlanOptions> {
+    let speed = prop_oneof![Just(1.0), 0.1_f64..10.0];
+    let rate = prop_oneof![Just(1.0), 0.05_f64..1.0, 1.0_f64..4.0];
+    let shape = prop_oneof![
+        Just(None),
+        Just(Some("ramp:0.5..3")),
+        Just(Some("step:1,0.2,4")),
+        Just(Some("spike:9@30%+20%"))
+    ];
+    let loop_for = prop::option::weighted(0.3, 1_u64..20_000_000);
+    (
+        any::<(bool, bool, u64)>(),
+        speed,
+        rate,
+        shape,
+        loop_for,
+        0_u64..3_000_000,
+    )
+        .prop_map(
+            |(
+                (by_session, speed_think, seed),
+                speed,
+                rate_scale,
+                shape,
+                loop_for_us,
+                copy_shift_us,
+            )| PlanOptions {
+                by_session,
+                speed,
+                speed_think,
+                rate_scale,
+                copy_shift_us,
+                shape: shape.map(|shape| shape.parse().unwrap()),
+                loop_for_us,
+                seed,
+                ..PlanOptions::default()
+            },
+        )
+}
+
+/// A plan, unless the loop has nothing to go round.
+fn planned(trace: &[Exchange], options: PlanOptions) -> Vec<PlannedRequest> {
+    let source = Recital::new(trace.to_vec());
+    let layout = Plan::survey(options, source.clone()).unwrap();
+    layout
+        .requests(source)
+        .map_while(Result::ok)
+        .take(5_000)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_plan_is_in_order_numbered_and_the_same_again(trace in traces(), options in any_options()) {
+        let first = planned(&trace, options);
+        prop_assert!(first.windows(2).all(|w| w[0].intended_us <= w[1].intended_us));
+        prop_assert!(first.iter().zip(0..).all(|(request, n)| request.index == n));
+        let mut next: BTreeMap<u64, u32> = BTreeMap::new();
+        for request in &first {
+            if let Some(session) = request.turn.session {
+                let number = next.entry(session).or_default();
+                // Of an ended loop, or where each request stands for itself, a conversation may lack turns.
+                prop_assert!(request.turn.number >= *number);
+                *number = request.turn.number + 1;
+            }
+        }
+        prop_assert_eq!(planned(&trace, options), first);
+    }
+
+    #[test]
+    fn whole_factors_plan_each_request_so_many_times(trace in traces(), options in any_options(), copies in 1_u32..4) {
+        let options = PlanOptions { rate_scale: f64::from(copies), loop_for_us: None, ..options };
+        let mut times: BTreeMap<_, u32> = BTreeMap::new();
+        for request in &planned(&trace, options) {
+            *times.entry(twin(request)).or_default() += 1;
+        }
+        let mut expected: BTreeMap<_, u32> = BTreeMap::new();
+        for exchange in &trace {
+            let session = exchange.session.map(|session| session.0);
+            *expected.entry((session, exchange.at.us())).or_default() += copies;
+        }
+        prop_assert_eq!(times, expected);
+    }
+
+    #[test]
+    fn the_shards_of_a_plan_are_the_plan(trace in traces(), options in any_options(), count in 1_u32..6) {
+        let whole = planned(&trace, options);
+        prop_assume!(whole.len() < 4_000);
+        let mut union: Vec<PlannedRequest> = Vec::new();
+        let mut homes: BTreeMap<u64, u32> = BTreeMap::new();
+        for index in 0..count {
+            let shard = Shard::new(index, count);
+            let part = planned(&trace, PlanOptions { shard, ..options });
+            for session in part.iter().filter_map(|request| request.turn.session) {
+                prop_assert_eq!(*homes.entry(session).or_insert(index), index);
+            }
+            union.extend(part);
+        }
+        union.sort_by_key(|request| request.index);
+        prop_assert_eq!(union, whole);
+    }
+
+    #[test]
+    fn a_smaller_share_is_part_of_a_larger_one(trace in traces(), options in any_options(), a in 0.0_f64..3.0, b in 0.0_f64..3.0) {
+        let kept = |rate_scale| {
+            let options = PlanOptions { rate_scale, loop_for_us: None, ..options };
+            let planned = planned(&trace, options);
+            let mut times: BTreeMap<_, usize> = BTreeMap::new();
+            planned.iter().for_each(|request| *times.entry(twin(request)).or_default() += 1);
+            times
+        };
+        let (less, more) = (kept(a.min(b)), kept(a.max(b)));
+        for (twin, times) in less {
+            prop_assert!(times <= more.get(&twin).copied().unwrap_or(0));
+        }
+    }
+
+    #[test]
+    fn a_limit_cuts_a_plan_and_changes_nothing_else(trace in traces(), options in any_options(), limit in 0_u64..40) {
+        let whole = planned(&trace, options);
+        let cut = planned(&trace, PlanOptions { limit: Some(limit), ..options });
+        let plain = |request: &PlannedRequest| (request.intended_us, request.turn, twin(request));
+        let of_whole: Vec<_> = whole.iter().map(plain).collect();
+        let of_cut: Vec<_> = cut.iter().map(plain).collect();
+        let first = usize::try_from(limit).unwrap().min(of_whole.len());
+        prop_assert_eq!(&of_cut[..first], &of_whole[..first]);
+        // By session, what else there is are the later turns of conversations among the first.
+        let begun: BTreeSet<_> = of_whole[..first].iter().map(|(_, turn, _)| turn.session).collect();
+        for (_, turn, _) in &of_cut[first..] {
+            prop_assert!(options.by_session && turn.session.is_some() && begun.contains(&turn.session));
+        }
+    }
+}
