@@ -105,17 +105,23 @@ impl PlanOptions {
                     .replace(".0000 %", " %"),
             );
         }
-        let whole = rate.floor();
-        let part = match rate - whole {
-            0.0 => String::new(),
-            part => format!(" and one of {:.1} % of them, {thinned}", part * 100.0),
+        let copies = rate.floor() - 1.0;
+        let whole = match copies {
+            0.0 => None,
+            1.0 => Some("a whole copy".to_owned()),
+            _ => Some(format!("{copies:.0} whole copies")),
         };
+        let part = match rate.fract() {
+            0.0 => None,
+            part => Some(format!("one of {:.1} % of them, {thinned}", part * 100.0)),
+        };
+        let added: Vec<String> = whole.into_iter().chain(part).collect();
+        let added = added.join(" and ");
         #[allow(clippy::cast_precision_loss, reason = "for display")]
         let shift_s = self.copy_shift_us as f64 / 1e6;
         Some(format!(
-            "the trace's own and {:.0} whole copies{part}; each session of a copy is moved by up to {shift_s} s either way; blocks that only \
-             one session used have words of their own in each copy, blocks that several used are shared by all",
-            whole - 1.0
+            "the trace's own and {added}; each session of a copy is moved by up to {shift_s} s either way; blocks that only one session \
+             used have words of their own in each copy, blocks that several used are shared by all"
         ))
     }
 }
