@@ -3,6 +3,7 @@
 //! Reading keeps lengths, counts and moments; the text itself goes into a [`PromptRender`](crate::anonymise::PromptRender),
 //! which hashes and forgets it. No error quotes a body.
 
+mod answer;
 mod anthropic_messages;
 mod array;
 mod coding;
@@ -38,6 +39,7 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod transcripts;
 
+pub use answer::{AnswerReader, AnswerText};
 pub use coding::{Coded, Coding, Decoder, Undecodable};
 pub use endpoint::{Detected, endpoint_of, model_in_path};
 pub use grpc::http_status as http_status_of_grpc;

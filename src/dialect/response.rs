@@ -62,7 +62,7 @@ enum Form {
 
 /// How an answer is cut into what is read at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
     Events,
     Lines,
     Array,
@@ -71,7 +71,7 @@ enum Framing {
 }
 
 /// By the answer's media type, not by what was asked for. Gemini alone streams a plain array, and says so in its path.
-fn framing(endpoint: Endpoint, content_type: &str) -> Framing {
+pub(super) fn framing(endpoint: Endpoint, content_type: &str) -> Framing {
     let is = |kind: &str| {
         content_type
             .get(..kind.len())

@@ -1,15 +1,18 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::conversation::{Due, End, Link};
+use super::conversation::{Answers, Due, End, Link};
 use super::room::Account;
 use super::synthesise::Prepared;
+use crate::dialect::AnswerText;
 
 /// A request with its bytes, on its way to the worker that sends it.
 pub(super) struct Handed {
     pub(super) prepared: Box<Prepared>,
     pub(super) due: Due,
     pub(super) account: Account,
+    /// Bytes of its body on that account.
+    pub(super) bytes: usize,
 }
 
 /// What a preparer tells a worker.
@@ -33,6 +36,8 @@ pub(super) struct Agenda {
     near: BinaryHeap<Entry>,
     held: HashMap<u64, (Link, Handed)>,
     lead_us: u64,
+    answers: Answers,
+    made_up: u64,
 }
 
 impl Agenda {
@@ -42,6 +47,8 @@ impl Agenda {
             near: BinaryHeap::new(),
             held: HashMap::new(),
             lead_us,
+            answers: Answers::default(),
+            made_up: 0,
         }
     }
 
@@ -66,6 +73,16 @@ impl Agenda {
                 }
             }
         }
+    }
+
+    /// Keeps the answer to a turn for those that repeat it.
+    pub(super) fn keep_answer(&mut self, session: u64, index: u64, text: AnswerText) {
+        self.answers.keep(session, index, text);
+    }
+
+    /// How many repeated answers had to be made up since the last call.
+    pub(super) fn take_made_up(&mut self) -> u64 {
+        std::mem::take(&mut self.made_up)
     }
 
     /// A turn has ended: the next, where it is held here, has its instant.
@@ -111,7 +128,15 @@ impl Agenda {
     }
 
     fn schedule(&mut self, due_us: u64, mut handed: Handed) {
-        handed.prepared.intended_us = due_us;
+        let prepared = &mut handed.prepared;
+        prepared.intended_us = due_us;
+        if let Some(gaps) = prepared.gaps.take() {
+            let session = prepared.turn.session;
+            let answer_to = |index| session.and_then(|session| self.answers.get(session, index));
+            let (body, made_up) = gaps.fill(prepared.request.body(), answer_to);
+            *prepared.request.body_mut() = body;
+            self.made_up += made_up;
+        }
         self.far.push(Entry { due_us, handed });
     }
 }
@@ -160,6 +185,7 @@ mod tests {
             prepared: Box::new(prepared),
             due,
             account: Account::Turn,
+            bytes: 0,
         })
     }
 

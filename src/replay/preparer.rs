@@ -7,13 +7,12 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::agenda::{Handed, Order};
-use super::conversation::{
-    Book, Depot, Due, End, Read, Ready, SessionMode, Slot, Stub, TurnAccount,
-};
+use super::conversation::{Book, Depot, Due, End, History, Read, Ready, Slot, Stub, TurnAccount};
 use super::pace::RunClock;
 use super::plan::{PlanError, PlannedRequest, Turn, took_us};
 use super::progress::{Progress, Stop};
 use super::room::{Account, Room};
+use super::run::RunOptions;
 use super::synthesise::{Settled, Synthesiser};
 
 /// How the plan's end was reached.
@@ -54,6 +53,8 @@ pub(super) struct Preparer<'a, 'c, P> {
     stations: Vec<Station>,
     book: Book<Slot>,
     depot: Depot,
+    /// Where later turns shall repeat the target's answers.
+    history: Option<History>,
     /// Requests that wait for nothing but their instant, in order.
     open: VecDeque<Open>,
     /// The planned instant of what was read last.
@@ -102,7 +103,7 @@ where
     pub(super) fn new(
         plan: &'a mut P,
         synthesiser: &'a mut Synthesiser<'c>,
-        mode: SessionMode,
+        options: &RunOptions,
         workers: Vec<UnboundedSender<Vec<Order>>>,
         room: Room,
         events: Receiver<Event>,
@@ -120,8 +121,9 @@ where
             events,
             room,
             stations: workers.into_iter().map(station).collect(),
-            book: Book::new(mode),
+            book: Book::new(options.sessions),
             depot: Depot::new(Depot::BYTES),
+            history: options.live_history.then(History::default),
             open: VecDeque::new(),
             position_us: 0,
             over: None,
@@ -219,7 +221,14 @@ where
                 took_us: took_us(&planned.exchange),
                 turn,
             };
-            let slot = self.depot.put(self.synthesiser.settle(planned))?;
+            let session = self.book.key(turn);
+            let repeated = match (&mut self.history, session) {
+                (Some(history), Some(session)) => history.repeated(session, &planned),
+                _ => Vec::new(),
+            };
+            let mut settled = self.synthesiser.settle(planned);
+            settled.repeated = repeated;
+            let slot = self.depot.put(settled)?;
             if let Read::Open(slot) = self.book.read(stub, slot, now_us) {
                 let worker = self.worker_for(turn);
                 self.open.push_back(Open {
@@ -255,12 +264,13 @@ where
             .counters()
             .prepared
             .fetch_add(1, Ordering::Relaxed);
-        self.room
-            .take(worker, account, prepared.request.body().len());
+        let bytes = prepared.request.body().len();
+        self.room.take(worker, account, bytes);
         let handed = Handed {
             prepared,
             due,
             account,
+            bytes,
         };
         self.order(worker, Order::Send(handed));
     }

@@ -17,6 +17,8 @@ pub(super) struct Counters {
     pub(super) cancelled: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) outcomes_lost: AtomicU64,
+    /// Answers to earlier turns that had to be made up in a prompt that should have repeated them.
+    pub(super) answers_made_up: AtomicU64,
 }
 
 impl Progress {

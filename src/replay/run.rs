@@ -21,7 +21,7 @@ use super::prompt::{Cache, Salt};
 use super::room::Room;
 use super::source::Source;
 use super::survey::PlanSummary;
-use super::synthesise::{Alterations, LengthPolicy, Synthesiser};
+use super::synthesise::{Alteration, Alterations, LengthPolicy, Synthesiser};
 use super::target::Target;
 use super::worker::{Worker, work};
 use crate::net::open_files;
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub block: Option<BlockSpec>,
     /// When the later turns of a conversation are sent.
     pub sessions: SessionMode,
+    /// Later turns repeat the target's own answers, not made-up ones of the recorded length.
+    pub live_history: bool,
     /// How the recorded answers' lengths are asked for.
     pub output_length: LengthPolicy,
     /// Threads that send; chosen from the machine's cores where absent.
@@ -65,6 +67,7 @@ impl Default for RunOptions {
             cache: Cache::Fresh,
             block: None,
             sessions: SessionMode::default(),
+            live_history: false,
             output_length: LengthPolicy::Exact,
             workers: None,
             max_in_flight: 20_000,
@@ -176,6 +179,7 @@ where
             lead: lead(calibration),
             max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),
             linked: options.sessions != SessionMode::Independent,
+            live_history: options.live_history,
             room: room.clone(),
             events: report.clone(),
             progress: progress.clone(),
@@ -202,7 +206,7 @@ where
                 let preparer = Preparer::new(
                     &mut plan,
                     &mut synthesiser,
-                    options.sessions,
+                    options,
                     orders,
                     room,
                     events,
@@ -256,8 +260,12 @@ where
             let beats = worker.join().map_err(|_| RunError::Panicked("send"))??;
             heartbeat.add(&beats).map_err(io::Error::other)?;
         }
-        let (end, turns, plan, alterations) =
+        let (end, turns, plan, mut alterations) =
             preparer.join().map_err(|_| RunError::Panicked("prepare"))?;
+        let made_up = progress.counters().answers_made_up.load(Ordering::Relaxed);
+        if made_up > 0 {
+            alterations.insert(Alteration::HistoryMadeUp, made_up);
+        }
         Ok(RunSummary {
             plan,
             turns,

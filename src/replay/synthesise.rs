@@ -1,15 +1,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{Draft, OutputLength, synthesise};
-use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, ShapeStatus};
+use crate::dialect::{AnswerText, Draft, OutputLength, synthesise};
+use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
 
 use super::calibrate::Calibration;
 use super::client::Envelope;
+use super::conversation::{Gaps, Repeated};
 use super::outcome::RecordedTimes;
 use super::plan::{PlannedRequest, Turn};
 use super::prompt::{Counts, Prompter, Salt};
@@ -49,6 +51,10 @@ pub enum Alteration {
     ShapeUnknown,
     /// The prompt was larger than a replay writes, and was cut.
     PromptCut,
+    /// Answers to earlier turns stand in the prompt as this target gave them.
+    LiveHistory,
+    /// Such an answer was not to be had (it failed, was no text, came too late, or was let go), and was made up.
+    HistoryMadeUp,
     /// A field of the request that the target's dialect cannot carry, or that a replay does not.
     Field(&'static str),
 }
@@ -63,6 +69,8 @@ impl Alteration {
             Self::TokenIdsAsWords => "a prompt of token ids was sent as words",
             Self::LengthAssumed => "the recorded answer's length is unknown; one was assumed",
             Self::EmptyAnswer => "the recorded answer was empty; one token was asked for",
+            Self::LiveHistory => "earlier answers are the target's own, not the recorded length",
+            Self::HistoryMadeUp => "an earlier answer was not to be had, and was made up",
             Self::LengthCapped => "the target cannot be forced to a length; the answer was capped",
             Self::AnswersAlike => "several answers to one prompt were asked for at one length",
             Self::ShapeUnknown => {
@@ -96,6 +104,10 @@ pub(super) struct Prepared {
     pub(super) endpoint: Endpoint,
     pub(super) stream: bool,
     pub(super) request: Request<Bytes>,
+    /// Answers that are still missing in its body.
+    pub(super) gaps: Option<Gaps>,
+    /// Where the text of its answer goes, where a later turn repeats it.
+    pub(super) answer: Option<Arc<OnceLock<AnswerText>>>,
     pub(super) cancel: Option<Cancel>,
     pub(super) recorded_prompt_tokens: Option<u32>,
     pub(super) recorded_output_tokens: Option<u32>,
@@ -110,6 +122,8 @@ pub(super) struct Settled {
     pub(super) planned: PlannedRequest,
     pub(super) counts: Counts,
     pub(super) output: OutputLength,
+    /// Messages that shall hold the target's own answers.
+    pub(super) repeated: Vec<Repeated>,
 }
 
 impl Settled {
@@ -123,6 +137,7 @@ impl Settled {
             + size_of_val(&request.messages[..])
             + size_of_val(&request.media[..])
             + size_of_val(response.gaps.buckets())
+            + size_of_val(&self.repeated[..])
             + self.counts.held_bytes()
     }
 }
@@ -175,6 +190,7 @@ impl<'a> Synthesiser<'a> {
             planned,
             counts,
             output,
+            repeated: Vec::new(),
         }
     }
 
@@ -184,9 +200,12 @@ impl<'a> Synthesiser<'a> {
             planned,
             counts,
             output,
+            repeated,
         } = settled;
         let exchange = &planned.exchange;
-        let prompt = self.prompter.write(planned.index, exchange, counts);
+        let mut prompt = self.prompter.write(planned.index, exchange, counts);
+        let missing = mark(&mut prompt.messages, repeated);
+        self.note(Alteration::LiveHistory, !missing.is_empty());
         self.note(Alteration::PromptCut, prompt.cut);
         let params = self.params(exchange);
         let wire = synthesise(&Draft {
@@ -201,6 +220,7 @@ impl<'a> Synthesiser<'a> {
         for &field in &wire.altered {
             self.note(Alteration::Field(field), true);
         }
+        let gaps = (!missing.is_empty()).then(|| Gaps::find(&wire.body, missing));
         Prepared {
             index: planned.index,
             planned_us: planned.intended_us,
@@ -210,10 +230,13 @@ impl<'a> Synthesiser<'a> {
             endpoint: exchange.endpoint,
             stream: params.stream,
             request: self.envelope.post(exchange.endpoint, wire),
+            // Nobody knows how many tokens the answers will be.
+            wanted_prompt_tokens: gaps.is_none().then_some(prompt.tokens),
+            gaps,
+            answer: None,
             cancel: cancel(exchange),
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
-            wanted_prompt_tokens: Some(prompt.tokens),
             wanted_output_tokens: match (output, exchange.outcome) {
                 (OutputLength::Exact(each) | OutputLength::Cap(each), Outcome::Completed) => {
                     Some(each.saturating_mul(u32::from(params.n)))
@@ -297,6 +320,16 @@ impl<'a> Synthesiser<'a> {
             *self.alterations.entry(alteration).or_default() += 1;
         }
     }
+}
+
+/// Puts marks in the place of repeated answers, and gives what was made up for each.
+fn mark(messages: &mut [(Role, String)], repeated: &[Repeated]) -> Vec<(u64, String)> {
+    let mark = |it: &Repeated| {
+        let (_, text) = messages.get_mut(it.message)?;
+        let made_up = std::mem::replace(text, Gaps::mark(it.answer_to));
+        Some((it.answer_to, made_up))
+    };
+    repeated.iter().filter_map(mark).collect()
 }
 
 /// A client that had seen tokens goes after as many; one that had seen none goes after as long.

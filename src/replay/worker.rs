@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -16,6 +16,7 @@ use super::pace::{Alarm, RunClock, sharpen_timers};
 use super::preparer::Event;
 use super::progress::{Progress, Stop};
 use super::room::Room;
+use crate::dialect::AnswerText;
 
 /// What a worker needs from its run.
 pub(super) struct Worker {
@@ -26,6 +27,8 @@ pub(super) struct Worker {
     pub(super) max_in_flight: u64,
     /// Whether the ends of turns are waited for.
     pub(super) linked: bool,
+    /// Whether later turns repeat this target's answers.
+    pub(super) live_history: bool,
     pub(super) room: Room,
     pub(super) events: crossbeam_channel::Sender<Event>,
     pub(super) progress: Progress,
@@ -160,11 +163,13 @@ impl Shift {
 
     fn send(self: &Arc<Self>, handed: Handed) {
         let Handed {
-            prepared, account, ..
+            mut prepared,
+            account,
+            bytes,
+            ..
         } = handed;
         let worker = &self.worker;
         let progress = worker.progress.counters();
-        let bytes = prepared.request.body().len();
         if worker.room.give_back(worker.number, account, bytes) {
             self.report(Event::Room);
         }
@@ -173,7 +178,9 @@ impl Shift {
             shift: Arc::clone(self),
             turn: session.map(|session| (session, prepared.index)),
             end: None,
+            answer: (worker.live_history && session.is_some()).then(Arc::default),
         };
+        prepared.answer.clone_from(&running.answer);
         let in_flight = progress.in_flight.fetch_add(1, Ordering::Relaxed);
         if in_flight >= worker.max_in_flight {
             progress.dropped.fetch_add(1, Ordering::Relaxed);
@@ -230,8 +237,13 @@ impl Shift {
         }
     }
 
-    /// Hands over the outcomes that wait.
+    /// Hands over the outcomes that wait, and counts.
     fn flush(&self) {
+        let progress = self.worker.progress.counters();
+        let made_up = self.agenda().take_made_up();
+        progress
+            .answers_made_up
+            .fetch_add(made_up, Ordering::Relaxed);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if !told.is_empty() {
             self.hand_on(std::mem::take(&mut *told));
@@ -267,6 +279,8 @@ struct Running {
     /// Its conversation and its index, where the next turn waits for its end.
     turn: Option<(u64, u64)>,
     end: Option<End>,
+    /// Where its answer is put, if later turns repeat it.
+    answer: Option<Arc<OnceLock<AnswerText>>>,
 }
 
 impl Drop for Running {
@@ -279,6 +293,9 @@ impl Drop for Running {
                 at_us: shift.lane.clock.now_us(),
                 failed: true,
             });
+            if let Some(text) = self.answer.as_ref().and_then(|answer| answer.get()) {
+                shift.agenda().keep_answer(session, index, text.clone());
+            }
             shift.ended(session, index, end);
         }
         shift.all_over.notify_one();

@@ -102,4 +102,10 @@ fn an_unknown_way_of_sending_turns_is_refused_with_those_there_are() {
         text.contains("catch-up") && text.contains("independent"),
         "{text}"
     );
+    let contradiction = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+        .args(["--sessions", "independent", "--live-history"])
+        .output()
+        .unwrap();
+    assert_eq!(contradiction.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&contradiction.stderr).contains("--sessions linked"));
 }

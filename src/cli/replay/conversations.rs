@@ -1,5 +1,6 @@
 //! Options that say how conversations are replayed.
 
+use crate::cli::failure::Failure;
 use crate::replay::{RunOptions, SessionMode};
 
 #[derive(Debug, clap::Args)]
@@ -9,6 +10,11 @@ pub(super) struct ConversationArgs {
     /// of it (independent)
     #[arg(long, default_value = "linked", value_name = "HOW")]
     sessions: Sessions,
+
+    /// Put the target's own answers into the prompts of later turns, instead of words of the recorded length; needs --sessions
+    /// linked or catch-up
+    #[arg(long)]
+    live_history: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -19,11 +25,19 @@ enum Sessions {
 }
 
 impl ConversationArgs {
-    pub(super) fn apply(&self, options: &mut RunOptions) {
+    pub(super) fn apply(&self, options: &mut RunOptions) -> Result<(), Failure> {
+        if self.live_history && matches!(self.sessions, Sessions::Independent) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--live-history repeats answers, and --sessions independent does not wait for them"
+            ))
+            .hint("use --sessions linked or catch-up"));
+        }
+        options.live_history = self.live_history;
         options.sessions = match self.sessions {
             Sessions::Linked => SessionMode::Linked,
             Sessions::CatchUp => SessionMode::CatchUp,
             Sessions::Independent => SessionMode::Independent,
         };
+        Ok(())
     }
 }

@@ -158,6 +158,8 @@ impl<'a> Prober<'a> {
                 endpoint: question.endpoint,
                 stream: params.stream,
                 request,
+                gaps: None,
+                answer: None,
                 cancel: None,
                 recorded_prompt_tokens: None,
                 recorded_output_tokens: None,

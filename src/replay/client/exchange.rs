@@ -12,7 +12,7 @@ use super::connect::Connection;
 use super::failure::kind_of;
 use super::pool::Pool;
 use super::stamped::Stamps;
-use crate::dialect::{ResponseHead, ResponseObserver, ResponseSight};
+use crate::dialect::{AnswerReader, ResponseHead, ResponseObserver, ResponseSight};
 use crate::replay::pace::RunClock;
 use crate::replay::synthesise::{Cancel, Prepared};
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
@@ -116,6 +116,7 @@ impl Follow<'_> {
             request,
             endpoint,
             cancel,
+            answer,
             ..
         } = prepared;
         let clock = self.lane.clock;
@@ -154,6 +155,8 @@ impl Follow<'_> {
             },
             true,
         );
+        let kind = header(http::header::CONTENT_TYPE);
+        let mut reader = answer.as_ref().map(|_| AnswerReader::new(endpoint, kind));
         let enough = match cancel {
             Some(Cancel::TokenEvents(events)) => events,
             _ => u32::MAX,
@@ -162,6 +165,9 @@ impl Follow<'_> {
             match self.frame(&mut body, &stamps, sleep.as_mut()).await {
                 Ok(Some(bytes)) => {
                     observer.data(stamps.last_read_us(), &bytes);
+                    if let Some(reader) = &mut reader {
+                        reader.data(&bytes);
+                    }
                     if observer.token_events() >= enough {
                         break Err(Cut::Cancelled);
                     }
@@ -174,6 +180,9 @@ impl Follow<'_> {
             Ok(()) => stamps.last_read_us(),
             Err(_) => clock.now_us(),
         };
+        if let (Some(answer), Some(text)) = (answer, reader.and_then(AnswerReader::finish)) {
+            let _ = answer.set(text);
+        }
         let sight = observer.finish();
         let whole = sight.ended && !sight.error;
         self.note(sight, ended.is_ok() && endpoint.generates());

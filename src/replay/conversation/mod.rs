@@ -2,6 +2,7 @@
 
 mod book;
 mod depot;
+mod history;
 mod link;
 mod spill;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 pub(super) use book::{Book, Due, Read, Ready, Stub};
 pub(super) use depot::{Depot, Slot};
+pub(super) use history::{Answers, Gaps, History, Repeated};
 pub(super) use link::{End, Link};
 
 /// When the later turns of a conversation are sent.

@@ -1,10 +1,11 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::server::{Seen, Server, Step, end, stream_head, token};
+use super::server::{Seen, Server, Step, answer, chunk, end, stream_head, token};
 use super::*;
-use crate::shape::{Outcome, SessionId};
+use crate::shape::{MessageShape, Outcome, Role, SessionId};
 
 /// A turn of conversation `session` that arrived at `at_ms` and was answered within `took_ms`.
 fn turn(session: u32, at_ms: u64, took_ms: u64) -> Exchange {
@@ -226,4 +227,90 @@ fn the_bytes_are_the_same_in_every_mode() {
     assert_eq!(bodies[0].len(), 5);
     assert_eq!(bodies[0], bodies[1]);
     assert_eq!(bodies[0], bodies[2]);
+}
+
+/// A conversation of three turns that grows by an answer of 30 bytes and a question each time.
+fn growing() -> Vec<Exchange> {
+    let message = |role, bytes| MessageShape {
+        role,
+        bytes,
+        tokens: None,
+    };
+    let mut messages = vec![message(Role::System, 200), message(Role::User, 100)];
+    let mut trace = Vec::new();
+    for step in 0..3 {
+        let mut turn = turn(1, step * 30, 10);
+        turn.request.messages.clone_from(&messages);
+        trace.push(turn);
+        messages.extend([message(Role::Assistant, 30), message(Role::User, 40)]);
+    }
+    trace
+}
+
+fn contents(body: &str) -> Vec<String> {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let messages = body["messages"].as_array().unwrap();
+    let text = |message: &serde_json::Value| message["content"].as_str().unwrap().to_owned();
+    messages.iter().map(text).collect()
+}
+
+#[test]
+fn live_history_repeats_what_the_target_itself_has_said() {
+    let live = RunOptions {
+        live_history: true,
+        ..mode(SessionMode::Linked)
+    };
+    let bodies = |options: &RunOptions| -> Vec<Vec<String>> {
+        let count = AtomicUsize::new(0);
+        let server = Server::start(move |_| {
+            let say = |text: &str| {
+                let delta =
+                    serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+                chunk(&format!("data: {delta}\n\n"))
+            };
+            let n = count.fetch_add(1, Ordering::Relaxed);
+            let said = say("I \"said\" ") + &say(&format!("{n}\n"));
+            vec![stream_head(), Step::Say(said + &end(100, 2, 0))]
+        });
+        let (_, summary) = replay(&server.url(), growing(), options);
+        let noted = summary.alterations.get(&Alteration::LiveHistory).copied();
+        assert_eq!(noted, options.live_history.then_some(2));
+        assert!(!summary.alterations.contains_key(&Alteration::HistoryMadeUp));
+        server
+            .seen()
+            .iter()
+            .map(|seen| contents(&seen.body))
+            .collect()
+    };
+    let (live, made_up) = (bodies(&live), bodies(&mode(SessionMode::Linked)));
+    assert_eq!(live[1][2], "I \"said\" 0\n");
+    assert_eq!(live[2][2], "I \"said\" 0\n");
+    assert_eq!(live[2][4], "I \"said\" 1\n");
+    assert_eq!(made_up[2][2].len(), 30);
+    for (turn, (live, made_up)) in live.iter().zip(&made_up).enumerate() {
+        for (place, (live, made_up)) in live.iter().zip(made_up).enumerate() {
+            let repeated = [2, 4].contains(&place);
+            assert_eq!(live == made_up, !repeated, "turn {turn}, message {place}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_failed_is_made_up_in_the_history() {
+    let count = AtomicUsize::new(0);
+    let server = Server::start(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => vec![answer(500, "", "{}")],
+        _ => good_after(Duration::ZERO),
+    });
+    let live = RunOptions {
+        live_history: true,
+        ..mode(SessionMode::Linked)
+    };
+    let (outcomes, summary) = replay(&server.url(), growing(), &live);
+    assert_eq!(outcomes[1].result, SendResult::Ok);
+    // In the second turn and again in the third.
+    assert_eq!(summary.alterations[&Alteration::HistoryMadeUp], 2);
+    let seen = server.seen();
+    assert_eq!(contents(&seen[1].body)[2].len(), 30);
+    assert_eq!(contents(&seen[2].body)[4], "word");
 }
