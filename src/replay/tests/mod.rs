@@ -3,6 +3,7 @@
 mod calibration;
 mod conversations;
 mod exchanges;
+mod memory;
 mod server;
 
 use server::Server;
