@@ -118,6 +118,7 @@ impl<S: Source> Planner<S> {
             self.last_start = self.last_start.max(Some(scheduled.start));
             return true;
         }
+        self.scaled.begin_no_more();
         let may_go_on = self.options.by_session && limit > 0;
         self.over |= !may_go_on;
         may_go_on && Some(scheduled.start) <= self.last_start

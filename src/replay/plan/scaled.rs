@@ -41,6 +41,7 @@ pub(super) struct Scaled<S> {
     ready: VecDeque<(Rank, Rank, Arrival)>,
     /// Nothing that is still to be read comes before this.
     horizon_us: u64,
+    begins_no_more: bool,
     over: bool,
 }
 
@@ -64,12 +65,18 @@ impl<S: Source> Scaled<S> {
             reorder: Reorder::new(),
             ready: VecDeque::new(),
             horizon_us: 0,
+            begins_no_more: false,
             over: false,
         }
     }
 
     pub(super) fn left_out(&self) -> &LeftOut {
         self.slice.left_out()
+    }
+
+    /// Says that nothing of a later pass is wanted: it would be read for nothing, again and again.
+    pub(super) fn begin_no_more(&mut self) {
+        self.begins_no_more = true;
     }
 
     fn next_scheduled(&mut self) -> Result<Option<Scheduled>, PlanError> {
@@ -155,7 +162,7 @@ impl<S: Source> Scaled<S> {
         let begins_us = self.clock.pass_begins_us(self.pass + 1);
         self.options
             .loop_for_us
-            .is_some_and(|end_us| begins_us < end_us)
+            .is_some_and(|end_us| begins_us < end_us && !self.begins_no_more)
             .then_some(begins_us)
     }
 

@@ -348,6 +348,13 @@ fn a_loop_can_be_shorter_than_the_trace_and_of_lone_requests() {
         instants(&plan(&trace, loop_for(601))),
         [0, 100, 200, 300, 400, 500, 600]
     );
+    // For ever, if it did not end with the limit.
+    let limited = PlanOptions {
+        by_session: true,
+        limit: Some(4),
+        ..loop_for(u64::MAX >> 8)
+    };
+    assert_eq!(instants(&plan(&trace, limited)), [0, 100, 200, 300]);
     let source = Recital::new(lone([5, 5]));
     let layout = Plan::survey(loop_for(100), source.clone()).unwrap();
     let error = layout.requests(source).find_map(Result::err).unwrap();
