@@ -10,6 +10,10 @@ pub(super) struct Generations<T> {
     old: Keyed<T>,
     /// Entries of a generation.
     most: usize,
+    /// What the young values hold beyond one entry each, in entries.
+    beyond: usize,
+    /// What a value holds beyond its entry, in entries; rounded up.
+    grown: fn(&T) -> usize,
 }
 
 /// The keys are keyed hashes already: hashing them again would only take time.
@@ -26,7 +30,14 @@ impl<T> Generations<T> {
             young: Keyed::default(),
             old: Keyed::default(),
             most: usize::try_from(places / 8 * 7).unwrap_or(usize::MAX),
+            beyond: 0,
+            grown: |_| 0,
         }
+    }
+
+    /// The same, of values that may grow beyond the bytes they were said to take.
+    pub(super) fn growing(self, grown: fn(&T) -> usize) -> Self {
+        Self { grown, ..self }
     }
 
     /// Bytes of an entry: a hash and a value, as they are aligned, and the hash table's byte of its own.
@@ -48,7 +59,7 @@ impl<T> Generations<T> {
         Some(value)
     }
 
-    /// The value of `hash`, to change it.
+    /// The value of `hash`, to change it. One that may grow must be [changed](Self::change) instead.
     pub(super) fn get_mut(&mut self, hash: u64) -> Option<&mut T> {
         if !self.young.contains_key(&hash) {
             let value = self.old.remove(&hash)?;
@@ -57,11 +68,27 @@ impl<T> Generations<T> {
         self.young.get_mut(&hash)
     }
 
+    /// Changes the value of `hash`, which may grow by it; whether there was one.
+    pub(super) fn change(&mut self, hash: u64, change: impl FnOnce(&mut T)) -> bool {
+        let grown = self.grown;
+        let Some(value) = self.get_mut(hash) else {
+            return false;
+        };
+        let before = grown(value);
+        change(value);
+        let after = grown(value);
+        self.beyond = (self.beyond + after).saturating_sub(before);
+        true
+    }
+
     pub(super) fn insert(&mut self, hash: u64, value: T) {
-        if self.young.len() >= self.most {
+        if self.young.len() + self.beyond >= self.most {
             self.old = std::mem::take(&mut self.young);
+            self.beyond = 0;
         }
-        self.young.insert(hash, value);
+        self.beyond += (self.grown)(&value);
+        let before = self.young.insert(hash, value);
+        self.beyond -= before.as_ref().map_or(0, self.grown).min(self.beyond);
     }
 }
 
@@ -101,6 +128,26 @@ mod tests {
         }
         assert!(most <= bytes, "{most}");
         assert!(most > bytes / 4, "{most}: most of it would never be used");
+    }
+
+    #[test]
+    fn values_that_grow_count_for_more_entries() {
+        let mut table = Generations::within(10_000, 32).growing(|list: &Vec<u8>| list.len() - 1);
+        let most = table.most;
+        for hash in 0..40 {
+            table.insert(hash, vec![0]);
+            for _ in 0..most / 5 {
+                assert!(table.change(hash, |list| list.push(0)));
+            }
+            let held: usize = table
+                .young
+                .values()
+                .chain(table.old.values())
+                .map(Vec::len)
+                .sum();
+            assert!(held <= 3 * most, "{held} of {most}");
+        }
+        assert!(!table.change(0, |_| ()), "forgotten");
     }
 
     #[test]

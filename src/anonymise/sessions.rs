@@ -90,7 +90,9 @@ impl SessionTable {
     pub(super) fn within(bytes: u64) -> Self {
         Self {
             named: Generations::within(bytes / 4, size_of::<SessionId>()),
-            turns: Generations::within(bytes / 4 * 3, ALIKE_BYTES),
+            // A list doubles as it grows, and a turn takes less than half of an entry.
+            turns: Generations::within(bytes / 4 * 3, ALIKE_BYTES)
+                .growing(|alike| alike.len().saturating_sub(1)),
             next: 0,
         }
     }
@@ -145,9 +147,10 @@ impl SessionTable {
             return Some(turn.session);
         }
         // The same prompt once more, and no answer to the first: a retry.
-        let again = self.turns.get_mut(whole).and_then(|before| {
-            let at = before.iter().rposition(|turn| !turn.answered)?;
-            Some(before.swap_remove(at).session)
+        let mut again = None;
+        self.turns.change(whole, |before| {
+            let unanswered = before.iter().rposition(|turn| !turn.answered);
+            again = unanswered.map(|at| before.swap_remove(at).session);
         });
         Some(again.unwrap_or_else(|| self.fresh()))
     }
@@ -167,14 +170,14 @@ impl SessionTable {
             answered: asked.answered,
             followed: false,
         };
-        match self.turns.get_mut(whole) {
-            Some(alike) => {
-                if alike.len() >= MOST_ALIKE {
-                    alike.remove(0);
-                }
-                alike.push(turn);
+        let known = self.turns.change(whole, |alike| {
+            if alike.len() >= MOST_ALIKE {
+                alike.remove(0);
             }
-            None => self.turns.insert(whole, vec![turn]),
+            alike.push(turn);
+        });
+        if !known {
+            self.turns.insert(whole, vec![turn]);
         }
     }
 

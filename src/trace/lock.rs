@@ -2,27 +2,60 @@
 //! other processes too, leave it alone until then; a killed writer's lock goes with it.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-/// Marks a file as being written. Where the file system has no locks, its age must do.
-pub(super) fn mark(file: &File) {
-    let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
+/// Marks a file that was just created as being written. Where the file system has no locks, its age must do.
+///
+/// Somebody who looks whether it is being written holds a lock of his own for that moment, and may have found that it was not:
+/// so it is waited for, and whether the file is still where it was is the answer.
+pub(super) fn mark(file: &File, path: &Path) -> bool {
+    for _ in 0..TRIES {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+            _ => break,
+        }
+    }
+    match (file.metadata(), path.metadata()) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        (_, Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
+        // Nothing shows that it has gone.
+        _ => true,
+    }
+}
+
+/// Looking takes microseconds. Whoever holds a lock for longer than these together is no reader of ours.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Removes a file that nobody writes; says whether it did. Nobody can begin to write it meanwhile: the lock that showed it is
+/// held until the file is gone.
+pub(super) fn remove_unless_written(path: &Path) -> std::io::Result<bool> {
+    let looked = look(path);
+    if looked.is_none() {
+        return Ok(false);
+    }
+    std::fs::remove_file(path).map(|()| true)
 }
 
 /// Whether somebody writes this file. What cannot be told is taken for yes: it is about what may be removed.
 pub fn is_being_written(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else {
-        return true;
-    };
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
+    look(path).is_none()
+}
+
+/// The file, with a lock that keeps others from marking it, where nobody writes it.
+fn look(path: &Path) -> Option<File> {
+    let file = File::open(path).ok()?;
+    let written = match flock(&file, FlockOperation::NonBlockingLockShared) {
         Ok(()) => false,
         Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS) => is_young(&file),
         Err(_) => true,
-    }
+    };
+    (!written).then_some(file)
 }
 
 fn is_young(file: &File) -> bool {
@@ -47,5 +80,26 @@ mod tests {
         drop(file);
         assert!(!is_being_written(&path));
         assert!(is_being_written(&directory.path().join("missing")));
+    }
+
+    #[test]
+    fn who_looks_does_not_keep_a_file_from_being_marked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.rt");
+        let file = File::create(&path).unwrap();
+        let looker = look(&path).unwrap();
+        std::thread::scope(|scope| {
+            let marked = scope.spawn(|| mark(&file, &path));
+            drop(looker);
+            assert!(marked.join().unwrap());
+        });
+        assert!(is_being_written(&path));
+        assert!(!remove_unless_written(&path).unwrap());
+        drop(file);
+        assert!(remove_unless_written(&path).unwrap());
+        // One that was removed before it was marked is not the file of that name.
+        let file = File::create(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(!mark(&file, &path));
     }
 }

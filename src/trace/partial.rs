@@ -76,15 +76,19 @@ impl Drop for PartialName {
 
 /// Creates a file that only its owner can read, and marks it as being written. Refuses one that is there.
 pub(super) fn create_private(path: &Path) -> Result<File, TraceError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(TraceError::creating(path))?;
-    lock::mark(&file);
-    Ok(file)
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(TraceError::creating(path))?;
+        // Another process may have taken it for an old file and removed it before it was marked.
+        if lock::mark(&file, path) {
+            return Ok(file);
+        }
+    }
 }
 
 /// Makes a new name in a directory survive a power loss.

@@ -1,10 +1,9 @@
 //! Which old files of a recorder go.
 
-use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::lock::is_being_written;
+use super::lock::remove_unless_written;
 use super::rotate::{Rotation, numbered};
 
 /// Removes old files of a name, oldest first, that `keep` does not keep and that `may_go`. One that is being written, by whomever,
@@ -32,11 +31,12 @@ pub fn retire(directory: &Path, name: &str, keep: &Rotation, may_go: impl Fn(&Pa
         if !too_many && !too_old {
             break;
         }
-        if is_being_written(&path) || !may_go(&path) {
+        if !may_go(&path) {
             continue;
         }
-        match fs::remove_file(&path) {
-            Ok(()) => {
+        match remove_unless_written(&path) {
+            Ok(false) => {}
+            Ok(true) => {
                 bytes = bytes.saturating_sub(meta.len());
                 tracing::info!(path = %path.display(), "removed an old trace file");
             }
