@@ -1,6 +1,6 @@
 """Reads every golden trace with read_trace.py and compares it with what it must read as.
 
-    pip install msgpack zstandard && python tests/trace_python_reader/check.py
+    pip install crc32c msgpack zstandard && python tests/trace_python_reader/check.py
 """
 import json, pathlib
 from read_trace import read

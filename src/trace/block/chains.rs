@@ -2,14 +2,19 @@
 //! usual successor of an id is the next number, and where it is not, it is usually the one that followed last time. Only
 //! the lengths of the runs of right guesses and what stood where a guess was wrong are written.
 
-use crate::shape::BlockId;
+use crate::shape::{BlockId, SessionId};
 use crate::trace::varint::{Malformed, Numbers, put, zigzag};
 
 use super::columns::{ColumnNumbers, Columns};
 
-/// Guesses the next id of a chain. Its memory is fixed (768 KiB) and so are its collisions: both are part of the format.
+/// Guesses the next id of a chain. Its memory is fixed (896 KiB) and so are its collisions: both are part of the format.
 pub(super) struct Predictor {
     slots: Vec<Slot>,
+    /// What followed an id in one conversation, where several things do: after a system prompt that many share comes what was
+    /// said in this one.
+    turns: Vec<Turn>,
+    /// The conversation of this chain.
+    session: Option<u32>,
     /// Slots of an earlier generation are empty.
     generation: u32,
     /// The first id of the last chain.
@@ -27,12 +32,21 @@ struct Slot {
     successor: u32,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    session: u32,
+    slot: Slot,
+}
+
 const SLOT_BITS: u32 = 16;
+const TURN_BITS: u32 = 13;
 
 impl Predictor {
     pub(super) fn new() -> Self {
         Self {
             slots: vec![Slot::default(); 1 << SLOT_BITS],
+            turns: vec![Turn::default(); 1 << TURN_BITS],
+            session: None,
             generation: 0,
             head: 0,
             previous: None,
@@ -60,8 +74,9 @@ impl Predictor {
         self.next_new
     }
 
-    fn begin_chain(&mut self) {
+    fn begin_chain(&mut self, session: Option<u32>) {
         self.previous = None;
+        self.session = session;
     }
 
     #[inline]
@@ -69,10 +84,21 @@ impl Predictor {
         match self.previous {
             None => self.head,
             Some(id) => match self.slots.get(slot_of(id)) {
-                Some(slot) if slot.generation == self.generation && slot.id == id => slot.successor,
+                Some(slot) if slot.generation == self.generation && slot.id == id => {
+                    self.in_session(id).unwrap_or(slot.successor)
+                }
                 _ => id.wrapping_add(1),
             },
         }
+    }
+
+    /// What followed an id in this conversation.
+    fn in_session(&self, id: u32) -> Option<u32> {
+        let session = self.session?;
+        let turn = self.turns.get(turn_of(id, session))?;
+        let slot = turn.slot;
+        let known = slot.generation == self.generation && slot.id == id && turn.session == session;
+        known.then_some(slot.successor)
     }
 
     /// Learns what the next id was, after it was guessed right.
@@ -82,11 +108,27 @@ impl Predictor {
         self.next_new = self.next_new.max(id.saturating_add(1));
     }
 
+    /// Learns what the next id of this conversation was, where it had to be told once.
+    fn learn_in_session(&mut self, previous: u32, id: u32) {
+        let Some(session) = self.session else { return };
+        if let Some(turn) = self.turns.get_mut(turn_of(previous, session)) {
+            *turn = Turn {
+                session,
+                slot: Slot {
+                    generation: self.generation,
+                    id: previous,
+                    successor: id,
+                },
+            };
+        }
+    }
+
     /// Learns what the next id was, after the guess was wrong.
     fn wrong(&mut self, id: u32) {
         match self.previous {
             None => self.head = id,
             Some(previous) => {
+                self.learn_in_session(previous, id);
                 if let Some(slot) = self.slots.get_mut(slot_of(previous)) {
                     *slot = Slot {
                         generation: self.generation,
@@ -105,6 +147,12 @@ fn slot_of(id: u32) -> usize {
     (id.wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS)) as usize
 }
 
+#[inline]
+fn turn_of(id: u32, session: u32) -> usize {
+    let mixed = id.wrapping_mul(0x9e37_79b1) ^ session.wrapping_mul(0x85eb_ca6b);
+    (mixed >> (32 - TURN_BITS)) as usize
+}
+
 /// Writes chains one after another.
 pub(super) struct ChainWriter<'a> {
     predictor: &'a mut Predictor,
@@ -116,8 +164,9 @@ impl<'a> ChainWriter<'a> {
         Self { predictor, hits: 0 }
     }
 
-    pub(super) fn chain(&mut self, out: &mut Columns, ids: &[BlockId]) {
-        self.predictor.begin_chain();
+    /// Writes the chain of an exchange of `session`.
+    pub(super) fn chain(&mut self, out: &mut Columns, ids: &[BlockId], session: Option<SessionId>) {
+        self.predictor.begin_chain(session.map(|id| id.0));
         for &BlockId(id) in ids {
             if id == self.predictor.guess() {
                 self.predictor.right(id);
@@ -159,9 +208,14 @@ impl<'a> ChainReader<'a> {
         }
     }
 
-    pub(super) fn chain(&mut self, len: usize) -> Result<Vec<BlockId>, Malformed> {
+    /// Reads the chain of an exchange of `session`, which is none where sessions do not count for the guesses.
+    pub(super) fn chain(
+        &mut self,
+        len: usize,
+        session: Option<SessionId>,
+    ) -> Result<Vec<BlockId>, Malformed> {
         let mut ids = Vec::with_capacity(len);
-        self.predictor.begin_chain();
+        self.predictor.begin_chain(session.map(|id| id.0));
         while ids.len() < len {
             match self.hits {
                 None => self.hits = Some(self.runs.next()?),
@@ -199,13 +253,18 @@ mod tests {
         let mut writer = ChainWriter::new(&mut predictor);
         for chain in chains {
             let ids: Vec<_> = chain.iter().copied().map(BlockId).collect();
-            writer.chain(&mut columns, &ids);
+            writer.chain(&mut columns, &ids, session_of(&ids));
         }
         writer.finish(&mut columns);
         columns
     }
 
-    fn read(columns: &Columns, lens: &[usize]) -> Vec<Vec<u32>> {
+    /// Any function of the chain will do.
+    fn session_of(ids: &[BlockId]) -> Option<SessionId> {
+        (ids.len() % 4 != 1).then_some(SessionId(ids.len() as u32 % 3))
+    }
+
+    fn read(columns: &Columns, lens: &[(usize, Option<SessionId>)]) -> Vec<Vec<u32>> {
         let numbers = ColumnNumbers {
             block_hits: Numbers::new(&columns.block_hits),
             block_misses: Numbers::new(&columns.block_misses),
@@ -215,9 +274,9 @@ mod tests {
         predictor.restart(0);
         let mut reader = ChainReader::new(&mut predictor, &numbers);
         lens.iter()
-            .map(|&len| {
+            .map(|&(len, session)| {
                 reader
-                    .chain(len)
+                    .chain(len, session)
                     .unwrap()
                     .into_iter()
                     .map(|id| id.0)
@@ -230,7 +289,10 @@ mod tests {
         #[test]
         fn any_chains_read_back(chains in prop::collection::vec(
             prop::collection::vec(prop_oneof![0..40_u32, any::<u32>(), Just(u32::MAX)], 0..20), 0..20)) {
-            let lens: Vec<_> = chains.iter().map(Vec::len).collect();
+            let lens: Vec<_> = chains.iter().map(|chain| {
+                let ids: Vec<_> = chain.iter().copied().map(BlockId).collect();
+                (ids.len(), session_of(&ids))
+            }).collect();
             prop_assert_eq!(read(&written(&chains), &lens), chains);
         }
     }
@@ -248,6 +310,24 @@ mod tests {
         let columns = written(&[vec![0, 1, 2, 3], vec![0, 1, 4, 5], vec![0, 1, 4, 5, 6]]);
         assert_eq!(columns.block_misses, [0], "the next new id");
         assert_eq!(columns.block_hits, [6, 6]);
+    }
+
+    #[test]
+    fn what_a_conversation_goes_on_with_is_remembered_beside_what_others_do() {
+        let mut predictor = Predictor::new();
+        predictor.restart(0);
+        let mut columns = Columns::default();
+        let mut writer = ChainWriter::new(&mut predictor);
+        for turn in [0, 1, 0, 1, 0, 1] {
+            let ids = [0, 1, 2 + 10 * turn, 3 + 10 * turn].map(BlockId);
+            writer.chain(&mut columns, &ids, Some(SessionId(turn)));
+        }
+        writer.finish(&mut columns);
+        assert_eq!(
+            columns.block_misses.len(),
+            2,
+            "the second once, and the first once it is one of two"
+        );
     }
 
     #[test]

@@ -1,10 +1,17 @@
-use std::marker::PhantomData;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_bytes::Bytes;
-
 use crate::trace::varint::Numbers;
+
+/// How many columns the counts of gaps go to, by the bucket before: see [`context_of`].
+pub(super) const CONTEXTS: usize = 16;
+
+/// The number of the first of them.
+const GAP_COUNTS_IN: u8 = 100;
+
+/// Which of the columns from [`GAP_COUNTS_IN`] on a bucket's count stands in: `bucket` is the one before it, or for the first that
+/// one itself. Gaps of one time look alike, so how many there are near a bucket says how many in it.
+#[inline]
+pub(super) fn context_of(bucket: u64) -> usize {
+    (bucket / 4 % CONTEXTS as u64) as usize
+}
 
 /// Declares the columns once, for both directions: the numbers are the file format (docs/trace-format.md), and a number is
 /// never given a second meaning.
@@ -14,38 +21,42 @@ macro_rules! columns {
         #[derive(Debug, Default)]
         pub(super) struct Columns {
             $(pub(super) $name: Vec<u8>,)*
+            /// Columns from [`GAP_COUNTS_IN`] on.
+            pub(super) gap_counts_in: [Vec<u8>; CONTEXTS],
         }
 
         /// The columns of a block as they are read.
         #[derive(Debug, Default, Clone, Copy)]
         pub(super) struct ColumnNumbers<'a> {
             $(pub(super) $name: Numbers<'a>,)*
+            pub(super) gap_counts_in: [Numbers<'a>; CONTEXTS],
         }
 
         impl Columns {
             /// The columns that say something: one of zeros reads the same when it is missing.
-            fn telling(&self) -> impl Iterator<Item = (u8, &[u8])> {
+            pub(super) fn telling(&self) -> impl Iterator<Item = (u8, &[u8])> {
+                let in_contexts = (GAP_COUNTS_IN..).zip(self.gap_counts_in.iter().map(Vec::as_slice));
                 [$(($number, self.$name.as_slice()),)*]
                     .into_iter()
+                    .chain(in_contexts)
                     .filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0))
-            }
-
-            /// Lengths of the columns as they stand in the document, in their order.
-            pub(super) fn lengths(&self) -> impl Iterator<Item = usize> {
-                self.telling().map(|(_, bytes)| bytes.len())
             }
 
             pub(super) fn clear(&mut self) {
                 $(self.$name.clear();)*
+                self.gap_counts_in.iter_mut().for_each(Vec::clear);
             }
         }
 
         impl<'a> ColumnNumbers<'a> {
-            /// Whether the column is one that this version knows.
-            fn set(&mut self, number: u64) -> Option<&mut Numbers<'a>> {
+            /// The column of a number, if it is one that this version knows.
+            pub(super) fn set(&mut self, number: u64) -> Option<&mut Numbers<'a>> {
                 match number {
                     $($number => Some(&mut self.$name),)*
-                    _ => None,
+                    _ => {
+                        let context = number.checked_sub(GAP_COUNTS_IN.into())?;
+                        self.gap_counts_in.get_mut(usize::try_from(context).ok()?)
+                    }
                 }
             }
         }
@@ -120,56 +131,54 @@ columns! {
     83 trail_steps,
 }
 
-impl Serialize for Columns {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.telling().count()))?;
-        for (number, bytes) in self.telling() {
-            map.serialize_entry(&number, Bytes::new(bytes))?;
-        }
-        map.end()
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for ColumnNumbers<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ColumnMap(PhantomData))
-    }
-}
-
-struct ColumnMap<'a>(PhantomData<&'a ()>);
-
-impl<'de: 'a, 'a> Visitor<'de> for ColumnMap<'a> {
-    type Value = ColumnNumbers<'a>;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a map of column numbers to bytes")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut columns = ColumnNumbers::default();
-        while let Some(number) = map.next_key::<u64>()? {
-            match columns.set(number) {
-                Some(column) => *column = Numbers::new(map.next_value::<&'de Bytes>()?),
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(columns)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::layout::{ColumnBytes, LaidOut};
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn columns_of_any_numbers_read_back_from_their_planes(numbers in prop::collection::vec(any::<u64>(), 0..200), shift in 0..64) {
+            let mut columns = Columns::default();
+            for &number in &numbers {
+                crate::trace::varint::put(&mut columns.first_token, number >> shift);
+            }
+            let document = rmp_serde::to_vec(&LaidOut::of(&columns)).unwrap();
+            let bytes: ColumnBytes<'_> = rmp_serde::from_slice(&document).unwrap();
+            let mut read = bytes.numbers().first_token;
+            for &number in &numbers {
+                prop_assert_eq!(read.next(), Ok(number >> shift));
+            }
+            prop_assert!(read.is_empty());
+        }
+    }
+
+    #[test]
+    fn planes_that_do_not_fit_are_refused() {
+        let fits = |planes: &[&[u8]]| {
+            let mut document = vec![0x81, 1, 0x90 + u8::try_from(planes.len()).unwrap()];
+            for plane in planes {
+                document.extend_from_slice(&[0xc4, u8::try_from(plane.len()).unwrap()]);
+                document.extend_from_slice(plane);
+            }
+            rmp_serde::from_slice::<ColumnBytes<'_>>(&document).is_ok()
+        };
+        assert!(fits(&[&[1, 0x81, 2], &[3]]));
+        assert!(!fits(&[&[1, 0x81, 2], &[]]));
+        assert!(!fits(&[&[1, 0x81, 2], &[3, 4]]));
+        assert!(!fits(&[[0x80].as_slice(); 10]));
+        assert!(!fits(&[[].as_slice(); 11]));
+    }
 
     #[test]
     fn unknown_columns_are_skipped_and_missing_ones_read_as_zeros() {
         let mut document = vec![0x83]; // a map of three
         document.extend_from_slice(&[1, 0xc4, 2, 5, 6]); // at: 5, 6
-        document.extend_from_slice(&[0xcd, 0x03, 0xe8, 0x92, 1, 2]); // 1000: an array
+        document.extend_from_slice(&[0xcd, 0x03, 0xe8, 0x92, 0xc4, 1, 1, 0xc4, 0]); // 1000: two planes
         document.extend_from_slice(&[60, 0xc4, 2, 0xc8, 0x01]); // status: 200
-        let mut columns: ColumnNumbers<'_> = rmp_serde::from_slice(&document).unwrap();
+        let bytes: ColumnBytes<'_> = rmp_serde::from_slice(&document).unwrap();
+        let mut columns = bytes.numbers();
         assert_eq!((columns.at.next(), columns.at.next()), (Ok(5), Ok(6)));
         assert!(columns.at.next().is_err());
         assert_eq!(columns.status.next(), Ok(200));
@@ -184,7 +193,7 @@ mod tests {
             ..Columns::default()
         };
         assert_eq!(
-            rmp_serde::to_vec(&columns).unwrap(),
+            rmp_serde::to_vec(&LaidOut::of(&columns)).unwrap(),
             [0x81, 32, 0xc4, 2, 0, 1]
         );
     }

@@ -8,6 +8,8 @@ mod chains;
 mod codes;
 mod columns;
 mod flags;
+mod layout;
+mod ratio;
 mod request;
 mod response;
 mod terms;
@@ -20,6 +22,8 @@ use self::chains::{ChainReader, ChainWriter, Predictor};
 use self::codes::Coded;
 use self::columns::{ColumnNumbers, Columns};
 use self::flags::flags_of;
+use self::layout::{ColumnBytes, LaidOut};
+use self::ratio::Ratio;
 pub(super) use self::terms::Terms;
 use super::frame::{CODEC_SEALED, CODEC_ZSTD, Frame, IdLimits, MAX_BLOCK_BYTES};
 use super::seal::{SEAL, Sealer};
@@ -50,7 +54,8 @@ pub(super) struct Entry {
 /// A block's payload, once unpacked.
 #[derive(Serialize)]
 struct Document<'a> {
-    columns: &'a Columns,
+    columns: &'a LaidOut<'a>,
+    coding: u8,
     base: IdLimits,
     totals: &'a Totals,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -62,7 +67,9 @@ struct Document<'a> {
 #[derive(Deserialize)]
 struct DocumentRead<'a> {
     #[serde(borrow)]
-    columns: ColumnNumbers<'a>,
+    columns: ColumnBytes<'a>,
+    #[serde(default)]
+    coding: u8,
     #[serde(default)]
     base: IdLimits,
     #[serde(default)]
@@ -103,7 +110,7 @@ pub(super) struct BlockDecoder {
 #[derive(Deserialize)]
 struct OpeningsRead<'a> {
     #[serde(borrow)]
-    columns: ColumnNumbers<'a>,
+    columns: ColumnBytes<'a>,
     #[serde(borrow, default)]
     gone: &'a serde_bytes::Bytes,
 }
@@ -169,7 +176,7 @@ impl BlockEncoder {
         let base = self.ids;
         self.predictor.restart(base.blocks);
         self.columns.clear();
-        let mut before = Before::new(first_at_us, base);
+        let mut before = Before::new(first_at_us, base, Coding::Predicted);
         let mut before_opening = 0;
         for Entry { exchange, opening } in entries.iter_mut() {
             exchange.request.messages.truncate(MAX_LIST);
@@ -182,7 +189,10 @@ impl BlockEncoder {
         let mut chains = ChainWriter::new(&mut self.predictor);
         for place in completion_order(entries.iter().map(|entry| &entry.exchange)) {
             if let Some(entry) = entries.get(place) {
-                chains.chain(&mut self.columns, &entry.exchange.request.blocks);
+                let Exchange {
+                    request, session, ..
+                } = &entry.exchange;
+                chains.chain(&mut self.columns, &request.blocks, *session);
             }
         }
         chains.finish(&mut self.columns);
@@ -197,15 +207,17 @@ impl BlockEncoder {
             put(&mut gone, zigzag(i64::from(number) - gone_before));
             gone_before = number.into();
         }
+        let columns = LaidOut::of(&self.columns);
         let document = Document {
-            columns: &self.columns,
+            columns: &columns,
+            coding: CODING,
             base,
             totals: beside.totals,
             models: beside.models,
             gone: &gone,
         };
         let document = rmp_serde::to_vec_named(&document).map_err(std::io::Error::other)?;
-        let mut payload = pack(&mut self.compressor, &document, &self.columns)?;
+        let mut payload = pack(&mut self.compressor, &document, &columns)?;
         let length = |len: usize| {
             u32::try_from(len)
                 .ok()
@@ -235,14 +247,14 @@ impl BlockEncoder {
     }
 }
 
-/// Compresses a document. In a large one, every large column becomes a zstd block of its own and so has its own entropy
+/// Compresses a document. In a large one, every large column or plane becomes a zstd block of its own and so has its own entropy
 /// tables: 6 % smaller for live traffic, and the same to any decoder.
 fn pack(
     compressor: &mut zstd::bulk::Compressor<'static>,
     document: &[u8],
-    columns: &Columns,
+    columns: &LaidOut<'_>,
 ) -> std::io::Result<Vec<u8>> {
-    const LARGE: usize = 1024;
+    const LARGE: usize = 512;
     if document.len() < 16 * LARGE {
         return compressor.compress(document);
     }
@@ -288,20 +300,23 @@ impl BlockDecoder {
         let spec = self.terms.spec;
         let document = self.unpack(frame, payload)?;
         let DocumentRead {
-            mut columns,
+            columns,
+            coding,
             base,
             models,
-            ..
         } = rmp_serde::from_slice(&document)
             .map_err(|_| Malformed("its document does not read"))?;
+        let mut columns = columns.numbers();
+        let coding = Coding::of(coding)?;
         self.predictor.restart(base.blocks);
-        let mut before = Before::new(frame.first_at_us, base);
+        let mut before = Before::new(frame.first_at_us, base, coding);
         let mut budget = Budget(MAX_ELEMENTS);
         let count = frame.count as usize;
         let mut exchanges = Vec::with_capacity(count);
         let mut chain_lens = Vec::with_capacity(count);
         for _ in 0..count {
-            let (exchange, chain_len) = read(&mut columns, spec, &mut budget, &mut before)?;
+            let (exchange, chain_len) =
+                read(&mut columns, (spec, coding), &mut budget, &mut before)?;
             exchanges.push(exchange);
             chain_lens.push(chain_len);
         }
@@ -309,7 +324,8 @@ impl BlockDecoder {
         for place in completion_order(exchanges.iter()) {
             if let (Some(exchange), Some(&len)) = (exchanges.get_mut(place), chain_lens.get(place))
             {
-                exchange.request.blocks = chains.chain(len)?;
+                let session = exchange.session.filter(|_| coding == Coding::Predicted);
+                exchange.request.blocks = chains.chain(len, session)?;
             }
         }
         Ok(Decoded {
@@ -328,8 +344,9 @@ impl BlockDecoder {
         payload: &[u8],
     ) -> Result<OpeningsOf, Malformed> {
         let document = self.unpack(frame, payload)?;
-        let OpeningsRead { mut columns, gone } = rmp_serde::from_slice(&document)
+        let OpeningsRead { columns, gone } = rmp_serde::from_slice(&document)
             .map_err(|_| Malformed("its document does not read"))?;
+        let mut columns = columns.numbers();
         let step = |before: &mut i64, step: u64| {
             *before = before.wrapping_add(unzigzag(step));
             u32::try_from(*before).map_err(|_| Malformed("an opening is out of range"))
@@ -382,23 +399,48 @@ impl BlockDecoder {
     }
 }
 
+/// How the numbers of a block are to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    /// As format 1.0 has them.
+    Plain,
+    /// Prompt tokens, token events and bytes of answers are differences from what else is known of them; counts of gaps stand in columns by the
+    /// bucket before; chains are guessed from what their conversation went on with.
+    Predicted,
+}
+
+/// The coding that blocks are written in.
+const CODING: u8 = 1;
+
+impl Coding {
+    fn of(code: u8) -> Result<Self, Malformed> {
+        match code {
+            0 => Ok(Self::Plain),
+            CODING => Ok(Self::Predicted),
+            _ => Err(Malformed("its numbers are coded in an unknown way")),
+        }
+    }
+}
+
 /// What of an exchange is predicted from the one before it in the block.
 struct Before {
     at_us: u64,
     flags: u64,
     in_flight: u64,
     ids: IdLimits,
+    tokens_per_byte: Ratio,
     response: response::Before,
 }
 
 impl Before {
-    fn new(first_at_us: u64, ids: IdLimits) -> Self {
+    fn new(first_at_us: u64, ids: IdLimits, coding: Coding) -> Self {
         Self {
             at_us: first_at_us,
             flags: 0,
             in_flight: 0,
             ids,
-            response: response::Before::default(),
+            tokens_per_byte: Ratio::default(),
+            response: response::Before::of(coding),
         }
     }
 }
@@ -429,13 +471,13 @@ fn write(out: &mut Columns, exchange: &Exchange, spec: Option<BlockSpec>, before
     if let Some(ClientId(id)) = exchange.client {
         put_id(&mut out.client, id, &mut before.ids.clients);
     }
-    request::write(out, &exchange.request, spec);
+    request::write(out, &exchange.request, spec, &mut before.tokens_per_byte);
     response::write(out, exchange, &mut before.response);
 }
 
 fn read(
     columns: &mut ColumnNumbers<'_>,
-    spec: Option<BlockSpec>,
+    (spec, coding): (Option<BlockSpec>, Coding),
     budget: &mut Budget,
     before: &mut Before,
 ) -> Result<(Exchange, usize), Malformed> {
@@ -460,7 +502,11 @@ fn read(
     let client = has(flags::CLIENT)
         .then(|| next_id(&mut columns.client, &mut before.ids.clients))
         .transpose()?;
-    let (request, chain_len) = request::read(columns, present, spec, budget)?;
+    let tokens_per_byte = match coding {
+        Coding::Plain => None,
+        Coding::Predicted => Some(&mut before.tokens_per_byte),
+    };
+    let (request, chain_len) = request::read(columns, present, spec, budget, tokens_per_byte)?;
     let (response, outcome) = response::read(columns, present, budget, &mut before.response)?;
     let exchange = Exchange {
         at: TraceTime::from_us(before.at_us),

@@ -2,6 +2,7 @@
 
 use super::codes::Coded;
 use super::columns::{ColumnNumbers, Columns};
+use super::ratio::Ratio;
 use super::{Budget, flags};
 use crate::shape::{
     BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, ReasoningEffort, RequestParams,
@@ -9,7 +10,12 @@ use crate::shape::{
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
-pub(super) fn write(out: &mut Columns, request: &RequestShape, spec: Option<BlockSpec>) {
+pub(super) fn write(
+    out: &mut Columns,
+    request: &RequestShape,
+    spec: Option<BlockSpec>,
+    tokens_per_byte: &mut Ratio,
+) {
     put_residual(&mut out.request_bytes, request.bytes, text_bytes(request));
     put(&mut out.messages, request.messages.len() as u64);
     for message in &request.messages {
@@ -21,7 +27,10 @@ pub(super) fn write(out: &mut Columns, request: &RequestShape, spec: Option<Bloc
         );
     }
     if let Some(tokens) = request.prompt_tokens {
-        put(&mut out.prompt_tokens, tokens.count.into());
+        let text_bytes = text_bytes(request);
+        let expected = tokens_per_byte.expected(text_bytes);
+        put_residual(&mut out.prompt_tokens, tokens.count.into(), expected);
+        tokens_per_byte.learn(text_bytes, tokens.count.into());
         put(&mut out.prompt_tokens_source, tokens.source.code());
     }
     put_residual(
@@ -73,6 +82,7 @@ pub(super) fn read(
     present: u64,
     spec: Option<BlockSpec>,
     budget: &mut Budget,
+    tokens_per_byte: Option<&mut Ratio>,
 ) -> Result<(RequestShape, usize), Malformed> {
     let has = |flag| present & flag != 0;
     let mut request = RequestShape::default();
@@ -91,17 +101,27 @@ pub(super) fn read(
             },
         });
     }
-    if has(flags::PROMPT_TOKENS) {
-        request.prompt_tokens = Some(TokenCount {
-            count: columns.prompt_tokens.next_as()?,
-            source: TokenSource::from_code(columns.prompt_tokens_source.next()?),
-        });
-    }
     request.params = read_params(columns, present)?;
     request.tools = ToolsShape {
         count: columns.tools.next_as()?,
         bytes: columns.tools_bytes.next_as()?,
     };
+    if has(flags::PROMPT_TOKENS) {
+        let count = match tokens_per_byte {
+            None => columns.prompt_tokens.next_as()?,
+            Some(ratio) => {
+                let text_bytes = text_bytes(&request);
+                let expected = ratio.expected(text_bytes);
+                let count: u32 = columns.prompt_tokens.residual_as(expected)?;
+                ratio.learn(text_bytes, count.into());
+                count
+            }
+        };
+        request.prompt_tokens = Some(TokenCount {
+            count,
+            source: TokenSource::from_code(columns.prompt_tokens_source.next()?),
+        });
+    }
     let media = budget.take(columns.media.next()?)?;
     request.media.reserve_exact(media);
     for _ in 0..media {

@@ -1,31 +1,51 @@
 //! The columns of a response, and the outcome. Moments are written as steps from the moment before.
 
 use super::codes::{Coded, outcome_code, outcome_of};
-use super::columns::{ColumnNumbers, Columns};
-use super::{Budget, flags};
+use super::columns::{ColumnNumbers, Columns, context_of};
+use super::ratio::Ratio;
+use super::{Budget, Coding, flags};
 use crate::shape::{
     Exchange, FinishReason, GapSketch, GapTrail, Outcome, ResponseShape, TokenCount, TokenSource,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
 /// What one exchange's columns are predicted from, of the exchange before it in the block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Before {
+    coding: Coding,
     first_bucket: u64,
     trail_base: u64,
-    bytes_per_event: u64,
+    /// In format 1.0 of the last one alone.
+    last_bytes_per_event: u64,
+    bytes_per_event: Ratio,
 }
 
 impl Before {
+    pub(super) fn of(coding: Coding) -> Self {
+        Self {
+            coding,
+            first_bucket: 0,
+            trail_base: 0,
+            last_bytes_per_event: 0,
+            bytes_per_event: Ratio::default(),
+        }
+    }
+
     /// About the bytes of an answer of so many events.
     fn expected_bytes(&self, response: &ResponseShape) -> u64 {
-        self.bytes_per_event.wrapping_mul(response.events.into())
+        match self.coding {
+            Coding::Plain => self
+                .last_bytes_per_event
+                .wrapping_mul(response.events.into()),
+            Coding::Predicted => self.bytes_per_event.expected(response.events.into()),
+        }
     }
 
     fn learn_bytes(&mut self, response: &ResponseShape) {
         let events = u64::from(response.events);
         if let Some(bytes_per_event) = response.bytes.checked_div(events) {
-            self.bytes_per_event = bytes_per_event;
+            self.last_bytes_per_event = bytes_per_event;
+            self.bytes_per_event.learn(events, response.bytes);
         }
     }
 }
@@ -86,7 +106,11 @@ pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before)
     );
     before.learn_bytes(response);
     put_residual(&mut out.events, response.events.into(), token_events);
-    put(&mut out.token_events, token_events);
+    put_residual(
+        &mut out.token_events,
+        token_events,
+        expected_events(&response.gaps),
+    );
     write_trail(out, &response.trail, before);
 }
 
@@ -129,6 +153,7 @@ fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
     for &(bucket, count) in buckets {
         let bucket = u64::from(bucket);
         // Buckets rise and counts are above 0, so neither step nor count is lost.
+        let known = previous.unwrap_or(bucket);
         let empty = match previous {
             None => {
                 put_residual(&mut out.gap_first, bucket, before.first_bucket);
@@ -139,7 +164,9 @@ fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
         };
         previous = Some(bucket);
         let count = u64::from(count).saturating_sub(1);
-        put(&mut out.gap_counts, count << 2 | empty.min(FAR));
+        if let Some(counts) = out.gap_counts_in.get_mut(context_of(known)) {
+            put(counts, count << 2 | empty.min(FAR));
+        }
         if empty >= FAR {
             put(&mut out.gap_far, empty - FAR);
         }
@@ -198,7 +225,13 @@ pub(super) fn read(
     let outcome = outcome_of(columns.outcome.next()?, || {
         columns.outcome_at.residual(moment)
     })?;
-    response.token_events = columns.token_events.next_as()?;
+    response.token_events = match before.coding {
+        Coding::Plain => columns.token_events.next_as()?,
+        Coding::Predicted => {
+            let expected = expected_events(&response.gaps);
+            columns.token_events.residual_as(expected)?
+        }
+    };
     let token_events = u64::from(response.token_events);
     if has(flags::OUTPUT_TOKENS) {
         response.output_tokens = Some(TokenCount {
@@ -233,12 +266,22 @@ fn read_gaps(
     let mut buckets = Vec::with_capacity(len);
     let mut previous: Option<u64> = None;
     for _ in 0..len {
-        let code = columns.gap_counts.next()?;
-        let bucket = match previous {
+        let known = match previous {
+            Some(previous) => previous,
             None => {
                 before.first_bucket = columns.gap_first.residual(before.first_bucket)?;
                 before.first_bucket
             }
+        };
+        let code = match (
+            before.coding,
+            columns.gap_counts_in.get_mut(context_of(known)),
+        ) {
+            (Coding::Predicted, Some(counts)) => counts.next()?,
+            _ => columns.gap_counts.next()?,
+        };
+        let bucket = match previous {
+            None => known,
             Some(previous) => {
                 let far = match code & FAR {
                     FAR => columns.gap_far.next()?,
@@ -268,6 +311,14 @@ fn read_gaps(
 /// A bucket's code holds its count, less one, and in its lowest two bits the empty buckets before it; this many stand for
 /// more, which has a column of its own.
 const FAR: u64 = 3;
+
+/// The token events of an answer with these gaps between them.
+fn expected_events(gaps: &GapSketch) -> u64 {
+    match gaps.count() {
+        0 => 0,
+        gaps => gaps.wrapping_add(1),
+    }
+}
 
 /// About the time from the first token to the last: what of the latter's moment can be guessed.
 fn sum(gaps: &GapSketch) -> u64 {
