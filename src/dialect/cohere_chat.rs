@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::unsaid;
 use super::json::{self, Count, Items, List, Presence, Said, Text};
-use super::openai::{Lengths, greedy, null_is_empty, stops};
+use super::openai::{greedy, null_is_empty};
 use super::openai_chat::{Message, role_name};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, tools, unsaid};
+use super::{Draft, RequestSight, Unparsable, WireRequest, schema, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{Dialect, FinishReason, ReasoningEffort, RequestParams, Role, Structured};
 
@@ -41,11 +42,20 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 /// Writes a draft as a request.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let params = &draft.params;
-    let mut altered = unsaid([
+    let effort = params.reasoning_effort;
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
         (params.n > 1, "n"),
-        (params.structured != Structured::None, "response_format"),
-        (params.reasoning_effort.is_some(), "thinking"),
-    ]);
+        (params.logprobs.is_some_and(|count| count > 0), "logprobs"),
+        (params.continues, "continues"),
+        (
+            effort.is_some_and(|effort| {
+                !matches!(effort, ReasoningEffort::None | ReasoningEffort::Other)
+            }),
+            "reasoning_effort",
+        ),
+        (!draft.media.is_empty(), "media"),
+    ]));
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
     let messages = draft.messages.iter().map(|(role, text)| WireMessage {
         role: role_name(*role),
@@ -57,13 +67,22 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         messages: messages.collect(),
         tools,
         stream: params.stream,
-        max_tokens: Lengths::of(draft).max_tokens,
-        temperature: (params.greedy == Some(true)).then_some(0.0),
+        max_tokens: draft.lengths().max_tokens,
+        temperature: draft.temperature(),
         logprobs: params.logprobs.map(|_| true),
-        stop_sequences: stops(params.stop_count),
+        stop_sequences: draft.stops(MOST_STOPS, &mut altered),
+        response_format: WireFormat::of(params, &mut altered),
+        thinking: effort.map(|effort| WireThinking {
+            kind: match effort {
+                ReasoningEffort::None => "disabled",
+                _ => "enabled",
+            },
+        }),
     };
-    WireRequest::json("/v2/chat", &body, altered)
+    WireRequest::json("/v2/chat", &body, altered, draft.room())
 }
+
+const MOST_STOPS: u8 = 5;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -320,6 +339,42 @@ struct WireBody<'a> {
     logprobs: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop_sequences: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<WireFormat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<WireThinking>,
+}
+
+#[derive(Serialize)]
+struct WireThinking {
+    #[serde(rename = "type")]
+    kind: &'static str,
+}
+
+#[derive(Serialize)]
+struct WireFormat {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<Box<RawValue>>,
+}
+
+impl WireFormat {
+    fn of(params: &RequestParams, altered: &mut Vec<&'static str>) -> Option<Self> {
+        let json_schema = match params.structured {
+            Structured::None => return None,
+            Structured::JsonObject => None,
+            Structured::JsonSchema => schema::schema(params.schema_bytes, 0, altered),
+            Structured::Grammar => {
+                altered.push("response_format");
+                return None;
+            }
+        };
+        Some(Self {
+            kind: "json_object",
+            json_schema,
+        })
+    }
 }
 
 #[derive(Serialize)]

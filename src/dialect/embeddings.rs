@@ -40,14 +40,14 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 /// Writes a draft as a request: every message is a text of its own.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let mut altered = Vec::new();
-    if draft.params.token_ids {
-        altered.push("input as token ids");
+    if draft.params.token_ids && draft.ids.is_none() {
+        altered.push("token_ids");
     }
     let body = WireBody {
         model: draft.model,
-        input: Prompts::of(draft.messages),
+        input: Prompts::of(draft),
     };
-    WireRequest::json("/v1/embeddings", &body, altered)
+    WireRequest::json("/v1/embeddings", &body, altered, draft.room())
 }
 
 #[derive(Deserialize)]

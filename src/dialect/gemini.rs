@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::{path_segment, thinking_budget, unsaid};
 use super::json::{self, Count, Items, List, Presence, Said, Text};
-use super::openai::{Lengths, greedy, null_is_empty, stops};
+use super::openai::{greedy, null_is_empty};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, path_segment, tools, unsaid};
+use super::{Draft, DraftMedia, RequestSight, Unparsable, WireRequest, media, schema, tools};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{
     Dialect, Endpoint, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
@@ -55,33 +56,46 @@ pub(super) fn observe(
 /// Writes a draft as a request: system messages go to `systemInstruction`. A stream is asked for as events.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let params = &draft.params;
-    let mut altered = unsaid([
-        (params.structured != Structured::None, "responseSchema"),
-        (params.reasoning_effort.is_some(), "thinkingConfig"),
-        (params.continues, "cachedContent"),
-    ]);
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
+        (params.continues, "continues"),
+        (
+            draft.messages.iter().any(|(role, _)| *role == Role::Tool),
+            "tool_messages",
+        ),
+    ]));
     let functions = tools::definitions(draft.tools, tools::gemini, &mut altered);
-    let is_system = |(role, _): &&(Role, String)| *role == Role::System;
-    let system: Vec<WirePart<'_>> = draft
-        .messages
-        .iter()
-        .filter(is_system)
-        .map(|(_, text)| WirePart { text })
-        .collect();
-    let contents = draft
-        .messages
-        .iter()
-        .filter(|message| !is_system(message))
-        .map(|(role, text)| WireContent {
-            role: if *role == Role::Assistant {
-                "model"
-            } else {
-                "user"
-            },
-            parts: vec![WirePart { text }],
-        });
+    let (mut system, mut contents) = (Vec::new(), Vec::new());
+    for (index, (role, text)) in (0..).zip(draft.messages) {
+        let text = WirePart::Text(text);
+        match role {
+            Role::System => system.push(text),
+            role => contents.push(WireContent {
+                role: if *role == Role::Assistant {
+                    "model"
+                } else {
+                    "user"
+                },
+                parts: std::iter::once(text)
+                    .chain(draft.media_of(index).map(WirePart::of))
+                    .collect(),
+            }),
+        }
+    }
+    let (response_mime_type, response_schema) = match params.structured {
+        Structured::None => (None, None),
+        Structured::JsonObject => (Some(JSON), None),
+        Structured::JsonSchema => {
+            let schema = schema::schema(params.schema_bytes, 0, &mut altered);
+            (Some(JSON), schema)
+        }
+        Structured::Grammar => {
+            altered.push("response_format");
+            (None, None)
+        }
+    };
     let body = WireBody {
-        contents: contents.collect(),
+        contents,
         system_instruction: (!system.is_empty()).then_some(WireSystem { parts: system }),
         tools: match functions.is_empty() {
             true => Vec::new(),
@@ -90,22 +104,37 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
             }],
         },
         generation_config: WireConfig {
-            max_output_tokens: Lengths::of(draft).max_tokens,
+            max_output_tokens: draft.lengths().max_tokens,
             candidate_count: (params.n > 1).then_some(params.n),
-            temperature: (params.greedy == Some(true)).then_some(0.0),
-            stop_sequences: stops(params.stop_count),
+            temperature: draft.temperature(),
+            stop_sequences: draft.stops(MOST_STOPS, &mut altered),
             response_logprobs: params.logprobs.map(|_| true),
             logprobs: params.logprobs.filter(|&count| count > 0),
+            response_mime_type,
+            response_json_schema: response_schema,
+            thinking_config: params.reasoning_effort.map(|effort| WireThinkingConfig {
+                // As the model sees fit, where the recorded budget was not kept.
+                thinking_budget: thinking_budget(effort).map_or(-1, i64::from),
+            }),
         },
     };
+    let words = params
+        .reasoning_effort
+        .filter(|effort| !matches!(effort, ReasoningEffort::None | ReasoningEffort::Other));
+    if words.is_some() {
+        altered.push("reasoning_effort");
+    }
     let model = draft.model.strip_prefix("models/").unwrap_or(draft.model);
     let verb = match params.stream {
         true => "streamGenerateContent?alt=sse",
         false => "generateContent",
     };
     let path = format!("/v1beta/models/{}:{verb}", path_segment(model));
-    WireRequest::json(path, &body, altered)
+    WireRequest::json(path, &body, altered, draft.room())
 }
+
+const JSON: &str = "application/json";
+const MOST_STOPS: u8 = 5;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -478,9 +507,34 @@ struct WireSystem<'a> {
     parts: Vec<WirePart<'a>>,
 }
 
+/// Each is an object with the one field of its kind.
 #[derive(Serialize)]
-struct WirePart<'a> {
-    text: &'a str,
+#[serde(rename_all = "camelCase")]
+enum WirePart<'a> {
+    Text(&'a str),
+    InlineData(WireInline<'a>),
+}
+
+impl<'a> WirePart<'a> {
+    fn of(part: &'a DraftMedia) -> Self {
+        Self::InlineData(WireInline {
+            mime_type: part.mime(),
+            data: &part.base64,
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireInline<'a> {
+    mime_type: &'static str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireThinkingConfig {
+    thinking_budget: i64,
 }
 
 #[derive(Serialize)]
@@ -504,4 +558,10 @@ struct WireConfig {
     response_logprobs: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_mime_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_json_schema: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_config: Option<WireThinkingConfig>,
 }

@@ -8,6 +8,7 @@ mod anthropic_messages;
 mod array;
 mod coding;
 mod cohere_chat;
+mod draft;
 mod embeddings;
 mod endpoint;
 mod gemini;
@@ -26,12 +27,15 @@ mod openai_responses;
 mod repeat;
 mod response;
 mod rule;
+mod schema;
 mod sse;
 mod tally;
 mod tgi;
 mod tools;
 mod triton;
 
+#[cfg(test)]
+mod drafts;
 #[cfg(test)]
 mod fixtures;
 #[cfg(fuzzing)]
@@ -41,19 +45,14 @@ mod transcripts;
 
 pub use answer::{AnswerReader, AnswerText};
 pub use coding::{Coded, Coding, Decoder, Undecodable};
+pub use draft::{Draft, DraftMedia, Forcing, OutputLength, WireRequest};
 pub use endpoint::{Detected, endpoint_of, model_in_path};
 pub use grpc::http_status as http_status_of_grpc;
 pub use response::{ResponseObserver, is_stream};
 pub use rule::{DialectRule, RuleError, detect};
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
-
 use crate::anonymise::{ChainKey, MAX_PARTS, Private, RenderedPrompt};
-use crate::shape::{
-    Dialect, Endpoint, FinishReason, GapSketch, RequestParams, Role, TokenCount, ToolsShape,
-};
+use crate::shape::{Dialect, Endpoint, FinishReason, GapSketch, RequestParams, TokenCount};
 
 /// What a request's body says about its load.
 #[derive(Clone, Default)]
@@ -182,86 +181,6 @@ pub struct ResponseSight {
     pub encoded: bool,
 }
 
-/// A request to be written, in no dialect yet.
-#[derive(Debug, Clone)]
-pub struct Draft<'a> {
-    /// The endpoint to write it for.
-    pub endpoint: Endpoint,
-    /// The model to ask for.
-    pub model: &'a str,
-    /// The messages: role and text.
-    pub messages: &'a [(Role, String)],
-    /// Tools to offer: how many, and their bytes in all. (Their text is the same for the same shape.)
-    pub tools: ToolsShape,
-    /// Parameters as recorded.
-    pub params: RequestParams,
-    /// How long the answer shall be.
-    pub output: OutputLength,
-    /// The target takes `min_tokens` and `ignore_eos`, as vLLM and SGLang do; closed APIs refuse fields they do not know.
-    pub engine_extras: bool,
-}
-
-/// How long an answer shall be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OutputLength {
-    /// Exactly this many tokens, where the engine can (`min_tokens`, `ignore_eos`, `max_tokens`).
-    Exact(u32),
-    /// At most this many.
-    Cap(u32),
-    /// As the recorded request said.
-    Free,
-}
-
-/// A request in a dialect's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WireRequest {
-    /// Path below the target's base URL.
-    pub path: Cow<'static, str>,
-    /// Headers beyond host, length and credentials.
-    pub headers: Vec<(&'static str, &'static str)>,
-    /// The body.
-    pub body: Vec<u8>,
-    /// What differs from the draft's parameters beyond the answer's length, by field.
-    pub altered: Vec<&'static str>,
-}
-
-impl WireRequest {
-    fn json(
-        path: impl Into<Cow<'static, str>>,
-        body: &impl Serialize,
-        altered: Vec<&'static str>,
-    ) -> Self {
-        // Serialising strings and numbers into memory cannot fail; an empty body would be refused by any server.
-        let body = serde_json::to_vec(body).unwrap_or_default();
-        Self {
-            path: path.into(),
-            headers: vec![("content-type", "application/json")],
-            body,
-            altered,
-        }
-    }
-}
-
-/// The names of what is there and cannot be said.
-fn unsaid<const N: usize>(fields: [(bool, &'static str); N]) -> Vec<&'static str> {
-    let unsaid = |(there, name): (bool, &'static str)| there.then_some(name);
-    fields.into_iter().filter_map(unsaid).collect()
-}
-
-/// A name as a segment of a path.
-fn path_segment(name: &str) -> String {
-    let mut segment = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                segment.push(char::from(byte));
-            }
-            _ => segment.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    segment
-}
-
 /// Writes a draft in its endpoint's dialect; one without a dialect, or whose dialect a replay does not speak, is written as
 /// OpenAI chat.
 pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
@@ -288,134 +207,12 @@ pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::{Role, ToolsShape};
     use proptest::prelude::*;
 
     const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
 
-    fn inference() -> impl Iterator<Item = Endpoint> {
-        Endpoint::ALL
-            .into_iter()
-            .filter(|endpoint| endpoint.is_inference())
-    }
-
-    /// As the recorder keeps it: what the endpoint says for itself is in the parameters.
-    fn params_at(endpoint: Endpoint, params: RequestParams) -> RequestParams {
-        RequestParams {
-            stream: match endpoint {
-                Endpoint::TgiGenerateStream
-                | Endpoint::GeminiStream
-                | Endpoint::TritonGenerateStream => true,
-                Endpoint::TgiGenerate | Endpoint::GeminiGenerate | Endpoint::TritonGenerate => {
-                    false
-                }
-                _ => params.stream,
-            },
-            ..params
-        }
-    }
-
-    fn drafts() -> impl Strategy<Value = (Vec<(Role, String)>, ToolsShape, RequestParams)> {
-        let roles = prop_oneof![Just(Role::User), Just(Role::Assistant), Just(Role::Tool)];
-        let messages = prop::collection::vec((roles, "[ -~é🦀\n\"]{0,40}"), 0..8);
-        let tools = (0_u16..4, 0_u32..500).prop_map(|(count, extra)| ToolsShape {
-            count,
-            bytes: if count == 0 {
-                0
-            } else {
-                u32::from(count) * 130 + extra
-            },
-        });
-        let params = (
-            any::<bool>(),
-            any::<bool>(),
-            1_u16..4,
-            0_u8..5,
-            proptest::option::of(1_u32..5000),
-        )
-            .prop_map(
-                |(stream, greedy, n, stop_count, max_tokens)| RequestParams {
-                    stream,
-                    include_usage: stream,
-                    greedy: greedy.then_some(true),
-                    n,
-                    stop_count,
-                    max_tokens,
-                    ..RequestParams::default()
-                },
-            );
-        (messages, tools, params)
-    }
-
     proptest! {
-        #[test]
-        fn what_is_written_reads_back((mut messages, tools, params) in drafts()) {
-            messages.insert(0, (Role::System, "be brief".to_owned()));
-            messages.insert(1, (Role::User, "hello".to_owned()));
-            for endpoint in inference().filter(|endpoint| endpoint.has_roles()) {
-                let asked = RequestParams {
-                    n: match endpoint {
-                        Endpoint::ChatCompletions | Endpoint::GeminiGenerate | Endpoint::GeminiStream => params.n,
-                        _ => 1,
-                    },
-                    stop_count: if endpoint == Endpoint::Responses { 0 } else { params.stop_count },
-                    include_usage: params.stream && endpoint == Endpoint::ChatCompletions,
-                    // Required there.
-                    max_tokens: params.max_tokens.or((endpoint == Endpoint::Messages).then_some(9)),
-                    ..params_at(endpoint, params)
-                };
-                let draft = Draft {
-                    endpoint, model: "m", messages: &messages, tools, params: asked,
-                    output: OutputLength::Free, engine_extras: true,
-                };
-                let wire = synthesise(&draft);
-                prop_assert!(wire.altered.is_empty(), "{:?}: {:?}", endpoint, wire.altered);
-                let sight = observe_request(endpoint, &wire.body, &KEY).unwrap();
-                let seen: Vec<_> = sight.prompt.messages.iter().map(|m| (m.role, m.bytes as usize)).collect();
-                // Where these APIs take tools' results in a call's place only, they go as a user's words.
-                let role_there = |role: Role| match (endpoint.dialect(), role) {
-                    (Dialect::AnthropicMessages | Dialect::Gemini, Role::Tool) => Role::User,
-                    (_, role) => role,
-                };
-                let sent: Vec<_> = messages.iter().map(|(role, text)| (role_there(*role), text.len())).collect();
-                prop_assert_eq!(seen, sent, "{:?}", endpoint);
-                prop_assert_eq!(sight.prompt.tools, tools, "{:?}", endpoint);
-                prop_assert_eq!(sight.params, asked, "{:?}", endpoint);
-            }
-        }
-
-        #[test]
-        fn any_draft_can_be_written_for_any_endpoint((messages, tools, params) in drafts(), tokens in 1_u32..500) {
-            for endpoint in inference() {
-                let params = params_at(endpoint, params);
-                let draft = Draft {
-                    endpoint, model: "m/1", messages: &messages, tools, params,
-                    output: OutputLength::Exact(tokens), engine_extras: true,
-                };
-                let wire = synthesise(&draft);
-                let detected = endpoint_of(crate::shape::Method::Post, wire.path.split('?').next().unwrap());
-                prop_assert_eq!(detected.endpoint, endpoint, "{}", wire.path);
-                let sight = observe_request(endpoint, &wire.body, &KEY).unwrap();
-                if endpoint.generates() {
-                    prop_assert_eq!(sight.params.max_tokens, Some(tokens), "{:?}", endpoint);
-                    prop_assert_eq!(sight.params.stream, params.stream, "{:?}", endpoint);
-                }
-                let forced = matches!(
-                    endpoint.dialect(),
-                    Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::AnthropicMessages
-                        | Dialect::OpenAiResponses | Dialect::Triton
-                );
-                prop_assert_eq!(sight.params.min_tokens, forced.then_some(tokens), "{:?}", endpoint);
-                prop_assert_eq!(sight.params.ignore_eos, forced, "{:?}", endpoint);
-                let bytes = |total: u32, text: &String| total + u32::try_from(text.len()).unwrap();
-                let sent = messages.iter().map(|(_, text)| text).fold(0, bytes);
-                let seen: u32 = sight.prompt.messages.iter().map(|message| message.bytes).sum();
-                prop_assert!(
-                    seen == sent || seen == sent + 3 && endpoint == Endpoint::Messages,
-                    "{endpoint:?}: {seen} of {sent}: Anthropic may need a first message"
-                );
-            }
-        }
-
         #[test]
         fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), json in "[\\[\\]{}:,\"a-z0-9.null -]{0,80}") {
             for endpoint in Endpoint::ALL {

@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::unsaid;
 use super::json::{self, Count, Items, List, Presence, Said, Text};
-use super::openai::{Lengths, greedy, null_is_empty, reasoning_effort, stops};
-use super::openai_chat::{role, role_name};
+use super::openai::{greedy, null_is_empty, reasoning_effort};
+use super::openai_chat::{MOST_STOPS, role, role_name};
 use super::openai_completions::{Prompt, Prompts};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools, unsaid};
+use super::{Draft, DraftMedia, RequestSight, Unparsable, WireRequest, media, schema, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{
     Dialect, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
@@ -88,55 +89,74 @@ pub(super) fn observe_embed(body: &[u8], key: &ChainKey) -> Result<RequestSight,
 /// Writes a draft as one prompt: system messages go to `system`, the others' texts after one another.
 pub(super) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest {
     let mut altered = altered(draft);
-    if !draft.tools.is_empty() {
-        altered.push("tools");
-    }
-    if draft.params.continues {
-        altered.push("context");
-    }
-    let text = |system: bool| -> String {
-        draft
-            .messages
-            .iter()
-            .filter(|(role, _)| (*role == Role::System) == system)
-            .map(|(_, text)| text.as_str())
-            .collect()
+    let is_system = |(role, _): &&(Role, String)| *role == Role::System;
+    let (system, others): (Vec<_>, Vec<_>) = draft.messages.iter().partition(is_system);
+    let text = |messages: &[&(Role, String)]| {
+        let texts: Vec<&str> = messages.iter().map(|(_, text)| text.as_str()).collect();
+        texts.join(" ")
     };
+    altered.extend(unsaid([
+        (!draft.tools.is_empty(), "tools"),
+        (draft.batch && draft.messages.len() > 1, "batch"),
+        (
+            !draft.batch && (others.len() > 1 || system.len() > 1),
+            "roles",
+        ),
+    ]));
+    let options = WireOptions::of(draft, &mut altered);
     let body = WireGenerate {
         model: draft.model,
-        system: Some(text(true)).filter(|text| !text.is_empty()),
-        prompt: text(false),
+        system: Some(text(&system)).filter(|text| !text.is_empty()),
+        prompt: text(&others),
+        images: draft.media.iter().filter_map(picture).collect(),
         stream: draft.params.stream,
-        options: WireOptions::of(draft),
+        more: WireMore::of(draft, &mut altered),
+        options,
     };
-    WireRequest::json("/api/generate", &body, altered)
+    WireRequest::json("/api/generate", &body, altered, draft.room())
 }
 
 /// Writes a draft as a conversation.
 pub(super) fn synthesise_chat(draft: &Draft<'_>) -> WireRequest {
     let mut altered = altered(draft);
+    if draft.batch && draft.messages.len() > 1 {
+        altered.push("batch");
+    }
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
-    let messages = draft.messages.iter().map(|(role, text)| WireMessage {
-        role: role_name(*role),
-        content: text,
-    });
+    let messages = (0..)
+        .zip(draft.messages)
+        .map(|(index, (role, text))| WireMessage {
+            role: role_name(*role),
+            content: text,
+            images: draft.media_of(index).filter_map(picture).collect(),
+        });
+    let options = WireOptions::of(draft, &mut altered);
     let body = WireChat {
         model: draft.model,
         messages: messages.collect(),
         tools,
         stream: draft.params.stream,
-        options: WireOptions::of(draft),
+        more: WireMore::of(draft, &mut altered),
+        options,
     };
-    WireRequest::json("/api/chat", &body, altered)
+    WireRequest::json("/api/chat", &body, altered, draft.room())
+}
+
+fn picture(part: &DraftMedia) -> Option<&str> {
+    (part.kind == MediaKind::Image).then_some(&part.base64)
 }
 
 /// Writes a draft as a request for embeddings: every message is a text of its own.
 pub(super) fn synthesise_embed(draft: &Draft<'_>) -> WireRequest {
     let body = WireEmbed {
         model: draft.model,
-        input: Prompts::of(draft.messages),
+        input: Prompts::of(&Draft {
+            ids: None,
+            ..draft.clone()
+        }),
     };
-    WireRequest::json("/api/embed", &body, Vec::new())
+    let altered = unsaid([(draft.params.token_ids, "token_ids")]);
+    WireRequest::json("/api/embed", &body, altered, draft.room())
 }
 
 /// What this dialect cannot say.
@@ -144,9 +164,19 @@ fn altered(draft: &Draft<'_>) -> Vec<&'static str> {
     let params = &draft.params;
     unsaid([
         (params.n > 1, "n"),
-        (params.logprobs.is_some(), "logprobs"),
-        (params.structured != Structured::None, "format"),
-        (params.reasoning_effort.is_some(), "think"),
+        (params.best_of.is_some(), "best_of"),
+        (params.echo, "echo"),
+        (params.token_ids, "token_ids"),
+        (params.continues, "continues"),
+        (params.structured == Structured::Grammar, "response_format"),
+        (
+            params.reasoning_effort == Some(ReasoningEffort::Minimal),
+            "reasoning_effort",
+        ),
+        (
+            draft.media.iter().any(|part| part.kind == MediaKind::Audio),
+            "audio",
+        ),
     ])
 }
 
@@ -384,7 +414,11 @@ struct WireGenerate<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     prompt: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<&'a str>,
     stream: bool,
+    #[serde(flatten)]
+    more: WireMore,
     options: WireOptions,
 }
 
@@ -395,6 +429,8 @@ struct WireChat<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Box<RawValue>>,
     stream: bool,
+    #[serde(flatten)]
+    more: WireMore,
     options: WireOptions,
 }
 
@@ -402,6 +438,46 @@ struct WireChat<'a> {
 struct WireMessage<'a> {
     role: &'static str,
     content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<&'a str>,
+}
+
+/// What both kinds of request may ask for beside the prompt.
+#[derive(Serialize)]
+struct WireMore {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<&'static RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+}
+
+impl WireMore {
+    fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Self {
+        let params = &draft.params;
+        Self {
+            format: match params.structured {
+                Structured::JsonObject => RawValue::from_string("\"json\"".to_owned()).ok(),
+                Structured::JsonSchema => schema::schema(params.schema_bytes, 0, altered),
+                Structured::None | Structured::Grammar => None,
+            },
+            think: params.reasoning_effort.and_then(|effort| {
+                serde_json::from_str(match effort {
+                    ReasoningEffort::None => "false",
+                    ReasoningEffort::Other => "true",
+                    ReasoningEffort::Minimal | ReasoningEffort::Low => "\"low\"",
+                    ReasoningEffort::Medium => "\"medium\"",
+                    ReasoningEffort::High => "\"high\"",
+                })
+                .ok()
+            }),
+            logprobs: params.logprobs.map(|_| true),
+            top_logprobs: params.logprobs.filter(|&count| count > 0),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -421,11 +497,11 @@ struct WireOptions {
 }
 
 impl WireOptions {
-    fn of(draft: &Draft<'_>) -> Self {
+    fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Self {
         Self {
-            num_predict: Lengths::of(draft).max_tokens,
-            temperature: (draft.params.greedy == Some(true)).then_some(0.0),
-            stop: stops(draft.params.stop_count),
+            num_predict: draft.lengths().max_tokens,
+            temperature: draft.temperature(),
+            stop: draft.stops(MOST_STOPS, altered),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What OpenAI chat completions and completions have in common: answers, parameters, and how both are written.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::json::{Count, Items, List, Presence, Said, Text};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, OutputLength};
+use super::{Draft, schema};
 use crate::shape::{FinishReason, ReasoningEffort, RequestParams, Structured};
 
 /// Answers of both endpoints: they differ in where a choice holds its text, and one reading covers both.
@@ -423,44 +423,6 @@ pub(super) fn reasoning_effort(word: &str) -> ReasoningEffort {
     }
 }
 
-/// The fields that set an answer's length.
-pub(super) struct Lengths {
-    pub(super) max_tokens: Option<u32>,
-    pub(super) min_tokens: Option<u32>,
-    pub(super) ignore_eos: Option<bool>,
-}
-
-impl Lengths {
-    /// What a draft asks for, in the fields that its target takes.
-    pub(super) fn of(draft: &Draft<'_>) -> Self {
-        let params = &draft.params;
-        match draft.output {
-            OutputLength::Exact(tokens) if draft.engine_extras => Self {
-                max_tokens: Some(tokens),
-                min_tokens: Some(tokens),
-                ignore_eos: Some(true),
-            },
-            OutputLength::Exact(tokens) | OutputLength::Cap(tokens) => Self {
-                max_tokens: Some(tokens),
-                min_tokens: None,
-                ignore_eos: None,
-            },
-            OutputLength::Free => Self {
-                max_tokens: params.max_tokens,
-                min_tokens: params.min_tokens.filter(|_| draft.engine_extras),
-                ignore_eos: (params.ignore_eos && draft.engine_extras).then_some(true),
-            },
-        }
-    }
-}
-
-/// Stop sequences that no answer of words will hold.
-pub(super) fn stops(count: u8) -> Vec<String> {
-    (0..count.min(MAX_STOPS))
-        .map(|number| format!("\u{1}{number}\u{1}"))
-        .collect()
-}
-
 /// `none` is not taken by every model, and leaving it out means the same.
 pub(super) fn effort_name(effort: ReasoningEffort) -> Option<&'static str> {
     match effort {
@@ -472,5 +434,43 @@ pub(super) fn effort_name(effort: ReasoningEffort) -> Option<&'static str> {
     }
 }
 
-/// OpenAI takes four.
-const MAX_STOPS: u8 = 4;
+/// How an answer's form is asked for.
+#[derive(Serialize)]
+pub(super) struct WireFormat {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<WireSchema>,
+}
+
+#[derive(Serialize)]
+struct WireSchema {
+    name: &'static str,
+    schema: Box<RawValue>,
+}
+
+impl WireFormat {
+    /// As recorded; grammars have no common form.
+    pub(super) fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Option<Self> {
+        let params = &draft.params;
+        match params.structured {
+            Structured::None => None,
+            Structured::JsonObject => Some(Self {
+                kind: "json_object",
+                json_schema: None,
+            }),
+            Structured::JsonSchema => {
+                let around = r#"{"name":"a","schema":}"#.len();
+                let schema = schema::schema(params.schema_bytes, around, altered)?;
+                Some(Self {
+                    kind: "json_schema",
+                    json_schema: Some(WireSchema { name: "a", schema }),
+                })
+            }
+            Structured::Grammar => {
+                altered.push("response_format");
+                None
+            }
+        }
+    }
+}

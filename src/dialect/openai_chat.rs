@@ -4,12 +4,13 @@ use serde::de::MapAccess;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::{Ban, DataUrl, unsaid};
 use super::json::{List, OneOrMany, Refused, Text};
-use super::openai::{Lengths, null_is_empty};
+use super::openai::{WireFormat, null_is_empty};
 use super::openai_body::{self, OwnFields, once};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::shape::{Dialect, MediaKind, Role};
+use crate::shape::{Dialect, MediaKind, ReasoningEffort, Role};
 
 /// Reads a request's body.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
@@ -37,21 +38,25 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 
 /// Writes a draft as a request.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
-    let lengths = Lengths::of(draft);
     let params = &draft.params;
-    if params.stream && !params.include_usage {
-        altered.push("stream_options.include_usage");
-    }
-    if params.structured != crate::shape::Structured::None {
-        altered.push("response_format");
-    }
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
+        (params.stream && !params.include_usage, "include_usage"),
+        (params.continues, "continues"),
+        (
+            params.reasoning_effort == Some(ReasoningEffort::Other),
+            "reasoning_effort",
+        ),
+    ]));
+    let lengths = draft.lengths();
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
-    let messages = draft.messages.iter().map(|(role, text)| WireMessage {
-        role: role_name(*role),
-        content: text,
-        tool_call_id: (*role == Role::Tool).then_some("call_0"),
-    });
+    let messages = (0..)
+        .zip(draft.messages)
+        .map(|(index, (role, text))| WireMessage {
+            role: role_name(*role),
+            content: WireContent::of(draft, index, text),
+            tool_call_id: (*role == Role::Tool).then_some("call_0"),
+        });
     let body = WireBody {
         model: draft.model,
         messages: messages.collect(),
@@ -63,15 +68,20 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         max_tokens: lengths.max_tokens,
         min_tokens: lengths.min_tokens,
         ignore_eos: lengths.ignore_eos,
+        logit_bias: lengths.logit_bias,
         n: (params.n > 1).then_some(params.n),
-        temperature: (params.greedy == Some(true)).then_some(0.0),
+        temperature: draft.temperature(),
         logprobs: params.logprobs.map(|_| true),
         top_logprobs: params.logprobs.filter(|&count| count > 0),
-        stop: super::openai::stops(params.stop_count),
+        stop: draft.stops(MOST_STOPS, &mut altered),
         reasoning_effort: params.reasoning_effort.and_then(super::openai::effort_name),
+        response_format: WireFormat::of(draft, &mut altered),
     };
-    WireRequest::json("/v1/chat/completions", &body, altered)
+    WireRequest::json("/v1/chat/completions", &body, altered, draft.room())
 }
+
+/// Some engines take more than OpenAI's four, so that a trace may hold them; a damaged one must not ask for any number.
+pub(super) const MOST_STOPS: u8 = 64;
 
 #[derive(Default)]
 struct Request<'a> {
@@ -269,6 +279,8 @@ struct WireBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ignore_eos: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    logit_bias: Option<Ban<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
@@ -280,14 +292,66 @@ struct WireBody<'a> {
     stop: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<WireFormat>,
 }
 
 #[derive(Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: &'a str,
+    content: WireContent<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireContent<'a> {
+    Text(&'a str),
+    Parts(Vec<WirePart<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WirePart<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: WireUrl<'a> },
+    InputAudio { input_audio: WireSound<'a> },
+}
+
+#[derive(Serialize)]
+struct WireUrl<'a> {
+    url: DataUrl<'a>,
+}
+
+#[derive(Serialize)]
+struct WireSound<'a> {
+    data: &'a str,
+    format: &'static str,
+}
+
+impl<'a> WireContent<'a> {
+    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
+        let mut media = draft.media_of(message).peekable();
+        if media.peek().is_none() {
+            return Self::Text(text);
+        }
+        let text = Some(WirePart::Text { text }).filter(|_| !text.is_empty());
+        let media = media.map(|part| match part.kind {
+            MediaKind::Audio => WirePart::InputAudio {
+                input_audio: WireSound {
+                    data: &part.base64,
+                    format: "wav",
+                },
+            },
+            _ => WirePart::ImageUrl {
+                image_url: WireUrl {
+                    url: part.data_url(),
+                },
+            },
+        });
+        Self::Parts(text.into_iter().chain(media).collect())
+    }
 }
 
 /// `stream_options`: asks for a last chunk with `usage`.

@@ -1,14 +1,16 @@
 //! OpenAI completions: `POST /v1/completions`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::draft::{Ban, join, unsaid};
 use super::json::{self, Refused, Text};
-use super::openai::{Lengths, stops};
+use super::openai::WireFormat;
 use super::openai_body::{self, OwnFields, once};
-use super::openai_chat::IncludeUsage;
+use super::openai_chat::{IncludeUsage, MOST_STOPS};
 use super::{Draft, RequestSight, Unparsable, WireRequest};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::shape::{Dialect, RequestParams, Role};
@@ -34,26 +36,22 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
     })
 }
 
-/// Writes a draft as a request: every message is a prompt of its own.
+/// Writes a draft as a request: every message of a batch is a prompt of its own, a conversation is one.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let mut altered = Vec::new();
-    let lengths = Lengths::of(draft);
+    let lengths = draft.lengths();
     let params = &draft.params;
-    if params.stream && !params.include_usage {
-        altered.push("stream_options.include_usage");
-    }
-    if params.token_ids {
-        altered.push("prompt as token ids");
-    }
-    if !draft.tools.is_empty() {
-        altered.push("tools");
-    }
-    if params.structured != crate::shape::Structured::None {
-        altered.push("response_format");
-    }
+    let mut altered = unsaid([
+        (params.stream && !params.include_usage, "include_usage"),
+        (params.token_ids && draft.ids.is_none(), "token_ids"),
+        (!draft.tools.is_empty(), "tools"),
+        (!draft.media.is_empty(), "media"),
+        (!draft.batch && draft.messages.len() > 1, "roles"),
+        (params.reasoning_effort.is_some(), "reasoning_effort"),
+        (params.continues, "continues"),
+    ]);
     let body = WireBody {
         model: draft.model,
-        prompt: Prompts::of(draft.messages),
+        prompt: Prompts::of(draft),
         stream: params.stream,
         stream_options: params.stream.then_some(IncludeUsage {
             include_usage: true,
@@ -61,14 +59,16 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         max_tokens: lengths.max_tokens,
         min_tokens: lengths.min_tokens,
         ignore_eos: lengths.ignore_eos,
+        logit_bias: lengths.logit_bias,
         n: (params.n > 1).then_some(params.n),
         best_of: params.best_of,
-        temperature: (params.greedy == Some(true)).then_some(0.0),
+        temperature: draft.temperature(),
         logprobs: params.logprobs,
-        stop: stops(params.stop_count),
+        stop: draft.stops(MOST_STOPS, &mut altered),
         echo: params.echo.then_some(true),
+        response_format: WireFormat::of(draft, &mut altered),
     };
-    WireRequest::json("/v1/completions", &body, altered)
+    WireRequest::json("/v1/completions", &body, altered, draft.room())
 }
 
 #[derive(Default)]
@@ -218,6 +218,8 @@ struct WireBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ignore_eos: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    logit_bias: Option<Ban<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_of: Option<u16>,
@@ -229,20 +231,28 @@ struct WireBody<'a> {
     stop: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     echo: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<WireFormat>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Prompts<'a> {
-    One(&'a str),
+    One(Cow<'a, str>),
     Many(Vec<&'a str>),
+    Ids(&'a [u32]),
+    ManyIds(&'a [Vec<u32>]),
 }
 
 impl<'a> Prompts<'a> {
-    pub(super) fn of(messages: &'a [(Role, String)]) -> Self {
-        match messages {
-            [(_, text)] => Self::One(text),
-            many => Self::Many(many.iter().map(|(_, text)| text.as_str()).collect()),
+    pub(super) fn of(draft: &Draft<'a>) -> Self {
+        match (draft.ids, draft.messages) {
+            (Some([ids]), _) => Self::Ids(ids),
+            (Some(many), _) => Self::ManyIds(many),
+            (None, many @ [_, _, ..]) if draft.batch => {
+                Self::Many(many.iter().map(|(_, text)| text.as_str()).collect())
+            }
+            (None, messages) => Self::One(join(messages)),
         }
     }
 }

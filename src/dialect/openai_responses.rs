@@ -3,15 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::{DataUrl, unsaid};
 use super::json::{self, Count, List, OneOrMany, Presence, Said, Text};
-use super::openai::{Lengths, effort_name, greedy, null_is_empty, reasoning_effort};
+use super::openai::{effort_name, greedy, null_is_empty, reasoning_effort};
 use super::openai_chat::{role, role_name};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, OutputLength, RequestSight, Unparsable, WireRequest, media, tools, unsaid};
+use super::{
+    Draft, DraftMedia, OutputLength, RequestSight, Unparsable, WireRequest, media, schema, tools,
+};
 use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::shape::{Dialect, FinishReason, MediaKind, RequestParams, Role, Structured};
+use crate::shape::{
+    Dialect, FinishReason, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
+};
 
 /// Reads a request's body. What the server keeps of the conversation is not in it, and that is said.
 pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
@@ -41,28 +46,35 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
 /// Writes a draft as a request. Every message is an item, of tools' results too: a call that they answer is not needed.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let params = &draft.params;
-    let mut altered = unsaid([
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
         (params.n > 1, "n"),
         (params.stop_count > 0, "stop"),
-        (params.structured != Structured::None, "text.format"),
-        (params.continues, "previous_response_id"),
-    ]);
+        (params.continues, "continues"),
+        (
+            params.reasoning_effort == Some(ReasoningEffort::Other),
+            "reasoning_effort",
+        ),
+    ]));
     let tools = tools::definitions(draft.tools, tools::openai_flat, &mut altered);
-    let input = draft.messages.iter().map(|(role, text)| match role {
-        Role::Tool => WireItem::Output {
-            kind: "function_call_output",
-            call_id: "call_0",
-            output: text,
-        },
-        role => WireItem::Message {
-            role: role_name(*role),
-            content: text,
-        },
-    });
-    let lengths = Lengths::of(draft);
+    let input = (0..)
+        .zip(draft.messages)
+        .map(|(index, (role, text))| match role {
+            Role::Tool => WireItem::Output {
+                kind: "function_call_output",
+                call_id: "call_0",
+                output: text,
+            },
+            role => WireItem::Message {
+                role: role_name(*role),
+                content: WireContent::of(draft, index, text),
+            },
+        });
+    let input = input.collect();
+    let lengths = draft.lengths();
     let body = WireBody {
         model: draft.model,
-        input: input.collect(),
+        input,
         tools,
         stream: params.stream,
         max_output_tokens: match draft.output {
@@ -72,15 +84,23 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         },
         min_tokens: lengths.min_tokens,
         ignore_eos: lengths.ignore_eos,
-        temperature: (params.greedy == Some(true)).then_some(0.0),
+        temperature: draft.temperature(),
         top_logprobs: params.logprobs.filter(|&count| count > 0),
         reasoning: params
             .reasoning_effort
             .and_then(effort_name)
             .map(|effort| WireReasoning { effort }),
+        text: WireFormat::of(params, &mut altered).map(|format| WireTextOptions { format }),
         store: false,
     };
-    WireRequest::json("/v1/responses", &body, altered)
+    let on_tools = |part: &DraftMedia| {
+        let message = draft.messages.get(part.message);
+        message.is_none_or(|(role, _)| *role == Role::Tool)
+    };
+    if draft.media.iter().any(on_tools) {
+        altered.push("media");
+    }
+    WireRequest::json("/v1/responses", &body, altered, draft.room())
 }
 
 const SMALLEST_CAP: u32 = 16;
@@ -561,7 +581,41 @@ struct WireBody<'a> {
     top_logprobs: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<WireReasoning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<WireTextOptions>,
     store: bool,
+}
+
+#[derive(Serialize)]
+struct WireTextOptions {
+    format: WireFormat,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireFormat {
+    JsonObject,
+    JsonSchema {
+        name: &'static str,
+        schema: Box<RawValue>,
+    },
+}
+
+impl WireFormat {
+    fn of(params: &RequestParams, altered: &mut Vec<&'static str>) -> Option<Self> {
+        match params.structured {
+            Structured::None => None,
+            Structured::JsonObject => Some(Self::JsonObject),
+            Structured::JsonSchema => Some(Self::JsonSchema {
+                name: "a",
+                schema: schema::schema(params.schema_bytes, 0, altered)?,
+            }),
+            Structured::Grammar => {
+                altered.push("response_format");
+                None
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -574,7 +628,7 @@ struct WireReasoning {
 enum WireItem<'a> {
     Message {
         role: &'static str,
-        content: &'a str,
+        content: WireContent<'a>,
     },
     Output {
         #[serde(rename = "type")]
@@ -582,4 +636,47 @@ enum WireItem<'a> {
         call_id: &'static str,
         output: &'a str,
     },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireContent<'a> {
+    Text(&'a str),
+    Parts(Vec<WirePart<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WirePart<'a> {
+    InputText { text: &'a str },
+    InputImage { image_url: DataUrl<'a> },
+    InputAudio { input_audio: WireSound<'a> },
+}
+
+#[derive(Serialize)]
+struct WireSound<'a> {
+    data: &'a str,
+    format: &'static str,
+}
+
+impl<'a> WireContent<'a> {
+    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
+        let mut media = draft.media_of(message).peekable();
+        if media.peek().is_none() {
+            return Self::Text(text);
+        }
+        let text = Some(WirePart::InputText { text }).filter(|_| !text.is_empty());
+        let media = media.map(|part| match part.kind {
+            MediaKind::Audio => WirePart::InputAudio {
+                input_audio: WireSound {
+                    data: &part.base64,
+                    format: "wav",
+                },
+            },
+            _ => WirePart::InputImage {
+                image_url: part.data_url(),
+            },
+        });
+        Self::Parts(text.into_iter().chain(media).collect())
+    }
 }

@@ -1,14 +1,18 @@
 //! Hugging Face's Text Generation Inference: `POST /generate`, `/generate_stream` and `/`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::draft::unsaid;
 use super::json::{self, Count, Items, Presence, Said, Text};
-use super::openai::{Lengths, greedy, null_is_empty, stops};
+use super::openai::{greedy, null_is_empty};
+use super::openai_chat::MOST_STOPS;
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, unsaid};
+use super::{Draft, RequestSight, Unparsable, WireRequest, schema};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{Dialect, Endpoint, FinishReason, RequestParams, Role, Structured};
 
@@ -42,24 +46,23 @@ pub(super) fn observe(
 /// Writes a draft as one text.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let params = &draft.params;
-    let altered = unsaid([
-        (!draft.tools.is_empty(), "tools"),
+    let mut altered = draft.lost_in_one_text();
+    altered.extend(unsaid([
         (params.n > 1, "n"),
-        (params.structured != Structured::None, "grammar"),
         (params.reasoning_effort.is_some(), "reasoning_effort"),
-    ]);
+        (params.echo, "echo"),
+        (params.token_ids, "token_ids"),
+        (params.continues, "continues"),
+    ]));
     let body = WireBody {
-        inputs: draft
-            .messages
-            .iter()
-            .map(|(_, text)| text.as_str())
-            .collect(),
+        inputs: draft.one_text(),
         parameters: WireParameters {
-            max_new_tokens: Lengths::of(draft).max_tokens,
+            max_new_tokens: draft.lengths().max_tokens,
             best_of: params.best_of,
             do_sample: params.greedy.map(|greedy| !greedy),
             top_n_tokens: params.logprobs.filter(|&count| count > 0),
-            stop: stops(params.stop_count),
+            stop: draft.stops(MOST_STOPS, &mut altered),
+            grammar: WireGrammar::of(params, &mut altered),
             // Without them no answer tells its length.
             details: true,
             decoder_input_details: false,
@@ -70,7 +73,7 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         true => Endpoint::TgiGenerateStream.path(),
         false => Endpoint::TgiGenerate.path(),
     };
-    WireRequest::json(path, &body, altered)
+    WireRequest::json(path, &body, altered, draft.room())
 }
 
 #[derive(Deserialize)]
@@ -230,8 +233,8 @@ impl Answer<'_> {
 }
 
 #[derive(Serialize)]
-struct WireBody {
-    inputs: String,
+struct WireBody<'a> {
+    inputs: Cow<'a, str>,
     parameters: WireParameters,
 }
 
@@ -247,6 +250,34 @@ struct WireParameters {
     top_n_tokens: Option<u8>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stop: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grammar: Option<WireGrammar>,
     details: bool,
     decoder_input_details: bool,
+}
+
+#[derive(Serialize)]
+struct WireGrammar {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: Box<RawValue>,
+}
+
+impl WireGrammar {
+    /// Every JSON form is a schema here.
+    fn of(params: &RequestParams, altered: &mut Vec<&'static str>) -> Option<Self> {
+        match params.structured {
+            Structured::None => return None,
+            Structured::JsonSchema => {}
+            Structured::JsonObject | Structured::Grammar => altered.push("response_format"),
+        }
+        if params.structured == Structured::Grammar {
+            return None;
+        }
+        let value = schema::schema(params.schema_bytes, 0, altered)?;
+        Some(Self {
+            kind: "json",
+            value,
+        })
+    }
 }

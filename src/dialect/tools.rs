@@ -57,7 +57,7 @@ pub(super) fn anthropic(number: usize, description: &str) -> String {
 }
 
 /// `length` bytes of words.
-fn filler(length: usize) -> String {
+pub(super) fn filler(length: usize) -> String {
     WORDS.chars().cycle().take(length).collect()
 }
 

@@ -1,15 +1,18 @@
 //! Triton's generate extension: `POST /v2/models/MODEL/generate` and `/generate_stream`. Which fields there are is the model's
 //! to say; these are what the backends of vLLM and TensorRT-LLM have.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
+use super::draft::{path_segment, unsaid};
 use super::json::{self, Count, Presence, Said};
-use super::openai::{Lengths, greedy, null_is_empty};
+use super::openai::{greedy, null_is_empty};
 use super::openai_completions::Prompt;
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
-use super::{Draft, RequestSight, Unparsable, WireRequest, path_segment, unsaid};
+use super::{Draft, RequestSight, Unparsable, WireRequest};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::shape::{Dialect, Endpoint, RequestParams, Structured};
 
@@ -49,28 +52,29 @@ pub(super) fn observe(
 /// Writes a draft as one text. The two backends want the same in two places.
 pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let params = &draft.params;
-    let altered = unsaid([
-        (!draft.tools.is_empty(), "tools"),
+    let mut altered = draft.lost_in_one_text();
+    altered.extend(unsaid([
         (params.n > 1, "n"),
+        (params.best_of.is_some(), "best_of"),
         (params.logprobs.is_some(), "logprobs"),
         (params.stop_count > 0, "stop"),
         (params.structured != Structured::None, "response_format"),
         (params.reasoning_effort.is_some(), "reasoning_effort"),
-    ]);
-    let lengths = Lengths::of(draft);
+        (params.echo, "echo"),
+        (params.token_ids, "token_ids"),
+        (params.continues, "continues"),
+    ]));
+    let lengths = draft.lengths();
     let body = WireBody {
-        text_input: draft
-            .messages
-            .iter()
-            .map(|(_, text)| text.as_str())
-            .collect(),
+        text_input: draft.one_text(),
         max_tokens: lengths.max_tokens,
+        min_length: lengths.min_tokens,
         stream: params.stream,
         parameters: WireParameters {
             max_tokens: lengths.max_tokens,
             min_tokens: lengths.min_tokens,
             ignore_eos: lengths.ignore_eos,
-            temperature: (params.greedy == Some(true)).then_some(0.0),
+            temperature: draft.temperature(),
             stream: params.stream,
         },
     };
@@ -79,7 +83,7 @@ pub(super) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         false => "generate",
     };
     let path = format!("/v2/models/{}/{verb}", path_segment(draft.model));
-    WireRequest::json(path, &body, altered)
+    WireRequest::json(path, &body, altered, draft.room())
 }
 
 #[derive(Deserialize)]
@@ -174,10 +178,13 @@ struct Answer<'a> {
 }
 
 #[derive(Serialize)]
-struct WireBody {
-    text_input: String,
+struct WireBody<'a> {
+    text_input: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
+    /// TensorRT-LLM's word for the fewest tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_length: Option<u32>,
     stream: bool,
     parameters: WireParameters,
 }

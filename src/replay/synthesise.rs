@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{AnswerText, Draft, OutputLength, synthesise};
+use crate::dialect::{AnswerText, Draft, Forcing, OutputLength, synthesise};
 use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
 
 use super::calibrate::Calibration;
@@ -212,10 +212,17 @@ impl<'a> Synthesiser<'a> {
             endpoint: exchange.endpoint,
             model: &self.calibration.model,
             messages: &prompt.messages,
+            batch: !exchange.endpoint.has_roles(),
+            ids: None,
+            media: &[],
             tools: exchange.request.tools,
             params,
             output: *output,
-            engine_extras: self.calibration.of(exchange.endpoint).exact_length,
+            forcing: if self.calibration.of(exchange.endpoint).exact_length {
+                Forcing::Both
+            } else {
+                Forcing::None
+            },
         });
         for &field in &wire.altered {
             self.note(Alteration::Field(field), true);

@@ -6,7 +6,7 @@ use http::Request;
 
 use super::CalibrateOptions;
 use super::error::{Problem, TargetError};
-use crate::dialect::{Draft, OutputLength, synthesise};
+use crate::dialect::{Draft, Forcing, OutputLength, synthesise};
 use crate::replay::client::{Connector, Envelope, Lane, Pool, exchange, fetch};
 use crate::replay::pace::RunClock;
 use crate::replay::prompt::{Cache, Salt, plain_words};
@@ -140,11 +140,14 @@ impl<'a> Prober<'a> {
             endpoint: question.endpoint,
             model: &self.model,
             messages: &messages,
+            batch: !question.endpoint.has_roles(),
+            ids: None,
+            media: &[],
             tools: question.tools,
             params,
             output: question.output,
             // Only the probe for forced lengths asks for one; whether it helps is what it finds out.
-            engine_extras: true,
+            forcing: Forcing::Both,
         });
         let request: Request<Bytes> = self.envelope.post(question.endpoint, wire);
         let outcome = exchange(
