@@ -30,8 +30,25 @@ impl PromptTokenizer {
             .map_err(|error| TokenizerError(error.to_string()))
     }
 
+    /// The tokens that end an answer in the common families of models, as far as it has them.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        const ENDS: [&str; 9] = [
+            "</s>",
+            "<|endoftext|>",
+            "<|im_end|>",
+            "<|eot_id|>",
+            "<|end_of_text|>",
+            "<|eom_id|>",
+            "<end_of_turn>",
+            "<|end|>",
+            "<|return|>",
+        ];
+        let id = |token: &str| self.0.token_to_id(token);
+        ENDS.into_iter().filter_map(id).collect()
+    }
+
     /// The tokens of a text; `None` where the tokenizer gives up on it.
-    pub(super) fn tokens(&self, text: &str) -> Option<Vec<u32>> {
+    pub fn tokens(&self, text: &str) -> Option<Vec<u32>> {
         // Special tokens are the template's, which is not in the text.
         let encoding = self.0.encode_fast(text, false).ok()?;
         Some(encoding.get_ids().to_vec())

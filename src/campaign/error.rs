@@ -27,6 +27,14 @@ pub enum CampaignError {
         /// Requests that the objectives need.
         needs: u64,
     },
+    /// A model of a map is not in the trace.
+    #[error("--model-map {name}=…: no request of the plan asked for `{name}`")]
+    UnknownModel {
+        /// What was written.
+        name: String,
+        /// The models that were asked for.
+        there: Vec<String>,
+    },
     /// A target, before its run.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -54,6 +62,9 @@ impl CampaignError {
             Self::Short { .. } => Some(
                 "take a longer slice of the trace, or objectives that fewer requests decide (ttft.p90 instead of ttft.p99)".to_owned(),
             ),
+            Self::UnknownModel { there, .. } => {
+                Some(format!("the plan's models are {}", there.join(", ")))
+            }
             Self::Target(error) => Some(error.hint().into()),
             Self::Run(RunError::StartMissed) => Some(
                 "give --start-at a later moment: the trace is read and the target probed before it"

@@ -51,17 +51,7 @@ impl Stage<'_> {
                 summary.turns.read_late
             ));
         }
-        let uncounted = calibration
-            .endpoints
-            .values()
-            .filter(|endpoint| !endpoint.costs.measured)
-            .count();
-        if uncounted > 0 {
-            remarks.push(
-                "the target does not tell its token counts, so one word was taken for one token"
-                    .to_owned(),
-            );
-        }
+        remarks.extend(calibration.remarks());
         #[allow(clippy::cast_precision_loss, reason = "cores are few")]
         let cores = generator.cpu_cores as f64;
         GeneratorEvidence {

@@ -78,13 +78,14 @@ impl Stage<'_> {
         let plan = layout.requests(Passes::new(trace.exchanges_from(counted.from())));
         // Later runs begin when those before are over.
         let is_first = order.salt == 0 || (order.gate.is_some() && order.number == 0);
-        let options = RunOptions {
+        let mut options = RunOptions {
             run: order.salt,
             block: self.survey.block,
             start_at: campaign.run.start_at.filter(|_| is_first),
             gate: order.gate,
             ..campaign.run.clone()
         };
+        options.prompts.models.clone_from(&self.survey.models);
         let mut measure = TargetMeasure::new(MeasureOptions {
             bounds: per_request_bounds(&campaign.objectives),
             ..MeasureOptions::default()

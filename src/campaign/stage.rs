@@ -78,6 +78,7 @@ impl<'a> Stage<'a> {
             connect_timeout: run.connect_timeout,
             probe_timeout: run.request_timeout.min(PROBE_TIMEOUT),
             seed: run.seed,
+            prompts: run.prompts.clone(),
         };
         Ok(calibrate(target, &self.survey.plan.endpoints, &probing)?)
     }

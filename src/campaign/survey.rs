@@ -1,5 +1,6 @@
 //! What is in the trace, and what of it will be sent: read and told before anything is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,7 @@ use super::error::CampaignError;
 use crate::measure::traffic::{Arrivals, TrafficMeter};
 use crate::replay::{Passes, Plan, PlanSummary, SkipReason};
 use crate::report::TraceAccount;
-use crate::shape::{BlockSpec, TraceTime};
+use crate::shape::{BlockSpec, ModelId, TraceTime};
 use crate::trace::{Source, Trace};
 
 /// What the first reading of the trace found.
@@ -22,6 +23,8 @@ pub struct Survey {
     pub(super) trace: TraceAccount,
     pub(super) block: Option<BlockSpec>,
     pub(super) remarks: Vec<String>,
+    /// What is asked for in place of a recorded model.
+    pub(super) models: BTreeMap<ModelId, String>,
 }
 
 impl Survey {
@@ -64,9 +67,11 @@ impl Campaign {
             return Err(nothing(&plan, &trace));
         }
         let traffic = meter.finish();
+        let models = models(&self.run.prompts.model_map, &plan, &trace)?;
         Ok(Survey {
             layout,
             plan,
+            models,
             prefix_share: traffic.prefix.and_then(|sharing| sharing.prefix_share),
             arrivals: traffic.arrivals,
             trace: TraceAccount {
@@ -84,6 +89,30 @@ impl Campaign {
             remarks: remarks(&trace),
         })
     }
+}
+
+/// Finds the models of a map in the plan, by the name that the trace kept or by its pseudonym.
+fn models(
+    map: &BTreeMap<String, String>,
+    plan: &PlanSummary,
+    trace: &Trace,
+) -> Result<BTreeMap<ModelId, String>, CampaignError> {
+    let label = |id: ModelId| trace.model_name(id).map_or(id.to_string(), str::to_owned);
+    let mut found = BTreeMap::new();
+    for (recorded, candidate) in map {
+        let id = plan
+            .models
+            .iter()
+            .find(|&&id| *recorded == label(id) || *recorded == id.to_string());
+        let Some(&id) = id else {
+            return Err(CampaignError::UnknownModel {
+                name: recorded.clone(),
+                there: plan.models.iter().map(|&id| label(id)).collect(),
+            });
+        };
+        found.insert(id, candidate.clone());
+    }
+    Ok(found)
 }
 
 fn nothing(plan: &PlanSummary, trace: &Trace) -> CampaignError {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::values;
-use crate::anonymise::{self, Policy, PromptTokenizer};
+use crate::anonymise::{self, Policy};
 use crate::dialect::DialectRule;
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
@@ -203,7 +203,11 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
         operator_key: args.privacy.operator_key()?,
         recipients: args.privacy.recipients()?,
         sample: args.sample,
-        tokenizer: args.tokenizer.as_deref().map(tokenizer).transpose()?,
+        tokenizer: args
+            .tokenizer
+            .as_deref()
+            .map(values::tokenizer)
+            .transpose()?,
         every_gap: args.gaps == Gaps::Full,
         session_header: args.session_header.clone(),
         dialects: args.dialect.clone(),
@@ -236,16 +240,6 @@ fn policy(args: &RecordArgs) -> Result<Policy, Failure> {
         .hint("leave one of them out"));
     }
     Ok(policy)
-}
-
-/// The tokenizer in a file.
-fn tokenizer(path: &Path) -> Result<PromptTokenizer, Failure> {
-    let hint = "--tokenizer takes the tokenizer.json that lies beside the model's weights";
-    let failed = |error: anyhow::Error| {
-        Failure::could_not_run(error.context(format!("--tokenizer {}", path.display()))).hint(hint)
-    };
-    let json = std::fs::read(path).map_err(|error| failed(error.into()))?;
-    PromptTokenizer::from_json(&json).map_err(|error| failed(error.into()))
 }
 
 fn say(check: &record::Check, json: bool) -> Result<Exit, Failure> {

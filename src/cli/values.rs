@@ -1,8 +1,10 @@
 //! Parsers of option values: durations, sizes, rates. Each error says what would have been right.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::failure::Failure;
+use crate::anonymise::PromptTokenizer;
 
 /// Holds that `--from` is before `--to`.
 ///
@@ -62,6 +64,16 @@ pub fn factor(text: &str) -> Result<f64, String> {
         Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(factor),
         _ => Err("not a factor above 0; write 2, 0.5 or 20x".to_owned()),
     }
+}
+
+/// The tokenizer in a file.
+pub(super) fn tokenizer(path: &Path) -> Result<PromptTokenizer, Failure> {
+    let hint = "--tokenizer takes the tokenizer.json that lies beside the model's weights";
+    let failed = |error: anyhow::Error| {
+        Failure::could_not_run(error.context(format!("--tokenizer {}", path.display()))).hint(hint)
+    };
+    let json = std::fs::read(path).map_err(|error| failed(error.into()))?;
+    PromptTokenizer::from_json(&json).map_err(|error| failed(error.into()))
 }
 
 #[cfg(test)]

@@ -97,8 +97,10 @@ impl Draft<'_> {
         match self.output {
             OutputLength::Exact(tokens) => Lengths {
                 max_tokens: Some(tokens),
-                // A grammar that is at its end leaves the end mark alone, which this would forbid.
-                min_tokens: (min && params.structured == Structured::None).then_some(tokens),
+                // A grammar that is at its end leaves the end mark alone, which this would forbid; unless the recorded server took both.
+                min_tokens: Some(tokens).filter(|_| {
+                    min && (params.structured == Structured::None || params.min_tokens.is_some())
+                }),
                 ignore_eos: eos.then_some(true),
                 logit_bias: match self.forcing {
                     Forcing::LogitBias(ids) => Some(Ban(ids)),

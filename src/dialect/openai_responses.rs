@@ -646,11 +646,14 @@ enum WireContent<'a> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum WirePart<'a> {
-    InputText { text: &'a str },
-    InputImage { image_url: DataUrl<'a> },
-    InputAudio { input_audio: WireSound<'a> },
+    #[serde(rename = "input_text")]
+    Text { text: &'a str },
+    #[serde(rename = "input_image")]
+    Image { image_url: DataUrl<'a> },
+    #[serde(rename = "input_audio")]
+    Audio { input_audio: WireSound<'a> },
 }
 
 #[derive(Serialize)]
@@ -665,15 +668,15 @@ impl<'a> WireContent<'a> {
         if media.peek().is_none() {
             return Self::Text(text);
         }
-        let text = Some(WirePart::InputText { text }).filter(|_| !text.is_empty());
+        let text = Some(WirePart::Text { text }).filter(|_| !text.is_empty());
         let media = media.map(|part| match part.kind {
-            MediaKind::Audio => WirePart::InputAudio {
+            MediaKind::Audio => WirePart::Audio {
                 input_audio: WireSound {
                     data: &part.base64,
                     format: "wav",
                 },
             },
-            _ => WirePart::InputImage {
+            _ => WirePart::Image {
                 image_url: part.data_url(),
             },
         });

@@ -138,11 +138,17 @@ impl FidelityMeter {
         if outcome.result == SendResult::Failed(FailureKind::Dropped) {
             self.dropped += 1;
         }
-        self.prompt
-            .add(outcome.prompt_tokens, outcome.recorded_prompt_tokens);
+        // Against what was asked for, where a recorded count was scaled.
+        let asked = |recorded: Option<u32>, wanted: Option<u32>| recorded.and(wanted).or(recorded);
+        self.prompt.add(
+            outcome.prompt_tokens,
+            asked(outcome.recorded_prompt_tokens, outcome.wanted_prompt_tokens),
+        );
         if outcome.result == SendResult::Ok {
-            self.output
-                .add(outcome.output_tokens, outcome.recorded_output_tokens);
+            self.output.add(
+                outcome.output_tokens,
+                asked(outcome.recorded_output_tokens, outcome.wanted_output_tokens),
+            );
         }
         let prompt = outcome.prompt_tokens.or(outcome.recorded_prompt_tokens);
         self.prompt_tokens += u64::from(prompt.unwrap_or(0));

@@ -27,7 +27,8 @@ mod testing;
 mod tests;
 
 pub use calibrate::{
-    CalibrateOptions, Calibration, EndpointCalibration, Problem, TargetError, calibrate,
+    CalibrateOptions, Calibration, EndpointCalibration, Forced, Problem, TargetError, Vocabulary,
+    VocabularySource, calibrate,
 };
 pub use conversation::{SessionMode, TurnAccount};
 pub use evidence::Evidence;
@@ -37,7 +38,9 @@ pub use plan::{
     Plan, PlanError, PlanOptions, PlannedRequest, Planner, Shape, Shard, SkipReason, Skipped, Turn,
 };
 pub use progress::{Progress, Stop};
-pub use prompt::{Cache, Salt, TokenCosts};
+pub use prompt::{
+    Cache, CorpusError, MediaShape, PromptAs, PromptOptions, Salt, TokenCosts, Words,
+};
 pub use run::{Ended, RunError, RunOptions, RunSummary, run};
 pub use source::{Passes, Source};
 pub use survey::{EndpointNeeds, PlanSummary};

@@ -17,7 +17,7 @@ use super::pace::RunClock;
 use super::plan::{PlanError, Planner};
 use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
-use super::prompt::{Cache, Salt};
+use super::prompt::{Cache, PromptOptions, Salt};
 use super::room::Room;
 use super::source::Source;
 use super::survey::PlanSummary;
@@ -45,6 +45,8 @@ pub struct RunOptions {
     pub live_history: bool,
     /// How the recorded answers' lengths are asked for.
     pub output_length: LengthPolicy,
+    /// What the prompts are made of, and where they go.
+    pub prompts: PromptOptions,
     /// Threads that send; chosen from the machine's cores where absent.
     pub workers: Option<NonZeroUsize>,
     /// Requests in flight beyond which one is dropped, which makes the run invalid: a guard, not a queue.
@@ -69,6 +71,7 @@ impl Default for RunOptions {
             sessions: SessionMode::default(),
             live_history: false,
             output_length: LengthPolicy::Exact,
+            prompts: PromptOptions::default(),
             workers: None,
             max_in_flight: 20_000,
             start_at: None,
@@ -196,6 +199,7 @@ where
         calibration,
         Envelope::new(target),
         options.output_length,
+        options.prompts.clone(),
     );
 
     std::thread::scope(|scope| {

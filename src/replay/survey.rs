@@ -2,7 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::shape::{Endpoint, ModelId, RequestShape, ShapeStatus, TokenSource, ToolsShape};
+use super::prompt::MediaShape;
+use crate::shape::{
+    Endpoint, MediaKind, ModelId, RequestShape, ShapeStatus, TokenSource, ToolsShape,
+};
 
 use super::plan::{PlannedRequest, Skipped};
 
@@ -56,10 +59,14 @@ pub struct EndpointNeeds {
     pub requests: u64,
     /// Different shapes of tools, the first [`EndpointNeeds::MOST_TOOLS`] of them.
     pub tools: Vec<ToolsShape>,
+    /// Different shapes of pictures and clips, as many.
+    pub media: Vec<MediaShape>,
+    /// Requests whose prompt came as token ids.
+    pub token_ids: u64,
 }
 
 impl EndpointNeeds {
-    /// Shapes of tools that are probed; tokens of the others are estimated.
+    /// Shapes that are probed; tokens of the others are estimated.
     pub const MOST_TOOLS: usize = 16;
 }
 
@@ -117,6 +124,17 @@ impl PlanSummary {
             && !needs.tools.contains(&tools)
         {
             needs.tools.push(tools);
+        }
+        needs.token_ids += u64::from(exchange.request.params.token_ids);
+        for part in &exchange.request.media {
+            let shape = MediaShape::of(part);
+            let made = matches!(shape.kind, MediaKind::Image | MediaKind::Audio);
+            if made
+                && needs.media.len() < EndpointNeeds::MOST_TOOLS
+                && !needs.media.contains(&shape)
+            {
+                needs.media.push(shape);
+            }
         }
         if let Some(model) = exchange.model
             && self.models.len() < MOST_MODELS

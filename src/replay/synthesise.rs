@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use serde::{Deserialize, Serialize};
 
-use crate::dialect::{AnswerText, Draft, Forcing, OutputLength, synthesise};
+use crate::dialect::{AnswerText, Draft, DraftMedia, OutputLength, synthesise};
 use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
 
 use super::calibrate::Calibration;
@@ -14,7 +14,7 @@ use super::client::Envelope;
 use super::conversation::{Gaps, Repeated};
 use super::outcome::RecordedTimes;
 use super::plan::{PlannedRequest, Turn};
-use super::prompt::{Counts, Prompter, Salt};
+use super::prompt::{Counts, PromptAs, PromptOptions, Prompter, Salt, Studio, times};
 
 /// How the recorded answers' lengths are asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -35,8 +35,12 @@ pub enum LengthPolicy {
 pub enum Alteration {
     /// `stream_options.include_usage` was set, so that the target tells its token counts.
     UsageAsked,
-    /// Images, audio or documents were left out.
+    /// Video or documents were left out, or more pictures than a replay makes.
     MediaLeftOut,
+    /// Pictures or sound whose size the trace does not tell were sent at an everyday one.
+    MediaAssumed,
+    /// Requests went to another endpoint than the recorded one.
+    OtherEndpoint,
     /// A prompt of token ids was sent as words.
     TokenIdsAsWords,
     /// The answer's length was not recorded (the exchange failed, or was cancelled), so one was assumed.
@@ -65,7 +69,11 @@ impl Alteration {
         Cow::Borrowed(match self {
             Self::Field(field) => return format!("{field} was not sent as recorded").into(),
             Self::UsageAsked => "stream_options.include_usage was set to learn token counts",
-            Self::MediaLeftOut => "images, audio or documents were left out",
+            Self::MediaLeftOut => {
+                "video or documents, or more pictures than a replay makes, were left out"
+            }
+            Self::MediaAssumed => "pictures or sound of unknown size were sent at an everyday one",
+            Self::OtherEndpoint => "the request went to another endpoint than the recorded one",
             Self::TokenIdsAsWords => "a prompt of token ids was sent as words",
             Self::LengthAssumed => "the recorded answer's length is unknown; one was assumed",
             Self::EmptyAnswer => "the recorded answer was empty; one token was asked for",
@@ -145,6 +153,8 @@ impl Settled {
 /// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.
 pub(super) struct Synthesiser<'a> {
     prompter: Prompter,
+    studio: Studio,
+    options: PromptOptions,
     calibration: &'a Calibration,
     envelope: Envelope,
     policy: LengthPolicy,
@@ -153,6 +163,9 @@ pub(super) struct Synthesiser<'a> {
     answers: u64,
     answer_tokens: u64,
 }
+
+/// Base64 digits of one prompt's pictures and sound, beyond which no more are made.
+const MOST_MEDIA_DIGITS: usize = 48 << 20;
 
 /// Assumed length of an answer as long as none is known.
 const EVERYDAY_ANSWER: u64 = 128;
@@ -164,9 +177,12 @@ impl<'a> Synthesiser<'a> {
         calibration: &'a Calibration,
         envelope: Envelope,
         policy: LengthPolicy,
+        options: PromptOptions,
     ) -> Self {
         Self {
-            prompter: Prompter::new(salt, spec),
+            prompter: Prompter::new(salt, spec, options.token_ratio),
+            studio: Studio::default(),
+            options,
             calibration,
             envelope,
             policy,
@@ -183,8 +199,13 @@ impl<'a> Synthesiser<'a> {
     /// The next request of the plan.
     pub(super) fn settle(&mut self, planned: PlannedRequest) -> Settled {
         let exchange = &planned.exchange;
-        let costs = &self.calibration.of(exchange.endpoint).costs;
-        let counts = self.prompter.settle(exchange, costs);
+        let known = self.calibration.of(exchange.endpoint);
+        let endpoint = known.endpoint(exchange.endpoint, exchange.request.params.stream);
+        let costs = match &known.id_costs {
+            Some(costs) if self.goes_as_ids(exchange) => costs,
+            _ => &known.costs,
+        };
+        let counts = self.prompter.settle(exchange, endpoint, costs);
         let output = self.output(exchange);
         Settled {
             planned,
@@ -203,26 +224,41 @@ impl<'a> Synthesiser<'a> {
             repeated,
         } = settled;
         let exchange = &planned.exchange;
-        let mut prompt = self.prompter.write(planned.index, exchange, counts);
+        let known = self.calibration.of(exchange.endpoint);
+        let mut params = self.params(exchange);
+        let endpoint = known.endpoint(exchange.endpoint, params.stream);
+        self.note(Alteration::OtherEndpoint, known.send_as.is_some());
+        let words = &self.calibration.words;
+        let mut prompt = self
+            .prompter
+            .write(planned.index, exchange, counts, endpoint, words);
         let missing = mark(&mut prompt.messages, repeated);
         self.note(Alteration::LiveHistory, !missing.is_empty());
         self.note(Alteration::PromptCut, prompt.cut);
-        let params = self.params(exchange);
+        let as_ids = self.goes_as_ids(exchange);
+        self.note(Alteration::TokenIdsAsWords, params.token_ids && !as_ids);
+        params.token_ids = as_ids;
+        let ids: Option<Vec<Vec<u32>>> = as_ids.then(|| {
+            let texts = prompt.messages.iter();
+            texts
+                .map(|(_, text)| self.calibration.ids.ids(text))
+                .collect()
+        });
+        let media = self.media(exchange, &prompt.media_seeds);
+        let model = exchange
+            .model
+            .and_then(|model| self.options.models.get(&model));
         let wire = synthesise(&Draft {
-            endpoint: exchange.endpoint,
-            model: &self.calibration.model,
+            endpoint,
+            model: model.unwrap_or(&self.calibration.model),
             messages: &prompt.messages,
             batch: !exchange.endpoint.has_roles(),
-            ids: None,
-            media: &[],
+            ids: ids.as_deref(),
+            media: &media,
             tools: exchange.request.tools,
             params,
             output: *output,
-            forcing: if self.calibration.of(exchange.endpoint).exact_length {
-                Forcing::Both
-            } else {
-                Forcing::None
-            },
+            forcing: known.forced.by(),
         });
         for &field in &wire.altered {
             self.note(Alteration::Field(field), true);
@@ -234,9 +270,9 @@ impl<'a> Synthesiser<'a> {
             intended_us: planned.intended_us,
             turn: planned.turn,
             recorded: RecordedTimes::of(exchange),
-            endpoint: exchange.endpoint,
+            endpoint,
             stream: params.stream,
-            request: self.envelope.post(exchange.endpoint, wire),
+            request: self.envelope.post(endpoint, wire),
             // Nobody knows how many tokens the answers will be.
             wanted_prompt_tokens: gaps.is_none().then_some(prompt.tokens),
             gaps,
@@ -246,12 +282,58 @@ impl<'a> Synthesiser<'a> {
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
             wanted_output_tokens: match (output, exchange.outcome) {
                 (OutputLength::Exact(each) | OutputLength::Cap(each), Outcome::Completed) => {
-                    Some(each.saturating_mul(u32::from(params.n)))
+                    Some(each.saturating_mul(self.answers_to(exchange)))
                 }
                 _ => None,
             },
             planned_shared_tokens: prompt.shared_tokens,
         }
+    }
+
+    /// Answers that a request asks for: `n` to each of its prompts.
+    fn answers_to(&self, exchange: &Exchange) -> u32 {
+        let request = &exchange.request;
+        let known = self.calibration.of(exchange.endpoint);
+        let sent_to = known.endpoint(exchange.endpoint, request.params.stream);
+        let prompts = match (exchange.endpoint, sent_to) {
+            (Endpoint::Completions, Endpoint::Completions) => request.messages.len().max(1),
+            _ => 1,
+        };
+        let prompts = u32::try_from(prompts).unwrap_or(u32::MAX);
+        u32::from(request.params.n.max(1)).saturating_mul(prompts)
+    }
+
+    /// Whether a prompt goes out as token ids.
+    fn goes_as_ids(&self, exchange: &Exchange) -> bool {
+        let wanted = match self.options.prompt_as {
+            PromptAs::Auto => exchange.request.params.token_ids,
+            PromptAs::Text => false,
+            PromptAs::TokenIds => true,
+        };
+        wanted && self.calibration.of(exchange.endpoint).id_costs.is_some()
+    }
+
+    /// The pictures and clips of a prompt.
+    fn media(&mut self, exchange: &Exchange, seeds: &[u64]) -> Vec<DraftMedia> {
+        let parts = &exchange.request.media;
+        let mut made = Vec::new();
+        let mut digits = 0;
+        let mut assumed = false;
+        for (part, &seed) in parts.iter().zip(seeds) {
+            if digits > MOST_MEDIA_DIGITS {
+                break;
+            }
+            let picture = self.studio.make(usize::from(part.message), part, seed);
+            if let Some(picture) = picture {
+                assumed |= part.bytes == 0;
+                digits += picture.base64.len();
+                made.push(picture);
+            }
+        }
+        self.note(Alteration::MediaAssumed, assumed);
+        self.note(Alteration::MediaLeftOut, made.len() < parts.len());
+        made.sort_by_key(|part| part.message);
+        made
     }
 
     fn params(&mut self, exchange: &Exchange) -> RequestParams {
@@ -261,16 +343,13 @@ impl<'a> Synthesiser<'a> {
             self.note(Alteration::ShapeUnknown, true);
             params.stream |= exchange.response.events > 0;
         }
-        self.note(Alteration::MediaLeftOut, !exchange.request.media.is_empty());
-        self.note(Alteration::TokenIdsAsWords, params.token_ids);
-        params.token_ids = false;
-        let tells_unasked = !matches!(
-            exchange.endpoint,
-            Endpoint::ChatCompletions | Endpoint::Completions
-        );
-        if params.stream && !tells_unasked && !params.include_usage {
+        let tells_if_asked =
+            |it: Endpoint| matches!(it, Endpoint::ChatCompletions | Endpoint::Completions);
+        let known = self.calibration.of(exchange.endpoint);
+        let endpoint = known.endpoint(exchange.endpoint, params.stream);
+        if params.stream && tells_if_asked(endpoint) && !params.include_usage {
             params.include_usage = true;
-            self.note(Alteration::UsageAsked, true);
+            self.note(Alteration::UsageAsked, tells_if_asked(exchange.endpoint));
         }
         params
     }
@@ -292,11 +371,12 @@ impl<'a> Synthesiser<'a> {
                 self.assumed(exchange, recorded)
             }
         };
-        let answers = exchange.request.params.n.max(1);
+        let answers = self.answers_to(exchange);
         self.note(Alteration::AnswersAlike, answers > 1);
-        let each = tokens.div_ceil(u32::from(answers)).max(1);
+        let each = times(tokens, self.options.token_ratio);
+        let each = each.div_ceil(answers).max(1);
         if self.policy == LengthPolicy::Exact {
-            if self.calibration.of(exchange.endpoint).exact_length {
+            if self.calibration.of(exchange.endpoint).is_exact() {
                 return OutputLength::Exact(each);
             }
             self.note(Alteration::LengthCapped, true);

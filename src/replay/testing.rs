@@ -27,6 +27,7 @@ pub(super) fn prepared() -> Prepared {
         &calibration,
         Envelope::new(&target("http://127.0.0.1:1")),
         LengthPolicy::Exact,
+        crate::replay::PromptOptions::default(),
     );
     let settled = synthesiser.settle(PlannedRequest {
         index: 0,

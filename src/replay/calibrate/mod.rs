@@ -1,21 +1,27 @@
 //! Learns how a target counts before the replay begins: a short phase of probes, one at a time, marked as such.
 
+mod endpoint;
 mod error;
+mod fit;
 mod prober;
+mod remarks;
+mod vocabulary;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::dialect::OutputLength;
-use crate::shape::{Endpoint, Role, ToolsShape};
+use crate::dialect::Forcing;
+use crate::shape::Endpoint;
 
-use super::prompt::TokenCosts;
+use super::prompt::{IdTable, PromptOptions, TokenCosts, Words};
 use super::survey::EndpointNeeds;
 use super::target::Target;
 pub use error::{Problem, TargetError};
-use prober::{Answer, Prober, Question};
+use prober::Prober;
+pub use vocabulary::{Vocabulary, VocabularySource};
 
 /// What the probes found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,10 +32,18 @@ pub struct Calibration {
     pub simulated: bool,
     /// Each endpoint of the plan.
     pub endpoints: BTreeMap<Endpoint, EndpointCalibration>,
+    /// What became of the words.
+    pub vocabulary: Vocabulary,
     /// Probes sent.
     pub probes: u32,
     /// Time to open a connection, the first one.
     pub connect_us: u64,
+    /// What prompts are made of here.
+    #[serde(skip)]
+    pub(super) words: Arc<Words>,
+    /// Ids of the words, where prompts go out so.
+    #[serde(skip)]
+    pub(super) ids: Arc<IdTable>,
     #[serde(skip)]
     assumed: EndpointCalibration,
 }
@@ -37,14 +51,64 @@ pub struct Calibration {
 /// What the probes found at one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EndpointCalibration {
+    /// Where its requests go, if not there: the target lacks it, or the user said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub send_as: Option<Endpoint>,
     /// What it counts beside words.
     pub costs: TokenCosts,
-    /// Answers can be forced to a length.
-    pub exact_length: bool,
+    /// The same for prompts of token ids; `None` where it does not take them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_costs: Option<TokenCosts>,
+    /// By what answers are forced to a length.
+    pub forced: Forced,
+    /// A capped answer to the same prompt ended by itself sooner: what forces it is shown to. Otherwise it may only be wordy.
+    pub forced_shown: bool,
+}
+
+/// By what a target's answers are forced to a length.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forced {
+    /// By nothing: they are capped.
+    #[default]
+    No,
+    /// `min_tokens` and `ignore_eos`.
+    Both,
+    /// `min_tokens`.
+    MinTokens,
+    /// `ignore_eos`.
+    IgnoreEos,
+    /// `logit_bias` against the tokens that end an answer.
+    LogitBias(Vec<u32>),
+}
+
+impl Forced {
+    pub(super) fn by(&self) -> Forcing<'_> {
+        match self {
+            Self::No => Forcing::None,
+            Self::Both => Forcing::Both,
+            Self::MinTokens => Forcing::MinTokens,
+            Self::IgnoreEos => Forcing::IgnoreEos,
+            Self::LogitBias(ids) => Forcing::LogitBias(ids),
+        }
+    }
+}
+
+impl EndpointCalibration {
+    /// Whether answers can be forced to a length.
+    pub fn is_exact(&self) -> bool {
+        self.forced != Forced::No
+    }
+
+    /// Where a request goes that was recorded at `endpoint`.
+    pub(super) fn endpoint(&self, recorded: Endpoint, stream: bool) -> Endpoint {
+        self.send_as
+            .map_or(recorded, |endpoint| endpoint::streaming(endpoint, stream))
+    }
 }
 
 /// How to calibrate.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CalibrateOptions {
     /// A connection takes at most this long.
     pub connect_timeout: Duration,
@@ -52,6 +116,8 @@ pub struct CalibrateOptions {
     pub probe_timeout: Duration,
     /// Sets the probes' words apart from those of other runs.
     pub seed: u64,
+    /// What prompts are made of, and where they go.
+    pub prompts: PromptOptions,
 }
 
 impl Default for CalibrateOptions {
@@ -60,6 +126,7 @@ impl Default for CalibrateOptions {
             connect_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(60),
             seed: 0,
+            prompts: PromptOptions::default(),
         }
     }
 }
@@ -67,15 +134,19 @@ impl Default for CalibrateOptions {
 impl Calibration {
     /// A calibration that assumes instead of asking: every word one token, nothing around them, lengths forced.
     pub fn assumed(model: impl Into<String>) -> Self {
+        let words = Words::house();
         Self {
             model: model.into(),
             simulated: false,
             endpoints: BTreeMap::new(),
+            vocabulary: Vocabulary::default(),
             probes: 0,
             connect_us: 1000,
+            ids: Arc::new(IdTable::new(&words, None)),
+            words,
             assumed: EndpointCalibration {
-                costs: TokenCosts::default(),
-                exact_length: true,
+                forced: Forced::Both,
+                ..EndpointCalibration::default()
             },
         }
     }
@@ -86,15 +157,8 @@ impl Calibration {
     }
 }
 
-/// Words in the probes' prompts.
-const SHORT: u64 = 1;
-const MIDDLE: u64 = 33;
-const LONG: u64 = 257;
-/// Tokens that the probe for forced lengths asks for.
-const FORCED: u32 = 8;
-
-/// Asks the target what the plan's endpoints need to know. Blocks; takes some seven requests of one token for each endpoint, and
-/// one for each shape of tools.
+/// Asks the target what the plan's endpoints need to know. Blocks; takes some dozen requests of one token for each endpoint, one for
+/// each shape of tools and media, and a few for the words.
 ///
 /// # Errors
 /// When the target cannot be reached, does not speak HTTP, does not answer or refuses the first probe of an endpoint.
@@ -114,166 +178,39 @@ pub fn calibrate(
             None => prober.first_model().await?,
         };
         prober.model.clone_from(&model);
+        let mut places = BTreeMap::new();
+        for &endpoint in needs.keys() {
+            let place = endpoint::find(&mut prober, endpoint, options.prompts.send_as).await?;
+            places.insert(endpoint, place);
+        }
+        // The vocabulary is the model's, so one endpoint tells for all.
+        let first = places.iter().next();
+        let vocabulary = match first {
+            Some((&recorded, place)) => {
+                vocabulary::check(&mut prober, recorded, place.endpoint, &options.prompts).await?
+            }
+            None => Vocabulary::default(),
+        };
         let mut endpoints = BTreeMap::new();
         for (&endpoint, needs) in needs {
-            endpoints.insert(endpoint, endpoint_of(&mut prober, endpoint, needs).await?);
+            let Some(place) = places.get(&endpoint) else {
+                continue;
+            };
+            let found = endpoint::calibrate(&mut prober, endpoint, place, needs, options).await?;
+            endpoints.insert(endpoint, found);
         }
+        let words = Arc::clone(&prober.words);
+        let ids = IdTable::new(&words, options.prompts.tokenizer.as_ref());
         Ok(Calibration {
             model,
             simulated: prober.simulated,
             endpoints,
+            vocabulary,
             probes: prober.sent,
             connect_us: prober.connect_us,
+            ids: Arc::new(ids),
+            words,
             assumed: EndpointCalibration::default(),
         })
     })
-}
-
-async fn endpoint_of(
-    prober: &mut Prober<'_>,
-    endpoint: Endpoint,
-    needs: &EndpointNeeds,
-) -> Result<EndpointCalibration, TargetError> {
-    let ask = |messages: &[(Role, u64)]| Question {
-        endpoint,
-        messages: messages.to_vec(),
-        tools: ToolsShape::default(),
-        output: OutputLength::Cap(1),
-    };
-    // The first probe must work; what the target makes of the others is something learned.
-    let short = prober.must(&ask(&[(Role::User, SHORT)])).await?;
-    let middle = prober.may(&ask(&[(Role::User, MIDDLE)])).await?;
-    let long = prober.may(&ask(&[(Role::User, LONG)])).await?;
-    let third = MIDDLE / 3;
-    let three = [
-        (Role::User, third),
-        (Role::Assistant, third),
-        (Role::User, third),
-    ];
-    let three = prober.may(&ask(&three)).await?;
-    let system = if endpoint.has_roles() {
-        let system = [(Role::System, third), (Role::User, 2 * third)];
-        prober.may(&ask(&system)).await?
-    } else {
-        Answer::default()
-    };
-    let forced = if endpoint.generates() {
-        let forced = Question {
-            output: OutputLength::Exact(FORCED),
-            ..ask(&[(Role::User, SHORT)])
-        };
-        prober.may(&forced).await?
-    } else {
-        Answer::default()
-    };
-    let mut costs = fit(&Counts {
-        short: short.prompt_tokens,
-        middle: middle.prompt_tokens,
-        long: long.prompt_tokens,
-        three: three.prompt_tokens,
-        system: system.prompt_tokens,
-    });
-    for &tools in &needs.tools {
-        let question = Question {
-            tools,
-            ..ask(&[(Role::User, MIDDLE)])
-        };
-        let answer = prober.may(&question).await?;
-        if let (Some(with), Some(without)) = (answer.prompt_tokens, middle.prompt_tokens) {
-            costs
-                .tools
-                .push((tools, i64::from(with) - i64::from(without)));
-        }
-    }
-    Ok(EndpointCalibration {
-        costs,
-        exact_length: forced.output_tokens == Some(FORCED),
-    })
-}
-
-/// The target's counts of the probes' prompts.
-struct Counts {
-    short: Option<u32>,
-    middle: Option<u32>,
-    long: Option<u32>,
-    three: Option<u32>,
-    system: Option<u32>,
-}
-
-/// Tokens per word beyond these bounds are no count of words.
-const SANE_PER_WORD: std::ops::RangeInclusive<f64> = 0.5..=8.0;
-
-#[allow(clippy::cast_possible_truncation, reason = "rounded token counts")]
-fn fit(counts: &Counts) -> TokenCosts {
-    let (Some(middle), Some(long)) = (counts.middle.map(f64::from), counts.long.map(f64::from))
-    else {
-        // Without a slope, one word is taken for one token.
-        return counts
-            .short
-            .map_or_else(TokenCosts::default, |short| TokenCosts {
-                fixed: i64::from(short) - 1,
-                measured: true,
-                ..TokenCosts::default()
-            });
-    };
-    let per_word = (long - middle) / f64::from(u32::try_from(LONG - MIDDLE).unwrap_or(1));
-    if !SANE_PER_WORD.contains(&per_word) {
-        return TokenCosts::default();
-    }
-    let around = (middle - per_word * 33.0).round() as i64;
-    let more = |count: Option<u32>| count.map(|count| (f64::from(count) - middle).round() as i64);
-    let per_message = more(counts.three).map_or(0, |more| (more as f64 / 2.0).round() as i64);
-    let system = more(counts.system).map_or(0, |more| more - per_message);
-    TokenCosts {
-        fixed: around - per_message,
-        per_message,
-        system,
-        per_word,
-        tools: Vec::new(),
-        measured: true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn costs_are_read_off_the_counts() {
-        let costs = fit(&Counts {
-            short: Some(8),
-            middle: Some(40),
-            long: Some(264),
-            three: Some(48),
-            system: Some(34),
-        });
-        let expected = TokenCosts {
-            fixed: 3,
-            per_message: 4,
-            system: -10,
-            per_word: 1.0,
-            tools: vec![],
-            measured: true,
-        };
-        assert_eq!(costs, expected);
-    }
-
-    #[test]
-    fn a_target_that_does_not_tell_is_assumed_to_count_words() {
-        let nothing = Counts {
-            short: None,
-            middle: None,
-            long: None,
-            three: None,
-            system: None,
-        };
-        assert_eq!(fit(&nothing), TokenCosts::default());
-        assert!(!fit(&nothing).measured);
-        let nonsense = Counts {
-            middle: Some(5),
-            long: Some(5),
-            ..nothing
-        };
-        assert!(!fit(&nonsense).measured);
-    }
 }

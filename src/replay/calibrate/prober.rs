@@ -4,12 +4,13 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::Request;
 
-use super::CalibrateOptions;
+use super::endpoint::streaming;
 use super::error::{Problem, TargetError};
-use crate::dialect::{Draft, Forcing, OutputLength, synthesise};
+use super::{CalibrateOptions, Forced};
+use crate::dialect::{Draft, DraftMedia, OutputLength, synthesise};
 use crate::replay::client::{Connector, Envelope, Lane, Pool, exchange, fetch};
 use crate::replay::pace::RunClock;
-use crate::replay::prompt::{Cache, Salt, plain_words};
+use crate::replay::prompt::{Cache, IdTable, MediaShape, Salt, Studio, Words, plain_words};
 use crate::replay::synthesise::Prepared;
 use crate::replay::target::Target;
 use crate::replay::{FailureKind, RecordedTimes, RequestOutcome, SendResult, Turn};
@@ -25,15 +26,45 @@ pub(super) struct Prober<'a> {
     pub(super) sent: u32,
     pub(super) simulated: bool,
     pub(super) connect_us: u64,
+    /// What prompts are made of: fewer, once the target has been asked about them.
+    pub(super) words: Arc<Words>,
+    studio: Studio,
+    has_tokenize: bool,
 }
 
-/// A prompt of so many words in each message.
+/// A prompt of so many words in each message, and what else goes with it.
 #[derive(Clone)]
 pub(super) struct Question {
+    /// The endpoint whose requests it stands for.
+    pub(super) recorded: Endpoint,
+    /// Where it goes.
     pub(super) endpoint: Endpoint,
     pub(super) messages: Vec<(Role, u64)>,
+    /// The first message's words, where they are not drawn.
+    pub(super) text: Option<String>,
+    pub(super) as_ids: bool,
     pub(super) tools: ToolsShape,
+    /// A picture or a clip of the first message.
+    pub(super) media: Option<MediaShape>,
     pub(super) output: OutputLength,
+    pub(super) forced: Forced,
+}
+
+impl Question {
+    /// A plain one, for one token.
+    pub(super) fn new(recorded: Endpoint, endpoint: Endpoint, messages: &[(Role, u64)]) -> Self {
+        Self {
+            recorded,
+            endpoint,
+            messages: messages.to_vec(),
+            text: None,
+            as_ids: false,
+            tools: ToolsShape::default(),
+            media: None,
+            output: OutputLength::Cap(1),
+            forced: Forced::No,
+        }
+    }
 }
 
 /// What the target told.
@@ -69,6 +100,9 @@ impl<'a> Prober<'a> {
             sent: 0,
             simulated: false,
             connect_us,
+            words: Arc::clone(&options.prompts.words),
+            studio: Studio::default(),
+            has_tokenize: true,
         })
     }
 
@@ -112,42 +146,81 @@ impl<'a> Prober<'a> {
 
     /// Asks; a refusal is an answer that tells nothing.
     pub(super) async fn may(&mut self, question: &Question) -> Result<Answer, TargetError> {
+        Ok(self.ask_whether(question).await?.unwrap_or_default())
+    }
+
+    /// Asks; `None` for a refusal.
+    pub(super) async fn ask_whether(
+        &mut self,
+        question: &Question,
+    ) -> Result<Option<Answer>, TargetError> {
         let outcome = self.ask(question).await;
         match outcome.result {
-            SendResult::Ok => Ok(answer(&outcome)),
-            _ if outcome.status.is_some() => Ok(Answer::default()),
+            SendResult::Ok => Ok(Some(answer(&outcome))),
+            _ if outcome.status.is_some() => Ok(None),
             SendResult::Failed(kind) => Err(self.failed(question.endpoint.path(), kind)),
-            SendResult::Cancelled => Ok(Answer::default()),
+            SendResult::Cancelled => Ok(None),
         }
+    }
+
+    /// Tokens of a text by vLLM's `/tokenize`; `None` where the target has none.
+    pub(super) async fn tokenize(&mut self, text: &str) -> Option<u32> {
+        if !self.has_tokenize {
+            return None;
+        }
+        let body =
+            serde_json::json!({"model": self.model, "prompt": text, "add_special_tokens": false});
+        let request = self.envelope.ask(Endpoint::Tokenize, body.to_string());
+        // A target without it may answer in any way, or break the connection.
+        let answer = fetch(&self.lane, request).await.ok();
+        let count = answer
+            .filter(|answer| answer.status == 200)
+            .and_then(|answer| serde_json::from_slice::<Tokenized>(&answer.body).ok());
+        self.has_tokenize &= count.is_some();
+        count.map(|told| told.count)
     }
 
     async fn ask(&mut self, question: &Question) -> RequestOutcome {
         let salt = Salt::new(self.options.seed, Cache::Fresh, PROBES);
-        let messages: Vec<(Role, String)> = question
+        let mut messages: Vec<(Role, String)> = question
             .messages
             .iter()
             .zip(0_u64..)
             .map(|(&(role, words), part)| {
                 let index = u64::from(self.sent) * 16 + part;
-                (role, plain_words(salt, index, words))
+                (role, plain_words(salt, index, words, &self.words))
             })
+            .collect();
+        if let (Some(text), Some((_, first))) = (&question.text, messages.first_mut()) {
+            first.clone_from(text);
+        }
+        let ids = question.as_ids.then(|| {
+            let table = IdTable::new(&self.words, self.options.prompts.tokenizer.as_ref());
+            let texts = messages.iter().map(|(_, text)| table.ids(text));
+            texts.collect::<Vec<_>>()
+        });
+        let media: Vec<DraftMedia> = question
+            .media
+            .and_then(|shape| self.studio.make_shape(0, shape, u64::from(self.sent)))
+            .into_iter()
             .collect();
         let params = RequestParams {
             n: 1,
+            token_ids: question.as_ids,
+            stream: question.endpoint != streaming(question.endpoint, false),
             ..RequestParams::default()
         };
         let wire = synthesise(&Draft {
             endpoint: question.endpoint,
             model: &self.model,
             messages: &messages,
-            batch: !question.endpoint.has_roles(),
-            ids: None,
-            media: &[],
+            batch: !question.recorded.has_roles(),
+            ids: ids.as_deref(),
+            media: &media,
             tools: question.tools,
             params,
             output: question.output,
-            // Only the probe for forced lengths asks for one; whether it helps is what it finds out.
-            forcing: Forcing::Both,
+            forcing: question.forced.by(),
         });
         let request: Request<Bytes> = self.envelope.post(question.endpoint, wire);
         let outcome = exchange(
@@ -201,4 +274,10 @@ fn answer(outcome: &RequestOutcome) -> Answer {
         prompt_tokens: outcome.prompt_tokens,
         output_tokens: outcome.output_tokens,
     }
+}
+
+/// What `/tokenize` answers; the ids are of no use here.
+#[derive(serde::Deserialize)]
+struct Tokenized {
+    count: u32,
 }

@@ -52,6 +52,15 @@ impl Envelope {
         request
     }
 
+    /// A question in JSON that no dialect has.
+    pub(in crate::replay) fn ask(&self, endpoint: Endpoint, body: String) -> Request<Bytes> {
+        let mut request = self.request(Method::POST, endpoint, endpoint.path());
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        *request.body_mut() = Bytes::from(body);
+        request
+    }
+
     /// A plain question.
     pub(in crate::replay) fn get(&self, endpoint: Endpoint) -> Request<Bytes> {
         self.request(Method::GET, endpoint, endpoint.path())

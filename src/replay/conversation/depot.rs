@@ -111,6 +111,7 @@ mod tests {
             &calibration,
             Envelope::new(&target("http://127.0.0.1:1")),
             LengthPolicy::Exact,
+            crate::replay::PromptOptions::default(),
         );
         let settled: Vec<Settled> = (0..50)
             .map(|index| {

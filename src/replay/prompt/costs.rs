@@ -1,6 +1,7 @@
 use serde::Serialize;
 
-use crate::shape::{Role, ToolsShape};
+use super::media::MediaShape;
+use crate::shape::{MediaPart, Role, ToolsShape};
 
 /// What a target counts for a prompt beside its words, as calibration found it for one endpoint.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,6 +17,8 @@ pub struct TokenCosts {
     pub per_word: f64,
     /// Tokens of the tools, for each shape that was probed.
     pub tools: Vec<(ToolsShape, i64)>,
+    /// Tokens of a picture or a clip, for each shape that was probed.
+    pub media: Vec<(MediaShape, i64)>,
     /// Whether the target told its counts; otherwise all of this is assumed.
     pub measured: bool,
 }
@@ -29,6 +32,7 @@ impl Default for TokenCosts {
             system: 0,
             per_word: 1.0,
             tools: Vec::new(),
+            media: Vec::new(),
             measured: false,
         }
     }
@@ -61,6 +65,19 @@ impl TokenCosts {
                 || i64::from(tools.bytes) / 4 + 8 * i64::from(tools.count),
                 |&(_, tokens)| tokens,
             )
+    }
+
+    /// Tokens of pictures and clips: as probed; those of another size in proportion to the nearest one of their kind. Without a
+    /// probe, none: what an engine makes of them is its own.
+    pub(super) fn of_media(&self, media: &[MediaPart]) -> i64 {
+        let of_one = |part: &MediaPart| {
+            let shape = MediaShape::of(part);
+            let alike = self.media.iter().filter(|(it, _)| it.kind == shape.kind);
+            let (nearest, tokens) = alike.min_by_key(|(it, _)| it.size().abs_diff(shape.size()))?;
+            let size = i128::from(shape.size());
+            i64::try_from(i128::from(*tokens) * size / i128::from(nearest.size())).ok()
+        };
+        media.iter().filter_map(of_one).fold(0, i64::saturating_add)
     }
 
     /// Words that make a prompt of `tokens` tokens, `around` of which are not words.
@@ -109,6 +126,7 @@ mod tests {
                 },
                 33,
             )],
+            media: Vec::new(),
             measured: true,
         };
         let roles = [Role::System, Role::User].into_iter();

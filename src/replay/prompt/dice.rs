@@ -72,6 +72,12 @@ impl Dice {
         z ^ (z >> 31)
     }
 
+    /// The `place`-th number of a fountain beside this one's.
+    pub(super) fn nth(mut self, place: u64) -> u64 {
+        self.0 ^= place.wrapping_add(1).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.next()
+    }
+
     /// A number below `bound` (0 where the bound is 0).
     #[allow(
         clippy::cast_possible_truncation,

@@ -19,8 +19,14 @@ pub(super) fn fitting(bytes: u64, opens: bool) -> (u64, u64) {
 }
 
 /// Writes exactly `words` words, in exactly `bytes` bytes where that many fit (see [`fitting`]); else tokens win over bytes.
-pub(super) fn fill(out: &mut String, bytes: u64, words: u64, opens: bool, dice: &mut Dice) {
-    let list = Words::get();
+pub(super) fn fill(
+    out: &mut String,
+    bytes: u64,
+    words: u64,
+    opens: bool,
+    list: &Words,
+    dice: &mut Dice,
+) {
     let (fewest, most) = fitting(bytes, opens);
     let mut room = bytes + u64::from(opens);
     let mut opens = opens;
@@ -67,7 +73,7 @@ mod tests {
     fn text(seed: u64, bytes: u64, words: u64, opens: bool) -> String {
         let mut out = String::new();
         let mut dice = Dice::new(Salt::new(seed, Cache::Fresh, 0), Subject::Tail(0));
-        fill(&mut out, bytes, words, opens, &mut dice);
+        fill(&mut out, bytes, words, opens, &Words::house(), &mut dice);
         out
     }
 

@@ -142,6 +142,35 @@ pub(super) fn cut(ruler: &Ruler, chain: &[BlockId], media: &[MediaPart]) -> Layo
     cutter.layout()
 }
 
+/// Where each media part lies: its block and how far into it; `None` behind the last full one.
+pub(super) fn media_places(
+    ruler: &Ruler,
+    chain: &[BlockId],
+    media: &[MediaPart],
+) -> Vec<Option<(BlockId, u64)>> {
+    let mut position = ruler.tools;
+    // After its message's text and the parts before it.
+    let mut ends = Vec::with_capacity(ruler.messages.len());
+    let mut parts = media
+        .iter()
+        .map(|part| usize::from(part.message))
+        .peekable();
+    for (index, length) in ruler.messages.iter().enumerate() {
+        position += ruler.marker + length;
+        while parts.next_if(|&message| message == index).is_some() {
+            ends.push(position);
+            position += ruler.media;
+        }
+    }
+    let place = |end: &u64| {
+        let block = usize::try_from(end / ruler.block).ok()?;
+        Some((*chain.get(block)?, end % ruler.block))
+    };
+    let mut places: Vec<_> = ends.iter().map(place).collect();
+    places.resize(media.len(), None);
+    places
+}
+
 struct Cutter<'a> {
     ruler: &'a Ruler,
     position: u64,

@@ -5,21 +5,31 @@
 //! prompt's own tokens per byte, and kept; what follows the blocks takes the rest, so that the whole prompt has exactly the
 //! recorded number of tokens by the target's own count (see [`TokenCosts`]).
 
+mod corpus;
 mod costs;
 mod dice;
 mod fill;
 mod heads;
+mod ids;
 mod layout;
 mod ledger;
+mod media;
+mod options;
 mod spread;
 mod tokens;
 mod words;
 mod write;
 
+pub use corpus::CorpusError;
 pub use costs::TokenCosts;
 pub use dice::{Cache, Salt};
+pub(super) use ids::IdTable;
+pub use media::MediaShape;
+pub(super) use media::Studio;
+pub use options::{PromptAs, PromptOptions};
 pub(super) use tokens::plain_words;
-pub(super) use write::{Counts, Prompter};
+pub use words::Words;
+pub(super) use write::{Counts, Prompter, times};
 
 #[cfg(test)]
 mod tests {

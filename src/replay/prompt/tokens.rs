@@ -14,13 +14,13 @@ pub(super) fn write(
     block_words: u64,
     words: u64,
     weights: &[u64],
+    list: &Words,
 ) -> Vec<String> {
     let mut shares: Vec<Share> = weights
         .iter()
         .map(|&weight| Share::new(weight, (0, u64::MAX >> 8)))
         .collect();
     spread(words, &mut shares);
-    let list = Words::get();
     let mut source = Source {
         salt,
         index,
@@ -72,8 +72,8 @@ impl Source<'_> {
 }
 
 /// A text of exactly `words` words, unique to `index`: for probes.
-pub(in crate::replay) fn plain_words(salt: Salt, index: u64, words: u64) -> String {
-    write(salt, index, &[], 1, words, &[1])
+pub(in crate::replay) fn plain_words(salt: Salt, index: u64, words: u64, list: &Words) -> String {
+    write(salt, index, &[], 1, words, &[1], list)
         .pop()
         .unwrap_or_default()
 }
@@ -92,7 +92,9 @@ mod tests {
 
     #[test]
     fn prompts_share_exactly_the_words_of_their_shared_blocks() {
-        let one = |index, chain: &[u32]| write(SALT, index, &ids(chain), 512, 1300, &[1]).remove(0);
+        let one = |index, chain: &[u32]| {
+            write(SALT, index, &ids(chain), 512, 1300, &[1], &Words::house()).remove(0)
+        };
         let (a, b) = (one(0, &[0, 1, 2]), one(1, &[0, 1, 3]));
         assert_eq!((sim_tokens(&a), sim_tokens(&b)), (1300, 1300));
         let shared = a
@@ -106,14 +108,17 @@ mod tests {
 
     #[test]
     fn without_a_chain_every_request_has_its_own_words() {
-        let (a, b) = (plain_words(SALT, 0, 257), plain_words(SALT, 1, 257));
+        let (a, b) = (
+            plain_words(SALT, 0, 257, &Words::house()),
+            plain_words(SALT, 1, 257, &Words::house()),
+        );
         assert_eq!((sim_tokens(&a), sim_tokens(&b)), (257, 257));
         assert_ne!(a.split(' ').next_back(), b.split(' ').next_back());
     }
 
     #[test]
     fn messages_take_words_by_weight() {
-        let texts = write(SALT, 0, &ids(&[4]), 512, 100, &[1, 3]);
+        let texts = write(SALT, 0, &ids(&[4]), 512, 100, &[1, 3], &Words::house());
         assert_eq!(
             texts.iter().map(|t| sim_tokens(t)).collect::<Vec<_>>(),
             [25, 75]

@@ -9,10 +9,11 @@ use super::costs::TokenCosts;
 use super::dice::{Dice, Salt, Subject};
 use super::fill::{fill, fitting};
 use super::heads::Heads;
-use super::layout::{Layout, Piece, Ruler, Text, cut};
+use super::layout::{Layout, Piece, Ruler, Text, cut, media_places};
 use super::ledger::{Entry, Ledger};
 use super::spread::{Share, spread};
 use super::tokens;
+use super::words::Words;
 
 /// Writes the prompts of one run, each in two steps. What depends on the prompts before it (how many words its blocks have) is
 /// settled in the order of the plan; the text is then a function of that alone, so that it may be written at any time, and a
@@ -21,6 +22,8 @@ use super::tokens;
 pub(in crate::replay) struct Prompter {
     salt: Salt,
     spec: Option<BlockSpec>,
+    /// Tokens wanted for each recorded one.
+    ratio: f64,
     ledger: Ledger,
     heads: Heads,
     /// Bytes of text to 1,024 tokens of a trace that is cut into tokens.
@@ -58,6 +61,8 @@ impl Counts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::replay) struct Prompt {
     pub(in crate::replay) messages: Vec<(Role, String)>,
+    /// One for each media part, the same for what is the same.
+    pub(in crate::replay) media_seeds: Vec<u64>,
     /// Tokens that it was written for, template and tools included.
     pub(in crate::replay) tokens: u32,
     /// Tokens that it repeats from earlier prompts of this run, as an infinite prefix cache would find them.
@@ -73,10 +78,12 @@ const MOST_TOKENS: u32 = 4 << 20;
 const EVERYDAY_BYTES_PER_TOKEN: u64 = 4;
 
 impl Prompter {
-    pub(in crate::replay) fn new(salt: Salt, spec: Option<BlockSpec>) -> Self {
+    /// `ratio`: tokens wanted for each recorded one.
+    pub(in crate::replay) fn new(salt: Salt, spec: Option<BlockSpec>, ratio: f64) -> Self {
         Self {
             salt,
             spec,
+            ratio,
             ledger: Ledger::new(),
             heads: Heads::default(),
             bytes_per_1024: None,
@@ -85,19 +92,26 @@ impl Prompter {
         }
     }
 
-    /// Settles the next prompt of the plan.
-    pub(in crate::replay) fn settle(&mut self, exchange: &Exchange, costs: &TokenCosts) -> Counts {
+    /// Settles the next prompt of the plan, which goes to `endpoint`.
+    pub(in crate::replay) fn settle(
+        &mut self,
+        exchange: &Exchange,
+        endpoint: Endpoint,
+        costs: &TokenCosts,
+    ) -> Counts {
         let request = &exchange.request;
-        let (messages, mut was_cut) = bounded(exchange.endpoint, request);
-        let tokens = self.tokens_of(exchange, text_bytes(&messages));
+        let (messages, mut was_cut) = bounded(endpoint, request);
+        let tokens = times(self.tokens_of(exchange, text_bytes(&messages)), self.ratio);
         was_cut |= tokens > MOST_TOKENS;
         let tokens = tokens.min(MOST_TOKENS);
-        let around = costs.around(messages.iter().map(|m| m.role), request.tools);
+        let around = costs
+            .around(messages.iter().map(|m| m.role), request.tools)
+            .saturating_add(costs.of_media(&request.media));
         let words = costs.words(tokens, around).max(1);
         let ruler = ruler(self.spec, request, &messages, &mut self.bytes_per_1024);
         let (pieces, shared_tokens) = match ruler {
             Some(ruler) => self.settle_pieces(request, &ruler, words, costs),
-            None => (Vec::new(), self.share_of_tokens(request)),
+            None => (Vec::new(), times(self.share_of_tokens(request), self.ratio)),
         };
         Counts {
             words,
@@ -115,15 +129,20 @@ impl Prompter {
         index: u64,
         exchange: &Exchange,
         counts: &Counts,
+        endpoint: Endpoint,
+        words: &Words,
     ) -> Prompt {
         let request = &exchange.request;
-        let (messages, _) = bounded(exchange.endpoint, request);
+        let (messages, _) = bounded(endpoint, request);
         let mut bytes_per_1024 = counts.bytes_per_1024;
-        let texts = match ruler(self.spec, request, &messages, &mut bytes_per_1024) {
-            Some(ruler) => self.along_messages(index, request, &ruler, counts),
-            None => self.in_tokens(index, request, &messages, counts.words),
+        let ruler = ruler(self.spec, request, &messages, &mut bytes_per_1024);
+        let media_seeds = self.media_seeds(index, request, ruler.as_ref());
+        let texts = match ruler {
+            Some(ruler) => self.along_messages(index, request, &ruler, counts, words),
+            None => self.in_tokens(index, request, &messages, counts.words, words),
         };
         Prompt {
+            media_seeds,
             messages: messages.iter().map(|m| m.role).zip(texts).collect(),
             tokens: counts.tokens,
             shared_tokens: counts.shared_tokens,
@@ -175,10 +194,35 @@ impl Prompter {
         index: u64,
         request: &RequestShape,
         messages: &[MessageShape],
-        words: u64,
+        count: u64,
+        words: &Words,
     ) -> Vec<String> {
         let (chain, block) = blocks_of_tokens(self.spec, request);
-        tokens::write(self.salt, index, chain, block, words, &weights(messages))
+        let block = u64::from(times(u32::try_from(block).unwrap_or(u32::MAX), self.ratio));
+        let weights = weights(messages);
+        tokens::write(self.salt, index, chain, block, count, &weights, words)
+    }
+
+    /// What tells the pictures and clips of a prompt apart: those that were the same, after the same text, are the same again.
+    fn media_seeds(&self, index: u64, request: &RequestShape, ruler: Option<&Ruler>) -> Vec<u64> {
+        let places = match ruler {
+            _ if request.media.is_empty() => return Vec::new(),
+            Some(ruler) => media_places(ruler, self.chain(request), &request.media),
+            None => vec![None; request.media.len()],
+        };
+        let own = (0_u64..).map(|part| Dice::new(self.salt, Subject::Tail(index)).nth(part));
+        let seed = |(place, own): (Option<(BlockId, u64)>, u64)| match place {
+            Some((block, at)) => Dice::new(self.salt, Subject::Block(block)).nth(at),
+            None => own,
+        };
+        places.into_iter().zip(own).map(seed).collect()
+    }
+
+    fn chain<'a>(&self, request: &'a RequestShape) -> &'a [BlockId] {
+        match self.spec {
+            Some(_) => request.blocks.as_slice(),
+            None => &[],
+        }
     }
 
     /// The words of every piece of a prompt whose messages are known by their lengths, and so where blocks lie in them.
@@ -234,6 +278,7 @@ impl Prompter {
         request: &RequestShape,
         ruler: &Ruler,
         counts: &Counts,
+        words: &Words,
     ) -> Vec<String> {
         let layout = self.layout(request, ruler);
         let mut texts = vec![String::new(); ruler.messages()];
@@ -244,18 +289,27 @@ impl Prompter {
                 Text::Own => Subject::Tail(index),
             };
             let mut dice = Dice::new(self.salt, subject);
-            write_piece(&mut texts, &layout, piece, count.into(), &mut dice);
+            write_piece(&mut texts, &layout, piece, count.into(), words, &mut dice);
         }
         texts
     }
 
     fn layout(&self, request: &RequestShape, ruler: &Ruler) -> Layout {
-        let chain = match self.spec {
-            Some(_) => request.blocks.as_slice(),
-            None => &[],
-        };
-        cut(ruler, chain, &request.media)
+        cut(ruler, self.chain(request), &request.media)
     }
+}
+
+/// A number of tokens, in the target's own where a recorded one is `ratio` of them; never none of some.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+pub(in crate::replay) fn times(tokens: u32, ratio: f64) -> u32 {
+    if ratio == 1.0 || tokens == 0 {
+        return tokens;
+    }
+    ((f64::from(tokens) * ratio).round() as u32).max(1)
 }
 
 /// What a prompt's text is measured by; `None` where nothing tells how long its messages are.
@@ -363,13 +417,20 @@ fn share_out(words: u64, layout: &Layout, entries: &[Entry]) -> Vec<u64> {
 }
 
 /// Writes `count` words into a piece's segments.
-fn write_piece(texts: &mut [String], layout: &Layout, piece: &Piece, count: u64, dice: &mut Dice) {
+fn write_piece(
+    texts: &mut [String],
+    layout: &Layout,
+    piece: &Piece,
+    count: u64,
+    words: &Words,
+    dice: &mut Dice,
+) {
     let segments = layout.segments.get(piece.segments.clone()).unwrap_or(&[]);
     if segments.is_empty() {
         // Words that no text has room for: behind the last message.
         if let Some(text) = texts.last_mut() {
             let opens = text.is_empty();
-            fill(text, 0, count, opens, dice);
+            fill(text, 0, count, opens, words, dice);
         }
         return;
     }
@@ -382,7 +443,7 @@ fn write_piece(texts: &mut [String], layout: &Layout, piece: &Piece, count: u64,
         if let Some(text) = texts.get_mut(segment.message) {
             // Not the segment's own word for it: a message whose first stretch was left without words opens later.
             let opens = text.is_empty();
-            fill(text, segment.bytes, share.got, opens, dice);
+            fill(text, segment.bytes, share.got, opens, words, dice);
         }
     }
 }
@@ -515,8 +576,8 @@ mod tests {
         exchange: &Exchange,
         costs: &TokenCosts,
     ) -> Prompt {
-        let counts = prompter.settle(exchange, costs);
-        prompter.write(index, exchange, &counts)
+        let counts = prompter.settle(exchange, exchange.endpoint, costs);
+        prompter.write(index, exchange, &counts, exchange.endpoint, &Words::house())
     }
 
     fn told(messages: &[(Role, String)], bytes_per_token: f64) -> u32 {
@@ -565,7 +626,7 @@ mod tests {
                     messages.push((Role::Assistant, text_of(seed + 50, reply)));
                 }
             }
-            let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+            let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE), 1.0);
             let mut again = gate();
             for (index, exchange) in exchanges.iter().enumerate() {
                 let prompt = prompt(&mut prompter, index as u64, exchange, &chat_costs());
@@ -589,12 +650,13 @@ mod tests {
             ]
         };
         let [one, two] = [2, 3].map(|seed| record(&mut gate, &messages(seed), Some(150)));
-        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE), 1.0);
         let costs = chat_costs();
-        let counts = [&one, &two].map(|exchange| prompter.settle(exchange, &costs));
-        let late = prompter.write(1, &two, &counts[1]);
-        let early = prompter.write(0, &one, &counts[0]);
-        let mut in_turn = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let counts =
+            [&one, &two].map(|exchange| prompter.settle(exchange, exchange.endpoint, &costs));
+        let late = prompter.write(1, &two, &counts[1], two.endpoint, &Words::house());
+        let early = prompter.write(0, &one, &counts[0], one.endpoint, &Words::house());
+        let mut in_turn = Prompter::new(SALT, Some(BlockSpec::LIVE), 1.0);
         assert_eq!(prompt(&mut in_turn, 0, &one, &costs), early);
         assert_eq!(prompt(&mut in_turn, 1, &two, &costs), late);
     }
@@ -610,7 +672,7 @@ mod tests {
             record(&mut gate, &one, Some(told(&one, 4.0))),
             record(&mut gate, &two, Some(told(&two, 4.0))),
         ];
-        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE), 1.0);
         let costs = chat_costs();
         let first = prompt(&mut prompter, 0, &exchanges[0], &costs);
         let second = prompt(&mut prompter, 1, &exchanges[1], &costs);
@@ -626,7 +688,7 @@ mod tests {
         let messages = vec![(Role::User, text_of(1, 6000))];
         let known = record(&mut gate, &messages, Some(1000));
         let unknown = record(&mut gate, &messages, None);
-        let mut prompter = Prompter::new(SALT, None);
+        let mut prompter = Prompter::new(SALT, None, 1.0);
         let costs = TokenCosts::default();
         let count = |prompt: &Prompt| sim_tokens(&prompt.messages[0].1);
         assert_eq!(count(&prompt(&mut prompter, 0, &unknown, &costs)), 6000 / 4);
@@ -638,7 +700,7 @@ mod tests {
     fn a_hostile_shape_costs_a_bounded_amount_of_memory() {
         let mut exchange = record(&mut gate(), &[(Role::User, "x".into())], Some(u32::MAX));
         exchange.request.messages[0].bytes = u32::MAX;
-        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE));
+        let mut prompter = Prompter::new(SALT, Some(BlockSpec::LIVE), 1.0);
         let prompt = prompt(&mut prompter, 0, &exchange, &TokenCosts::default());
         assert!(prompt.cut);
         assert!(prompt.messages[0].1.len() <= 40 << 20);
@@ -651,7 +713,7 @@ mod tests {
         let exchange = record(&mut gate, &messages, Some(150));
         let write = |run| {
             let salt = Salt::new(5, Cache::Fresh, run);
-            let mut prompter = Prompter::new(salt, Some(BlockSpec::LIVE));
+            let mut prompter = Prompter::new(salt, Some(BlockSpec::LIVE), 1.0);
             prompt(&mut prompter, 0, &exchange, &chat_costs())
         };
         assert_eq!(write(0), write(0));

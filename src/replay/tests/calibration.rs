@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use super::server::{Seen, Server, Step, answer};
 use super::*;
+use crate::replay::calibrate::VocabularySource;
 use crate::shape::{Endpoint, ToolsShape};
 
-const OPTIONS: CalibrateOptions = CalibrateOptions {
-    connect_timeout: Duration::from_secs(2),
-    probe_timeout: Duration::from_millis(200),
-    seed: 1,
-};
+fn options() -> CalibrateOptions {
+    CalibrateOptions {
+        connect_timeout: Duration::from_secs(2),
+        probe_timeout: Duration::from_millis(200),
+        seed: 1,
+        prompts: PromptOptions::default(),
+    }
+}
 
 fn needs() -> BTreeMap<Endpoint, EndpointNeeds> {
     [(Endpoint::ChatCompletions, EndpointNeeds::default())].into()
@@ -22,8 +26,12 @@ fn chat(seen: &Seen, takes_extras: bool) -> Vec<Step> {
         let models = r#"{"object":"list","data":[{"id":"first"},{"id":"second"}]}"#;
         return vec![answer(200, "", models)];
     }
+    if !seen.head.starts_with("POST /v1/chat/completions") {
+        return vec![answer(404, "", "{}")];
+    }
     let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
-    if !takes_extras && body.get("min_tokens").is_some() {
+    let forced = body.get("min_tokens").or(body.get("ignore_eos"));
+    if !takes_extras && forced.is_some() {
         return vec![answer(400, "", r#"{"error":{"message":"min_tokens"}}"#)];
     }
     let messages = body["messages"].as_array().unwrap();
@@ -35,10 +43,9 @@ fn chat(seen: &Seen, takes_extras: bool) -> Vec<Step> {
         .get("tools")
         .map_or(0, |tools| tools.as_array().unwrap().len());
     let prompt = words + 4 * messages.len() + 3 + 20 * tools;
-    let output = body["max_tokens"]
-        .as_u64()
-        .or_else(|| body["max_completion_tokens"].as_u64())
-        .unwrap();
+    // Ends by itself after ten tokens.
+    let most = body["max_tokens"].as_u64().unwrap();
+    let output = if forced.is_some() { most } else { most.min(10) };
     vec![answer(
         200,
         "",
@@ -50,7 +57,7 @@ fn chat(seen: &Seen, takes_extras: bool) -> Vec<Step> {
 
 fn problem(script: Vec<Step>) -> TargetError {
     let server = Server::start(move |_| script.clone());
-    calibrate(&target(&server.url()), &needs(), &OPTIONS).unwrap_err()
+    calibrate(&target(&server.url()), &needs(), &options()).unwrap_err()
 }
 
 #[test]
@@ -67,12 +74,19 @@ fn a_targets_way_of_counting_is_learned() {
         EndpointNeeds {
             requests: 1,
             tools: vec![tools],
+            ..EndpointNeeds::default()
         },
     )];
-    let found = calibrate(&target, &needs.into(), &OPTIONS).unwrap();
+    let found = calibrate(&target, &needs.into(), &options()).unwrap();
     assert_eq!(found.model, "first");
     let endpoint = found.of(Endpoint::ChatCompletions);
-    assert!(endpoint.exact_length);
+    assert_eq!(
+        (&endpoint.forced, endpoint.forced_shown),
+        (&Forced::Both, true)
+    );
+    assert_eq!(endpoint.send_as, None);
+    assert_eq!(found.vocabulary.source, VocabularySource::Counts);
+    assert_eq!(found.vocabulary.dropped, 0);
     assert_eq!(
         endpoint.costs,
         TokenCosts {
@@ -81,6 +95,7 @@ fn a_targets_way_of_counting_is_learned() {
             system: 0,
             per_word: 1.0,
             tools: vec![(tools, 40)],
+            media: Vec::new(),
             measured: true,
         }
     );
@@ -90,14 +105,15 @@ fn a_targets_way_of_counting_is_learned() {
             .iter()
             .all(|seen| seen.head.contains("x-reenact-probe: 1"))
     );
-    assert_eq!(found.probes as usize, probes.len() - 1);
+    // Beside the list of models and `/tokenize`.
+    assert_eq!(found.probes as usize, probes.len() - 2);
 }
 
 #[test]
 fn an_engine_that_refuses_forced_lengths_is_only_capped() {
     let server = Server::start(|seen| chat(seen, false));
-    let found = calibrate(&target(&server.url()), &needs(), &OPTIONS).unwrap();
-    assert!(!found.of(Endpoint::ChatCompletions).exact_length);
+    let found = calibrate(&target(&server.url()), &needs(), &options()).unwrap();
+    assert!(!found.of(Endpoint::ChatCompletions).is_exact());
 }
 
 #[test]
@@ -108,7 +124,7 @@ fn every_way_of_not_being_a_target_has_its_own_message() {
         .unwrap()
         .port();
     let url = format!("http://127.0.0.1:{port}");
-    let unreachable = calibrate(&target(&url), &needs(), &OPTIONS).unwrap_err();
+    let unreachable = calibrate(&target(&url), &needs(), &options()).unwrap_err();
     assert!(matches!(unreachable.problem, Problem::Unreachable(_)));
     let text = unreachable.to_string();
     assert!(
@@ -143,7 +159,72 @@ fn a_target_without_a_list_of_models_wants_one_named() {
     let server = Server::start(|_| vec![answer(404, "", "{}")]);
     let mut target = target(&server.url());
     target.model = None;
-    let error = calibrate(&target, &needs(), &OPTIONS).unwrap_err();
+    let error = calibrate(&target, &needs(), &options()).unwrap_err();
     assert!(matches!(error.problem, Problem::NoModel));
     assert!(error.hint().contains("--model"));
+}
+
+/// Counts as [`chat`] does, but splits the words that `splits` says.
+fn splitting(seen: &Seen, splits: fn(&str) -> bool) -> Vec<Step> {
+    let mut plain = chat(seen, true);
+    let Ok(body) = serde_json::from_str::<serde_json::Value>(&seen.body) else {
+        return plain;
+    };
+    let words = body["messages"].as_array().into_iter().flatten();
+    let more = words
+        .flat_map(|message| message["content"].as_str().unwrap().split_whitespace())
+        .filter(|word| splits(word))
+        .count();
+    if let Some(Step::Say(text)) = plain.first_mut() {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        if let Ok(mut body) = serde_json::from_str::<serde_json::Value>(body) {
+            let told = &mut body["usage"]["prompt_tokens"];
+            if let Some(count) = told.as_u64() {
+                *told = (count + more as u64).into();
+                let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+                plain = vec![answer(status, "", &body.to_string())];
+            }
+        }
+    }
+    plain
+}
+
+#[test]
+fn words_that_the_target_splits_are_found_and_left_out() {
+    let server = Server::start(|seen| splitting(seen, |word| word.starts_with("qu")));
+    let found = calibrate(&target(&server.url()), &needs(), &options()).unwrap();
+    let split = Words::house().count() - found.words.count();
+    assert!(split > 0 && found.vocabulary.dropped == split);
+    assert!(!found.words.all().any(|word| word.starts_with("qu")));
+    // Their neighbours may go with them.
+    assert!(found.words.count() > Words::house().count() / 2);
+    assert_eq!(found.of(Endpoint::ChatCompletions).costs.per_word, 1.0);
+}
+
+#[test]
+fn a_vocabulary_that_splits_most_words_is_met_by_a_slope() {
+    let server = Server::start(|seen| splitting(seen, |word| word.len() > 3));
+    let found = calibrate(&target(&server.url()), &needs(), &options()).unwrap();
+    assert_eq!(found.vocabulary.dropped, 0);
+    let slope = found.of(Endpoint::ChatCompletions).costs.per_word;
+    assert!(slope > 1.4 && slope < 2.0, "{slope}");
+}
+
+#[test]
+fn where_the_recorded_endpoint_is_lacking_another_of_its_kind_is_asked() {
+    let server = Server::start(|seen| chat(seen, true));
+    let needs = [(Endpoint::Messages, EndpointNeeds::default())].into();
+    let found = calibrate(&target(&server.url()), &needs, &options()).unwrap();
+    let endpoint = found.of(Endpoint::Messages);
+    assert_eq!(endpoint.send_as, Some(Endpoint::ChatCompletions));
+    assert_eq!(endpoint.costs.per_message, 4);
+}
+
+#[test]
+fn an_endpoint_that_the_user_named_is_not_swapped() {
+    let server = Server::start(|seen| chat(seen, true));
+    let mut options = options();
+    options.prompts.send_as = Some(Endpoint::OllamaChat);
+    let error = calibrate(&target(&server.url()), &needs(), &options).unwrap_err();
+    assert!(error.to_string().contains("/api/chat"), "{error}");
 }

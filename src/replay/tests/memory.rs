@@ -29,7 +29,14 @@ fn prepared(exchanges: impl Iterator<Item = Exchange> + Send, count: u64) -> (u6
     let calibration = Calibration::assumed("m");
     let salt = Salt::new(1, Cache::Fresh, 0);
     let envelope = Envelope::new(&target("http://127.0.0.1:1"));
-    let mut synthesiser = Synthesiser::new(salt, None, &calibration, envelope, LengthPolicy::Exact);
+    let mut synthesiser = Synthesiser::new(
+        salt,
+        None,
+        &calibration,
+        envelope,
+        LengthPolicy::Exact,
+        PromptOptions::default(),
+    );
     let mut plan = Planner::new(exchanges.map(Ok), PlanOptions::default());
     let (report, events) = crossbeam_channel::unbounded();
     let (orders, mut receiver) = mpsc::unbounded_channel();
