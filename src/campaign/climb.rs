@@ -6,14 +6,16 @@ use super::rung::Climbed;
 use super::search::Search;
 use super::stage::Played;
 use crate::measure::{Limit, MeasuredRun, Step, StepVerdict};
+use crate::report::RunHistograms;
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
-/// One target's steps, and the run whose figures stand for it: the highest that met every objective, else the first.
+/// One target's steps, and the runs that may come to stand for it: that of the highest step that met every objective does, else the first.
 pub(super) struct Climb {
     axis: Axis,
     target: String,
     steps: Vec<Step>,
-    shown: Option<(f64, MeasuredRun)>,
+    /// The first step's, and those of the steps that met every objective, each with its number.
+    runs: Vec<(u64, MeasuredRun)>,
     judged: Vec<ObjectiveResult>,
     invalid: Vec<String>,
     limit: Option<Limit>,
@@ -25,7 +27,7 @@ impl Climb {
             axis,
             target: target.to_owned(),
             steps: Vec::new(),
-            shown: None,
+            runs: Vec::new(),
             judged: Vec::new(),
             invalid: Vec::new(),
             limit: None,
@@ -38,19 +40,11 @@ impl Climb {
     }
 
     pub(super) fn keep(&mut self, climbed: Climbed) {
-        let load = self.axis.of_step(&climbed.step);
-        let shows = match &self.shown {
-            None => true,
-            Some((shown, _)) => met(&climbed.step) && (load >= *shown || !self.any_met()),
-        };
-        self.steps.push(climbed.step);
-        if shows {
-            self.shown = Some((load, climbed.run));
+        // Only these can come to stand for the target.
+        if self.steps.is_empty() || met(&climbed.step) {
+            self.runs.push((self.taken(), climbed.run));
         }
-    }
-
-    fn any_met(&self) -> bool {
-        self.steps.iter().any(met)
+        self.steps.push(climbed.step);
     }
 
     /// The end of a sweep: each step is a thing that was judged.
@@ -104,6 +98,10 @@ impl Climb {
             (Some(met), _) if stopped => {
                 format!("stopped: {} met every objective so far", told(met))
             }
+            (Some(met), Some(_)) if search.exhausted() => format!(
+                "at least {}: this machine could not send more to tell how much more",
+                told(met)
+            ),
             (Some(met), Some(above)) => {
                 let again = match search.confirmed() {
                     true => ", twice",
@@ -143,10 +141,37 @@ impl Climb {
         self.limit = Some(limit);
     }
 
-    pub(super) fn into_played(self, played: &mut Played) {
-        let Some((_, mut run)) = self.shown else {
-            return;
+    pub(super) fn into_played(mut self, played: &mut Played) {
+        let of = |number: u64| {
+            let steps = self.steps.iter().zip(0..);
+            let step = { steps }
+                .find(|(_, other)| *other == number)
+                .map(|(step, _)| step);
+            step.filter(|step| met(step))
+                .map(|step| self.axis.of_step(step))
         };
+        // Of a search, the answer's last run; of a sweep, the highest step that met the objectives.
+        let answer = match &self.limit {
+            Some(limit) => limit.value,
+            None => self
+                .runs
+                .iter()
+                .filter_map(|(number, _)| of(*number))
+                .reduce(f64::max),
+        };
+        let shown = self
+            .runs
+            .iter()
+            .rposition(|(number, _)| of(*number) == answer && answer.is_some());
+        if self.runs.is_empty() {
+            return;
+        }
+        let (number, mut run) = self.runs.swap_remove(shown.unwrap_or(0));
+        played.histograms.push(RunHistograms {
+            target: self.target,
+            run: number,
+            latencies: run.latencies.clone(),
+        });
         run.summary.steps = self.steps;
         run.summary.limit = self.limit;
         played.judged.extend(self.judged);

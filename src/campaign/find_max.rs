@@ -47,6 +47,12 @@ impl Stage<'_> {
                     number: climb.taken(),
                 };
                 let mut climbed = self.decided(&rung, find.step)?;
+                // A hiccup of this machine is no limit of it: only what is invalid twice is.
+                if climbed.step.verdict == StepVerdict::Invalid && !self.stop.is_requested() {
+                    climb.keep(climbed);
+                    let number = climb.taken();
+                    climbed = self.decided(&Rung { number, ..rung }, find.step)?;
+                }
                 if self.stop.is_requested() {
                     break;
                 }

@@ -8,6 +8,7 @@ mod error;
 mod evidence;
 mod find_max;
 mod looks;
+mod merge;
 mod once;
 mod plan;
 mod run;
@@ -25,6 +26,7 @@ pub use audience::{Audience, Ticket};
 pub use axis::Axis;
 pub use error::CampaignError;
 pub use find_max::FindMax;
+pub use merge::{Merge, MergeError};
 pub use schedule::Schedule;
 pub use survey::Survey;
 

@@ -15,7 +15,7 @@ use crate::replay::{
     Calibration, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions, Stop,
     Target, run,
 };
-use crate::report::ReportError;
+use crate::report::{ReportError, RunHistograms};
 use crate::telemetry::{GpuSampler, GpuTimeline};
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
@@ -53,6 +53,17 @@ pub(super) struct Measured {
 pub(super) struct Recorded {
     pub(super) run: MeasuredRun,
     pub(super) sample: RunSample,
+}
+
+impl Measured {
+    /// Its latencies, for the file that has them whole.
+    pub(super) fn histograms(&self, run: u64) -> RunHistograms {
+        RunHistograms {
+            target: self.run.summary.name.clone(),
+            run,
+            latencies: self.run.latencies.clone(),
+        }
+    }
 }
 
 impl Stage<'_> {
@@ -181,7 +192,7 @@ impl Campaign {
 }
 
 /// Production's own figures; `None` where the trace tells nothing of them.
-fn production(mut measure: TargetMeasure) -> Option<Recorded> {
+pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
     let sample = measure.take_sample();
     if sample.is_empty() {
         return None;

@@ -34,6 +34,11 @@ impl Campaign {
                 index: shard.index(),
                 count: shard.count(),
             }),
+            start_at: self
+                .run
+                .start_at
+                .and_then(|moment| jiff::Timestamp::try_from(moment).ok())
+                .map(|moment| moment.to_string()),
             seed: options.seed,
             planned: plan.planned,
             conversations: plan.sessions,

@@ -8,7 +8,7 @@ use super::stage::Stage;
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::Stop;
-use crate::report::{Charts, ResultDirectory, ResultDocument, TargetCharts, Tool};
+use crate::report::{ResultDirectory, ResultDocument, Tool};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
 
 impl Campaign {
@@ -42,19 +42,13 @@ impl Campaign {
             Mode::FindMax(find) => stage.find_max(find),
         }?;
         stage.close()?;
-        let charts = played
-            .targets
-            .iter()
-            .map(|run| TargetCharts::of(&run.latencies, &run.lateness))
-            .collect();
+        let charts = played.charts();
         let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
         let comparison = played.comparison;
         let verdict = self.verdict(&targets, &comparison, played.judged, played.invalid);
         let document = ResultDocument {
             schema: ResultDocument::SCHEMA,
-            tool: Tool {
-                version: env!("CARGO_PKG_VERSION"),
-            },
+            tool: Tool::THIS,
             started_at,
             elapsed_s: began.elapsed().as_secs_f64(),
             simulated: targets.iter().any(|target| target.simulated),
@@ -66,7 +60,7 @@ impl Campaign {
             verdict,
         };
         if let Some(out) = &out {
-            out.write(&document, &Charts { targets: charts })?;
+            out.write(&document, &charts, &played.histograms)?;
             audience.say(&format!(
                 "report: {}",
                 out.path().join("report.html").display()

@@ -14,7 +14,7 @@ use crate::measure::{
     CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
 };
 use crate::replay::{CalibrateOptions, Calibration, Stop, Target, calibrate};
-use crate::report::RequestLog;
+use crate::report::{Charts, RequestLog, RunHistograms, TargetCharts};
 use crate::verdict::ObjectiveResult;
 
 /// What the runs of a campaign share.
@@ -32,10 +32,22 @@ pub(super) struct Stage<'a> {
 pub(super) struct Played {
     pub(super) targets: Vec<MeasuredRun>,
     pub(super) comparison: Vec<Comparison>,
+    /// Every latency of every run, whole.
+    pub(super) histograms: Vec<RunHistograms>,
     /// What is judged beside the campaign's objectives on each target: the limit that a search found, the steps of a sweep.
     pub(super) judged: Vec<ObjectiveResult>,
     /// What makes the whole invalid beside an unfaithful target: a step of a sweep that was not.
     pub(super) invalid: Vec<String>,
+}
+
+impl Played {
+    /// What the report draws of it.
+    pub(super) fn charts(&self) -> Charts {
+        let charts = |run: &MeasuredRun| TargetCharts::of(&run.latencies, &run.lateness);
+        Charts {
+            targets: self.targets.iter().map(charts).collect(),
+        }
+    }
 }
 
 impl<'a> Stage<'a> {
@@ -85,42 +97,51 @@ impl<'a> Stage<'a> {
 
     /// Joins the runs of each target, and compares each target with the first, and with what production felt.
     pub(super) fn join(&self, runs: BTreeMap<usize, Vec<Measured>>) -> Played {
-        let mut played = Played::default();
-        let mut samples: Vec<(String, Vec<RunSample>)> = Vec::new();
-        let mut recorded = None;
-        for measured in runs.into_values() {
-            let (mut runs, mut sampled) = (Vec::new(), Vec::new());
-            for measured in measured {
-                runs.push(measured.run);
-                sampled.push(measured.sample);
-                recorded = recorded.or(measured.recorded);
-            }
-            if let Some(pooled) = pool(runs) {
-                samples.push((pooled.summary.name.clone(), sampled));
-                played.targets.push(pooled);
-            }
-        }
         let options = CompareOptions {
             margin: self.campaign.margin,
             seed: self.campaign.run.seed,
             ..CompareOptions::default()
         };
-        if let Some((baseline, others)) = samples.split_first() {
-            let others = others.iter();
-            played.comparison = others
-                .map(|other| compare(side(baseline), side(other), &options))
-                .collect();
-        }
-        if let Some(recorded) = recorded {
-            for target in &samples {
-                let twins = vec![recorded.sample.clone(); target.1.len()];
-                let compared = compare_with_recorded(&twins, side(target), &options);
-                played.comparison.push(compared);
-            }
-            played.targets.push(recorded.run);
-        }
-        played
+        join(runs.into_values(), &options)
     }
+}
+
+/// Joins the runs of each target, and compares each target with the first, and with what production felt.
+pub(super) fn join(
+    targets: impl Iterator<Item = Vec<Measured>>,
+    options: &CompareOptions,
+) -> Played {
+    let mut played = Played::default();
+    let mut samples: Vec<(String, Vec<RunSample>)> = Vec::new();
+    let mut recorded = None;
+    for measured in targets {
+        let (mut runs, mut sampled) = (Vec::new(), Vec::new());
+        for (measured, number) in measured.into_iter().zip(0..) {
+            played.histograms.push(measured.histograms(number));
+            runs.push(measured.run);
+            sampled.push(measured.sample);
+            recorded = recorded.or(measured.recorded);
+        }
+        if let Some(pooled) = pool(runs) {
+            samples.push((pooled.summary.name.clone(), sampled));
+            played.targets.push(pooled);
+        }
+    }
+    if let Some((baseline, others)) = samples.split_first() {
+        let others = others.iter();
+        played.comparison = others
+            .map(|other| compare(side(baseline), side(other), options))
+            .collect();
+    }
+    if let Some(recorded) = recorded {
+        for target in &samples {
+            let twins = vec![recorded.sample.clone(); target.1.len()];
+            let compared = compare_with_recorded(&twins, side(target), options);
+            played.comparison.push(compared);
+        }
+        played.targets.push(recorded.run);
+    }
+    played
 }
 
 fn side((name, runs): &(String, Vec<RunSample>)) -> Side<'_> {

@@ -23,6 +23,7 @@ mod import;
 mod inspect;
 mod layers;
 mod logging;
+mod merge;
 mod progress;
 mod record;
 mod replay;
@@ -76,6 +77,7 @@ struct Global {
 enum Command {
     Record(Box<record::RecordArgs>),
     Replay(Box<replay::ReplayArgs>),
+    Merge(merge::MergeArgs),
     Inspect(inspect::InspectArgs),
     Audit(audit::AuditArgs),
     Import(import::ImportArgs),
@@ -130,6 +132,7 @@ fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
     match command {
         Command::Record(args) => record::run(args, log_levels),
         Command::Replay(args) => replay::run(args),
+        Command::Merge(args) => merge::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Import(args) => import::run(args),

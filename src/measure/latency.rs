@@ -8,9 +8,9 @@ use crate::replay::{RequestOutcome, SendResult};
 /// a day), and a count of the misses, which lie above all of them.
 #[derive(Debug, Clone)]
 pub struct Distribution {
-    histogram: Histogram<u64>,
-    misses: u64,
-    sum_us: u128,
+    pub(super) histogram: Histogram<u64>,
+    pub(super) misses: u64,
+    pub(super) sum_us: u128,
 }
 
 /// One latency's figures in a result document. Milliseconds. A quantile is absent where it lies among the misses (or where
@@ -241,13 +241,35 @@ pub struct Latencies {
 impl Latencies {
     /// Adds another's, losslessly.
     pub fn add(&mut self, other: &Self) {
-        self.ttft.add(&other.ttft);
-        self.ttft_answer.add(&other.ttft_answer);
-        self.itl.add(&other.itl);
-        self.tpot.add(&other.tpot);
-        self.e2e.add(&other.e2e);
-        self.ttft_from_send.add(&other.ttft_from_send);
-        self.e2e_from_send.add(&other.e2e_from_send);
+        for ((_, into), (_, from)) in self.named_mut().into_iter().zip(other.named()) {
+            into.add(from);
+        }
+    }
+
+    /// Each with its name in a result document.
+    pub fn named(&self) -> [(&'static str, &Distribution); 7] {
+        [
+            ("ttft_ms", &self.ttft),
+            ("itl_ms", &self.itl),
+            ("tpot_ms", &self.tpot),
+            ("e2e_ms", &self.e2e),
+            ("ttft_answer_ms", &self.ttft_answer),
+            ("ttft_from_send_ms", &self.ttft_from_send),
+            ("e2e_from_send_ms", &self.e2e_from_send),
+        ]
+    }
+
+    /// The same, in the same order.
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Distribution); 7] {
+        [
+            ("ttft_ms", &mut self.ttft),
+            ("itl_ms", &mut self.itl),
+            ("tpot_ms", &mut self.tpot),
+            ("e2e_ms", &mut self.e2e),
+            ("ttft_answer_ms", &mut self.ttft_answer),
+            ("ttft_from_send_ms", &mut self.ttft_from_send),
+            ("e2e_from_send_ms", &mut self.e2e_from_send),
+        ]
     }
 
     /// Adds one request.

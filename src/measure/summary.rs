@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Fidelity, LatencySummary, Limit, RunFigures, Spread, Step};
 
@@ -91,7 +91,7 @@ pub struct Goodput {
 }
 
 /// One GPU over the run.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuSummary {
     /// Who told: `nvml`.
     pub source: String,

@@ -143,6 +143,11 @@ impl TargetMeasure {
         &self.fidelity.lateness
     }
 
+    /// Puts other latencies in the place of those counted so far: of the same requests, from where their token gaps are known.
+    pub fn put_latencies(&mut self, latencies: Latencies) {
+        self.latencies = latencies;
+    }
+
     /// Takes out the values kept for comparing this target with another, request by request.
     pub fn take_sample(&mut self) -> RunSample {
         std::mem::take(&mut self.sample)
@@ -200,16 +205,8 @@ impl TargetMeasure {
 }
 
 pub(super) fn latency_summaries(latencies: &Latencies) -> BTreeMap<&'static str, LatencySummary> {
-    let named: [(&str, &Distribution); 7] = [
-        ("ttft_ms", &latencies.ttft),
-        ("itl_ms", &latencies.itl),
-        ("tpot_ms", &latencies.tpot),
-        ("e2e_ms", &latencies.e2e),
-        ("ttft_answer_ms", &latencies.ttft_answer),
-        ("ttft_from_send_ms", &latencies.ttft_from_send),
-        ("e2e_from_send_ms", &latencies.e2e_from_send),
-    ];
-    named
+    latencies
+        .named()
         .into_iter()
         .filter_map(|(name, latency)| Some((name, latency.summary()?)))
         .collect()

@@ -1,9 +1,9 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::shape::{Exchange, FinishReason, Outcome};
 
 /// What became of one planned request. Moments are microseconds since the target's run began, on a monotonic clock.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestOutcome {
     /// Position in the plan, from 0.
     pub index: u64,
@@ -68,7 +68,7 @@ pub struct RequestOutcome {
 
 /// A request's twin in the trace: what its client felt when it was recorded. Microseconds since its arrival at the recorder; absent
 /// where the trace does not tell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedTimes {
     /// When it arrived, since the trace's epoch.
     pub at_us: u64,
@@ -121,7 +121,7 @@ fn failure(exchange: &Exchange) -> Option<(FailureKind, Option<u64>)> {
 }
 
 /// How a replayed request ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendResult {
     /// The answer arrived whole.
@@ -134,7 +134,7 @@ pub enum SendResult {
 }
 
 /// Why a replayed request failed; the keys of `requests.errors` in the result document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// No connection.

@@ -3,6 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::document::{Charts, ResultDocument};
+use super::histograms::{self, RunHistograms};
 use super::requests::RequestLog;
 use super::{html, junit, markdown};
 
@@ -16,6 +17,14 @@ pub enum ReportError {
         path: PathBuf,
         /// What it said.
         source: std::io::Error,
+    },
+    /// A file that was to be read is something else.
+    #[error("{path} cannot be read: {why}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// A rendering failed.
     #[error("{what} cannot be rendered: {why}")]
@@ -66,11 +75,17 @@ impl ResultDirectory {
         RequestLog::create(&self.path.join("requests.jsonl.zst"))
     }
 
-    /// Writes every rendering of a finished run.
+    /// Writes every rendering of a finished run, and its whole histograms.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn write(&self, document: &ResultDocument, charts: &Charts) -> Result<(), ReportError> {
+    pub fn write(
+        &self,
+        document: &ResultDocument,
+        charts: &Charts,
+        histograms: &[RunHistograms],
+    ) -> Result<(), ReportError> {
+        self.put(histograms::NAME, &histograms::render(histograms)?)?;
         let json = serde_json::to_vec_pretty(document).map_err(|error| ReportError::Render {
             what: "result.json",
             why: error.to_string(),

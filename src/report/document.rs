@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::traffic::Arrivals;
 use crate::measure::{Comparison, Distribution, Latencies, TargetSummary};
@@ -43,7 +43,7 @@ pub struct Tool {
 }
 
 /// The trace that was replayed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceAccount {
     /// Its files.
     pub files: Vec<String>,
@@ -54,7 +54,8 @@ pub struct TraceAccount {
 }
 
 /// How the trace was replayed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlanAccount {
     /// Arrivals came this many times as fast.
     pub speed: f64,
@@ -81,6 +82,9 @@ pub struct PlanAccount {
     /// The part of the plan that this result is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shard: Option<ShardAccount>,
+    /// The moment that the first run was to start at, where one was given (RFC 3339): shards that have the same loaded their target together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<String>,
     /// What the words of the prompts were drawn with.
     pub seed: u64,
     /// Requests planned for each target.
@@ -102,7 +106,7 @@ pub struct PlanAccount {
 }
 
 /// A part of a trace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct SliceAccount {
     /// Its parts are conversations by their beginnings, else requests by their arrivals.
     pub by_session: bool,
@@ -118,12 +122,19 @@ pub struct SliceAccount {
 }
 
 /// One of the parts that a plan was dealt out in.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardAccount {
     /// Which, from 0.
     pub index: u32,
     /// Of how many.
     pub count: u32,
+}
+
+impl Tool {
+    /// This version.
+    pub const THIS: Self = Self {
+        version: env!("CARGO_PKG_VERSION"),
+    };
 }
 
 impl ResultDocument {

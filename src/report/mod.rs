@@ -6,6 +6,7 @@ pub mod audit;
 mod directory;
 mod document;
 mod figures;
+mod histograms;
 mod html;
 pub mod inspect;
 mod junit;
@@ -19,5 +20,6 @@ pub use document::{
     Charts, PlanAccount, ResultDocument, ShardAccount, SliceAccount, TargetCharts, Tool,
     TraceAccount,
 };
-pub use requests::RequestLog;
+pub use histograms::{RunHistograms, read_histograms};
+pub use requests::{LoggedRequest, RequestLog, read_requests};
 pub use terminal::summary;

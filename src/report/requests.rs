@@ -1,8 +1,8 @@
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::directory::ReportError;
 use crate::replay::RequestOutcome;
@@ -13,6 +13,47 @@ pub struct RequestLog {
     path: PathBuf,
     partial: PathBuf,
     encoder: zstd::Encoder<'static, BufWriter<File>>,
+}
+
+/// A line of the log, read again. The gaps between its tokens are not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct LoggedRequest {
+    /// The target.
+    pub target: String,
+    /// Which of the target's runs or steps, from 0.
+    #[serde(default)]
+    pub run: u64,
+    /// What became of it.
+    #[serde(flatten)]
+    pub outcome: RequestOutcome,
+    /// The longest gap between its tokens.
+    #[serde(default)]
+    pub longest_gap_us: Option<u32>,
+}
+
+/// Reads `requests.jsonl.zst`, line by line.
+///
+/// # Errors
+/// When the file cannot be opened. What is wrong with a line, or behind it, is an item.
+pub fn read_requests(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<LoggedRequest, ReportError>>, ReportError> {
+    let io = {
+        let path = path.to_owned();
+        move |source| ReportError::Io {
+            path: path.clone(),
+            source,
+        }
+    };
+    let lines = File::open(path).and_then(zstd::Decoder::new).map_err(&io)?;
+    let path = path.to_owned();
+    let lines = BufReader::new(lines).lines().zip(1_u64..);
+    Ok(lines.map(move |(line, number)| {
+        serde_json::from_str(&line.map_err(&io)?).map_err(|error| ReportError::Foreign {
+            path: path.clone(),
+            why: format!("line {number}: {error}"),
+        })
+    }))
 }
 
 #[derive(Serialize)]
@@ -53,14 +94,30 @@ impl RequestLog {
         run: u64,
         outcome: &RequestOutcome,
     ) -> Result<(), ReportError> {
-        let line = Line {
+        self.put(&Line {
             target,
             run,
             outcome,
             longest_gap_us: outcome.gaps_us.iter().copied().max(),
-        };
+        })
+    }
+
+    /// Adds a request of another log as it is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn copy(&mut self, request: &LoggedRequest) -> Result<(), ReportError> {
+        self.put(&Line {
+            target: &request.target,
+            run: request.run,
+            outcome: &request.outcome,
+            longest_gap_us: request.longest_gap_us,
+        })
+    }
+
+    fn put(&mut self, line: &Line<'_>) -> Result<(), ReportError> {
         let mut write = || {
-            serde_json::to_writer(&mut self.encoder, &line)?;
+            serde_json::to_writer(&mut self.encoder, line)?;
             self.encoder.write_all(b"\n")
         };
         write().map_err(|source| ReportError::Io {

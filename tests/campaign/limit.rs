@@ -1,6 +1,10 @@
+use std::io::Write;
+use std::sync::Mutex;
+use std::time::Instant;
+
 use serde_json::Value;
 
-use crate::support::{Server, reenact};
+use crate::support::{Server, http, reenact};
 use crate::{paced, trace};
 
 /// Two sequences at once, each of ten steps of 4 ms: it carries 50 requests a second.
@@ -27,17 +31,49 @@ fn steps(document: &Value) -> Vec<(f64, String)> {
         .collect()
 }
 
+/// A server in front of `sim` that takes 50 requests a second, and 15 at once beyond that; the others it turns away, as fast as it can. So its
+/// limit is one of counts, and a slow machine does not move it.
+fn fifty_a_second(sim: &str) -> String {
+    let (began, taken, sim) = (Instant::now(), Mutex::new(0.0_f64), sim.to_owned());
+    let (url, _) = http::upstream(move |mut client| {
+        let Some(request) = http::read_request(&mut client) else {
+            return;
+        };
+        let takes = {
+            let mut taken = taken.lock().unwrap();
+            let earned = began.elapsed().as_secs_f64() * 50.0;
+            *taken = taken.max(earned - 15.0);
+            let takes = *taken < earned;
+            *taken += f64::from(u8::from(takes));
+            takes
+        };
+        let answer = if takes {
+            let request = String::from_utf8(request).unwrap();
+            let request = request.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+            http::send(&sim, request.as_bytes())
+        } else {
+            BUSY.as_bytes().to_vec()
+        };
+        let _ = client.write_all(&answer);
+    });
+    url
+}
+
+const BUSY: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
 #[test]
 fn the_limit_of_a_server_of_known_capacity_is_found() {
     let dir = tempfile::tempdir().unwrap();
-    let trace = trace(dir.path(), 400, 50, 10);
-    let sim = Server::sim(&SLOW);
+    let trace = trace(dir.path(), 400, 50, 4);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let url = fifty_a_second(&sim.url);
     let args = [
         "--target",
-        &sim.url,
+        &url,
         "--find-max",
         "--slo",
-        "e2e.p90<150ms",
+        "errors.rate<10%",
         "--step",
         "0s",
         "--precision",
@@ -48,19 +84,21 @@ fn the_limit_of_a_server_of_known_capacity_is_found() {
     };
     assert_eq!(output.status.code(), Some(0), "{document:#}");
     let limit = &document["targets"][0]["limit"];
-    // 20 requests a second at 1x, 50 that it carries: 2.5x, and a little more than that for a step this short.
+    // 20 requests a second at 1x, 50 that it takes and 15 beyond, with one in ten that may fail: 2.5x, and somewhat more for a short step.
     let value = limit["value"].as_f64().unwrap();
-    assert!((1.4..=3.9).contains(&value), "{limit:#}");
-    assert_eq!(limit["confirmed"], true, "{limit:#}");
-    let above = limit["above"].as_f64().unwrap();
-    assert!(value < above && above <= value * 1.21, "{limit:#}");
+    assert!((1.6..=4.0).contains(&value), "{limit:#}");
     let steps = steps(&document);
-    assert_eq!(steps[0], (1.0, "pass".to_owned()));
-    assert!(
-        steps.iter().any(|(_, verdict)| verdict == "fail"),
-        "{steps:?}"
-    );
-    // What is shown is the answer.
+    // A machine that is too busy in the middle ends the search early.
+    if !steps.iter().any(|(_, verdict)| verdict == "invalid") {
+        assert_eq!(limit["confirmed"], true, "{limit:#}");
+        let above = limit["above"].as_f64().unwrap();
+        assert!(value < above && above <= value * 1.21, "{limit:#}");
+        assert_eq!(steps[0], (1.0, "pass".to_owned()));
+        assert!(
+            steps.iter().any(|(_, verdict)| verdict == "fail"),
+            "{steps:?}"
+        );
+    }
     assert_eq!(
         document["verdict"]["objectives"][0]["expr"],
         "find-max speed"
@@ -102,16 +140,19 @@ fn a_sweep_judges_every_step() {
         "--sweep",
         "1,2,8",
         "--slo",
-        "e2e.p90<150ms",
+        "e2e.p90<1ms",
     ];
     let Some((output, document)) = paced(&trace, &args) else {
         return;
     };
     assert_eq!(output.status.code(), Some(3), "{document:#}");
     let steps = steps(&document);
-    assert_eq!(steps[0], (1.0, "pass".to_owned()));
-    assert_eq!(steps[2].0, 8.0);
-    assert_ne!(steps[2].1, "pass");
+    let loads: Vec<f64> = steps.iter().map(|(load, _)| *load).collect();
+    assert_eq!(loads, [1.0, 2.0, 8.0]);
+    assert!(
+        steps.iter().all(|(_, verdict)| verdict != "pass"),
+        "{steps:?}"
+    );
     let told = document["verdict"]["objectives"].to_string();
     assert!(told.contains("every objective at 8× speed"), "{told}");
 }

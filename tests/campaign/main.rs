@@ -13,6 +13,7 @@ mod support;
 mod conversations;
 mod limit;
 mod runs;
+mod shards;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -58,7 +58,7 @@ pub(super) struct ReplayArgs {
     #[arg(long = "slo", value_name = "EXPR")]
     objectives: Vec<Objective>,
 
-    /// Write result.json, report.html, summary.md, junit.xml and requests.jsonl.zst to this directory
+    /// Write result.json, report.html, summary.md, junit.xml, requests.jsonl.zst and histograms.json.zst to this directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -172,7 +172,7 @@ fn gpu(text: &str) -> Result<Gpu, String> {
 }
 
 /// The command line, quoted where a shell would need it. It holds no secret: keys cannot be given there.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let quoted = |arg: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
         if !arg.is_empty() && arg.chars().all(plain) {

@@ -1,0 +1,297 @@
+//! The shards of one replay as one result, losslessly: histograms are added up, and everything else is measured again from the requests
+//! of all shards.
+
+mod error;
+mod evidence;
+mod shard;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use error::MergeError;
+
+use super::once::{Measured, production};
+use super::stage::join;
+use crate::measure::{
+    CompareOptions, GpuSummary, Latencies, MeasureOptions, MeasuredRun, TargetIdentity,
+    TargetMeasure, twin,
+};
+use crate::report::{
+    PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
+    read_histograms, read_requests,
+};
+use crate::verdict::{Objective, judge_against, per_request_bounds};
+use evidence::evidence;
+use serde_json::Value;
+use shard::{OF_THE_SHARD, Shard};
+
+/// Which results become one.
+#[derive(Debug, Clone)]
+pub struct Merge {
+    /// The directories that the shards' results lie in, in any order.
+    pub results: Vec<PathBuf>,
+    /// Where the merged result goes.
+    pub out: PathBuf,
+    /// The command line, for the report.
+    pub command: Option<String>,
+}
+
+/// A target's runs.
+type Runs = BTreeMap<u64, TargetMeasure>;
+
+impl Merge {
+    /// Merges them, writes the result, and gives it back.
+    ///
+    /// # Errors
+    /// When a shard cannot be read, one is missing or there twice, or they are not of one replay; when the result cannot be written.
+    pub fn run(&self) -> Result<ResultDocument, MergeError> {
+        let out = ResultDirectory::create(&self.out)?;
+        let shards = self.shards()?;
+        let Some(first) = shards.first() else {
+            return Err(MergeError::Missing {
+                missing: "all".to_owned(),
+                count: 0,
+            });
+        };
+        let objectives: Vec<Objective> = first
+            .objectives()
+            .into_iter()
+            .filter_map(|expr| expr.parse().ok())
+            .collect();
+        let options = || MeasureOptions {
+            bounds: per_request_bounds(&objectives),
+            ..MeasureOptions::default()
+        };
+        let mut measures: Vec<Runs> = first.sent_to().map(|_| Runs::new()).collect();
+        let mut recorded = first
+            .has_recorded()
+            .then(|| TargetMeasure::new(MeasureOptions::default()));
+        let position = |name: &str| first.sent_to().position(|target| target.name == name);
+        let mut log = out.request_log()?;
+        for shard in &shards {
+            for request in read_requests(&shard.path.join("requests.jsonl.zst"))? {
+                let request = request?;
+                let position = position(&request.target);
+                let Some(runs) = position.and_then(|i| measures.get_mut(i)) else {
+                    return Err(MergeError::Mixed {
+                        path: shard.path.clone(),
+                    });
+                };
+                if let Some(recorded) = &mut recorded
+                    && (position, request.run) == (Some(0), 0)
+                    && let Some(felt) = twin(&request.outcome)
+                {
+                    recorded.record(&felt);
+                }
+                let measure = runs
+                    .entry(request.run)
+                    .or_insert_with(|| TargetMeasure::new(options()));
+                measure.record(&request.outcome);
+                log.copy(&request)?;
+            }
+        }
+        log.finish()?;
+        let latencies = latencies(&shards)?;
+        let mut targets = Vec::new();
+        for (position, runs) in measures.into_iter().enumerate() {
+            let mut measured = Vec::new();
+            for (run, measure) in runs {
+                measured.push(finish(&shards, position, run, measure, &latencies)?);
+            }
+            targets.push(measured);
+        }
+        if let Some(first) = targets
+            .first_mut()
+            .and_then(|runs: &mut Vec<Measured>| runs.first_mut())
+        {
+            first.recorded = recorded.and_then(production);
+        }
+        let seed = first.plan.get("seed").and_then(Value::as_u64);
+        let compared = CompareOptions {
+            seed: seed.unwrap_or(0),
+            margin: first.margin().unwrap_or(CompareOptions::default().margin),
+            ..CompareOptions::default()
+        };
+        let played = join(targets.into_iter(), &compared);
+        let charts = played.charts();
+        let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
+        let verdict = judge_against(first.baseline(), &objectives, &targets, &played.comparison);
+        let document = ResultDocument {
+            schema: ResultDocument::SCHEMA,
+            tool: Tool::THIS,
+            started_at: shards
+                .iter()
+                .map(|shard| shard.started_at.clone())
+                .min()
+                .unwrap_or_default(),
+            elapsed_s: shards
+                .iter()
+                .map(|shard| shard.elapsed_s)
+                .fold(0.0, f64::max),
+            simulated: targets.iter().any(|target| target.simulated),
+            command: self.command.clone(),
+            trace: trace(first)?,
+            plan: plan(&shards)?,
+            targets,
+            comparison: played.comparison,
+            verdict,
+        };
+        out.write(&document, &charts, &played.histograms)?;
+        Ok(document)
+    }
+
+    /// Every shard, in order; that they are all there and of one replay.
+    fn shards(&self) -> Result<Vec<Shard>, MergeError> {
+        let mut shards: BTreeMap<u32, Shard> = BTreeMap::new();
+        let mut of = 0;
+        for path in &self.results {
+            let shard = Shard::read(path)?;
+            let (index, count) = shard.place()?;
+            if let Some(other) = shards.values().next() {
+                other.is_like(&shard)?;
+            }
+            of = count;
+            if let Some(other) = shards.get(&index) {
+                return Err(MergeError::Twice {
+                    one: other.path.clone(),
+                    other: shard.path,
+                    shard: format!("{index}/{count}"),
+                });
+            }
+            shards.insert(index, shard);
+        }
+        let missing: Vec<String> = (0..of)
+            .filter(|index| !shards.contains_key(index))
+            .map(|index| format!("{index}/{of}"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(MergeError::Missing {
+                missing: missing.join(", "),
+                count: of,
+            });
+        }
+        Ok(shards.into_values().collect())
+    }
+}
+
+/// The sum of what the shards measured, by target and run.
+fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, MergeError> {
+    let mut sums: BTreeMap<(String, u64), Latencies> = BTreeMap::new();
+    for shard in shards {
+        for RunHistograms {
+            target,
+            run,
+            latencies,
+        } in read_histograms(&shard.path.join("histograms.json.zst"))?
+        {
+            sums.entry((target, run)).or_default().add(&latencies);
+        }
+    }
+    Ok(sums)
+}
+
+/// The figures of one run of one target over all shards.
+fn finish(
+    shards: &[Shard],
+    position: usize,
+    run: u64,
+    mut measure: TargetMeasure,
+    sums: &BTreeMap<(String, u64), Latencies>,
+) -> Result<Measured, MergeError> {
+    let parts: Vec<(&Shard, &shard::ShardTarget)> = shards
+        .iter()
+        .filter_map(|shard| Some((shard, shard.targets.get(position)?)))
+        .collect();
+    let mixed = || MergeError::Mixed {
+        path: shards
+            .first()
+            .map(|shard| shard.path.clone())
+            .unwrap_or_default(),
+    };
+    let (_, first) = parts.first().ok_or_else(mixed)?;
+    let latencies = sums.get(&(first.name.clone(), run)).ok_or_else(mixed)?;
+    // Gaps between tokens are not in the requests; all else is, and must say the same.
+    let (told, counted) = (&latencies.e2e, &measure.latencies().e2e);
+    if (told.count(), told.total()) != (counted.count(), counted.total()) {
+        return Err(mixed());
+    }
+    measure.put_latencies(latencies.clone());
+    let sample = measure.take_sample();
+    let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
+    let identity = TargetIdentity {
+        name: first.name.clone(),
+        url: first.url.clone(),
+        model: first.model.clone(),
+    };
+    let evidence = evidence(&parts, run);
+    let vram = |start_us: u64, end_us: u64| vram(&parts, start_us, end_us);
+    let mut summary = measure.finish(identity, evidence, gpus(&parts), vram);
+    summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
+    Ok(Measured {
+        run: MeasuredRun {
+            summary,
+            latencies,
+            lateness,
+        },
+        sample,
+        recorded: None,
+        elapsed: std::time::Duration::ZERO,
+    })
+}
+
+/// The GPUs of the target, from the shard that saw them: one machine has them, and its shard, if any, read them.
+fn gpus(parts: &[(&Shard, &shard::ShardTarget)]) -> Vec<GpuSummary> {
+    let seen = parts.iter().find(|(_, target)| !target.gpu.is_empty());
+    let values = seen.map_or(&[][..], |(_, target)| &target.gpu[..]);
+    values
+        .iter()
+        .filter_map(|gpu| serde_json::from_value(gpu.clone()).ok())
+        .collect()
+}
+
+/// The most memory in use in a window of the run, by any shard's timeline.
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn vram(parts: &[(&Shard, &shard::ShardTarget)], start_us: u64, end_us: u64) -> Option<u64> {
+    let (start_s, end_s) = (start_us as f64 / 1e6, end_us as f64 / 1e6);
+    parts
+        .iter()
+        .flat_map(|(_, target)| &target.timeline)
+        .filter(|window| window.t_s >= start_s && window.t_s < end_s)
+        .filter_map(|window| window.vram_used_bytes)
+        .max()
+}
+
+fn trace(shard: &Shard) -> Result<TraceAccount, MergeError> {
+    serde_json::from_value(shard.trace.clone()).map_err(|error| unread(shard, &error))
+}
+
+/// The plan of the whole: what was dealt out is added up again, and what only the whole could tell is left out.
+fn plan(shards: &[Shard]) -> Result<PlanAccount, MergeError> {
+    let number = |shard: &Shard, key: &str| shard.plan.get(key).and_then(Value::as_u64);
+    let Some(first) = shards.first() else {
+        return Ok(PlanAccount::default());
+    };
+    let mut whole = first.plan.clone();
+    whole.retain(|key, _| !OF_THE_SHARD.contains(&key.as_str()));
+    for key in ["planned", "conversations", "lone"] {
+        let parts = shards.iter().filter_map(|shard| number(shard, key));
+        if let Some(sum) = parts.reduce(|sum, part| sum + part) {
+            whole.insert(key.to_owned(), sum.into());
+        }
+    }
+    let spans = shards
+        .iter()
+        .filter_map(|shard| shard.plan.get("span_s")?.as_f64());
+    whole.insert("span_s".to_owned(), spans.fold(0.0, f64::max).into());
+    if let Some(skipped) = first.plan.get("skipped") {
+        whole.insert("skipped".to_owned(), skipped.clone());
+    }
+    serde_json::from_value(Value::Object(whole)).map_err(|error| unread(first, &error))
+}
+
+fn unread(shard: &Shard, error: &serde_json::Error) -> MergeError {
+    MergeError::File(crate::report::ReportError::Foreign {
+        path: shard.path.join("result.json"),
+        why: error.to_string(),
+    })
+}

@@ -1,0 +1,257 @@
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use reenact::measure::{GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure};
+use reenact::replay::{FailureKind, RequestOutcome, SendResult};
+use reenact::report::{
+    Charts, PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
+};
+use reenact::verdict::{Objective, judge, per_request_bounds};
+use serde_json::{Value, json};
+
+use crate::support::reenact;
+
+const COUNT: u64 = 600;
+const OBJECTIVES: [&str; 2] = ["ttft.p99<400ms", "errors.rate<5%"];
+
+/// What became of a request: some are slow, some fail, some are cancelled, some are no streams.
+fn outcome(index: u64) -> RequestOutcome {
+    let intended_us = index * 20_000;
+    let dice = (index * 2_654_435_761) % 1000;
+    let first = 20_000 + dice * 211;
+    let gaps_us: Vec<u32> = (0..dice % 40)
+        .map(|i| (8000 + (i * 977 + dice * 31) % 9000) as u32)
+        .collect();
+    let last = first + gaps_us.iter().map(|gap| u64::from(*gap)).sum::<u64>();
+    let stream = !dice.is_multiple_of(7);
+    RequestOutcome {
+        index,
+        session: (!dice.is_multiple_of(5)).then_some(index / 6),
+        intended_us,
+        sent_us: Some(intended_us + dice % 300),
+        headers_us: Some(intended_us + first / 2),
+        first_token_us: Some(intended_us + first),
+        first_answer_us: Some(intended_us + first),
+        last_token_us: Some(intended_us + last),
+        end_us: intended_us + last + 500,
+        stream,
+        result: match dice {
+            0..20 => SendResult::Failed(FailureKind::Overloaded),
+            20..40 => SendResult::Cancelled,
+            _ => SendResult::Ok,
+        },
+        status: Some(200),
+        recorded_prompt_tokens: Some(300),
+        prompt_tokens: Some(300),
+        recorded_output_tokens: Some(gaps_us.len() as u32 + 1),
+        output_tokens: Some(gaps_us.len() as u32 + 1),
+        planned_shared_tokens: (dice % 200) as u32,
+        token_events: gaps_us.len() as u32 + 1,
+        gaps_us: if stream { gaps_us } else { Vec::new() },
+        ..RequestOutcome::default()
+    }
+}
+
+/// Writes what a run of these requests leaves behind, with a twin target that is a little slower.
+fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
+    let out = ResultDirectory::create(dir).unwrap();
+    let objectives: Vec<Objective> = OBJECTIVES
+        .iter()
+        .map(|expr| expr.parse().unwrap())
+        .collect();
+    let mut log = out.request_log().unwrap();
+    let (mut targets, mut histograms) = (Vec::new(), Vec::new());
+    for (name, slower_us) in [("a", 0), ("b", 70_000)] {
+        let mut measure = TargetMeasure::new(MeasureOptions {
+            bounds: per_request_bounds(&objectives),
+            ..MeasureOptions::default()
+        });
+        for outcome in outcomes {
+            let mut outcome = outcome.clone();
+            outcome.first_token_us = outcome.first_token_us.map(|us| us + slower_us);
+            outcome.last_token_us = outcome.last_token_us.map(|us| us + slower_us);
+            outcome.end_us += slower_us;
+            measure.record(&outcome);
+            log.add(name, 0, &outcome).unwrap();
+        }
+        histograms.push(RunHistograms {
+            target: name.to_owned(),
+            run: 0,
+            latencies: measure.latencies().clone(),
+        });
+        let identity = TargetIdentity {
+            name: name.to_owned(),
+            url: format!("http://{name}/"),
+            model: None,
+        };
+        let evidence = GeneratorEvidence {
+            alterations: vec![format!("media left out ({} requests)", outcomes.len())],
+            ..GeneratorEvidence::default()
+        };
+        targets.push(measure.finish(identity, evidence, Vec::new(), |_, _| None));
+    }
+    log.finish().unwrap();
+    let verdict = judge(&objectives, &targets, &[]);
+    let document = ResultDocument {
+        schema: ResultDocument::SCHEMA,
+        tool: Tool::THIS,
+        started_at: "2026-01-01T00:00:00Z".to_owned(),
+        elapsed_s: 12.0,
+        simulated: false,
+        command: None,
+        trace: TraceAccount {
+            files: vec!["trace.rt".to_owned()],
+            exchanges: COUNT,
+            span_s: 12.0,
+        },
+        plan: PlanAccount {
+            speed: 1.0,
+            rate_scale: 1.0,
+            planned: outcomes.len() as u64,
+            span_s: 12.0,
+            ..PlanAccount::default()
+        },
+        targets,
+        comparison: Vec::new(),
+        verdict,
+    };
+    out.write(&document, &Charts::default(), &histograms)
+        .unwrap();
+    if let Some((index, count)) = shard {
+        change(dir, |document| {
+            document["plan"]["shard"] = json!({"index": index, "count": count});
+            document["plan"]["start_at"] = json!("2026-01-01T00:00:00Z");
+        });
+    }
+}
+
+fn change(dir: &Path, change: impl FnOnce(&mut Value)) {
+    let mut document = read(dir);
+    change(&mut document);
+    std::fs::write(dir.join("result.json"), document.to_string()).unwrap();
+}
+
+fn read(dir: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(dir.join("result.json")).unwrap()).unwrap()
+}
+
+fn unpacked(file: PathBuf) -> Vec<u8> {
+    zstd::decode_all(&std::fs::read(file).unwrap()[..]).unwrap()
+}
+
+fn merge(results: &[PathBuf], out: &Path) -> Output {
+    reenact(["merge"])
+        .args(results)
+        .arg("-o")
+        .arg(out)
+        .output()
+        .unwrap()
+}
+
+/// Three shards of the requests, by conversation; the directory of each.
+fn shards(dir: &Path) -> Vec<PathBuf> {
+    let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+    (0..3)
+        .map(|shard| {
+            let part: Vec<RequestOutcome> = outcomes
+                .iter()
+                .filter(|outcome| outcome.session.unwrap_or(outcome.index) % 3 == shard)
+                .cloned()
+                .collect();
+            let path = dir.join(format!("shard-{shard}"));
+            result(&path, &part, Some((shard, 3)));
+            path
+        })
+        .collect()
+}
+
+#[test]
+fn merged_shards_are_the_single_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = dir.path().join("single");
+    result(&single, &(0..COUNT).map(outcome).collect::<Vec<_>>(), None);
+    let mut results = shards(dir.path());
+    results.reverse();
+    let merged = dir.path().join("merged");
+    let output = merge(&results, &merged);
+    assert!(
+        output.status.code().is_some_and(|code| code != 1),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // Byte for byte, gaps between tokens included.
+    let file = "histograms.json.zst";
+    assert_eq!(unpacked(merged.join(file)), unpacked(single.join(file)));
+    let (single, merged) = (read(&single), read(&merged));
+    for key in [
+        "requests",
+        "latency",
+        "throughput",
+        "goodput",
+        "timeline",
+        "fidelity",
+    ] {
+        for target in 0..2 {
+            assert_eq!(
+                merged["targets"][target][key], single["targets"][target][key],
+                "{key} of {target}"
+            );
+        }
+    }
+    assert_eq!(merged["plan"]["planned"], COUNT);
+    assert!(merged["plan"].get("shard").is_none());
+    assert_eq!(
+        merged["verdict"]["objectives"],
+        single["verdict"]["objectives"]
+    );
+    assert_eq!(merged["comparison"][0]["target"], "b");
+}
+
+#[test]
+fn what_is_missing_twice_or_foreign_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards(dir.path());
+    let out = dir.path().join("merged");
+    let refused = |results: &[PathBuf]| {
+        let output = merge(results, &out);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("hint: "), "{said}");
+        said
+    };
+    let said = refused(&results[..1]);
+    assert!(said.contains("of 3 shards, 1/3, 2/3 are missing"), "{said}");
+    let twice = [&results[..], &results[1..2]].concat();
+    assert!(refused(&twice).contains("are both shard 1/3"));
+    assert!(refused(&[dir.path().join("nowhere")]).contains("nowhere"));
+    change(&results[2], |document| {
+        document["plan"]["speed"] = json!(2.0);
+    });
+    let said = refused(&results);
+    assert!(said.contains("plan.speed differs (1.0 and 2.0)"), "{said}");
+    change(&results[2], |document| {
+        document["plan"]["speed"] = json!(1.0);
+        document["targets"][0]["url"] = json!("http://c/");
+    });
+    assert!(refused(&results).contains("the URLs of the targets"));
+    change(&results[2], |document| {
+        document["targets"][0]["url"] = json!("http://a/");
+        document["plan"].as_object_mut().unwrap().remove("shard");
+    });
+    assert!(refused(&results).contains("is no shard"));
+}
+
+#[test]
+fn shards_that_were_not_started_together_are_no_load_of_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards(dir.path());
+    for result in &results {
+        change(result, |document| {
+            document["plan"].as_object_mut().unwrap().remove("start_at");
+        });
+    }
+    let output = merge(&results, &dir.path().join("merged"));
+    assert_eq!(output.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("--start-at"), "{said}");
+}
