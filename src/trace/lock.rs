@@ -34,7 +34,10 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Removes a file that nobody writes; says whether it did. Nobody can begin to write it meanwhile: the lock that showed it is
 /// held until the file is gone.
-pub(super) fn remove_unless_written(path: &Path) -> std::io::Result<bool> {
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_unless_written(path: &Path) -> std::io::Result<bool> {
     let looked = look(path);
     if looked.is_none() {
         return Ok(false);
@@ -51,11 +54,16 @@ pub fn is_being_written(path: &Path) -> bool {
 fn look(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     let written = match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => false,
+        // Whoever has just made it marks it before anything is in it.
+        Ok(()) => is_empty(&file) && is_young(&file),
         Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS) => is_young(&file),
         Err(_) => true,
     };
     (!written).then_some(file)
+}
+
+fn is_empty(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.len() == 0)
 }
 
 fn is_young(file: &File) -> bool {
@@ -69,14 +77,17 @@ const QUIET: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
     fn a_file_is_being_written_as_long_as_its_writer_has_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.rt");
-        let file = super::super::partial::create_private(&path).unwrap();
+        let mut file = super::super::partial::create_private(&path).unwrap();
         assert!(is_being_written(&path));
+        file.write_all(b"x").unwrap();
         drop(file);
         assert!(!is_being_written(&path));
         assert!(is_being_written(&directory.path().join("missing")));
@@ -86,7 +97,9 @@ mod tests {
     fn who_looks_does_not_keep_a_file_from_being_marked() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.rt");
-        let file = File::create(&path).unwrap();
+        let mut file = File::create(&path).unwrap();
+        assert!(is_being_written(&path), "empty: it is not marked yet");
+        file.write_all(b"x").unwrap();
         let looker = look(&path).unwrap();
         std::thread::scope(|scope| {
             let marked = scope.spawn(|| mark(&file, &path));

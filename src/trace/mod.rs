@@ -34,7 +34,7 @@ mod writer;
 pub use error::TraceError;
 pub use exchanges::Exchanges;
 pub use header::{FORMAT_MAJOR, FORMAT_MINOR, Header, Source};
-pub use lock::is_being_written;
+pub use lock::{is_being_written, remove_unless_written};
 pub use partial::PartialName;
 pub use reader::{Damage, Trace};
 pub use retention::retire;

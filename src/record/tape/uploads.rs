@@ -24,7 +24,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::record::options::{RecordError, StoreOptions, TraceOptions};
 use crate::record::tape::current_file::CurrentFile;
-use crate::trace::{Rotation, Store, is_being_written, retire, trace_files};
+use crate::trace::{Rotation, Store, is_being_written, remove_unless_written, retire, trace_files};
 
 /// What has been carried, and what waits.
 #[derive(Debug, Default)]
@@ -224,9 +224,15 @@ impl Carrier {
         }
         if self.to.keep_local {
             self.stored.insert(path.to_owned());
-        } else if let Err(error) = std::fs::remove_file(path) {
-            tracing::warn!(path = %path.display(), %error, "could not remove a stored trace file");
-            self.stored.insert(path.to_owned());
+            return Ok(());
+        }
+        match remove_unless_written(path) {
+            // One that stays had only just been made when it was looked at, and is marked by now: it waits like any other.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "could not remove a stored trace file");
+                self.stored.insert(path.to_owned());
+            }
         }
         Ok(())
     }
