@@ -30,6 +30,7 @@ pub use merge::{Merge, MergeError};
 pub use schedule::Schedule;
 pub use survey::Survey;
 
+use crate::measure::MeasureOptions;
 use crate::replay::{PlanOptions, RunOptions, Target};
 use crate::verdict::Objective;
 
@@ -48,6 +49,8 @@ pub struct Campaign {
     pub mode: Mode,
     /// What the targets are held to.
     pub objectives: Vec<Objective>,
+    /// What of a run is measured, and when it is believed.
+    pub measure: MeasureOptions,
     /// What relative objectives are relative to.
     pub baseline: Baseline,
     /// A ratio of latencies within 1 ± this is no difference.

@@ -99,11 +99,11 @@ impl Stage<'_> {
         options.prompts.models.clone_from(&self.survey.models);
         let mut measure = TargetMeasure::new(MeasureOptions {
             bounds: per_request_bounds(&campaign.objectives),
-            ..MeasureOptions::default()
+            ..campaign.measure.clone()
         });
         let mut recorded = order
             .with_recorded
-            .then(|| TargetMeasure::new(MeasureOptions::default()));
+            .then(|| TargetMeasure::new(campaign.measure.clone()));
         let progress = Progress::default();
         let watched = self.audience.watch(&order.ticket, &progress);
         let began = Instant::now();
@@ -152,7 +152,9 @@ impl Stage<'_> {
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let mut told = finish(measure, identity, evidence, &gpus);
         told.simulated |= order.calibration.simulated;
-        told.requests.planned = planned.unwrap_or(told.requests.planned);
+        told.requests.planned = planned.map_or(told.requests.planned, |planned| {
+            planned.saturating_sub(told.window.prelude_requests)
+        });
         Ok(Measured {
             run: MeasuredRun {
                 summary: told,

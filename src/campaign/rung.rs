@@ -8,7 +8,7 @@ use super::error::CampaignError;
 use super::looks::{Decision, Looks};
 use super::once::{Measured, Order};
 use super::stage::Stage;
-use crate::measure::{MeasuredRun, Misses, Step, StepVerdict, growth};
+use crate::measure::{MeasuredRun, Misses, Step, StepVerdict};
 use crate::replay::{Calibration, PlanOptions};
 use crate::verdict::{ObjectiveStatus, judge};
 
@@ -106,7 +106,7 @@ impl Stage<'_> {
         if let Some(Decision::Missed(why)) = looks.and_then(Looks::decision) {
             return (StepVerdict::Fail, why.clone());
         }
-        if let Some(why) = saturated(&measured.run) {
+        if let Some(why) = measured.run.summary.saturated.clone() {
             return (StepVerdict::Saturated, why);
         }
         if !summary.fidelity.valid {
@@ -163,31 +163,6 @@ impl Stage<'_> {
     }
 }
 
-/// Whether more and more requests were in flight all along: then the load is above what the target can carry, and its latencies say how
-/// long the step was and no more. Told by the trend of requests in flight (Theil–Sen, 95 % interval above 0) that adds up to half of
-/// their mean at least, while requests were being sent.
-fn saturated(run: &MeasuredRun) -> Option<String> {
-    #[allow(clippy::cast_precision_loss, reason = "requests in flight are few")]
-    let points: Vec<(f64, f64)> = run
-        .summary
-        .timeline
-        .iter()
-        .filter(|window| window.sent > 0)
-        .map(|window| (window.t_s, window.in_flight as f64))
-        .collect();
-    let trend = growth(&points)?;
-    let (first, last) = (points.first()?, points.last()?);
-    #[allow(clippy::cast_precision_loss, reason = "windows are few")]
-    let mean = points.iter().map(|(_, open)| open).sum::<f64>() / points.len() as f64;
-    let grown = trend.per_s * (last.0 - first.0);
-    (trend.ci95.0 > 0.0 && grown > mean / 2.0 && grown > FEWEST_GROWN).then(|| {
-        format!(
-            "requests in flight only grew, by {:.1} a second: the load is above the target's capacity",
-            trend.per_s
-        )
-    })
-}
-
 /// Requests of a step of this length.
 #[allow(
     clippy::cast_possible_truncation,
@@ -197,6 +172,3 @@ fn saturated(run: &MeasuredRun) -> Option<String> {
 fn requests_in(step: Duration, per_s: f64) -> u64 {
     (step.as_secs_f64() * per_s).ceil() as u64
 }
-
-/// A queue that grew by less than this is none.
-const FEWEST_GROWN: f64 = 8.0;

@@ -5,6 +5,7 @@ use super::failure::{Exit, Failure, HintExt};
 use super::replay::conduct::{self, conduct};
 use crate::campaign::{Baseline, Campaign, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
+use crate::measure::MeasureOptions;
 use crate::record::{Options, Recorder, TraceOptions};
 use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
 use crate::sim;
@@ -153,6 +154,7 @@ fn replay(
         run: RunOptions::default(),
         mode: Mode::ONCE,
         objectives,
+        measure: MeasureOptions::default(),
         baseline: Baseline::First,
         margin: 0.05,
         out,

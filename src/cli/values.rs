@@ -58,6 +58,11 @@ pub fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+/// In microseconds; a duration that is too long for them is the longest.
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A factor above 0: `2`, `0.5`, `20x`.
 pub fn factor(text: &str) -> Result<f64, String> {
     match text.trim().trim_end_matches(['x', 'X', '×']).parse::<f64>() {

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::arrival_process::{ArrivalMeter, ArrivalProcess};
 use super::latency::Distribution;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
@@ -15,9 +16,18 @@ pub struct Fidelity {
     /// Mean of |prompt tokens − recorded| / recorded over requests where both are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_error: Option<f64>,
+    /// How that error is distributed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_errors: Option<ErrorQuantiles>,
     /// The same for output tokens of requests that were answered whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens_error: Option<f64>,
+    /// How that error is distributed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_tokens_errors: Option<ErrorQuantiles>,
+    /// How true the sends were to the arrivals that were meant, and what was offered against what was achieved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<ArrivalProcess>,
     /// Share of the trace's prompt tokens that repeat an earlier prompt's beginning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix_share_recorded: Option<f64>,
@@ -33,6 +43,8 @@ pub struct Fidelity {
     /// Share of the machine's cores that this process used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_share: Option<f64>,
+    /// The bars that it was held to.
+    pub bar: FidelityBar,
     /// Why it is not valid; or what a reader should know although it is.
     pub reasons: Vec<String>,
     /// What was sent otherwise than recorded.
@@ -71,9 +83,10 @@ pub struct GeneratorEvidence {
 }
 
 /// The bars that a run must meet to be valid; printed with every result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct FidelityBar {
-    /// Lateness at P99 may be this, or [`Self::lateness_of_ttft`] of the median TTFT, whichever is more.
+    /// Lateness at P99 may be this (in milliseconds in results), or [`Self::lateness_of_ttft`] of the median TTFT, whichever is more.
+    #[serde(rename = "lateness_ms", serialize_with = "milliseconds")]
     pub lateness: Duration,
     /// See [`Self::lateness`].
     pub lateness_of_ttft: f64,
@@ -83,6 +96,8 @@ pub struct FidelityBar {
     pub prompt_tokens_error: f64,
     /// Absolute difference of the prefix shares recorded and sent.
     pub prefix_share_error: f64,
+    /// Kolmogorov–Smirnov distance of the gaps between sends, intended against actual.
+    pub ks_distance: f64,
 }
 
 impl Default for FidelityBar {
@@ -93,14 +108,27 @@ impl Default for FidelityBar {
             cpu_share: 0.6,
             prompt_tokens_error: 0.02,
             prefix_share_error: 0.02,
+            ks_distance: 0.1,
         }
     }
+}
+
+/// Quantiles of |found − wanted| / wanted over requests.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ErrorQuantiles {
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
 }
 
 /// Gathers the evidence while outcomes come in.
 #[derive(Debug, Default)]
 pub(super) struct FidelityMeter {
     pub(super) lateness: Distribution,
+    arrivals: ArrivalMeter,
     prompt: ErrorSum,
     output: ErrorSum,
     prompt_tokens: u64,
@@ -114,14 +142,36 @@ pub(super) struct FidelityMeter {
 struct ErrorSum {
     sum: f64,
     count: u64,
+    /// In millionths.
+    errors: Distribution,
 }
 
 impl ErrorSum {
     fn add(&mut self, found: Option<u32>, recorded: Option<u32>) {
         if let (Some(found), Some(recorded)) = (found, recorded) {
-            self.sum += f64::from(found.abs_diff(recorded)) / f64::from(recorded.max(1));
+            let (off, recorded) = (found.abs_diff(recorded), recorded.max(1));
+            self.sum += f64::from(off) / f64::from(recorded);
             self.count += 1;
+            self.errors
+                .record(u64::from(off) * 1_000_000 / u64::from(recorded));
         }
+    }
+
+    fn quantiles(&self) -> Option<ErrorQuantiles> {
+        // The distribution tells thousandths of what it was given, and takes 0 for 1.
+        let at = |q| {
+            let thousandths = self.errors.quantile_ms(q)?;
+            Some(if thousandths <= 0.001 {
+                0.0
+            } else {
+                thousandths / 1000.0
+            })
+        };
+        Some(ErrorQuantiles {
+            p50: at(0.5)?,
+            p99: at(0.99)?,
+            max: at(1.0)?,
+        })
     }
 
     fn mean(&self) -> Option<f64> {
@@ -131,6 +181,7 @@ impl ErrorSum {
 
 impl FidelityMeter {
     pub(super) fn record(&mut self, outcome: &RequestOutcome) {
+        self.arrivals.record(outcome);
         if let Some(sent) = outcome.sent_us {
             self.lateness
                 .record(sent.saturating_sub(outcome.intended_us));
@@ -177,6 +228,7 @@ impl FidelityMeter {
         };
         let prefix_share_sent = share(self.shared_tokens);
         let prompt_tokens_error = self.prompt.mean();
+        let arrivals = self.arrivals.finish();
 
         let mut faults = evidence.faults;
         let allowed_ms = (bar.lateness.as_secs_f64() * 1000.0)
@@ -185,6 +237,15 @@ impl FidelityMeter {
             faults.push(format!(
                 "sends were {:.1} ms late at P99; {allowed_ms:.1} ms is allowed (the generator was the bottleneck)",
                 lateness_ms.p99
+            ));
+        }
+        if let Some(arrivals) = arrivals
+            .as_ref()
+            .filter(|arrivals| arrivals.ks_distance > bar.ks_distance)
+        {
+            faults.push(format!(
+                "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is {:.2}; {:.2} is allowed",
+                arrivals.ks_distance, bar.ks_distance
             ));
         }
         if self.dropped > 0 {
@@ -220,7 +281,10 @@ impl FidelityMeter {
             valid: faults.is_empty(),
             lateness_ms,
             prompt_tokens_error,
+            prompt_tokens_errors: self.prompt.quantiles(),
             output_tokens_error: self.output.mean(),
+            output_tokens_errors: self.output.quantiles(),
+            arrivals,
             prefix_share_recorded: evidence.prefix_share_recorded,
             prefix_share_sent,
             prefix_share_cached: self
@@ -231,10 +295,15 @@ impl FidelityMeter {
                 .heartbeat_p99
                 .map(|late| late.as_secs_f64() * 1000.0),
             cpu_share: evidence.cpu_share,
+            bar: *bar,
             reasons: faults.into_iter().chain(evidence.remarks).collect(),
             alterations: evidence.alterations,
         }
     }
+}
+
+fn milliseconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(duration.as_secs_f64() * 1000.0)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]

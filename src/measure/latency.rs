@@ -232,6 +232,8 @@ pub struct Latencies {
     pub tpot: Distribution,
     /// Last byte − intended send.
     pub e2e: Distribution,
+    /// The longest gap between two token events of a stream: what a mean such as TPOT hides.
+    pub stall: Distribution,
     /// First token − actual send: what tools that do not count from the schedule would show.
     pub ttft_from_send: Distribution,
     /// Last byte − actual send.
@@ -247,26 +249,28 @@ impl Latencies {
     }
 
     /// Each with its name in a result document.
-    pub fn named(&self) -> [(&'static str, &Distribution); 7] {
+    pub fn named(&self) -> [(&'static str, &Distribution); 8] {
         [
             ("ttft_ms", &self.ttft),
             ("itl_ms", &self.itl),
             ("tpot_ms", &self.tpot),
             ("e2e_ms", &self.e2e),
             ("ttft_answer_ms", &self.ttft_answer),
+            ("stall_ms", &self.stall),
             ("ttft_from_send_ms", &self.ttft_from_send),
             ("e2e_from_send_ms", &self.e2e_from_send),
         ]
     }
 
     /// The same, in the same order.
-    pub fn named_mut(&mut self) -> [(&'static str, &mut Distribution); 7] {
+    pub fn named_mut(&mut self) -> [(&'static str, &mut Distribution); 8] {
         [
             ("ttft_ms", &mut self.ttft),
             ("itl_ms", &mut self.itl),
             ("tpot_ms", &mut self.tpot),
             ("e2e_ms", &mut self.e2e),
             ("ttft_answer_ms", &mut self.ttft_answer),
+            ("stall_ms", &mut self.stall),
             ("ttft_from_send_ms", &mut self.ttft_from_send),
             ("e2e_from_send_ms", &mut self.e2e_from_send),
         ]
@@ -283,6 +287,7 @@ impl Latencies {
                     self.ttft.miss();
                     self.ttft_answer.miss();
                     self.tpot.miss();
+                    self.stall.miss();
                     self.ttft_from_send.miss();
                 }
             }
@@ -301,6 +306,9 @@ impl Latencies {
         self.first_tokens(outcome);
         if let Some(us) = tpot_us(outcome) {
             self.tpot.record(us);
+        }
+        if let Some(&us) = outcome.gaps_us.iter().max().filter(|_| outcome.stream) {
+            self.stall.record(us.into());
         }
     }
 

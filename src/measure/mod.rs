@@ -5,8 +5,10 @@
 //! every latency objective: it stays in the sample as an infinite value (docs/metrics.md).
 
 mod allowed;
+mod arrival_process;
 /// What in a trace could identify someone.
 pub mod audit;
+mod change_points;
 mod comparison;
 mod fidelity;
 mod gpu;
@@ -14,7 +16,9 @@ mod growth;
 mod interval;
 mod latency;
 mod recorded;
+mod saturation;
 mod several;
+mod span;
 mod steps;
 mod stored;
 mod summary;
@@ -23,11 +27,13 @@ pub mod traffic;
 mod windows;
 
 pub use allowed::{Allowed, allowed, fewest_requests};
+pub use arrival_process::ArrivalProcess;
+pub use change_points::ChangePoint;
 pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
     RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
-pub use fidelity::{Fidelity, FidelityBar, GeneratorEvidence, Lateness};
+pub use fidelity::{ErrorQuantiles, Fidelity, FidelityBar, GeneratorEvidence, Lateness};
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
@@ -35,6 +41,7 @@ pub(crate) use latency::tpot_us;
 pub use latency::{Distribution, Latencies, LatencySummary};
 pub use recorded::twin;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
+pub use span::MeasuredWindow;
 pub use steps::{Limit, Misses, Step, StepVerdict};
 pub use stored::StoredDistribution;
 pub use summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput, Window};

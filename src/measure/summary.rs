@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fidelity, LatencySummary, Limit, RunFigures, Spread, Step};
+use super::{
+    ChangePoint, Fidelity, LatencySummary, Limit, MeasuredWindow, RunFigures, Spread, Step,
+};
 
 /// One target's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,6 +28,14 @@ pub struct TargetSummary {
     pub latency: BTreeMap<&'static str, LatencySummary>,
     /// Rates over the run.
     pub throughput: Throughput,
+    /// Where the measured window lies.
+    pub window: MeasuredWindow,
+    /// Why its latencies say how long the run was and no more: the queue only grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saturated: Option<String>,
+    /// Tokens that an event of a stream carried, in the mean: above 1, ITL counts events of several tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_event: Option<f64>,
     /// Requests that met every per-request objective, where there are such objectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goodput: Option<Goodput>,
@@ -34,6 +44,9 @@ pub struct TargetSummary {
     /// GPUs, by source and index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuSummary>,
+    /// Moments at which the run changed its course.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangePoint>,
     /// The run over time; of several runs, the first.
     pub timeline: Vec<Window>,
     /// Each run, where there were several.

@@ -1,8 +1,11 @@
 use std::collections::BTreeMap;
 
+use super::change_points::change_points;
 use super::comparison::RunSample;
 use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
 use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
+use super::saturation::saturated;
+use super::span::Span;
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
 use super::windows::Windows;
 use crate::replay::{RequestOutcome, SendResult};
@@ -56,6 +59,8 @@ pub struct MeasureOptions {
     pub bounds: PerRequestBounds,
     /// What a run must meet to be valid.
     pub bar: FidelityBar,
+    /// Requests meant for this long from the run's start are sent and not measured.
+    pub prelude_us: u64,
 }
 
 /// Adds up one target's outcomes.
@@ -65,6 +70,9 @@ pub struct TargetMeasure {
     latencies: Latencies,
     fidelity: FidelityMeter,
     windows: Windows,
+    span: Span,
+    events: u64,
+    event_tokens: u64,
     requests: Requests,
     good: u64,
     input_tokens: u64,
@@ -81,10 +89,12 @@ impl TargetMeasure {
     /// Nothing measured yet.
     pub fn new(options: MeasureOptions) -> Self {
         Self {
-            options,
             latencies: Latencies::default(),
             fidelity: FidelityMeter::default(),
             windows: Windows::new(),
+            span: Span::after(options.prelude_us),
+            events: 0,
+            event_tokens: 0,
             requests: Requests::default(),
             good: 0,
             input_tokens: 0,
@@ -95,15 +105,24 @@ impl TargetMeasure {
             last_us: 0,
             simulated: false,
             sample: RunSample::default(),
+            options,
         }
     }
 
     /// Adds one request.
     pub fn record(&mut self, outcome: &RequestOutcome) {
-        self.latencies.record(outcome);
         self.fidelity.record(outcome);
         self.windows.record(outcome);
+        self.simulated |= outcome.simulated;
+        if !self.span.record(outcome) {
+            return;
+        }
+        self.latencies.record(outcome);
         self.sample.record(outcome);
+        if outcome.stream && outcome.result == SendResult::Ok {
+            self.events += u64::from(outcome.token_events);
+            self.event_tokens += u64::from(outcome.output_tokens.unwrap_or(outcome.token_events));
+        }
         self.requests.planned += 1;
         self.requests.sent += u64::from(outcome.sent_us.is_some());
         match outcome.result {
@@ -130,7 +149,6 @@ impl TargetMeasure {
                 .map_or(outcome.intended_us, |first| first.min(outcome.intended_us)),
         );
         self.last_us = self.last_us.max(outcome.end_us);
-        self.simulated |= outcome.simulated;
     }
 
     /// The latencies so far.
@@ -184,6 +202,7 @@ impl TargetMeasure {
             output_tokens_per_s: self.any_output.then(|| per_s(self.output_tokens)),
         };
         let ttft_p50 = self.latencies.ttft.quantile_ms(0.5);
+        let timeline = self.windows.finish(vram);
         TargetSummary {
             name: identity.name,
             url: identity.url,
@@ -192,10 +211,15 @@ impl TargetMeasure {
             requests: self.requests,
             latency: latency_summaries(&self.latencies),
             throughput,
+            window: self.span.finish(),
+            saturated: saturated(&timeline),
+            tokens_per_event: (self.events > 0)
+                .then(|| float(self.event_tokens) / float(self.events)),
             goodput,
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
             gpu,
-            timeline: self.windows.finish(vram),
+            changes: change_points(&timeline),
+            timeline,
             runs: Vec::new(),
             spread: BTreeMap::new(),
             steps: Vec::new(),

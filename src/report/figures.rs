@@ -1,6 +1,6 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
-use crate::measure::{LatencySummary, TargetSummary};
+use crate::measure::{LatencySummary, RECORDED, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
@@ -105,6 +105,7 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
         ("ttft_ms", "TTFT p50", "TTFT p99"),
         ("itl_ms", "ITL p50", "ITL p99"),
         ("tpot_ms", "TPOT p50", "TPOT p99"),
+        ("stall_ms", "Longest stall p50", "Longest stall p99"),
         ("e2e_ms", "E2E p50", "E2E p99"),
     ] {
         row(median, &|target| {
@@ -170,14 +171,38 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
             .reduce(|a, b| a + b)
             .map(gib)
     });
+    row("Tokens an event", &|target| {
+        target
+            .tokens_per_event
+            .filter(|tokens| *tokens >= 1.05)
+            .map(number)
+    });
+    // Production was sent nothing: its figures have no generator behind them.
+    let replayed = |target: &TargetSummary| target.name != RECORDED;
+    row("Offered requests / s", &|target| {
+        let arrivals = target.fidelity.arrivals.as_ref()?;
+        replayed(target).then(|| {
+            format!(
+                "{} (sent {})",
+                number(arrivals.offered_per_s),
+                number(arrivals.achieved_per_s)
+            )
+        })
+    });
     row("Send lateness p99", &|target| {
-        Some(ms(target.fidelity.lateness_ms.p99))
+        replayed(target).then(|| ms(target.fidelity.lateness_ms.p99))
+    });
+    row("Gaps between sends, KS distance", &|target| {
+        let arrivals = target.fidelity.arrivals.as_ref()?;
+        replayed(target).then(|| format!("{:.3}", arrivals.ks_distance))
     });
     row("Prompt tokens off by", &|target| {
-        target.fidelity.prompt_tokens_error.map(percent)
+        let error = target.fidelity.prompt_tokens_error;
+        error.filter(|_| replayed(target)).map(percent)
     });
     row("Output tokens off by", &|target| {
-        target.fidelity.output_tokens_error.map(percent)
+        let error = target.fidelity.output_tokens_error;
+        error.filter(|_| replayed(target)).map(percent)
     });
     row("Prefix share recorded", &|target| {
         target.fidelity.prefix_share_recorded.map(percent)

@@ -58,6 +58,12 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
         writeln!(text)?;
     }
     writeln!(text)?;
+    for target in &document.targets {
+        if let Some(why) = &target.saturated {
+            let yellow = colour(AnsiColor::Yellow);
+            writeln!(text, "{yellow}!{yellow:#} {}: {why}", target.name)?;
+        }
+    }
     for objective in &document.verdict.objectives {
         let style = colour(match objective.status {
             ObjectiveStatus::Pass => AnsiColor::Green,

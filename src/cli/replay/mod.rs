@@ -9,11 +9,14 @@ mod plan;
 mod progress;
 mod prompts;
 mod schedule;
+mod window;
 
 use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
+use super::values;
 use crate::campaign::{Campaign, Gpu};
+use crate::measure::MeasureOptions;
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::Objective;
 use baseline::BaselineArgs;
@@ -22,6 +25,7 @@ use conversations::ConversationArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
 use schedule::ScheduleArgs;
+use window::WindowArgs;
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
 ///
@@ -53,6 +57,9 @@ pub(super) struct ReplayArgs {
 
     #[command(flatten)]
     baseline: BaselineArgs,
+
+    #[command(flatten)]
+    window: WindowArgs,
 
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
@@ -107,6 +114,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         plan,
         run: options,
         objectives: args.objectives.clone(),
+        measure: MeasureOptions {
+            bar: args.window.bar(),
+            prelude_us: values::micros(args.window.prelude),
+            ..MeasureOptions::default()
+        },
         baseline,
         margin: args.baseline.margin,
         out: args.out.clone(),
