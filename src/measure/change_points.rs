@@ -20,13 +20,16 @@ pub struct ChangePoint {
     pub after: f64,
 }
 
+/// A figure of a window.
+type Series = fn(&Window) -> Option<f64>;
+
 /// The changes in a run's windows.
 ///
 /// Binary segmentation: the place that splits a stretch best by the sum of ranks (Pettitt 1979) is a change if fewer than one in a
 /// hundred shufflings of the stretch have one as good (199 seeded permutations, so that the same run tells the same) and the medians differ by a fifth at
 /// least; then both parts are searched. A part has five windows at least. Ranks do not mind a spike.
 pub(super) fn change_points(windows: &[Window]) -> Vec<ChangePoint> {
-    let series: [(&'static str, fn(&Window) -> Option<f64>); 3] = [
+    let series: [(&'static str, Series); 3] = [
         ("ttft_p50_ms", |window| window.ttft_p50_ms),
         ("e2e_p50_ms", |window| window.e2e_p50_ms),
         ("output_tokens_per_s", |window| window.output_tokens_per_s),

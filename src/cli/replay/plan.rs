@@ -95,12 +95,12 @@ impl PlanArgs {
         Ok(PlanOptions {
             speed: self.speed,
             speed_think: self.speed_think,
-            from_us: self.from.map(micros),
-            to_us: self.to.map(micros),
+            from_us: self.from.map(values::micros),
+            to_us: self.to.map(values::micros),
             limit: self.limit,
             rate_scale: self.rate_scale,
-            copy_shift_us: micros(self.copy_shift),
-            loop_for_us: self.loop_for.map(micros),
+            copy_shift_us: values::micros(self.copy_shift),
+            loop_for_us: self.loop_for.map(values::micros),
             shape: self.shape,
             shard: self.shard()?,
             ..PlanOptions::default()
@@ -208,10 +208,6 @@ fn start_at(text: &str) -> Result<StartAt, String> {
             "not a moment; write 2026-03-01T12:00:00Z (with Z or an offset), or +30s".to_owned()
         }),
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
