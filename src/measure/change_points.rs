@@ -26,8 +26,9 @@ type Series = fn(&Window) -> Option<f64>;
 /// The changes in a run's windows.
 ///
 /// Binary segmentation: the place that splits a stretch best by the sum of ranks (Pettitt 1979) is a change if fewer than one in a
-/// hundred shufflings of the stretch have one as good (199 seeded permutations, so that the same run tells the same) and the medians differ by a fifth at
-/// least; then both parts are searched. A part has five windows at least. Ranks do not mind a spike.
+/// hundred shufflings of the stretch have one as good (199 seeded permutations, so that the same run tells the same); then both parts are
+/// searched. A part has five windows at least. Each split is then put where it is best between its neighbours, and told if the medians on
+/// both sides differ by a fifth at least. Ranks do not mind a spike.
 pub(super) fn change_points(windows: &[Window]) -> Vec<ChangePoint> {
     let series: [(&'static str, Series); 3] = [
         ("ttft_p50_ms", |window| window.ttft_p50_ms),
@@ -49,28 +50,60 @@ pub(super) fn change_points(windows: &[Window]) -> Vec<ChangePoint> {
         let mut splits = Vec::new();
         split(&points, 0, &mut splits);
         splits.sort_unstable();
-        let edges: Vec<usize> = [0]
-            .into_iter()
-            .chain(splits)
-            .chain([points.len()])
-            .collect();
-        for around in edges.windows(3) {
-            let [from, at, to] = around else { continue };
-            let stretch = |from: usize, to: usize| median(points.get(from..to).unwrap_or_default());
-            if let (Some(&(t_s, _)), Some(before), Some(after)) =
-                (points.get(*at), stretch(*from, *at), stretch(*at, *to))
-            {
-                found.push(ChangePoint {
-                    t_s,
-                    metric,
-                    before,
-                    after,
-                });
-            }
-        }
+        refine(&points, &mut splits);
+        found.extend(told(&points, splits, metric));
     }
     found.sort_by(|a, b| a.t_s.total_cmp(&b.t_s));
     found
+}
+
+/// Puts each split where it is best between its neighbours: it was found among everything, which blurs it.
+fn refine(points: &[(f64, f64)], splits: &mut [usize]) {
+    for place in 0..splits.len() {
+        let from = place.checked_sub(1).and_then(|before| splits.get(before));
+        let from = from.copied().unwrap_or(0);
+        let to = splits.get(place + 1).copied().unwrap_or(points.len());
+        let stretch = points.get(from..to).unwrap_or_default();
+        if let (Some(split), Some((at, _))) = (splits.get_mut(place), best(&ranks(stretch))) {
+            *split = from + at;
+        }
+    }
+}
+
+/// The splits at which the median changes enough to be told; without the others.
+fn told(points: &[(f64, f64)], mut splits: Vec<usize>, metric: &'static str) -> Vec<ChangePoint> {
+    loop {
+        let edges: Vec<usize> = [0]
+            .into_iter()
+            .chain(splits.iter().copied())
+            .chain([points.len()])
+            .collect();
+        let changes: Vec<ChangePoint> = edges
+            .windows(3)
+            .filter_map(|around| {
+                let &[from, at, to] = around else { return None };
+                Some(ChangePoint {
+                    t_s: points.get(at)?.0,
+                    metric,
+                    before: median(points.get(from..at)?)?,
+                    after: median(points.get(at..to)?)?,
+                })
+            })
+            .collect();
+        let share = |change: &ChangePoint| {
+            let largest = change.before.abs().max(change.after.abs());
+            (change.after - change.before).abs() / largest.max(f64::MIN_POSITIVE)
+        };
+        let least = (0..)
+            .zip(&changes)
+            .min_by(|a, b| share(a.1).total_cmp(&share(b.1)));
+        match least {
+            Some((place, change)) if share(change) < LEAST_CHANGE => {
+                splits.remove(place);
+            }
+            _ => return changes,
+        }
+    }
 }
 
 fn split(points: &[(f64, f64)], offset: usize, found: &mut Vec<usize>) {
@@ -82,12 +115,6 @@ fn split(points: &[(f64, f64)], offset: usize, found: &mut Vec<usize>) {
         return;
     };
     let (left, right) = points.split_at(at);
-    let (Some(before), Some(after)) = (median(left), median(right)) else {
-        return;
-    };
-    if (after - before).abs() < LEAST_CHANGE * before.abs().max(after.abs()) {
-        return;
-    }
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let as_good = (0..SHUFFLINGS)
         .filter(|_| {
@@ -103,7 +130,7 @@ fn split(points: &[(f64, f64)], offset: usize, found: &mut Vec<usize>) {
     split(right, offset + at, found);
 }
 
-/// The split of the largest standardised sum of ranks.
+/// The split of the largest sum of ranks: Pettitt's statistic, which trusts the ends of a stretch least.
 fn best(ranks: &[f64]) -> Option<(usize, f64)> {
     let n = float(ranks.len());
     let mean = (n + 1.0) / 2.0;
@@ -111,13 +138,11 @@ fn best(ranks: &[f64]) -> Option<(usize, f64)> {
     let mut best = None;
     for (at, rank) in (1..).zip(ranks) {
         sum += rank - mean;
-        let left = float(at);
         if at < FEWEST || ranks.len() - at < FEWEST {
             continue;
         }
-        let score = sum.abs() / (left * (n - left)).sqrt();
-        if best.is_none_or(|(_, most)| score > most) {
-            best = Some((at, score));
+        if best.is_none_or(|(_, most)| sum.abs() > most) {
+            best = Some((at, sum.abs()));
         }
     }
     best
