@@ -368,3 +368,30 @@ fn a_span_that_ends_before_it_begins_is_refused() {
     refused(&command.output().unwrap(), 2, "is not before --to");
     assert!(!slice.exists());
 }
+
+#[test]
+fn headers_that_cannot_be_sent_are_refused_without_their_values() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path());
+    for (header, code, word) in [
+        ("no colon s3cret", 2, "without a colon"),
+        ("a b: s3cret", 2, "not the name of a header"),
+        ("x-a: s3\x07cret", 2, "x-a"),
+        ("content-length: 3", 2, "content-length"),
+        ("Authorization: Bearer s3cret", 2, "env:VARIABLE"),
+        (
+            "x-a: env:REENACT_TEST_IS_NOT_SET",
+            2,
+            "REENACT_TEST_IS_NOT_SET",
+        ),
+        ("x-a: file:/nowhere/s", 1, "/nowhere/s"),
+    ] {
+        let output = replay(
+            &trace,
+            &["--target", "http://127.0.0.1:9", "--header", header],
+        );
+        refused(&output, code, word);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("s3"), "{stderr}");
+    }
+}

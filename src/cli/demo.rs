@@ -7,7 +7,7 @@ use crate::campaign::{Baseline, Campaign, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::measure::MeasureOptions;
 use crate::record::{Options, Recorder, TraceOptions};
-use crate::replay::{BaseUrl, Credentials, PlanOptions, RunOptions, Target};
+use crate::replay::{BaseUrl, Credentials, ExtraHeaders, PlanOptions, RunOptions, Target};
 use crate::sim;
 use crate::verdict::Objective;
 
@@ -138,6 +138,8 @@ fn target(name: &str, url: &str) -> Result<Target, Failure> {
         model: None,
         credentials: Credentials::NONE,
         ca: None,
+        headers: ExtraHeaders::default(),
+        keep_alive: true,
     })
 }
 

@@ -6,6 +6,7 @@ mod client;
 mod conversation;
 mod evidence;
 mod gate;
+mod headers;
 mod in_flight;
 mod outcome;
 mod pace;
@@ -33,6 +34,7 @@ pub use calibrate::{
 pub use conversation::{SessionMode, TurnAccount};
 pub use evidence::Evidence;
 pub use gate::Gate;
+pub use headers::{BadHeader, ExtraHeaders};
 pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};
 pub use plan::{
     Plan, PlanError, PlanOptions, PlannedRequest, Planner, Shape, Shard, SkipReason, Skipped, Turn,

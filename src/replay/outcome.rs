@@ -35,6 +35,9 @@ pub struct RequestOutcome {
     pub result: SendResult,
     /// HTTP status, where one arrived.
     pub status: Option<u16>,
+    /// Seconds for which the target asked not to be asked again (`retry-after`); noted, not obeyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
     /// Prompt tokens in the trace.
     pub recorded_prompt_tokens: Option<u32>,
     /// Prompt tokens that the text was written for: as recorded (or estimated), times `--token-ratio`.

@@ -53,6 +53,8 @@ pub struct RunOptions {
     pub max_in_flight: u64,
     /// A connection takes at most this long.
     pub connect_timeout: Duration,
+    /// Connections open at once, at most, over all threads; as many as there are requests in flight where absent.
+    pub connections: Option<NonZeroUsize>,
     /// When the run's moment 0 is; as soon as it can be where absent.
     pub start_at: Option<SystemTime>,
     /// An answer that brings nothing for so long has failed.
@@ -74,6 +76,7 @@ impl Default for RunOptions {
             prompts: PromptOptions::default(),
             workers: None,
             max_in_flight: 20_000,
+            connections: None,
             start_at: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
@@ -166,7 +169,9 @@ where
     let descriptors = open_files::raise();
     let count = options
         .workers
-        .map_or_else(default_workers, NonZeroUsize::get);
+        .map_or_else(default_workers, NonZeroUsize::get)
+        // A thread without a connection could send nothing.
+        .min(options.connections.map_or(usize::MAX, NonZeroUsize::get));
     let room = Room::new(count);
     let (report, events) = crossbeam_channel::unbounded();
     let (tell, outcomes) = crossbeam_channel::bounded(OUTCOMES);
@@ -178,6 +183,7 @@ where
         let worker = Worker {
             number,
             connector: connector.clone(),
+            connections: options.connections.map(|all| share(all, number, count)),
             idle: options.request_timeout,
             lead: lead(calibration),
             max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),
@@ -321,6 +327,11 @@ impl Drop for Failing {
 fn abandoned(progress: &Progress) -> u64 {
     let dropped = progress.counters().dropped.load(Ordering::Relaxed);
     (progress.sent() + dropped).saturating_sub(progress.done())
+}
+
+/// How many of `all` connections are worker `number`'s, of `workers`, none of which goes without.
+fn share(all: NonZeroUsize, number: usize, workers: usize) -> usize {
+    all.get() / workers + usize::from(number < all.get() % workers)
 }
 
 /// A worker carries some ten thousand requests per second; half the cores leave the other half to the rest of the machine.

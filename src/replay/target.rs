@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use http::{HeaderName, HeaderValue, Uri, header};
 use serde::Serialize;
 
+use super::headers::ExtraHeaders;
 use crate::shape::{Dialect, Endpoint};
 
 /// A server to replay against.
@@ -19,6 +20,10 @@ pub struct Target {
     pub credentials: Credentials,
     /// PEM file of the certificate authorities to trust instead of the system's.
     pub ca: Option<PathBuf>,
+    /// What its requests carry beside their own headers.
+    pub headers: ExtraHeaders,
+    /// Whether a connection serves one request after another.
+    pub keep_alive: bool,
 }
 
 /// What is wrong with a target's URL.

@@ -2,7 +2,9 @@
 
 use super::client::Envelope;
 use super::synthesise::{LengthPolicy, Prepared, Synthesiser};
-use super::{BaseUrl, Cache, Calibration, Credentials, PlannedRequest, Salt, Target, Turn};
+use super::{
+    BaseUrl, Cache, Calibration, Credentials, ExtraHeaders, PlannedRequest, Salt, Target, Turn,
+};
 use crate::shape::{
     Endpoint, Exchange, Method, RequestShape, ResponseShape, TokenCount, TokenSource, TraceTime,
 };
@@ -15,6 +17,8 @@ pub(super) fn target(url: &str) -> Target {
         model: Some("m".to_owned()),
         credentials: Credentials::by_dialect("sk-test").unwrap(),
         ca: None,
+        headers: ExtraHeaders::default(),
+        keep_alive: true,
     }
 }
 

@@ -22,6 +22,8 @@ use crate::dialect::AnswerText;
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) connector: Connector,
+    /// Connections that it may have open at once; any number where absent.
+    pub(super) connections: Option<usize>,
     pub(super) idle: Duration,
     pub(super) lead: Duration,
     pub(super) max_in_flight: u64,
@@ -60,7 +62,11 @@ pub(super) fn work(
         let lead_us = u64::try_from(worker.lead.as_micros()).unwrap_or(u64::MAX);
         let shift = Arc::new(Shift {
             lane: Lane {
-                pool: Arc::new(Pool::new(worker.connector.clone(), clock)),
+                pool: Arc::new(Pool::new(
+                    worker.connector.clone(),
+                    clock,
+                    worker.connections,
+                )),
                 clock,
                 idle: worker.idle,
             },

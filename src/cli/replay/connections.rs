@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::failure::{Failure, HintExt};
 use crate::cli::values;
-use crate::replay::{Credentials, RunOptions};
+use crate::replay::{BadHeader, Credentials, ExtraHeaders, RunOptions};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectionArgs {
@@ -20,6 +20,18 @@ pub(super) struct ConnectionArgs {
     /// Trust the certificate authorities in this PEM file instead of the system's
     #[arg(long, value_name = "FILE")]
     pub(super) ca: Option<PathBuf>,
+
+    /// Send this header with every request (repeatable); a secret as `NAME: env:VARIABLE` or `NAME: file:PATH`
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+
+    /// Have at most this many connections open to a target; a request that waits for one is late, and the fidelity says so
+    #[arg(long, value_name = "N", conflicts_with = "no_keep_alive")]
+    connections: Option<std::num::NonZeroUsize>,
+
+    /// Open a connection for each request, and close it after the answer
+    #[arg(long)]
+    pub(super) no_keep_alive: bool,
 
     /// Give up on a connection after this long
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = values::duration)]
@@ -41,6 +53,7 @@ pub(super) struct ConnectionArgs {
 impl ConnectionArgs {
     pub(super) fn apply(&self, options: &mut RunOptions) {
         options.workers = self.threads;
+        options.connections = self.connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;
         options.request_timeout = self.request_timeout;
@@ -63,5 +76,118 @@ impl ConnectionArgs {
             (None, None) => return Ok(Credentials::NONE),
         };
         Ok(Credentials::by_dialect(&key)?)
+    }
+
+    /// What `--header` says, secrets read from where they stand.
+    pub(super) fn headers(&self) -> Result<ExtraHeaders, Failure> {
+        let mut headers = ExtraHeaders::default();
+        for text in &self.headers {
+            let Some((name, value)) = text.split_once(':') else {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "a --header without a colon is no header"
+                ))
+                .hint("write --header 'NAME: VALUE'"));
+            };
+            let (name, value) = (name.trim(), value.trim());
+            let value = if let Some(variable) = value.strip_prefix("env:") {
+                std::env::var(variable)
+                    .map_err(|_| {
+                        Failure::usage(anyhow::anyhow!(
+                            "--header {name}: the environment variable {variable} is not set"
+                        ))
+                    })
+                    .hint("export the header's value in it")?
+            } else if let Some(path) = value.strip_prefix("file:") {
+                std::fs::read_to_string(path)
+                    .map_err(|error| {
+                        Failure::could_not_run(anyhow::anyhow!("--header {name}: {path}: {error}"))
+                    })
+                    .hint("the file holds nothing but the header's value")?
+            } else if SECRET
+                .iter()
+                .any(|secret| name.eq_ignore_ascii_case(secret))
+            {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--header {name} would show a secret to everyone who sees this machine's processes"
+                ))
+                .hint(format!(
+                    "write --header '{name}: env:VARIABLE' or --header '{name}: file:PATH'"
+                )));
+            } else {
+                value.to_owned()
+            };
+            headers.add(name, &value).map_err(bad_header)?;
+        }
+        Ok(headers)
+    }
+}
+
+/// Headers whose values are secrets wherever they are sent.
+const SECRET: [&str; 6] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "x-goog-api-key",
+    "api-key",
+];
+
+fn bad_header(error: BadHeader) -> Failure {
+    let hint = match error {
+        BadHeader::Name(_) => "a name is letters, digits and dashes: --header 'x-tenant: a'",
+        BadHeader::Value(_) => "a value is one line of visible characters",
+        BadHeader::Framing(_) => "leave it out; --no-keep-alive has connections closed",
+    };
+    Failure::usage(error).hint(hint)
+}
+
+/// A command's arguments with the values of headers left out: the result document shows them.
+pub(super) fn without_header_values(
+    args: impl Iterator<Item = String>,
+) -> impl Iterator<Item = String> {
+    let hidden = |header: &str| {
+        let name = header.split_once(':').map_or("", |(name, _)| name);
+        format!("{name}: …")
+    };
+    let mut value_follows = false;
+    args.map(move |arg| {
+        if std::mem::take(&mut value_follows) {
+            return hidden(&arg);
+        }
+        value_follows = arg == "--header";
+        match arg.strip_prefix("--header=") {
+            Some(header) => format!("--header={}", hidden(header)),
+            None => arg,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_shown_without_the_values_of_its_headers() {
+        let args = [
+            "t.rt",
+            "--header",
+            "x-a: s3cret",
+            "--header=x-b:s3cret",
+            "--speed",
+            "2",
+        ];
+        let shown: Vec<String> =
+            without_header_values(args.iter().map(ToString::to_string)).collect();
+        assert_eq!(
+            shown,
+            [
+                "t.rt",
+                "--header",
+                "x-a: …",
+                "--header=x-b: …",
+                "--speed",
+                "2"
+            ]
+        );
     }
 }

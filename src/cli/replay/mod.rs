@@ -136,6 +136,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 
 fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
     let credentials = args.connections.credentials()?;
+    let headers = args.connections.headers()?;
     let mut targets: Vec<Target> = Vec::new();
     for (i, named) in args.targets.iter().enumerate() {
         let name = match &named.name {
@@ -155,6 +156,8 @@ fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
             model: args.model.clone(),
             credentials: credentials.clone(),
             ca: args.connections.ca.clone(),
+            headers: headers.clone(),
+            keep_alive: !args.connections.no_keep_alive,
         });
     }
     Ok(targets)
@@ -183,7 +186,8 @@ fn gpu(text: &str) -> Result<Gpu, String> {
     })
 }
 
-/// The command line, quoted where a shell would need it. It holds no secret: keys cannot be given there.
+/// The command line, quoted where a shell would need it. It holds no secret: keys cannot be given there, and the values of
+/// headers are left out.
 pub(super) fn command_line() -> String {
     let quoted = |arg: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
@@ -193,7 +197,7 @@ pub(super) fn command_line() -> String {
             format!("'{}'", arg.replace('\'', "'\\''"))
         }
     };
-    let args = std::env::args().skip(1).map(quoted);
+    let args = connections::without_header_values(std::env::args().skip(1)).map(quoted);
     std::iter::once("reenact".to_owned())
         .chain(args)
         .collect::<Vec<_>>()

@@ -85,7 +85,7 @@ impl<'a> Prober<'a> {
         let clock = RunClock::starting_at(start);
         let connection = connector.connect(clock).await.map_err(unreachable)?;
         let connect_us = clock.now_us();
-        let pool = Arc::new(Pool::new(connector, clock));
+        let pool = Arc::new(Pool::new(connector, clock, None));
         pool.put(connection);
         Ok(Self {
             target,

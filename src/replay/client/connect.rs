@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
 use super::stamped::{Stamped, Stamps};
@@ -26,6 +27,7 @@ pub(in crate::replay) struct Connector {
     addresses: Arc<[SocketAddr]>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
+    pub(super) keep_alive: bool,
     traffic: Traffic,
 }
 
@@ -78,6 +80,8 @@ pub(in crate::replay) struct Connection {
     pub(super) stamps: Arc<Stamps>,
     /// Whether an exchange went over it already.
     pub(super) used: bool,
+    /// Its place among the connections that may be open at once, while it is not idle.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Connector {
@@ -102,6 +106,7 @@ impl Connector {
             addresses: addresses.into(),
             tls,
             timeout,
+            keep_alive: target.keep_alive,
             traffic: Traffic::default(),
         })
     }
@@ -159,6 +164,7 @@ impl Connector {
             sender,
             stamps,
             used: false,
+            turn: None,
         })
     }
 

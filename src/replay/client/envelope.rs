@@ -1,8 +1,9 @@
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
 use crate::dialect::WireRequest;
+use crate::replay::ExtraHeaders;
 use crate::replay::target::{BaseUrl, Credentials, Target};
 use crate::shape::Endpoint;
 
@@ -11,6 +12,8 @@ pub(in crate::replay) struct Envelope {
     url: BaseUrl,
     host: HeaderValue,
     credentials: Credentials,
+    extra: ExtraHeaders,
+    keep_alive: bool,
     probe: bool,
 }
 
@@ -25,6 +28,8 @@ impl Envelope {
             host: HeaderValue::from_str(&target.url.authority())
                 .unwrap_or_else(|_| HeaderValue::from_static("")),
             credentials: target.credentials.clone(),
+            extra: target.headers.clone(),
+            keep_alive: target.keep_alive,
             probe: false,
         }
     }
@@ -48,6 +53,7 @@ impl Envelope {
                 HeaderValue::from_static(value),
             );
         }
+        self.extra.put_into(headers);
         *request.body_mut() = Bytes::from(wire.body);
         request
     }
@@ -63,7 +69,9 @@ impl Envelope {
 
     /// A plain question.
     pub(in crate::replay) fn get(&self, endpoint: Endpoint) -> Request<Bytes> {
-        self.request(Method::GET, endpoint, endpoint.path())
+        let mut request = self.request(Method::GET, endpoint, endpoint.path());
+        self.extra.put_into(request.headers_mut());
+        request
     }
 
     fn request(&self, method: Method, endpoint: Endpoint, path: &str) -> Request<Bytes> {
@@ -80,6 +88,10 @@ impl Envelope {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         if let Some((name, value)) = self.credentials.header(endpoint) {
             headers.insert(name, value);
+        }
+        if !self.keep_alive {
+            // Tells the server, too: it need not keep the connection for a request that will not come.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if self.probe {
             headers.insert(PROBE, HeaderValue::from_static("1"));

@@ -1,6 +1,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::Response;
@@ -8,9 +8,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::connect::Connection;
+use super::connect::{ConnectError, Connection};
 use super::failure::kind_of;
 use super::pool::Pool;
+use super::retry_after;
 use super::stamped::Stamps;
 use crate::dialect::{AnswerReader, ResponseHead, ResponseObserver, ResponseSight};
 use crate::replay::pace::RunClock;
@@ -120,9 +121,14 @@ impl Follow<'_> {
             ..
         } = prepared;
         let clock = self.lane.clock;
+        let taken = self.lane.pool.take().await;
+        // The recorded client's patience did not have to wait for a connection.
+        self.watch = Watch::new(self.lane, cancel);
         let sleep = tokio::time::sleep_until(self.watch.first().into());
         tokio::pin!(sleep);
-        let sent = self.send(request.map(Full::new), sleep.as_mut()).await;
+        let sent = self
+            .send(taken, request.map(Full::new), sleep.as_mut())
+            .await;
         let (connection, response) = match sent {
             Ok(sent) => sent,
             Err(cut) => {
@@ -139,6 +145,8 @@ impl Follow<'_> {
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         self.outcome.simulated = header(http::header::SERVER).is_some_and(is_simulator);
         if let Some(kind) = FailureKind::of_status(status) {
+            self.outcome.retry_after_s = header(http::header::RETRY_AFTER)
+                .and_then(|value| retry_after::seconds(value, SystemTime::now()));
             let drained = self.drain(&mut body, &stamps, sleep.as_mut()).await;
             self.outcome.end_us = clock.now_us();
             if drained {
@@ -198,10 +206,10 @@ impl Follow<'_> {
     /// Hands the request to a connection and waits for the response's head.
     async fn send(
         &mut self,
+        mut taken: Result<Connection, ConnectError>,
         mut request: http::Request<Full<Bytes>>,
         mut sleep: Pin<&mut Sleep>,
     ) -> Result<(Connection, Response<Incoming>), Cut> {
-        let mut taken = self.lane.pool.take().await;
         loop {
             let mut connection = taken.map_err(|error| Cut::Failed(error.kind()))?;
             connection.stamps.arm();
@@ -226,7 +234,7 @@ impl Follow<'_> {
                 // An idle connection that the server had closed; nothing of the request was written, so this is no retry.
                 Some(unsent) if connection.used && self.outcome.sent_us.is_none() => {
                     request = unsent;
-                    taken = self.lane.pool.open().await;
+                    taken = self.lane.pool.replace(connection).await;
                 }
                 _ => return Err(Cut::Failed(kind_of(error.error(), false))),
             }

@@ -5,6 +5,7 @@ mod envelope;
 mod exchange;
 mod failure;
 mod pool;
+mod retry_after;
 mod stamped;
 mod traffic;
 

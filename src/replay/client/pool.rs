@@ -2,6 +2,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::connect::{ConnectError, Connection, Connector};
 use crate::replay::pace::RunClock;
 
@@ -10,9 +12,14 @@ use crate::replay::pace::RunClock;
 /// A request is announced before its instant ([`Pool::expect`]); from then on the pool sees to it that there are as many idle or
 /// opening connections as announced requests, so that none waits for a handshake. A connection that has answered goes back and
 /// is taken again first (the freshest first, so that surplus ones grow old and are dropped).
+///
+/// Where their number is limited, idle connections and turns (one for each connection that is in use or opening) are never more
+/// than the limit together, and requests get their turns in the order in which they came. The wait for one delays the send, so it
+/// counts as lateness.
 pub(in crate::replay) struct Pool {
     connector: Connector,
     clock: RunClock,
+    turns: Option<Arc<Semaphore>>,
     state: Mutex<State>,
 }
 
@@ -28,10 +35,16 @@ struct State {
 const FRESH: Duration = Duration::from_secs(4);
 
 impl Pool {
-    pub(in crate::replay) fn new(connector: Connector, clock: RunClock) -> Self {
+    /// `limit`: connections open at once, at most.
+    pub(in crate::replay) fn new(
+        connector: Connector,
+        clock: RunClock,
+        limit: Option<usize>,
+    ) -> Self {
         Self {
             connector,
             clock,
+            turns: limit.map(|limit| Arc::new(Semaphore::new(limit))),
             state: Mutex::default(),
         }
     }
@@ -44,6 +57,16 @@ impl Pool {
         if state.idle.len() + state.opening >= state.expected {
             return;
         }
+        let turn = match &self.turns {
+            None => None,
+            Some(turns) if state.idle.len() < turns.available_permits() => {
+                match Arc::clone(turns).try_acquire_owned() {
+                    Ok(turn) => Some(turn),
+                    Err(_) => return,
+                }
+            }
+            Some(_) => return,
+        };
         state.opening += 1;
         drop(state);
         let pool = Arc::clone(self);
@@ -55,6 +78,8 @@ impl Pool {
             if let Ok(connection) = opened {
                 state.idle.push((connection, Instant::now()));
             }
+            // Only now: whoever gets it has to find the connection.
+            drop(turn);
         });
     }
 
@@ -66,12 +91,17 @@ impl Pool {
 
     /// A connection for an announced request: an idle one, or a new one where none is ready.
     pub(in crate::replay) async fn take(&self) -> Result<Connection, ConnectError> {
+        let turn = match &self.turns {
+            None => None,
+            // An error would say that the semaphore is closed, which nobody does.
+            Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
+        };
         let idle = {
             let mut state = self.state();
             state.expected = state.expected.saturating_sub(1);
             take_idle(&mut state)
         };
-        match idle {
+        let mut connection = match idle {
             Some(connection) => {
                 if connection.used {
                     self.connector
@@ -79,10 +109,24 @@ impl Pool {
                         .reused
                         .fetch_add(1, Ordering::Relaxed);
                 }
-                Ok(connection)
+                connection
             }
-            None => self.open().await,
-        }
+            None => self.open().await?,
+        };
+        connection.turn = turn;
+        Ok(connection)
+    }
+
+    /// A new connection in place of one that was found closed.
+    pub(in crate::replay) async fn replace(
+        &self,
+        mut closed: Connection,
+    ) -> Result<Connection, ConnectError> {
+        let turn = closed.turn.take();
+        drop(closed);
+        let mut connection = self.open().await?;
+        connection.turn = turn;
+        Ok(connection)
     }
 
     /// A new connection.
@@ -96,11 +140,24 @@ impl Pool {
     }
 
     /// Takes a connection back whose answer was read to its end.
-    pub(in crate::replay) fn give_back(&self, mut connection: Connection) {
+    pub(in crate::replay) fn give_back(self: &Arc<Self>, mut connection: Connection) {
         connection.used = true;
-        if !connection.sender.is_closed() {
-            self.state().idle.push((connection, Instant::now()));
+        if !self.connector.keep_alive || connection.sender.is_closed() {
+            return;
         }
+        if self.turns.is_none() {
+            self.state().idle.push((connection, Instant::now()));
+            return;
+        }
+        // Whoever gets its turn would pass over a connection that is not ready yet, and open one too many.
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            if connection.sender.ready().await.is_ok() {
+                let turn = connection.turn.take();
+                pool.state().idle.push((connection, Instant::now()));
+                drop(turn);
+            }
+        });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -87,6 +87,91 @@ fn refusals_are_counted_by_kind() {
 }
 
 #[test]
+fn a_wait_that_the_target_asks_for_is_noted_and_not_obeyed() {
+    let server = Server::start(|_| vec![answer(429, "retry-after: 7\r\n", "{}")]);
+    let (outcomes, _) = replay(&server.url(), vec![exchange(0), exchange(10)], &options());
+    for outcome in outcomes {
+        assert_eq!(outcome.result, SendResult::Failed(FailureKind::RateLimited));
+        assert_eq!(outcome.retry_after_s, Some(7));
+        assert!(outcome.end_us < 5_000_000);
+    }
+    assert_eq!(server.seen().len(), 2, "nothing is sent again");
+}
+
+#[test]
+fn headers_of_ones_own_go_out_with_every_request() {
+    let server = Server::start(|_| good_stream());
+    let mut target = target(&server.url());
+    target.headers.add("x-tenant", "a").unwrap();
+    let (outcomes, _) = replay_at(&target, vec![exchange(0), exchange(1000)], &options());
+    assert_eq!(outcomes.len(), 2);
+    for seen in server.seen() {
+        assert!(seen.head.contains("x-tenant: a\r\n"), "{}", seen.head);
+    }
+}
+
+#[test]
+fn without_keep_alive_each_request_has_a_connection_of_its_own() {
+    let server = Server::start(|_| good_stream());
+    let mut target = target(&server.url());
+    target.keep_alive = false;
+    let at = (0..20_u64).map(|i| i * 5000);
+    let (outcomes, summary) = replay_at(&target, at.map(exchange).collect(), &options());
+    for outcome in outcomes {
+        assert_eq!(outcome.result, SendResult::Ok);
+    }
+    for seen in server.seen() {
+        assert!(seen.head.contains("connection: close\r\n"), "{}", seen.head);
+    }
+    assert_eq!(summary.evidence.connections_reused, 0);
+    assert!(summary.evidence.connections_opened >= 20);
+}
+
+#[test]
+fn no_more_connections_are_open_than_allowed_and_the_wait_for_one_is_late() {
+    let server = Server::start(|_| {
+        let mut steps = vec![Step::Wait(Duration::from_millis(20))];
+        steps.extend(good_stream());
+        steps
+    });
+    let few = RunOptions {
+        connections: std::num::NonZeroUsize::new(2),
+        workers: std::num::NonZeroUsize::new(4),
+        ..RunOptions::default()
+    };
+    let (outcomes, summary) = replay(&server.url(), vec![exchange(0); 20], &few);
+    assert_eq!(outcomes.len(), 20);
+    for outcome in &outcomes {
+        assert_eq!(outcome.result, SendResult::Ok);
+    }
+    let evidence = &summary.evidence;
+    assert_eq!(evidence.workers, 2, "{evidence:?}");
+    assert_eq!(evidence.connections_opened, 2, "{evidence:?}");
+    assert_eq!(evidence.connections_reused, 18, "{evidence:?}");
+    // Ten rounds of 20 ms on each connection: the last waits for nine.
+    let late_us = |outcome: &RequestOutcome| outcome.sent_us.unwrap() - outcome.intended_us;
+    assert!(outcomes.iter().map(late_us).max() >= Some(180_000));
+}
+
+#[test]
+fn a_cancelled_request_frees_its_place_among_few_connections() {
+    let server = Server::start(|_| vec![Step::Hang]);
+    let mut cancelled = exchange(0);
+    cancelled.outcome = Outcome::ClientCancelled { at_us: 30_000 };
+    let one = RunOptions {
+        connections: std::num::NonZeroUsize::new(1),
+        ..options()
+    };
+    let (outcomes, _) = replay(&server.url(), vec![cancelled; 3], &one);
+    assert_eq!(outcomes.len(), 3);
+    for outcome in outcomes {
+        assert_eq!(outcome.result, SendResult::Cancelled);
+        let patience_us = outcome.end_us - outcome.sent_us.unwrap();
+        assert!(patience_us >= 29_000, "{patience_us}");
+    }
+}
+
+#[test]
 fn broken_connections_are_told_apart() {
     let before = failure(vec![Step::Reset]);
     assert_eq!(before.result, SendResult::Failed(FailureKind::Reset));

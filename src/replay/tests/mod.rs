@@ -28,8 +28,26 @@ fn replay(
     replay_until(url, exchanges, options, &Stop::default())
 }
 
+/// The same at a target of one's own.
+fn replay_at(
+    target: &Target,
+    exchanges: Vec<Exchange>,
+    options: &RunOptions,
+) -> (Vec<RequestOutcome>, RunSummary) {
+    replay_at_until(target, exchanges, options, &Stop::default())
+}
+
 fn replay_until(
     url: &str,
+    exchanges: Vec<Exchange>,
+    options: &RunOptions,
+    stop: &Stop,
+) -> (Vec<RequestOutcome>, RunSummary) {
+    replay_at_until(&target(url), exchanges, options, stop)
+}
+
+fn replay_at_until(
+    target: &Target,
     exchanges: Vec<Exchange>,
     options: &RunOptions,
     stop: &Stop,
@@ -38,7 +56,7 @@ fn replay_until(
     let calibration = Calibration::assumed("m");
     let mut outcomes = Vec::new();
     let summary = run(
-        &target(url),
+        target,
         &calibration,
         plan,
         options,
