@@ -15,6 +15,7 @@ use logging::LogFormat;
 use crate::record::LogLevels;
 
 mod audit;
+mod compare;
 mod demo;
 mod export;
 /// Exit codes, and errors with hints.
@@ -78,6 +79,7 @@ enum Command {
     Record(Box<record::RecordArgs>),
     Replay(Box<replay::ReplayArgs>),
     Merge(merge::MergeArgs),
+    Compare(compare::CompareArgs),
     Inspect(inspect::InspectArgs),
     Audit(audit::AuditArgs),
     Import(import::ImportArgs),
@@ -133,6 +135,7 @@ fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
         Command::Record(args) => record::run(args, log_levels),
         Command::Replay(args) => replay::run(args),
         Command::Merge(args) => merge::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Audit(args) => audit::run(args),
         Command::Import(args) => import::run(args),

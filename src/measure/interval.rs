@@ -84,23 +84,71 @@ mod tests {
         );
     }
 
+    /// Two uniform draws as a value.
+    type Shape = fn(f64, f64) -> f64;
+
+    /// A uniform share as an exponential value: its `q` quantile is −ln(1 − q).
+    fn exponential(uniform: f64) -> f64 {
+        -(-uniform).ln_1p()
+    }
+
+    /// Independent values of several shapes, and where their `q` quantile truly lies.
+    fn shapes(q: f64) -> [(&'static str, Shape, f64); 4] {
+        use statrs::distribution::{ContinuousCDF, LogNormal};
+        let log_normal = LogNormal::new(0.0, 1.0).unwrap();
+        [
+            ("uniform", |one, _| one, q),
+            ("exponential", |one, _| exponential(one), exponential(q)),
+            (
+                "log-normal",
+                // Box and Muller 1958.
+                |one, other| {
+                    let radius = (2.0 * exponential(one)).sqrt();
+                    (radius * (std::f64::consts::TAU * other).cos()).exp()
+                },
+                log_normal.inverse_cdf(q),
+            ),
+            (
+                "two humps",
+                // Nine of ten near 1, one of ten near 10.
+                |one, other| if other < 0.9 { 1.0 + one } else { 10.0 + one },
+                if q < 0.9 {
+                    1.0 + q / 0.9
+                } else {
+                    10.0 + (q - 0.9) / 0.1
+                },
+            ),
+        ]
+    }
+
     #[test]
-    fn the_interval_covers_as_often_as_it_says() {
+    fn the_interval_covers_the_truth_as_often_as_it_says_whatever_the_shape() {
         use rand::{RngExt, SeedableRng};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-        for n in [400_u64, 1000] {
-            let ranks = quantile_ranks(n, 0.99).unwrap();
-            let runs = 2000;
-            let covered = (0..runs)
-                .filter(|_| {
-                    let mut sample: Vec<f64> = (0..n).map(|_| rng.random::<f64>()).collect();
-                    sample.sort_by(f64::total_cmp);
-                    let at = |rank: u64| sample[usize::try_from(rank - 1).unwrap()];
-                    at(ranks.lower) <= 0.99 && ranks.upper.is_some_and(|upper| at(upper) >= 0.99)
-                })
-                .count();
-            let share = covered as f64 / f64::from(runs);
-            assert!((0.93..=0.985).contains(&share), "{share} at n = {n}");
+        for (q, n) in [(0.5, 100), (0.95, 200), (0.99, 400)] {
+            let ranks = quantile_ranks(n, q).unwrap();
+            let upper = ranks.upper.unwrap();
+            // What the binomial promises for these ranks: at least 95 %, and more where ranks are coarse.
+            let below = Binomial::new(q, n).unwrap();
+            let promised = below.cdf(upper - 1) - below.cdf(ranks.lower - 1);
+            assert!(promised >= 0.95, "{promised} at {q}");
+            for (shape, draw, truth) in shapes(q) {
+                let samples = 2000;
+                let covered = (0..samples)
+                    .filter(|_| {
+                        let drawn = (0..n).map(|_| draw(rng.random(), rng.random()));
+                        let until = drawn.filter(|value| *value <= truth).count() as u64;
+                        // The truth lies between the values of these ranks.
+                        ranks.lower <= until && until < upper
+                    })
+                    .count();
+                let share = covered as f64 / f64::from(samples);
+                // Four standard errors of 2,000 draws.
+                assert!(
+                    (share - promised).abs() < 0.02 && (0.93..=0.985).contains(&share),
+                    "{share} of {shape} at {q}, {promised} promised"
+                );
+            }
         }
     }
 }

@@ -45,10 +45,33 @@ pub struct LatencySummary {
     /// Largest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
-    /// 95 % interval of the 99th percentile, this trace, this run; the upper end is null where the sample is too small or the
-    /// end lies among the misses.
+    /// 95 % intervals of the quantiles by order statistics, this trace, this run; an upper end is null where the sample is too
+    /// small to have one (below 368 for a P99) or the end lies among the misses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_ci95: Option<(f64, Option<f64>)>,
+    /// Of the 90th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p90_ci95: Option<(f64, Option<f64>)>,
+    /// Of the 95th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p95_ci95: Option<(f64, Option<f64>)>,
+    /// Of the 99th percentile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p99_ci95: Option<(f64, Option<f64>)>,
+    /// Of the 99.9th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_9_ci95: Option<(f64, Option<f64>)>,
+}
+
+impl LatencySummary {
+    /// Takes the intervals away, where the values are not of one run and so not what the intervals speak of.
+    pub(super) fn without_intervals(&mut self) {
+        self.p50_ci95 = None;
+        self.p90_ci95 = None;
+        self.p95_ci95 = None;
+        self.p99_ci95 = None;
+        self.p99_9_ci95 = None;
+    }
 }
 
 impl Default for Distribution {
@@ -143,10 +166,11 @@ impl Distribution {
         if total == 0 {
             return None;
         }
-        let interval = quantile_ranks(total, 0.99).and_then(|ranks| {
+        let interval = |q| {
+            let ranks = quantile_ranks(total, q)?;
             let lower = self.at_rank_ms(ranks.lower)?;
             Some((lower, ranks.upper.and_then(|upper| self.at_rank_ms(upper))))
-        });
+        };
         #[allow(
             clippy::cast_precision_loss,
             reason = "a mean needs no more than 53 bits"
@@ -163,7 +187,11 @@ impl Distribution {
             p99: self.quantile_ms(0.99),
             p99_9: self.quantile_ms(0.999),
             max: self.quantile_ms(1.0),
-            p99_ci95: interval,
+            p50_ci95: interval(0.5),
+            p90_ci95: interval(0.9),
+            p95_ci95: interval(0.95),
+            p99_ci95: interval(0.99),
+            p99_9_ci95: interval(0.999),
         })
     }
 

@@ -101,7 +101,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
     let mut latency = latency_summaries(&latencies);
     latency
         .values_mut()
-        .for_each(|summary| summary.p99_ci95 = None);
+        .for_each(LatencySummary::without_intervals);
     let summary = TargetSummary {
         simulated,
         requests,

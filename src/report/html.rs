@@ -1,15 +1,18 @@
 //! `report.html`: one self-contained page; tables are in the HTML, charts are drawn by an embedded uPlot from a data island.
 
+mod shift;
 pub(super) mod skeleton;
 
 use askama::Template;
 use serde::Serialize;
 
+use self::shift::ShiftChart;
 use self::skeleton::Skeleton;
+use super::comparison::{bounded_ms, change, metric_words, verdict_words};
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument};
 use super::figures::{Row, count, mark, ms, objective_word, percent, rows, seconds, status_word};
-use crate::measure::{ComparisonVerdict, MetricComparison, TargetSummary};
+use crate::measure::{MetricComparison, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// The whole page.
@@ -43,6 +46,11 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         headline: headline(document),
         rows: rows(&document.targets),
         comparisons: comparisons(document),
+        shifts: document
+            .comparison
+            .iter()
+            .flat_map(ShiftChart::of)
+            .collect(),
         has_vram: document.targets.iter().any(|target| !target.gpu.is_empty()),
         skeleton,
     };
@@ -57,6 +65,7 @@ struct Page<'a> {
     headline: String,
     rows: Vec<Row>,
     comparisons: Vec<ComparisonRow>,
+    shifts: Vec<ShiftChart>,
     has_vram: bool,
     skeleton: Skeleton,
 }
@@ -107,31 +116,11 @@ fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
         |target: &str, baseline: &str, metric: &str, figures: &MetricComparison| ComparisonRow {
             target: target.to_owned(),
             baseline: baseline.to_owned(),
-            metric: metric
-                .replacen('.', " ", 1)
-                .replace("ttft", "TTFT")
-                .replace("tpot", "TPOT")
-                .replace("e2e", "E2E"),
-            before: figures.baseline_ms.map_or_else(|| "∞".to_owned(), ms),
-            now: figures.target_ms.map_or_else(|| "∞".to_owned(), ms),
-            change: match (figures.ratio, figures.ratio_ci95) {
-                (Some(ratio), Some((low, high))) => format!(
-                    "{:+.1} % ({:+.1} … {})",
-                    (ratio - 1.0) * 100.0,
-                    (low - 1.0) * 100.0,
-                    high.map_or_else(
-                        || "∞".to_owned(),
-                        |high| format!("{:+.1}", (high - 1.0) * 100.0)
-                    )
-                ),
-                _ => "–".to_owned(),
-            },
-            verdict: match figures.verdict {
-                ComparisonVerdict::Worse => "worse",
-                ComparisonVerdict::NotWorse => "not worse",
-                ComparisonVerdict::Inconclusive => "inconclusive",
-                ComparisonVerdict::UnlikeLoad => "unlike load",
-            },
+            metric: metric_words(metric),
+            before: bounded_ms(figures.baseline_ms),
+            now: bounded_ms(figures.target_ms),
+            change: change(figures.ratio, figures.ratio_ci95),
+            verdict: verdict_words(figures.verdict),
         };
     let metrics = document.comparison.iter().flat_map(|comparison| {
         comparison
@@ -154,6 +143,10 @@ impl Page<'_> {
 
     fn count(&self, value: &u64) -> String {
         count(*value)
+    }
+
+    fn share(&self, value: &f64) -> String {
+        percent(*value)
     }
 
     fn mark(&self, status: &ObjectiveStatus) -> &'static str {

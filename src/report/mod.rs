@@ -3,8 +3,10 @@
 
 /// What in a trace could identify someone.
 pub mod audit;
+mod comparison;
 mod directory;
 mod document;
+mod earlier;
 mod figures;
 mod histograms;
 mod html;
@@ -15,11 +17,13 @@ pub mod policy;
 mod requests;
 mod terminal;
 
+pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
     Charts, PlanAccount, ResultDocument, ShardAccount, SliceAccount, TargetCharts, Tool,
     TraceAccount,
 };
+pub use earlier::{EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};
 pub use requests::{LoggedRequest, RequestLog, read_requests};
 pub use terminal::summary;

@@ -191,6 +191,65 @@ fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> Object
     }
 }
 
+/// Judges a relative objective by the interval of a comparison; `None` where the objective is not relative, or the comparison does
+/// not have its figure.
+pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<ObjectiveResult> {
+    let Bound::Relative(tolerance) = objective.bound else {
+        return None;
+    };
+    let key = format!("{}.{}", objective.metric.name(), objective.statistic.name());
+    let metric = comparison.metrics.get(&key)?;
+    let result = |value, status, reason: String| {
+        Some(ObjectiveResult {
+            expr: objective.expr.clone(),
+            target: comparison.target.clone(),
+            value,
+            status,
+            reason,
+        })
+    };
+    if metric.verdict == ComparisonVerdict::UnlikeLoad {
+        // A slow target that holds up its own next turns is asked for less: that must not open a gate.
+        let reason = "the two were under different load, so there is no comparison; --sessions independent sends both the same";
+        return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
+    }
+    let Some((low, high)) = metric.ratio_ci95 else {
+        let status = if objective.operator.is_upper() {
+            ObjectiveStatus::Fail
+        } else {
+            ObjectiveStatus::Pass
+        };
+        let reason = "it lies among this target's failed requests".to_owned();
+        return result(None, status, reason);
+    };
+    let holds = |ratio: f64| objective.operator.holds(ratio - 1.0, tolerance);
+    let status = match (holds(low), holds(high.unwrap_or(f64::INFINITY))) {
+        (true, true) => ObjectiveStatus::Pass,
+        (false, false) => ObjectiveStatus::Fail,
+        _ => ObjectiveStatus::Inconclusive,
+    };
+    let change = metric.ratio.map(|ratio| ratio - 1.0);
+    let reason = format!(
+        "{} against {}: between {} and {} (95 %, {}){}",
+        change.map_or_else(|| "it".to_owned(), percent),
+        comparison.baseline,
+        percent(low - 1.0),
+        high.map_or_else(
+            || "∞, among the failed requests".to_owned(),
+            |high| percent(high - 1.0)
+        ),
+        comparison.scope,
+        metric
+            .more_runs
+            .filter(|_| status == ObjectiveStatus::Inconclusive)
+            .map_or_else(String::new, |more| format!(
+                "; {more} more runs of each would decide against ±{}",
+                percent(comparison.margin)
+            )),
+    );
+    result(change, status, reason)
+}
+
 fn relative(
     objective: &Objective,
     tolerance: f64,
@@ -209,53 +268,11 @@ fn relative(
         let reason = "there is no other target to compare with; give --target twice".to_owned();
         return result(None, ObjectiveStatus::NotMeasured, reason);
     };
-    let key = format!("{}.{}", objective.metric.name(), objective.statistic.name());
     let compared = comparisons.iter().find(|comparison| {
         comparison.target == target.name && comparison.baseline == baseline.name
     });
-    if let Some(metric) = compared.and_then(|comparison| comparison.metrics.get(&key)) {
-        if metric.verdict == ComparisonVerdict::UnlikeLoad {
-            let reason = "the two were under different load, so there is no comparison".to_owned();
-            return result(None, ObjectiveStatus::Inconclusive, reason);
-        }
-        let Some((low, high)) = metric.ratio_ci95 else {
-            let status = if objective.operator.is_upper() {
-                ObjectiveStatus::Fail
-            } else {
-                ObjectiveStatus::Pass
-            };
-            return result(
-                None,
-                status,
-                "it lies among this target's failed requests".to_owned(),
-            );
-        };
-        let holds = |ratio: f64| objective.operator.holds(ratio - 1.0, tolerance);
-        let status = match (holds(low), holds(high.unwrap_or(f64::INFINITY))) {
-            (true, true) => ObjectiveStatus::Pass,
-            (false, false) => ObjectiveStatus::Fail,
-            _ => ObjectiveStatus::Inconclusive,
-        };
-        let change = metric.ratio.map(|ratio| ratio - 1.0);
-        let reason = format!(
-            "{} against {}: between {} and {} (95 %, {}){}",
-            change.map_or_else(|| "it".to_owned(), percent),
-            baseline.name,
-            percent(low - 1.0),
-            high.map_or_else(
-                || "∞, among the failed requests".to_owned(),
-                |high| percent(high - 1.0)
-            ),
-            compared.map_or("", |comparison| comparison.scope.as_str()),
-            metric
-                .more_runs
-                .filter(|_| status == ObjectiveStatus::Inconclusive)
-                .map_or_else(String::new, |more| format!(
-                    "; {more} more runs of each would decide against ±{}",
-                    percent(compared.map_or(0.0, |comparison| comparison.margin))
-                )),
-        );
-        return result(change, status, reason);
+    if let Some(result) = compared.and_then(|compared| judge_compared(objective, compared)) {
+        return result;
     }
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
@@ -426,6 +443,19 @@ mod tests {
         assert!(verdict.objectives[0].reason.contains("this run"));
         let alone = judge(&objectives(&["e2e.p50<+10%"]), &[run("a", 1000, 0).0], &[]);
         assert_eq!(alone.objectives[0].status, ObjectiveStatus::NotMeasured);
+    }
+
+    #[test]
+    fn a_target_that_was_asked_for_less_does_not_pass() {
+        let (a, mut a_measure) = run("a", 100_000, 0);
+        let (b, mut b_measure) = run("b", 100_000, 0);
+        let mut compared = compared(&a_measure.take_sample(), &b_measure.take_sample());
+        for metric in compared.metrics.values_mut() {
+            metric.verdict = ComparisonVerdict::UnlikeLoad;
+        }
+        let verdict = judge(&objectives(&["e2e.p50<+50%"]), &[a, b], &[compared]);
+        assert_eq!(verdict.objectives[0].status, ObjectiveStatus::NotMeasured);
+        assert_eq!(verdict.status, Status::Fail);
     }
 
     #[test]

@@ -8,7 +8,8 @@ mod parse;
 
 pub use allowance::Allowance;
 pub use judge::{
-    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, per_request_bounds,
+    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, judge_compared,
+    per_request_bounds,
 };
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod comparing;
 mod conversations;
 mod limit;
 mod runs;

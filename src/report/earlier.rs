@@ -1,0 +1,267 @@
+//! Results of earlier replays, read back to be compared.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::directory::ReportError;
+use super::document::ResultDocument;
+use super::requests::read_requests;
+use crate::measure::{RECORDED, RunSample, twin};
+
+/// Why an earlier result cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EarlierError {
+    /// A file cannot be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The requests cannot be read.
+    #[error(transparent)]
+    Requests(#[from] ReportError),
+    /// A file is not what its name says.
+    #[error("{path}: {why}")]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The directory has results of several targets.
+    #[error("{path} has results of {}", names.join(", "))]
+    Several {
+        /// Which.
+        path: PathBuf,
+        /// Its targets.
+        names: Vec<String>,
+    },
+    /// No target has that name.
+    #[error("{path} has no target `{name}`")]
+    NoSuchTarget {
+        /// Which.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+}
+
+impl EarlierError {
+    /// What mends it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Io { .. } | Self::Requests(_) | Self::Malformed { .. } => {
+                "give the directory that `reenact replay --out` wrote: both result.json and requests.jsonl.zst are needed".to_owned()
+            }
+            Self::Several { path, names } => format!(
+                "say which, as {}@{}",
+                names.first().map_or("NAME", String::as_str),
+                path.display()
+            ),
+            Self::NoSuchTarget { .. } => "its targets are named in result.json".to_owned(),
+        }
+    }
+}
+
+/// One target of an earlier result.
+#[derive(Debug, Clone)]
+pub struct EarlierResult {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// The target's name.
+    pub target: String,
+    /// Why it is invalid, where it is.
+    pub invalid: Option<String>,
+    /// Its requests, run by run.
+    pub runs: Vec<RunSample>,
+    /// What production felt at them, run by run.
+    pub recorded: Vec<RunSample>,
+    plan: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    schema: String,
+    trace: BTreeMap<String, Value>,
+    plan: BTreeMap<String, Value>,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    fidelity: Fidelity,
+    #[serde(default)]
+    window: Window,
+    #[serde(default)]
+    steps: Vec<Value>,
+}
+
+#[derive(Deserialize, Default)]
+struct Window {
+    prelude_s: f64,
+}
+
+#[derive(Deserialize)]
+struct Fidelity {
+    valid: bool,
+    #[serde(default)]
+    reasons: Vec<String>,
+}
+
+impl EarlierResult {
+    /// Reads `place`: a results directory or its result.json, with `NAME@` before it where it has several targets.
+    ///
+    /// # Errors
+    /// When its files cannot be read, are not results, or do not say which target is meant.
+    pub fn read(place: &str) -> Result<Self, EarlierError> {
+        let (name, path) = match place.split_once('@') {
+            // A directory may have `@` in its name.
+            Some((name, path)) if !Path::new(place).exists() => (Some(name), Path::new(path)),
+            _ => (None, Path::new(place)),
+        };
+        let directory = if path.is_dir() {
+            path
+        } else {
+            path.parent().unwrap_or(path)
+        };
+        let document_path = if path.is_dir() {
+            path.join("result.json")
+        } else {
+            path.to_owned()
+        };
+        let mut document = document(&document_path)?;
+        // Production's own figures stand beside the targets.
+        document.targets.retain(|target| target.name != RECORDED);
+        let target = match (name, &document.targets[..]) {
+            (Some(name), targets) => targets
+                .iter()
+                .find(|target| target.name == name)
+                .ok_or_else(|| EarlierError::NoSuchTarget {
+                    path: path.to_owned(),
+                    name: name.to_owned(),
+                })?,
+            (None, [target]) => target,
+            (None, targets) => {
+                return Err(EarlierError::Several {
+                    path: path.to_owned(),
+                    names: targets.iter().map(|target| target.name.clone()).collect(),
+                });
+            }
+        };
+        if !target.steps.is_empty() {
+            return Err(EarlierError::Malformed {
+                path: document_path,
+                why: format!(
+                    "`{}` was run at several loads, and only whole runs are compared",
+                    target.name
+                ),
+            });
+        }
+        let log = directory.join("requests.jsonl.zst");
+        let (runs, recorded) = runs(&log, target)?.into_iter().unzip();
+        let reasons = &target.fidelity.reasons;
+        Ok(Self {
+            path: path.to_owned(),
+            target: target.name.clone(),
+            invalid: (!target.fidelity.valid).then(|| reasons.join("; ")),
+            runs,
+            recorded,
+            plan: sent(document.trace, document.plan),
+        })
+    }
+
+    /// The target and where its results lie.
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.target, self.path.display())
+    }
+
+    /// In what two results were not sent the same, if in anything (seeds aside, which only choose the words).
+    pub fn differs_from(&self, other: &Self) -> Option<String> {
+        self.differs(&other.plan, &other.path.display().to_string())
+    }
+
+    fn differs(&self, theirs: &BTreeMap<String, Value>, whose: &str) -> Option<String> {
+        let keys = self.plan.keys().chain(theirs.keys());
+        let of = |plan: &BTreeMap<String, Value>, key: &str| {
+            plan.get(key)
+                .map_or_else(|| "absent".to_owned(), Value::to_string)
+        };
+        keys.map(|key| (key, of(&self.plan, key), of(theirs, key)))
+            .filter(|(_, ours, theirs)| ours != theirs)
+            // An option is shorter than what follows from it.
+            .min_by_key(|(_, ours, theirs)| ours.len() + theirs.len())
+            .map(|(key, ours, theirs)| {
+                format!(
+                    "{key} is {ours} in {} and {theirs} in {whose}",
+                    self.path.display()
+                )
+            })
+    }
+}
+
+/// What says that two replays were sent the same.
+fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    let trace = trace.into_iter().filter(|(key, _)| key != "files");
+    let trace = trace.map(|(key, value)| (format!("trace.{key}"), value));
+    let plan = plan.into_iter().filter(|(key, _)| key != "seed");
+    let plan = plan.map(|(key, value)| (format!("plan.{key}"), value));
+    trace.chain(plan).collect()
+}
+
+fn document(path: &Path) -> Result<Document, EarlierError> {
+    let text = std::fs::read(path).map_err(|source| EarlierError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let malformed = |why: String| EarlierError::Malformed {
+        path: path.to_owned(),
+        why,
+    };
+    let document: Document = serde_json::from_slice(&text)
+        .map_err(|error| malformed(format!("not a result: {error}")))?;
+    if document.schema != ResultDocument::SCHEMA {
+        return Err(malformed(format!(
+            "its schema is {}, and this version reads {}",
+            document.schema,
+            ResultDocument::SCHEMA
+        )));
+    }
+    Ok(document)
+}
+
+/// The measured requests of one target with what production felt at them, run by run.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a run stay below 2^53"
+)]
+fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, EarlierError> {
+    let prelude_us = (target.window.prelude_s * 1e6).round();
+    let mut runs: BTreeMap<u64, (RunSample, RunSample)> = BTreeMap::new();
+    for request in read_requests(path)? {
+        let request = request?;
+        if request.target != target.name || (request.outcome.intended_us as f64) < prelude_us {
+            continue;
+        }
+        let mut outcome = request.outcome;
+        // Of the gaps, only the longest is kept in the log, and compared.
+        outcome.gaps_us.extend(request.longest_gap_us);
+        let (measured, recorded) = runs.entry(request.run).or_default();
+        measured.record(&outcome);
+        if let Some(felt) = twin(&outcome) {
+            recorded.record(&felt);
+        }
+    }
+    if runs.is_empty() {
+        return Err(EarlierError::Malformed {
+            path: path.to_owned(),
+            why: format!("no measured request of `{}` is in it", target.name),
+        });
+    }
+    Ok(runs.into_values().collect())
+}

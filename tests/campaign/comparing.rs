@@ -1,0 +1,162 @@
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, run};
+use crate::{paced, replay, trace};
+
+/// Replays against a simulated server and keeps the result; `None` where this machine is too busy to pace it.
+fn kept(trace: &Path, out: &Path, sim: &[&str], args: &[&str]) -> Option<Value> {
+    let server = Server::sim(&[&["--profile", "small", "--jitter", "0"], sim].concat());
+    let to = ["--target", &server.url, "--out", out.to_str().unwrap()];
+    Some(paced(trace, &[&to[..], args].concat())?.1)
+}
+
+/// Compares, and gives what it said and its document.
+fn compared(args: &[&str]) -> (Output, Value) {
+    let output = run([&["compare", "--json"], args].concat());
+    let document = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    (output, document)
+}
+
+/// What a result is refused with, and the exit code.
+fn refused(args: &[&str]) -> (Option<i32>, String) {
+    let output = run([&["compare"], args].concat());
+    assert!(output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("hint:"), "{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn two_results_are_compared_request_by_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100, 20, 8);
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    if kept(&trace, &a, &[], &[]).is_none() || kept(&trace, &b, &["--slowdown", "3"], &[]).is_none()
+    {
+        return;
+    }
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+
+    let (output, document) = compared(&[a, b]);
+    assert_eq!(document["status"], "fail", "{document:#}");
+    assert_eq!(output.status.code(), Some(3), "{document:#}");
+    let comparison = &document["comparison"];
+    assert_eq!(comparison["pairs"], 100);
+    assert_eq!(comparison["scope"], "this trace, this run");
+    let median = &comparison["metrics"]["e2e.p50"];
+    assert_eq!(median["verdict"], "worse", "{median:#}");
+    let shift = comparison["shift"]["e2e"].as_array().unwrap();
+    assert_eq!(shift.len(), 11);
+    assert!(shift[4]["difference_ms"].as_f64().unwrap() > 0.0);
+
+    let (output, same) = compared(&[a, a, "--slo", "e2e.p99<+10%"]);
+    assert_eq!(output.status.code(), Some(0), "{same:#}");
+    assert_eq!(same["objectives"][0]["status"], "pass", "{same:#}");
+    assert_eq!(same["comparison"]["metrics"]["e2e.p99"]["ratio"], 1.0);
+    let (_, judged) = compared(&[a, b, "--slo", "e2e.p50<+10%", "--slo", "itl.p99<+10%"]);
+    assert_eq!(judged["objectives"][0]["status"], "fail");
+    assert_eq!(judged["objectives"][1]["status"], "not_measured");
+
+    // Several results are the runs of one target.
+    let (_, runs) = compared(&["--baseline", a, a, "--target", b, b]);
+    assert_eq!(runs["comparison"]["runs"], 2);
+    assert_eq!(runs["comparison"]["scope"], "this trace, 2 runs of each");
+    let text = String::from_utf8(run(["compare", a, b]).stdout).unwrap();
+    assert!(text.contains("E2E p50") && text.contains("worse"), "{text}");
+
+    let (code, said) = refused(&[a, b, "--slo", "e2e.p99<1s"]);
+    assert!(code == Some(2) && said.contains("absolute"), "{said}");
+    let (code, said) = refused(&["--baseline", a, a, "--target", b]);
+    assert!(code == Some(2) && said.contains("2 runs"), "{said}");
+    let (code, said) = refused(&["recorded", b]);
+    assert!(code == Some(1) && said.contains("no request"), "{said}");
+    let (code, said) = refused(&[a, dir.path().join("no").to_str().unwrap()]);
+    assert!(code == Some(1) && said.contains("result.json"), "{said}");
+}
+
+#[test]
+fn results_of_another_plan_under_another_load_or_in_pieces_do_not_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 20, 5, 2);
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let (usual, twice) = (
+        kept(&trace, &a, &[], &[]),
+        kept(&trace, &b, &[], &["--speed", "2"]),
+    );
+    if usual.is_none() || twice.is_none() {
+        return;
+    }
+    let places = [a.to_str().unwrap(), b.to_str().unwrap()];
+    let (code, said) = refused(&places);
+    assert!(code == Some(1) && said.contains("plan.speed"), "{said}");
+
+    // The same plan at another pace, as where turns wait for slow answers: it must not pass.
+    let log = b.join("requests.jsonl.zst");
+    let document = std::fs::read_to_string(a.join("result.json")).unwrap();
+    std::fs::write(b.join("result.json"), document).unwrap();
+    let (output, unlike) = compared(&[places[0], places[1], "--slo", "e2e.p99<+900%"]);
+    assert_eq!(output.status.code(), Some(3), "{unlike:#}");
+    assert_eq!(unlike["objectives"][0]["status"], "not_measured");
+    let (output, unlike) = compared(&places);
+    assert_eq!(output.status.code(), Some(3), "{unlike:#}");
+    assert_eq!(
+        unlike["comparison"]["metrics"]["e2e.p50"]["verdict"],
+        "unlike_load"
+    );
+
+    std::fs::write(&log, zstd::encode_all(&b"{\"target\":1}\n"[..], 1).unwrap()).unwrap();
+    let (code, said) = refused(&[places[1], places[1]]);
+    assert!(code == Some(1) && said.contains("line 1"), "{said}");
+    let (code, said) = refused(&[&format!("other@{}", places[0]), places[0]]);
+    assert!(
+        code == Some(1) && said.contains("no target `other`"),
+        "{said}"
+    );
+    std::fs::write(b.join("result.json"), "{}").unwrap();
+    let (code, said) = refused(&[places[1], places[0]]);
+    assert!(code == Some(1) && said.contains("not a result"), "{said}");
+}
+
+#[test]
+fn production_is_the_baseline_of_a_replay_and_of_its_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = trace(dir.path(), 60, 10, 8);
+    let recorded = dir.path().join("recorded");
+    {
+        let sim = Server::sim(&["--profile", "small", "--jitter", "0"]);
+        let recorder = Server::recorder(&sim.url, &recorded, &[]);
+        let earlier = replay(&rows, &["--target", &recorder.url]);
+        assert_eq!(earlier.1["targets"][0]["requests"]["ok"], 60);
+        let (status, log) = recorder.terminate();
+        assert!(status.success(), "{log}");
+    }
+    let (a, slower) = (dir.path().join("a"), ["--slowdown", "3"]);
+    let slo = ["--baseline", "recorded", "--slo", "e2e.p50<+50%"];
+    let Some(document) = kept(&recorded, &a, &slower, &slo) else {
+        return;
+    };
+    let comparison = &document["comparison"][0];
+    assert_eq!(
+        (&comparison["baseline"], &comparison["target"]),
+        (&json!("recorded"), &json!("target"))
+    );
+    let median = &comparison["metrics"]["e2e.p50"];
+    assert_eq!(median["verdict"], "worse", "{median:#}");
+    // The probes of the earlier replay were recorded too.
+    assert!(comparison["pairs"].as_u64().unwrap() >= 60);
+    assert_eq!(
+        comparison["strata"][0]["prompt_tokens_from"], 0,
+        "{comparison:#}"
+    );
+    let objective = &document["verdict"]["objectives"][0];
+    assert_eq!(objective["status"], "fail", "{objective:#}");
+    let (_, alone) = compared(&["recorded", a.to_str().unwrap()]);
+    assert_eq!(alone["comparison"]["pairs"], comparison["pairs"]);
+    assert_eq!(alone["comparison"]["metrics"], comparison["metrics"]);
+    let page = std::fs::read_to_string(a.join("report.html")).unwrap();
+    assert!(page.contains("class=\"shift\"") && page.contains("class=\"band\""));
+}
