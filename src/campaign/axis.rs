@@ -9,6 +9,8 @@ use crate::replay::PlanOptions;
 pub enum Axis {
     /// How fast arrivals come.
     Speed,
+    /// How many conversations there are.
+    Rate,
 }
 
 impl Axis {
@@ -16,6 +18,7 @@ impl Axis {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Speed => "speed",
+            Self::Rate => "rate",
         }
     }
 
@@ -23,6 +26,7 @@ impl Axis {
     pub(super) fn of(self, plan: &PlanOptions) -> f64 {
         match self {
             Self::Speed => plan.speed,
+            Self::Rate => plan.rate_scale,
         }
     }
 
@@ -30,6 +34,7 @@ impl Axis {
     pub(super) fn of_step(self, step: &Step) -> f64 {
         match self {
             Self::Speed => step.speed,
+            Self::Rate => step.rate_scale,
         }
     }
 
@@ -40,6 +45,24 @@ impl Axis {
                 speed: load,
                 ..plan
             },
+            Self::Rate => PlanOptions {
+                rate_scale: load,
+                ..plan
+            },
+        }
+    }
+
+    /// How many requests a plan of `planned` has when it is taken from `from` to `load`: speed brings the same ones sooner.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "an expectation, and the cast saturates"
+    )]
+    pub(super) fn planned(self, planned: u64, from: f64, load: f64) -> u64 {
+        match self {
+            Self::Speed => planned,
+            Self::Rate => (planned as f64 * load / from.max(f64::MIN_POSITIVE)).round() as u64,
         }
     }
 
@@ -47,6 +70,7 @@ impl Axis {
     pub(super) fn words(self, load: f64) -> String {
         match self {
             Self::Speed => format!("{load}× speed"),
+            Self::Rate => format!("{load}× rate"),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::measure::{
     summarise_gpus, twin,
 };
 use crate::replay::{
-    Calibration, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions, Stop,
-    Target, run,
+    Calibration, Ended, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions,
+    Stop, Target, run,
 };
 use crate::report::{ReportError, RunHistograms};
 use crate::telemetry::{GpuSampler, GpuTimeline};
@@ -142,7 +142,14 @@ impl Stage<'_> {
         // A run that was ended on purpose planned what it sent.
         let on_purpose = order.stop.is_requested() && !self.stop.is_requested();
         let evidence = self.evidence(&summary, order.calibration, on_purpose);
-        let planned = (!on_purpose).then(|| order.ticket.planned.saturating_sub(order.warm_up));
+        // What was planned is known for sure once the plan's end was reached: copies of conversations are drawn.
+        let whole = matches!(summary.ended, Ended::Whole);
+        let planned = if whole {
+            summary.plan.planned
+        } else {
+            order.ticket.planned
+        };
+        let planned = (!on_purpose).then(|| planned.saturating_sub(order.warm_up));
         let identity = TargetIdentity {
             name: name.clone(),
             url: order.target.url.to_string(),

@@ -34,7 +34,7 @@ impl Stage<'_> {
     /// A step of a sweep: the whole plan.
     pub(super) fn whole(&self, rung: &Rung<'_>) -> Result<Climbed, CampaignError> {
         let plan = rung.axis.at(rung.load, self.campaign.plan);
-        let order = self.order(rung, plan, self.survey.plan.planned);
+        let order = self.order(rung, plan, self.holds(rung));
         let measured = self.once(order, &mut |_| ())?;
         let verdict = self.verdict(&measured, None);
         Ok(self.climbed(rung, measured, verdict, None))
@@ -50,7 +50,7 @@ impl Stage<'_> {
             &self.campaign.objectives,
             requests_in(least, self.offered(rung)),
         );
-        let holds = self.survey.plan.planned;
+        let holds = self.holds(rung);
         if holds < looks.least() {
             let needs = looks.least();
             return Err(CampaignError::Short { holds, needs });
@@ -92,6 +92,12 @@ impl Stage<'_> {
             with_recorded: false,
             stop: self.stop.part(),
         }
+    }
+
+    /// Requests that the whole plan has at a step's load.
+    fn holds(&self, rung: &Rung<'_>) -> u64 {
+        let from = rung.axis.of(&self.campaign.plan);
+        rung.axis.planned(self.survey.plan.planned, from, rung.load)
     }
 
     /// Requests a second that a step plans.

@@ -206,3 +206,32 @@ fn a_trace_that_is_too_short_for_a_step_is_told() {
         "{said}"
     );
 }
+
+#[test]
+fn a_sweep_of_the_rate_sends_more_conversations_and_not_the_same_ones_sooner() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200, 20, 2);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let args = [
+        "--target",
+        &sim.url,
+        "--sweep",
+        "0.5,2",
+        "--sweep-by",
+        "rate",
+        "--copy-shift",
+        "1s",
+    ];
+    let Some((_, document)) = paced(&trace, &args) else {
+        return;
+    };
+    let steps = document["targets"][0]["steps"].as_array().unwrap();
+    let planned: Vec<u64> = steps
+        .iter()
+        .map(|step| step["requests"]["planned"].as_u64().unwrap())
+        .collect();
+    assert!((60..140).contains(&planned[0]), "{planned:?}");
+    assert_eq!(planned[1], 400);
+    assert_eq!(steps[1]["speed"], 1.0);
+    assert_eq!(steps[1]["rate_scale"], 2.0);
+}

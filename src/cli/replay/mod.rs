@@ -110,7 +110,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
-        mode: args.schedule.mode(&args.objectives, plan.speed)?,
+        mode: args.schedule.mode(&args.objectives, &plan)?,
         plan,
         run: options,
         objectives: args.objectives.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::campaign::{Axis, FindMax, Mode, Schedule};
 use crate::cli::failure::Failure;
 use crate::cli::values;
+use crate::replay::PlanOptions;
 use crate::verdict::{Bound, Objective};
 
 #[derive(Debug, clap::Args)]
@@ -22,15 +23,15 @@ pub(super) struct ScheduleArgs {
     #[arg(long, value_name = "X,X,…", value_delimiter = ',', value_parser = values::factor, conflicts_with_all = ["repeat", "schedule"])]
     sweep: Vec<f64>,
 
-    /// What --sweep changes
+    /// What --sweep changes: how fast arrivals come, or how many conversations there are
     #[arg(long, default_value = "speed", value_name = "WHAT", requires = "sweep")]
     sweep_by: Raised,
 
-    /// Search for the largest load that meets the objectives: double it from --speed on until they break, then close in on the limit
+    /// Search for the largest load that meets the objectives: double it from --speed (or --rate-scale) on until they break, then close in on the limit
     #[arg(long, conflicts_with_all = ["sweep", "repeat", "schedule"])]
     find_max: bool,
 
-    /// What --find-max raises
+    /// What --find-max raises: how fast arrivals come, or how many conversations there are
     #[arg(
         long,
         default_value = "speed",
@@ -62,20 +63,30 @@ enum Order {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Raised {
     Speed,
+    Rate,
 }
 
 impl From<Raised> for Axis {
     fn from(raised: Raised) -> Self {
         match raised {
             Raised::Speed => Self::Speed,
+            Raised::Rate => Self::Rate,
         }
     }
 }
 
 impl ScheduleArgs {
-    /// Which runs there are; `objectives` are what a search goes by, and `start` is where it begins.
-    pub(super) fn mode(&self, objectives: &[Objective], start: f64) -> Result<Mode, Failure> {
+    /// Which runs there are; `objectives` are what a search goes by, and `plan` is where it begins.
+    pub(super) fn mode(
+        &self,
+        objectives: &[Objective],
+        plan: &PlanOptions,
+    ) -> Result<Mode, Failure> {
         if self.find_max {
+            let start = match self.find_max_by {
+                Raised::Speed => plan.speed,
+                Raised::Rate => plan.rate_scale,
+            };
             return self.search(objectives, start);
         }
         if !self.sweep.is_empty() {

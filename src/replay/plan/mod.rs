@@ -1,6 +1,6 @@
 //! A trace turned into a plan: which requests are sent, when, and as turns of which conversation.
 //!
-//! The stages, each in a file of its own: [`slice`] takes exchanges of the trace and places them in their conversations
+//! The stages, each in a file of its own: [`mod@slice`] takes exchanges of the trace and places them in their conversations
 //! ([`turns`]); [`scaled`] thins or copies conversations ([`draw`], [`blocks`]) and puts their requests on the run's clock
 //! ([`clock`], [`shape`]) in order ([`reorder`]); the [`Planner`] numbers them, cuts at the limit and picks a shard's.
 //!
