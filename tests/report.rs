@@ -112,11 +112,15 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
 
     let page = browser::open(&out.path().join("report.html"));
     assert_eq!(page.console, "");
-    assert_eq!(page.charts.len(), 12);
+    assert_eq!(page.charts.len(), 14);
     for (id, colours) in &page.charts {
         assert!(*colours > 3, "{id} is blank");
     }
     let page = page.dom;
+    assert!(
+        page.contains("Gaps between sends, KS distance") && page.contains("Allowed"),
+        "fidelity stands beside its bars"
+    );
     let (drawn, _scripts) = page.split_once("</main>").unwrap();
     assert!(!drawn.contains("class=\"empty\""), "and none is empty");
     assert!(

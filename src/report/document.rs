@@ -149,7 +149,7 @@ pub struct Charts {
     pub targets: Vec<TargetCharts>,
 }
 
-/// One target's distributions, by latency (`ttft`, `itl`, `tpot`, `e2e`, `lateness`).
+/// One target's distributions, by latency (`ttft`, `itl`, `tpot`, `e2e`, `stall`, `lateness`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TargetCharts {
     /// (share of requests, milliseconds)
@@ -166,6 +166,7 @@ impl TargetCharts {
             ("itl", &latencies.itl),
             ("tpot", &latencies.tpot),
             ("e2e", &latencies.e2e),
+            ("stall", &latencies.stall),
             ("lateness", lateness),
         ];
         let present = named.into_iter().filter(|(_, latency)| latency.count() > 0);

@@ -1,6 +1,7 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
-use crate::measure::{LatencySummary, RECORDED, TargetSummary};
+use super::fidelity;
+use crate::measure::{LatencySummary, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
@@ -92,8 +93,15 @@ pub(super) struct Row {
     pub(super) cells: Vec<Option<String>>,
 }
 
-/// Targets side by side. Rows that no target has are left out.
+/// Targets side by side, and how true their replays were in brief. Rows that no target has are left out.
 pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
+    let mut rows = measured(targets);
+    rows.extend(fidelity::brief(targets));
+    rows
+}
+
+/// The first part of [`rows`]: what the targets did.
+pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = |label, cell: &dyn Fn(&TargetSummary) -> Option<String>| {
         let cells: Vec<_> = targets.iter().map(cell).collect();
@@ -177,43 +185,16 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
             .filter(|tokens| *tokens >= 1.05)
             .map(number)
     });
-    // Production was sent nothing: its figures have no generator behind them.
-    let replayed = |target: &TargetSummary| target.name != RECORDED;
-    row("Offered requests / s", &|target| {
-        let arrivals = target.fidelity.arrivals.as_ref()?;
-        replayed(target).then(|| {
-            format!(
-                "{} (sent {})",
-                number(arrivals.offered_per_s),
-                number(arrivals.achieved_per_s)
-            )
-        })
-    });
-    row("Send lateness p99", &|target| {
-        replayed(target).then(|| ms(target.fidelity.lateness_ms.p99))
-    });
-    row("Gaps between sends, KS distance", &|target| {
-        let arrivals = target.fidelity.arrivals.as_ref()?;
-        replayed(target).then(|| format!("{:.3}", arrivals.ks_distance))
-    });
-    row("Prompt tokens off by", &|target| {
-        let error = target.fidelity.prompt_tokens_error;
-        error.filter(|_| replayed(target)).map(percent)
-    });
-    row("Output tokens off by", &|target| {
-        let error = target.fidelity.output_tokens_error;
-        error.filter(|_| replayed(target)).map(percent)
-    });
-    row("Prefix share recorded", &|target| {
-        target.fidelity.prefix_share_recorded.map(percent)
-    });
-    row("Prefix share sent", &|target| {
-        target.fidelity.prefix_share_sent.map(percent)
-    });
-    row("Prefix share from cache", &|target| {
-        target.fidelity.prefix_share_cached.map(percent)
-    });
     rows
+}
+
+/// What must be known before any figure is read: a sentence for each target that only queued.
+pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
+    targets.iter().filter_map(|target| {
+        let why = target.saturated.as_deref()?;
+        let why = why.strip_prefix("saturated: ").unwrap_or(why);
+        Some(format!("{} is saturated: {why}.", target.name))
+    })
 }
 
 /// A quantile among the failures has no finite value, which is not the same as not having been measured.

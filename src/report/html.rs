@@ -11,8 +11,11 @@ use self::skeleton::Skeleton;
 use super::comparison::{bounded_ms, change, metric_words, verdict_words};
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument};
-use super::figures::{Row, count, mark, ms, objective_word, percent, rows, seconds, status_word};
-use crate::measure::{MetricComparison, TargetSummary};
+use super::fidelity::{HeldRow, replayed, table};
+use super::figures::{
+    Row, count, mark, measured, number, objective_word, percent, saturations, seconds, status_word,
+};
+use crate::measure::{ChangePoint, MeasuredWindow, MetricComparison, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// The whole page.
@@ -32,6 +35,17 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .iter()
             .map(|target| &target.timeline)
             .collect(),
+        reference: document.targets.iter().position(|target| !replayed(target)),
+        changes: document
+            .targets
+            .iter()
+            .map(|target| &target.changes)
+            .collect(),
+        spans: document
+            .targets
+            .iter()
+            .map(|target| &target.window)
+            .collect(),
         charts,
     };
     let own = (
@@ -40,11 +54,20 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
     );
     let skeleton =
         Skeleton::new(&island, own.0, own.1).map_err(|error| failed(error.to_string()))?;
+    let replays: Vec<TargetSummary> = document
+        .targets
+        .iter()
+        .filter(|target| replayed(target))
+        .cloned()
+        .collect();
     let page = Page {
         document,
         status: status_word(document.verdict.status),
         headline: headline(document),
-        rows: rows(&document.targets),
+        saturations: saturations(&document.targets).collect(),
+        rows: measured(&document.targets),
+        fidelity: table(&replays),
+        replays: &replays,
         comparisons: comparisons(document),
         shifts: document
             .comparison
@@ -63,7 +86,11 @@ struct Page<'a> {
     document: &'a ResultDocument,
     status: &'static str,
     headline: String,
+    saturations: Vec<String>,
     rows: Vec<Row>,
+    /// The targets without production itself.
+    replays: &'a [TargetSummary],
+    fidelity: Vec<HeldRow>,
     comparisons: Vec<ComparisonRow>,
     shifts: Vec<ShiftChart>,
     has_vram: bool,
@@ -75,6 +102,10 @@ struct Page<'a> {
 struct Island<'a> {
     targets: Vec<&'a str>,
     timelines: Vec<&'a Vec<crate::measure::Window>>,
+    /// Which of them is production itself.
+    reference: Option<usize>,
+    changes: Vec<&'a Vec<ChangePoint>>,
+    spans: Vec<&'a MeasuredWindow>,
     charts: &'a Charts,
 }
 
@@ -162,38 +193,49 @@ impl Page<'_> {
         word.replace(' ', "-")
     }
 
+    fn swatch(&self, target: &TargetSummary) -> String {
+        let place = self
+            .document
+            .targets
+            .iter()
+            .position(|other| other.name == target.name);
+        match place {
+            Some(place) if replayed(target) => format!("s{}", place % COLOURS),
+            _ => "reference".to_owned(),
+        }
+    }
+
     fn notes(&self, target: &TargetSummary) -> Vec<String> {
-        fidelity_notes(target)
+        let fidelity = &target.fidelity;
+        let reasons = fidelity.reasons.iter().map(|reason| format!("{reason}."));
+        let altered = fidelity.alterations.iter();
+        reasons
+            .chain(altered.map(|alteration| format!("Altered: {alteration}.")))
+            .collect()
+    }
+
+    /// Where the measured window of a target lies.
+    fn window(&self, target: &TargetSummary) -> String {
+        let window = &target.window;
+        let mut text = String::new();
+        if window.prelude_s > 0.0 {
+            text = format!(
+                "prelude of {} ({} requests, sent and not measured), ",
+                seconds(window.prelude_s),
+                count(window.prelude_requests)
+            );
+        }
+        text += &format!(
+            "measured {}, drained {}",
+            seconds(window.measured_s),
+            seconds(window.drain_s)
+        );
+        if let Some(rate) = window.requests_per_s {
+            text += &format!("; {} requests / s without the drain", number(rate));
+        }
+        text
     }
 }
 
-fn fidelity_notes(target: &TargetSummary) -> Vec<String> {
-    let fidelity = &target.fidelity;
-    let lateness = &fidelity.lateness_ms;
-    let mut notes = vec![format!(
-        "Sends were late by {} at the median, {} at P99, {} at most.",
-        ms(lateness.p50),
-        ms(lateness.p99),
-        ms(lateness.max)
-    )];
-    if let Some(share) = fidelity.cpu_share {
-        notes.push(format!(
-            "The generator used {} of its cores.",
-            percent(share)
-        ));
-    }
-    if let Some(late) = fidelity.heartbeat_p99_ms {
-        notes.push(format!(
-            "A 1 ms heartbeat beside the sends was late by {} at P99.",
-            ms(late)
-        ));
-    }
-    notes.extend(fidelity.reasons.iter().map(|reason| format!("{reason}.")));
-    notes.extend(
-        fidelity
-            .alterations
-            .iter()
-            .map(|alteration| format!("Altered: {alteration}.")),
-    );
-    notes
-}
+/// Colours of targets in `page.css`; from the next target on they begin anew.
+const COLOURS: usize = 6;

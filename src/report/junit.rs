@@ -2,6 +2,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::directory::ReportError;
 use super::document::ResultDocument;
+use super::fidelity::replayed;
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// `junit.xml`: a suite for each target, a case for each objective, and one for the measurement itself. A missed objective
@@ -17,7 +18,16 @@ pub(super) fn render(document: &ResultDocument) -> Result<String, ReportError> {
             status.set_message(target.fidelity.reasons.join("; "));
             status
         };
-        suite.add_test_case(TestCase::new("the replay was faithful", validity));
+        // Production was replayed by nobody.
+        if replayed(target) {
+            suite.add_test_case(TestCase::new("the replay was faithful", validity));
+        }
+        // Objectives stand, so it is no failure; but CIs show why something was skipped.
+        if let Some(why) = &target.saturated {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(why.as_str());
+            suite.add_test_case(TestCase::new("the target kept up", status));
+        }
         let invalid = document.verdict.status == Status::Invalid;
         for objective in document
             .verdict

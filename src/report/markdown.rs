@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::document::ResultDocument;
-use super::figures::{count, mark, objective_word, rows, seconds, status_word};
+use super::figures::{count, mark, objective_word, rows, saturations, seconds, status_word};
 
 /// `summary.md`: for a CI's step summary.
 pub(super) fn render(document: &ResultDocument) -> String {
@@ -19,6 +19,9 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Resu
             text,
             "> **Simulated**: a simulated server answered; no figure here is true of a real one.\n"
         )?;
+    }
+    for saturation in saturations(&document.targets) {
+        writeln!(text, "> **!** {}\n", cell(&saturation))?;
     }
     for reason in &verdict.reasons {
         writeln!(text, "- {}", cell(reason))?;

@@ -7,6 +7,7 @@ mod comparison;
 mod directory;
 mod document;
 mod earlier;
+mod fidelity;
 mod figures;
 mod histograms;
 mod html;

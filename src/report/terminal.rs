@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::document::ResultDocument;
-use super::figures::{mark, objective_word, rows, status_word};
+use super::figures::{mark, objective_word, rows, saturations, status_word};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// The summary for a terminal, with colours; print it through `anstream`, which takes them out where they do not belong.
@@ -58,11 +58,9 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
         writeln!(text)?;
     }
     writeln!(text)?;
-    for target in &document.targets {
-        if let Some(why) = &target.saturated {
-            let yellow = colour(AnsiColor::Yellow);
-            writeln!(text, "{yellow}!{yellow:#} {}: {why}", target.name)?;
-        }
+    let yellow = colour(AnsiColor::Yellow);
+    for saturation in saturations(&document.targets) {
+        writeln!(text, "{yellow}!{yellow:#} {saturation}")?;
     }
     for objective in &document.verdict.objectives {
         let style = colour(match objective.status {

@@ -72,7 +72,10 @@ const charts = (() => {
         { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
       ],
       bands: between.map(([top, bottom, tone]) => ({ series: [top, bottom], fill: tone || colour(-1) + "22" })),
-      hooks: { draw: marks.length ? [(u) => drawMarks(u, marks)] : [] },
+      hooks: {
+        drawClear: options.shades ? [(u) => drawShades(u, options.shades)] : [],
+        draw: marks.length ? [(u) => drawMarks(u, marks)] : [],
+      },
       series: [
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
@@ -89,16 +92,34 @@ const charts = (() => {
     drawn.push([plot, place]);
   };
 
-  // A line down the chart for each [x, name]; the names step down so that lines close together stay readable.
+  // A shade behind the chart for each [from, to, name].
+  const drawShades = (u, shades) => {
+    const ratio = devicePixelRatio || 1;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.font = `${11 * ratio}px system-ui`;
+    ctx.fillStyle = style("--soft");
+    for (const [from, to, name] of shades) {
+      const inside = (x) => Math.min(Math.max(u.valToPos(x, "x", true), bbox.left), bbox.left + bbox.width);
+      const left = inside(from), wide = inside(to) - left;
+      ctx.globalAlpha = 0.13;
+      ctx.fillRect(left, bbox.top, wide, bbox.height);
+      ctx.globalAlpha = 0.9;
+      if (ctx.measureText(name).width + 8 * ratio < wide) ctx.fillText(name, left + 4 * ratio, bbox.top + bbox.height - 5 * ratio);
+    }
+    ctx.restore();
+  };
+
+  // A line down the chart for each [x, name], or [x, name, target] in that target's colour; the names step down so that lines close together stay readable.
   const drawMarks = (u, marks) => {
     const ratio = devicePixelRatio || 1;
     const { ctx, bbox } = u;
     ctx.save();
-    ctx.strokeStyle = ctx.fillStyle = style("--ink");
     ctx.lineWidth = ratio;
     ctx.setLineDash([3 * ratio, 3 * ratio]);
     ctx.font = `${11 * ratio}px system-ui`;
-    marks.forEach(([x, name], i) => {
+    marks.forEach(([x, name, target], i) => {
+      ctx.strokeStyle = ctx.fillStyle = target == null ? style("--ink") : colour(target);
       const at = Math.round(u.valToPos(x, "x", true));
       if (at < bbox.left || at > bbox.left + bbox.width) return;
       ctx.globalAlpha = 0.55;
