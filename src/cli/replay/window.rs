@@ -13,7 +13,7 @@ pub(super) struct WindowArgs {
     pub(super) prelude: Duration,
 
     /// Change a bar of fidelity below which a run is invalid, such as lateness=5ms,cpu=80%: lateness (of sends, P99), cpu (share of the
-    /// cores), prompt-tokens (mean error), prefix-share (difference), ks (distance of the gaps between sends)
+    /// cores), prompt-tokens (share of them that is off), prefix-share (difference), ks (distance of the gaps between sends)
     #[arg(long, value_name = "BAR=VALUE,…", value_delimiter = ',', value_parser = changed)]
     fidelity: Vec<Changed>,
 }
