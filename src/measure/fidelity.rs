@@ -289,6 +289,20 @@ impl FidelityMeter {
                 sent * 100.0
             ));
         }
+        let prefix_share_cached = self
+            .told_cached
+            .then(|| share(self.cached_tokens))
+            .flatten();
+        let mut remarks = evidence.remarks;
+        if let (Some(cached), Some(sent)) = (prefix_share_cached, prefix_share_sent)
+            && cached > sent + bar.prefix_share_error
+        {
+            remarks.push(format!(
+                "{:.1} % of prompt tokens came from the target's cache, and only {:.1} % repeat an earlier prompt of this run: it has answered these words before, so its TTFT is flattered (restart it, or give another --seed)",
+                cached * 100.0,
+                sent * 100.0
+            ));
+        }
         Fidelity {
             valid: faults.is_empty(),
             lateness_ms,
@@ -299,16 +313,13 @@ impl FidelityMeter {
             arrivals,
             prefix_share_recorded: evidence.prefix_share_recorded,
             prefix_share_sent,
-            prefix_share_cached: self
-                .told_cached
-                .then(|| share(self.cached_tokens))
-                .flatten(),
+            prefix_share_cached,
             heartbeat_p99_ms: evidence
                 .heartbeat_p99
                 .map(|late| late.as_secs_f64() * 1000.0),
             cpu_share: evidence.cpu_share,
             bar: *bar,
-            reasons: faults.into_iter().chain(evidence.remarks).collect(),
+            reasons: faults.into_iter().chain(remarks).collect(),
             alterations: evidence.alterations,
         }
     }
@@ -371,6 +382,23 @@ mod tests {
         );
         assert!(told.valid, "{told:?}");
         assert_eq!(told.prompt_tokens_error, Some(0.03));
+    }
+
+    #[test]
+    fn a_cache_that_was_warm_before_the_run_is_told() {
+        let told = judged(
+            |outcome| outcome.cached_tokens = Some(90),
+            GeneratorEvidence::default(),
+        );
+        assert!(
+            told.reasons[0].contains("answered these words before"),
+            "{told:?}"
+        );
+        let honest = judged(
+            |outcome| outcome.cached_tokens = Some(50),
+            GeneratorEvidence::default(),
+        );
+        assert_eq!(honest.reasons, Vec::<String>::new());
     }
 
     #[test]
