@@ -19,6 +19,7 @@ mod search;
 mod stage;
 mod survey;
 mod sweep;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,7 @@ pub use survey::Survey;
 
 use crate::measure::MeasureOptions;
 use crate::replay::{PlanOptions, RunOptions, Target};
+use crate::telemetry::PageUrl;
 use crate::verdict::Objective;
 
 /// What is replayed against what, and how it is judged.
@@ -59,6 +61,8 @@ pub struct Campaign {
     pub out: Option<PathBuf>,
     /// Where GPU memory is read.
     pub gpu: Gpu,
+    /// Where engines and exporters tell of themselves.
+    pub engine_metrics: EngineMetrics,
     /// The command line, for the report.
     pub command: Option<String>,
     /// The targets run in this process, so its processor time says nothing of the generator's.
@@ -102,6 +106,17 @@ impl Mode {
         schedule: Schedule::Serial,
         repeats: 1,
     };
+}
+
+/// Where engines and exporters tell of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineMetrics {
+    /// On each target's own `/metrics`, where it has one.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// On these pages, each of the target of that name, or of every target.
+    Pages(Vec<(Option<String>, PageUrl)>),
 }
 
 /// Where GPU memory is read.

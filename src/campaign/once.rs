@@ -6,17 +6,14 @@ use std::time::{Duration, Instant};
 use super::audience::Ticket;
 use super::error::CampaignError;
 use super::stage::Stage;
-use super::{Campaign, Gpu};
 use crate::measure::{
-    MeasureOptions, MeasuredRun, RECORDED, RunSample, TargetIdentity, TargetMeasure,
-    summarise_gpus, twin,
+    MeasureOptions, MeasuredRun, Observed, RECORDED, RunSample, TargetIdentity, TargetMeasure, twin,
 };
 use crate::replay::{
     Calibration, Ended, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions,
     Stop, Target, run,
 };
 use crate::report::{ReportError, RunHistograms};
-use crate::telemetry::{GpuSampler, GpuTimeline};
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
 
@@ -106,8 +103,7 @@ impl Stage<'_> {
             .then(|| TargetMeasure::new(campaign.measure.clone()));
         let progress = Progress::default();
         let watched = self.audience.watch(&order.ticket, &progress);
-        let began = Instant::now();
-        let sampler = self.sampler(began);
+        let watch = campaign.watch(order.target);
         let mut broken_log: Option<ReportError> = None;
         let name = &order.target.name;
         let summary = run(
@@ -131,14 +127,13 @@ impl Stage<'_> {
                 }
             },
         );
-        let gpus = sampler.map(GpuSampler::stop).unwrap_or_default();
+        let started = summary.as_ref().map(|summary| summary.started);
+        let seen = watch.stop(started.unwrap_or_else(|_| Instant::now()));
         drop(watched);
         let summary = summary?;
         if let Some(error) = broken_log {
             return Err(error.into());
         }
-        let lead = summary.started.saturating_duration_since(began);
-        let gpus = gpus.since(u64::try_from(lead.as_micros()).unwrap_or(0));
         // A run that was ended on purpose planned what it sent.
         let on_purpose = order.stop.is_requested() && !self.stop.is_requested();
         let evidence = self.evidence(&summary, order.calibration, on_purpose);
@@ -157,7 +152,7 @@ impl Stage<'_> {
         };
         let sample = measure.take_sample();
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
-        let mut told = finish(measure, identity, evidence, &gpus);
+        let mut told = measure.finish(identity, evidence, seen.observed());
         told.simulated |= order.calibration.simulated;
         told.requests.planned = planned.map_or(told.requests.planned, |planned| {
             planned.saturating_sub(told.window.prelude_requests)
@@ -172,31 +167,6 @@ impl Stage<'_> {
             recorded: recorded.and_then(production),
             elapsed: summary.elapsed,
         })
-    }
-
-    /// The GPU sampler, where there is something to sample.
-    fn sampler(&self, began: Instant) -> Option<GpuSampler> {
-        GpuSampler::start(self.campaign.gpu_library()?, began, SAMPLE_EVERY).ok()
-    }
-}
-
-impl Campaign {
-    /// Says, once, that GPU memory cannot be sampled, if it was asked for.
-    pub(super) fn why_no_gpu(&self) -> Option<String> {
-        let asked = matches!(self.gpu, Gpu::Library(_));
-        let library = self.gpu_library().filter(|_| asked)?;
-        let absent = GpuSampler::start(library, Instant::now(), SAMPLE_EVERY).err()?;
-        Some(format!("warning: GPU memory is not sampled: {absent}"))
-    }
-
-    /// The library that tells of GPUs (`Some(None)`: wherever it lies); `None` where nobody wants to know.
-    #[allow(clippy::option_option, reason = "said above")]
-    fn gpu_library(&self) -> Option<Option<std::path::PathBuf>> {
-        match &self.gpu {
-            Gpu::Off => None,
-            Gpu::Auto => Some(None),
-            Gpu::Library(path) => Some(Some(path.clone())),
-        }
     }
 }
 
@@ -215,7 +185,7 @@ pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
         remarks: vec!["what production's clients felt when the trace was recorded".to_owned()],
         ..Default::default()
     };
-    let summary = measure.finish(identity, evidence, Vec::new(), |_, _| None);
+    let summary = measure.finish(identity, evidence, Observed::default());
     Some(Recorded {
         run: MeasuredRun {
             summary,
@@ -223,17 +193,6 @@ pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
             lateness,
         },
         sample,
-    })
-}
-
-fn finish(
-    measure: TargetMeasure,
-    identity: TargetIdentity,
-    evidence: crate::measure::GeneratorEvidence,
-    gpus: &GpuTimeline,
-) -> crate::measure::TargetSummary {
-    measure.finish(identity, evidence, summarise_gpus(gpus), |start, end| {
-        gpus.used_between(start, end)
     })
 }
 
@@ -245,5 +204,3 @@ impl Drop for Passage {
         self.0.open();
     }
 }
-
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);

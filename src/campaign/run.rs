@@ -32,7 +32,7 @@ impl Campaign {
         let survey = self.survey(audience)?;
         self.announce(&survey, audience);
         let log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
-        if let Some(warning) = self.why_no_gpu() {
+        for warning in self.unwatched() {
             audience.say(&warning);
         }
         let stage = Stage::new(self, &survey, audience, stop, log);

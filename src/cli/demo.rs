@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, HintExt};
 use super::replay::conduct::{self, conduct};
-use crate::campaign::{Baseline, Campaign, Gpu, Mode};
+use crate::campaign::{Baseline, Campaign, EngineMetrics, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::measure::MeasureOptions;
 use crate::record::{Options, Recorder, TraceOptions};
@@ -161,6 +161,7 @@ fn replay(
         margin: 0.05,
         out,
         gpu: Gpu::Auto,
+        engine_metrics: EngineMetrics::Auto,
         command: Some("reenact demo".to_owned()),
         shares_process: true,
     }

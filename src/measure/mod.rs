@@ -10,11 +10,13 @@ mod arrival_process;
 pub mod audit;
 mod change_points;
 mod comparison;
+mod engine;
 mod fidelity;
 mod gpu;
 mod growth;
 mod interval;
 mod latency;
+mod observed;
 mod recorded;
 mod saturation;
 mod several;
@@ -33,12 +35,14 @@ pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
     RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
+pub use engine::{EngineSummary, summarise_engine};
 pub use fidelity::{ErrorQuantiles, Fidelity, FidelityBar, GeneratorEvidence, Lateness};
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
 pub(crate) use latency::tpot_us;
 pub use latency::{Distribution, Latencies, LatencySummary};
+pub use observed::{Observed, Sampled};
 pub use recorded::twin;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
 pub use span::MeasuredWindow;

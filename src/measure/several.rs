@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::engine::EngineSummary;
 use super::fidelity::Fidelity;
 use super::latency::{Distribution, Latencies, LatencySummary};
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
@@ -90,6 +91,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         goodput(&summaries),
     );
     let (fidelity, gpu) = (fidelity(&summaries), gpus(&summaries));
+    let engine = engine(&summaries);
     let simulated = summaries.iter().any(|summary| summary.simulated);
     let mut rest = runs.into_iter();
     let first = rest.next()?;
@@ -110,6 +112,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         goodput,
         fidelity,
         gpu,
+        engine,
         spread: spreads(&figures),
         runs: figures,
         ..first.summary
@@ -246,6 +249,28 @@ fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
 }
 
 /// Each GPU over all runs: the memory at the start of the first and at the end of the last, and the highest peak.
+/// The engine over all runs: peaks are of the worst, preemptions are added up, and the hit rate is the mean over runs.
+fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
+    let told: Vec<&EngineSummary> = runs.iter().filter_map(|run| run.engine.as_ref()).collect();
+    let most = |value: fn(&EngineSummary) -> Option<f64>| {
+        told.iter()
+            .filter_map(|engine| value(engine))
+            .reduce(f64::max)
+    };
+    let preempted = told.iter().filter_map(|engine| engine.preemptions);
+    Some(EngineSummary {
+        kv_cache_peak: most(|engine| engine.kv_cache_peak),
+        running_peak: most(|engine| engine.running_peak),
+        waiting_peak: most(|engine| engine.waiting_peak),
+        preemptions: preempted.reduce(|sum, more| sum + more),
+        prefix_hit_rate: mean(told.iter().filter_map(|engine| engine.prefix_hit_rate)),
+        samples: told.iter().map(|engine| engine.samples).sum(),
+        missed: told.iter().map(|engine| engine.missed).sum(),
+        state: told.iter().find_map(|engine| engine.state.clone()),
+        ..(*told.first()?).clone()
+    })
+}
+
 fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
     let mut pooled: Vec<GpuSummary> = Vec::new();
     for gpu in runs.iter().flat_map(|run| &run.gpu) {
@@ -281,6 +306,7 @@ fn float(n: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::observed::Observed;
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::measure::{GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure};
@@ -296,7 +322,7 @@ mod tests {
         };
         let identity = TargetIdentity::default();
         MeasuredRun {
-            summary: measure.finish(identity, evidence, Vec::new(), |_, _| None),
+            summary: measure.finish(identity, evidence, Observed::default()),
             latencies,
             lateness,
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangePoint, Fidelity, LatencySummary, Limit, MeasuredWindow, RunFigures, Spread, Step,
+    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, RunFigures,
+    Spread, Step,
 };
 
 /// One target's figures.
@@ -44,6 +45,9 @@ pub struct TargetSummary {
     /// GPUs, by source and index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuSummary>,
+    /// What its engine told of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSummary>,
     /// Moments at which the run changed its course.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangePoint>,
@@ -171,4 +175,13 @@ pub struct Window {
     /// GPU memory in use, over all GPUs; the most in the window.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vram_used_bytes: Option<u64>,
+    /// Share of the engine's KV cache in use; the most in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<f64>,
+    /// Requests that waited in the engine; the most in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<f64>,
+    /// Requests thrown out of the engine's batch from the run's start to the window's end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preemptions: Option<f64>,
 }

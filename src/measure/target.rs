@@ -4,9 +4,10 @@ use super::change_points::change_points;
 use super::comparison::RunSample;
 use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
 use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
+use super::observed::Observed;
 use super::saturation::saturated;
 use super::span::Span;
-use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
+use super::summary::{Goodput, Requests, TargetSummary, Throughput};
 use super::windows::Windows;
 use crate::replay::{RequestOutcome, SendResult};
 
@@ -171,13 +172,12 @@ impl TargetMeasure {
         std::mem::take(&mut self.sample)
     }
 
-    /// The figures. `vram(start_us, end_us)` is the most memory in use in a window of the run.
+    /// The figures, with what was sampled beside the requests.
     pub fn finish(
         self,
         identity: TargetIdentity,
         evidence: GeneratorEvidence,
-        gpu: Vec<GpuSummary>,
-        vram: impl Fn(u64, u64) -> Option<u64>,
+        observed: Observed<'_>,
     ) -> TargetSummary {
         let span_s = milliseconds(self.last_us.saturating_sub(self.first_us.unwrap_or(0))) / 1000.0;
         let per_s = |count: u64| {
@@ -202,7 +202,7 @@ impl TargetMeasure {
             output_tokens_per_s: self.any_output.then(|| per_s(self.output_tokens)),
         };
         let ttft_p50 = self.latencies.ttft.quantile_ms(0.5);
-        let timeline = self.windows.finish(vram);
+        let timeline = (self.windows).finish(|start_us, end_us| observed.sampled(start_us, end_us));
         TargetSummary {
             name: identity.name,
             url: identity.url,
@@ -217,7 +217,8 @@ impl TargetMeasure {
                 .then(|| float(self.event_tokens) / float(self.events)),
             goodput,
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
-            gpu,
+            gpu: observed.gpu,
+            engine: observed.engine,
             changes: change_points(&timeline),
             timeline,
             runs: Vec::new(),
@@ -289,8 +290,7 @@ pub(super) mod tests {
         let summary = measure.finish(
             TargetIdentity::default(),
             GeneratorEvidence::default(),
-            Vec::new(),
-            |_, _| None,
+            Observed::default(),
         );
         let p50 = |name| summary.latency[name].p50.unwrap();
         assert!((p50("ttft_ms") - 20.0).abs() < 0.1);
@@ -326,8 +326,7 @@ pub(super) mod tests {
         let summary = measure.finish(
             TargetIdentity::default(),
             GeneratorEvidence::default(),
-            Vec::new(),
-            |_, _| None,
+            Observed::default(),
         );
         assert!((summary.goodput.unwrap().rate - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(summary.requests.errors["rate_limited"], 1);

@@ -1,4 +1,5 @@
 use super::latency::Distribution;
+use super::observed::Sampled;
 use super::summary::Window;
 use crate::replay::{RequestOutcome, SendResult};
 
@@ -55,8 +56,8 @@ impl Windows {
         }
     }
 
-    /// The windows, with the memory in use of `vram(start_us, end_us)`.
-    pub(super) fn finish(self, vram: impl Fn(u64, u64) -> Option<u64>) -> Vec<Window> {
+    /// The windows, with what was sampled in each, given its start and end.
+    pub(super) fn finish(self, sampled: impl Fn(u64, u64) -> Sampled) -> Vec<Window> {
         let width_us = self.width_us;
         let mut open = 0_u64;
         let mut start_us = 0;
@@ -67,6 +68,7 @@ impl Windows {
             open = most.saturating_sub(window.closed);
             let quantile =
                 |latency: &Option<Box<Distribution>>, q| latency.as_ref()?.quantile_ms(q);
+            let sampled = sampled(start_us, start_us + width_us);
             windows.push(Window {
                 t_s: seconds(start_us),
                 in_flight: most,
@@ -81,7 +83,10 @@ impl Windows {
                 output_tokens_per_s: window
                     .any_output
                     .then(|| tokens(window.output_tokens) / seconds(width_us)),
-                vram_used_bytes: vram(start_us, start_us + width_us),
+                vram_used_bytes: sampled.vram_used_bytes,
+                kv_cache: sampled.kv_cache,
+                waiting: sampled.waiting,
+                preemptions: sampled.preemptions,
             });
             start_us += width_us;
         }
@@ -195,7 +200,7 @@ mod tests {
             windows.record(&outcome(i, i * 1_000_000, 300_000));
         }
         assert_eq!(windows.width_us, 16_000_000);
-        let told = windows.finish(|_, _| None);
+        let told = windows.finish(|_, _| Sampled::default());
         assert!(told.len() <= MOST);
         assert_eq!(told.iter().map(|window| window.sent).sum::<u64>(), 5000);
         assert_eq!(told.iter().map(|window| window.ok).sum::<u64>(), 5000);
@@ -207,7 +212,10 @@ mod tests {
         let mut windows = Windows::new();
         windows.record(&outcome(0, 500_000, 3_000_000));
         windows.record(&outcome(1, 2_100_000, 100_000));
-        let told = windows.finish(|start, _| Some(start));
+        let told = windows.finish(|start, _| Sampled {
+            vram_used_bytes: Some(start),
+            ..Sampled::default()
+        });
         assert_eq!(
             told.iter()
                 .map(|window| window.in_flight)

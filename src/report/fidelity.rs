@@ -163,7 +163,9 @@ fn row(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure};
+    use crate::measure::{
+        GeneratorEvidence, MeasureOptions, Observed, TargetIdentity, TargetMeasure,
+    };
 
     fn target(name: &str) -> TargetSummary {
         let identity = TargetIdentity {
@@ -177,8 +179,7 @@ mod tests {
         TargetMeasure::new(MeasureOptions::default()).finish(
             identity,
             evidence,
-            Vec::new(),
-            |_, _| None,
+            Observed::default(),
         )
     }
 

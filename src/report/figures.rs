@@ -1,7 +1,7 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
 use super::fidelity;
-use crate::measure::{LatencySummary, TargetSummary};
+use crate::measure::{EngineSummary, LatencySummary, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
@@ -37,6 +37,11 @@ pub(super) fn number(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
+}
+
+/// A count that a page told as a decimal number.
+fn whole(value: f64) -> String {
+    format!("{value:.0}")
 }
 
 /// `12,345`
@@ -178,6 +183,24 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
             .map(|gpu| gpu.used_peak_bytes)
             .reduce(|a, b| a + b)
             .map(gib)
+    });
+    let engine = |target: &TargetSummary, value: fn(&EngineSummary) -> Option<String>| {
+        target.engine.as_ref().and_then(value)
+    };
+    row("KV cache peak", &|target| {
+        engine(target, |engine| engine.kv_cache_peak.map(percent))
+    });
+    row("Preemptions", &|target| {
+        engine(target, |engine| engine.preemptions.map(whole))
+    });
+    row("Waiting in the engine, peak", &|target| {
+        engine(target, |engine| engine.waiting_peak.map(whole))
+    });
+    row("Prefix hits told by the engine", &|target| {
+        engine(target, |engine| engine.prefix_hit_rate.map(percent))
+    });
+    row("Engine's figures", &|target| {
+        engine(target, |engine| engine.state.clone())
     });
     row("Tokens an event", &|target| {
         target

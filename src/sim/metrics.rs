@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Config;
 use super::engine::{Event, Stats};
 
 /// All metrics of one server.
@@ -31,9 +32,9 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(model: &str) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let labels = [
-            ("model_name".into(), model.to_owned().into()),
+            ("model_name".into(), config.model.clone().into()),
             ("engine".into(), "0".into()),
         ];
         let mut root = Registry::default();
@@ -63,6 +64,11 @@ impl Metrics {
             queue: Histogram::new(SECONDS),
             registry: Registry::default(),
         };
+        let cache = Info::new(vec![
+            ("block_size", config.block_tokens.to_string()),
+            ("num_gpu_blocks", config.kv_blocks().to_string()),
+        ]);
+        registry.register("vllm:cache_config", "How the KV cache is cut", cache);
         registry.register(
             "vllm:num_requests_running",
             "Sequences in the batch",

@@ -54,7 +54,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let metrics = Arc::new(Metrics::new(&config.model));
+        let metrics = Arc::new(Metrics::new(&config));
         let (orders, engine) = driver::start(config.clone(), Arc::clone(&metrics))?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {

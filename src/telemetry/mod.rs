@@ -1,10 +1,21 @@
-//! GPU memory beside a replay: sampled on a thread of its own, on the replay's clock.
+//! GPU memory and the engine's own figures beside a replay, on the replay's clock: NVML on a thread of its own, and any number of
+//! `/metrics` pages (engines, exporters), each on one.
 //!
-//! Whatever fails here is a state to report: no driver, a GPU lost in mid-run, a library that does not fit. It never ends a
-//! replay and never shows as a zero.
+//! Whatever fails here is a state to report: no driver, a GPU lost in mid-run, an exporter that stalls. It never ends a replay and
+//! never shows as a zero.
 
+mod engine;
+mod exporter;
+mod exposition;
 mod nvml;
+mod page;
+mod scraper;
 mod series;
+mod signals;
 
+pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
+pub use page::{PageError, PageUrl};
+pub use scraper::{Scraped, Scraper};
 pub use series::{GpuSample, GpuSeries, GpuTimeline};
+pub use signals::{EngineKind, Signal};

@@ -1,5 +1,5 @@
 use super::objective::{Metric, Objective, Statistic, Unit};
-use crate::measure::{LatencySummary, TargetSummary};
+use crate::measure::{EngineSummary, LatencySummary, TargetSummary};
 
 /// What a target's summary says of what an objective is about.
 pub(super) enum Figure {
@@ -40,9 +40,27 @@ pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
             let growth = target.gpu.iter().filter_map(|gpu| gpu.growth_bytes_per_s).reduce(f64::max);
             known(if objective.statistic == Statistic::Growth { growth } else { peak }, "GPU memory")
         }
+        Metric::KvCache => engine(target, "KV cache", |engine| engine.kv_cache_peak),
+        Metric::Preemptions => engine(target, "count of preemptions", |engine| engine.preemptions),
+        Metric::Waiting => engine(target, "queue", |engine| engine.waiting_peak),
         // Known to the language, and to no part of this version.
-        Metric::KvCache => absent("the engine's KV cache"),
         Metric::Quality => absent("answer quality"),
+    }
+}
+
+fn engine(target: &TargetSummary, what: &str, value: fn(&EngineSummary) -> Option<f64>) -> Figure {
+    match target.engine.as_ref().map(|engine| (engine, value(engine))) {
+        Some((_, Some(value))) => Figure::Value(value),
+        Some((engine, None)) => {
+            let why = engine.state.as_deref().unwrap_or("its page does not tell");
+            Figure::Absent(format!(
+                "the engine's {what} was not measured: {why} ({})",
+                engine.url
+            ))
+        }
+        None => Figure::Absent(format!(
+            "the engine's {what} was not measured: no /metrics page of an engine was read; name it with --engine-metrics URL"
+        )),
     }
 }
 

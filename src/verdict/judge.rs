@@ -310,7 +310,7 @@ fn percent(change: f64) -> String {
 mod tests {
     use super::*;
     use crate::measure::{
-        CompareOptions, Comparison, GeneratorEvidence, MeasureOptions, RunSample, Side,
+        CompareOptions, Comparison, GeneratorEvidence, MeasureOptions, Observed, RunSample, Side,
         TargetIdentity, TargetMeasure, compare,
     };
     use crate::replay::{FailureKind, RequestOutcome, SendResult};
@@ -364,12 +364,7 @@ mod tests {
             ..TargetIdentity::default()
         };
         (
-            measure().finish(
-                identity,
-                GeneratorEvidence::default(),
-                Vec::new(),
-                |_, _| None,
-            ),
+            measure().finish(identity, GeneratorEvidence::default(), Observed::default()),
             measure(),
         )
     }

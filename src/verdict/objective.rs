@@ -38,6 +38,10 @@ pub enum Metric {
     Vram,
     /// The engine's KV cache.
     KvCache,
+    /// Requests thrown out of the engine's batch for want of memory.
+    Preemptions,
+    /// Requests that wait in the engine.
+    Waiting,
     /// Answer quality.
     Quality,
 }
@@ -63,6 +67,8 @@ pub enum Statistic {
     Rate,
     /// A count of failures.
     Failed,
+    /// How many.
+    Count,
     /// Answers a second.
     RequestsPerS,
     /// Generated tokens a second.
@@ -128,6 +134,8 @@ impl Metric {
         ),
         (Self::Vram, "vram", &[S::Peak, S::Growth]),
         (Self::KvCache, "kv_cache", &[S::Peak]),
+        (Self::Preemptions, "preemptions", &[S::Count]),
+        (Self::Waiting, "waiting", &[S::Peak]),
         (Self::Quality, "quality", &[S::PassRate]),
     ];
 
@@ -156,6 +164,7 @@ impl Statistic {
         (Self::Max, "max"),
         (Self::Rate, "rate"),
         (Self::Failed, "failed"),
+        (Self::Count, "count"),
         (Self::RequestsPerS, "requests_per_s"),
         (Self::OutputTokensPerS, "output_tokens_per_s"),
         (Self::Peak, "peak"),

@@ -1,7 +1,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use reenact::measure::{GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure};
+use reenact::measure::{
+    GeneratorEvidence, MeasureOptions, Observed, TargetIdentity, TargetMeasure,
+};
 use reenact::replay::{FailureKind, RequestOutcome, SendResult};
 use reenact::report::{
     Charts, PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
@@ -88,7 +90,7 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
             alterations: vec![format!("media left out ({} requests)", outcomes.len())],
             ..GeneratorEvidence::default()
         };
-        targets.push(measure.finish(identity, evidence, Vec::new(), |_, _| None));
+        targets.push(measure.finish(identity, evidence, Observed::default()));
     }
     log.finish().unwrap();
     let verdict = judge(&objectives, &targets, &[]);

@@ -13,8 +13,8 @@ pub use error::MergeError;
 use super::once::{Measured, production};
 use super::stage::join;
 use crate::measure::{
-    CompareOptions, GpuSummary, Latencies, MeasureOptions, MeasuredRun, TargetIdentity,
-    TargetMeasure, twin,
+    CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun, Observed,
+    Sampled, TargetIdentity, TargetMeasure, twin,
 };
 use crate::report::{
     PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
@@ -224,8 +224,14 @@ fn finish(
         model: first.model.clone(),
     };
     let evidence = evidence(&parts, run);
-    let vram = |start_us: u64, end_us: u64| vram(&parts, start_us, end_us);
-    let mut summary = measure.finish(identity, evidence, gpus(&parts), vram);
+    let observed = Observed {
+        gpu: gpus(&parts),
+        engine: engine(&parts),
+        window: Some(Box::new(|start_us, end_us| {
+            sampled(&parts, start_us, end_us)
+        })),
+    };
+    let mut summary = measure.finish(identity, evidence, observed);
     summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
     Ok(Measured {
         run: MeasuredRun {
@@ -249,16 +255,32 @@ fn gpus(parts: &[(&Shard, &shard::ShardTarget)]) -> Vec<GpuSummary> {
         .collect()
 }
 
-/// The most memory in use in a window of the run, by any shard's timeline.
+/// What the target's engine told: each shard read the same page, and the one that read it most often saw most.
+fn engine(parts: &[(&Shard, &shard::ShardTarget)]) -> Option<EngineSummary> {
+    let told = parts.iter().filter_map(|(_, target)| target.engine.clone());
+    told.max_by_key(|engine| engine.samples)
+}
+
+/// What was sampled in a window of the run, by any shard's timeline.
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
-fn vram(parts: &[(&Shard, &shard::ShardTarget)], start_us: u64, end_us: u64) -> Option<u64> {
+fn sampled(parts: &[(&Shard, &shard::ShardTarget)], start_us: u64, end_us: u64) -> Sampled {
     let (start_s, end_s) = (start_us as f64 / 1e6, end_us as f64 / 1e6);
-    parts
-        .iter()
-        .flat_map(|(_, target)| &target.timeline)
-        .filter(|window| window.t_s >= start_s && window.t_s < end_s)
-        .filter_map(|window| window.vram_used_bytes)
-        .max()
+    let windows = || {
+        let windows = parts.iter().flat_map(|(_, target)| &target.timeline);
+        windows.filter(|window| window.t_s >= start_s && window.t_s < end_s)
+    };
+    Sampled {
+        vram_used_bytes: windows().filter_map(|window| window.vram_used_bytes).max(),
+        kv_cache: windows()
+            .filter_map(|window| window.kv_cache)
+            .reduce(f64::max),
+        waiting: windows()
+            .filter_map(|window| window.waiting)
+            .reduce(f64::max),
+        preemptions: windows()
+            .filter_map(|window| window.preemptions)
+            .reduce(f64::max),
+    }
 }
 
 fn trace(shard: &Shard) -> Result<TraceAccount, MergeError> {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::MergeError;
-use crate::measure::RECORDED;
+use crate::measure::{EngineSummary, RECORDED};
 use crate::report::{ReportError, ResultDocument};
 use crate::verdict::{Bound, Objective};
 
@@ -40,6 +40,8 @@ pub(super) struct ShardTarget {
     #[serde(default)]
     pub(super) gpu: Vec<Value>,
     #[serde(default)]
+    pub(super) engine: Option<EngineSummary>,
+    #[serde(default)]
     pub(super) timeline: Vec<ShardWindow>,
     #[serde(default)]
     pub(super) runs: Vec<Value>,
@@ -69,12 +71,18 @@ pub(super) struct ShardFidelity {
     pub(super) alterations: Vec<String>,
 }
 
-/// GPU memory over time.
+/// What was sampled beside the requests over time.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShardWindow {
     pub(super) t_s: f64,
     #[serde(default)]
     pub(super) vram_used_bytes: Option<u64>,
+    #[serde(default)]
+    pub(super) kv_cache: Option<f64>,
+    #[serde(default)]
+    pub(super) waiting: Option<f64>,
+    #[serde(default)]
+    pub(super) preemptions: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]

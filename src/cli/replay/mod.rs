@@ -9,13 +9,14 @@ mod plan;
 mod progress;
 mod prompts;
 mod schedule;
+mod telemetry;
 mod window;
 
 use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
 use super::values;
-use crate::campaign::{Campaign, Gpu};
+use crate::campaign::Campaign;
 use crate::measure::MeasureOptions;
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::verdict::Objective;
@@ -25,6 +26,7 @@ use conversations::ConversationArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
 use schedule::ScheduleArgs;
+use telemetry::TelemetryArgs;
 use window::WindowArgs;
 
 /// Re-enact a trace against one or more servers, measure them, and judge them
@@ -78,9 +80,8 @@ pub(super) struct ReplayArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// GPU memory through NVML: `auto`, `off`, or the path of libnvidia-ml.so.1
-    #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = gpu)]
-    gpu: Gpu,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
 
     #[command(flatten)]
     conversations: ConversationArgs,
@@ -107,6 +108,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     args.prompts.apply(&mut options)?;
     args.connections.apply(&mut options);
     let plan = args.plan.options()?;
+    let engine_metrics = args.telemetry.engine_metrics(&targets)?;
     let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
@@ -122,7 +124,8 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         baseline,
         margin: args.baseline.margin,
         out: args.out.clone(),
-        gpu: args.gpu.clone(),
+        gpu: args.telemetry.gpu(),
+        engine_metrics,
         command: Some(command_line()),
         shares_process: false,
     };
@@ -163,27 +166,25 @@ fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
     Ok(targets)
 }
 
-fn named_url(text: &str) -> Result<NamedUrl, String> {
-    let (name, url) = match text.split_once('=') {
-        // A URL may hold `=` in its path, a name no slash.
-        Some((name, url)) if !name.contains(['/', ':']) => (Some(name.trim().to_owned()), url),
-        _ => (None, text),
-    };
-    if name.as_deref() == Some("") {
-        return Err("the name before `=` is empty; write NAME=URL".to_owned());
+impl NamedUrl {
+    /// `[NAME=]URL`, taken apart.
+    fn split(text: &str) -> Result<(Option<String>, &str), String> {
+        match text.split_once('=') {
+            // A URL may hold `=` in its path, a name no slash.
+            Some((name, url)) if !name.contains(['/', ':']) => match name.trim() {
+                "" => Err("the name before `=` is empty; write NAME=URL".to_owned()),
+                name => Ok((Some(name.to_owned()), url)),
+            },
+            _ => Ok((None, text)),
+        }
     }
+}
+
+fn named_url(text: &str) -> Result<NamedUrl, String> {
+    let (name, url) = NamedUrl::split(text)?;
     BaseUrl::parse(url)
         .map(|url| NamedUrl { name, url })
         .map_err(|error| error.to_string())
-}
-
-#[allow(clippy::unnecessary_wraps, reason = "clap's form of a value parser")]
-fn gpu(text: &str) -> Result<Gpu, String> {
-    Ok(match text {
-        "auto" => Gpu::Auto,
-        "off" => Gpu::Off,
-        path => Gpu::Library(PathBuf::from(path)),
-    })
 }
 
 /// The command line, quoted where a shell would need it. It holds no secret: keys cannot be given there, and the values of

@@ -1,0 +1,156 @@
+//! What is sampled beside the requests of a run: GPUs, and the pages on which engines and exporters tell of themselves.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::{Campaign, EngineMetrics, Gpu};
+use crate::measure::{Observed, Sampled, summarise_engine, summarise_gpus};
+use crate::replay::Target;
+use crate::telemetry::{
+    EngineTimeline, GpuSampler, GpuTimeline, PageUrl, Scraped, Scraper, Signal,
+};
+
+/// What samples during one run.
+pub(super) struct Watch {
+    began: Instant,
+    gpu: Option<GpuSampler>,
+    pages: Vec<Scraper>,
+    unread: Vec<EngineTimeline>,
+}
+
+/// What was sampled during one run.
+pub(super) struct Seen {
+    gpus: GpuTimeline,
+    engine: EngineTimeline,
+}
+
+impl Campaign {
+    /// Starts sampling what there is to sample of a target.
+    pub(super) fn watch(&self, target: &Target) -> Watch {
+        let began = Instant::now();
+        let mut watch = Watch {
+            began,
+            gpu: self
+                .gpu_library()
+                .and_then(|library| GpuSampler::start(library, began, SAMPLE_EVERY).ok()),
+            pages: Vec::new(),
+            unread: Vec::new(),
+        };
+        for (url, asked) in self.pages(target) {
+            match Scraper::start(&url, began) {
+                Ok(page) => watch.pages.push(page),
+                Err(error) if asked => watch.unread.push(EngineTimeline {
+                    url: url.to_string(),
+                    missed: 1,
+                    state: Some(format!("it was not read: {error}")),
+                    ..EngineTimeline::default()
+                }),
+                // Nobody said that there was one.
+                Err(_) => {}
+            }
+        }
+        watch
+    }
+
+    /// What was asked to be sampled and cannot be, as warnings.
+    pub(super) fn unwatched(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if let (Gpu::Library(_), Some(library)) = (&self.gpu, self.gpu_library())
+            && let Err(absent) = GpuSampler::start(library, Instant::now(), SAMPLE_EVERY)
+        {
+            warnings.push(format!("warning: GPU memory is not sampled: {absent}"));
+        }
+        if let EngineMetrics::Pages(pages) = &self.engine_metrics {
+            for (_, url) in pages {
+                match Scraper::start(url, Instant::now()).map(Scraper::stop) {
+                    Err(error) => warnings.push(format!("warning: {url} is not read: {error}")),
+                    Ok(Scraped { engine, gpus })
+                        if engine.kind.is_none() && gpus.gpus.is_empty() =>
+                    {
+                        warnings.push(format!(
+                            "warning: {url} tells of no engine or GPU that is known here"
+                        ));
+                    }
+                    Ok(_) => {}
+                }
+            }
+        }
+        warnings
+    }
+
+    /// The pages that tell of a target, and whether someone said so.
+    fn pages(&self, target: &Target) -> Vec<(PageUrl, bool)> {
+        match &self.engine_metrics {
+            EngineMetrics::Off => Vec::new(),
+            EngineMetrics::Auto if target.url.is_tls() => Vec::new(),
+            EngineMetrics::Auto => {
+                vec![(
+                    PageUrl::of_server(target.url.host(), target.url.port()),
+                    false,
+                )]
+            }
+            EngineMetrics::Pages(pages) => pages
+                .iter()
+                .filter(|(name, _)| name.as_ref().is_none_or(|name| *name == target.name))
+                .map(|(_, url)| (url.clone(), true))
+                .collect(),
+        }
+    }
+
+    /// The library that tells of GPUs (`Some(None)`: wherever it lies); `None` where nobody wants to know.
+    #[allow(clippy::option_option, reason = "said above")]
+    fn gpu_library(&self) -> Option<Option<PathBuf>> {
+        match &self.gpu {
+            Gpu::Off => None,
+            Gpu::Auto => Some(None),
+            Gpu::Library(path) => Some(Some(path.clone())),
+        }
+    }
+}
+
+impl Watch {
+    /// Ends sampling; moments then count from `started`, when the first request might be sent.
+    pub(super) fn stop(self, started: Instant) -> Seen {
+        let lead = started.saturating_duration_since(self.began);
+        let lead_us = u64::try_from(lead.as_micros()).unwrap_or(0);
+        let mut gpus = self.gpu.map(GpuSampler::stop).unwrap_or_default();
+        let mut engines = self.unread;
+        for page in self.pages.into_iter().map(Scraper::stop) {
+            gpus.gpus.extend(page.gpus.gpus);
+            engines.push(page.engine);
+        }
+        // Of several pages, the engine's own is the one that names itself as such.
+        engines.sort_by_key(|engine| engine.kind.is_none());
+        Seen {
+            gpus: gpus.since(lead_us),
+            engine: engines
+                .into_iter()
+                .next()
+                .unwrap_or_default()
+                .since(lead_us),
+        }
+    }
+}
+
+impl Seen {
+    /// As the run's figures want it.
+    pub(super) fn observed(&self) -> Observed<'_> {
+        Observed {
+            gpu: summarise_gpus(&self.gpus),
+            engine: summarise_engine(&self.engine),
+            window: Some(Box::new(|start_us, end_us| self.sampled(start_us, end_us))),
+        }
+    }
+
+    fn sampled(&self, start_us: u64, end_us: u64) -> Sampled {
+        let peak = |signal| self.engine.peak_between(signal, start_us, end_us);
+        Sampled {
+            vram_used_bytes: self.gpus.used_between(start_us, end_us),
+            kv_cache: peak(Signal::KvUsage),
+            waiting: peak(Signal::Waiting),
+            preemptions: peak(Signal::Preemptions),
+        }
+    }
+}
+
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);

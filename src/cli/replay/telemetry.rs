@@ -1,0 +1,88 @@
+//! Options that say what is sampled beside the requests.
+
+use std::path::PathBuf;
+
+use super::NamedUrl;
+use crate::campaign::{EngineMetrics, Gpu};
+use crate::cli::failure::Failure;
+use crate::replay::Target;
+use crate::telemetry::PageUrl;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TelemetryArgs {
+    /// GPU memory through NVML: `auto`, `off`, or the path of libnvidia-ml.so.1
+    #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = gpu)]
+    gpu: Gpu,
+
+    /// The Prometheus page of a target's engine (vLLM, SGLang, TGI, llama.cpp, Triton) or of a GPU exporter (DCGM, nvidia_gpu_exporter,
+    /// AMD's), read once a second: KV cache, queue, preemptions, prefix hits, VRAM. NAME= says whose it is; repeatable. `auto` looks at
+    /// each target's own /metrics, `off` at none
+    #[arg(long, default_value = "auto", value_name = "[NAME=]URL", value_parser = source)]
+    engine_metrics: Vec<Source>,
+}
+
+/// One `--engine-metrics`.
+#[derive(Debug, Clone)]
+enum Source {
+    Auto,
+    Off,
+    Page(Option<String>, PageUrl),
+}
+
+impl TelemetryArgs {
+    pub(super) fn gpu(&self) -> Gpu {
+        self.gpu.clone()
+    }
+
+    /// # Errors
+    /// When a page is said to be of a target that there is not, or `auto` or `off` stands beside pages.
+    pub(super) fn engine_metrics(&self, targets: &[Target]) -> Result<EngineMetrics, Failure> {
+        let mut pages = Vec::new();
+        for source in &self.engine_metrics {
+            match (source, self.engine_metrics.len()) {
+                (Source::Auto, 1) => return Ok(EngineMetrics::Auto),
+                (Source::Off, 1) => return Ok(EngineMetrics::Off),
+                (Source::Auto | Source::Off, _) => {
+                    return Err(Failure::usage(anyhow::anyhow!(
+                        "--engine-metrics auto and off stand alone"
+                    ))
+                    .hint("leave them out beside URLs"));
+                }
+                (Source::Page(name, url), _) => pages.push((name.clone(), url.clone())),
+            }
+        }
+        let names = || targets.iter().map(|target| target.name.as_str());
+        let stranger = pages
+            .iter()
+            .filter_map(|(name, _)| name.as_deref())
+            .find(|name| !names().any(|known| known == *name));
+        if let Some(stranger) = stranger {
+            let known: Vec<&str> = names().collect();
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--engine-metrics {stranger}=…: no target is named `{stranger}`"
+            ))
+            .hint(format!("the targets are {}", known.join(", "))));
+        }
+        Ok(EngineMetrics::Pages(pages))
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "clap's form of a value parser")]
+fn gpu(text: &str) -> Result<Gpu, String> {
+    Ok(match text {
+        "auto" => Gpu::Auto,
+        "off" => Gpu::Off,
+        path => Gpu::Library(PathBuf::from(path)),
+    })
+}
+
+fn source(text: &str) -> Result<Source, String> {
+    match text.trim() {
+        "auto" => Ok(Source::Auto),
+        "off" => Ok(Source::Off),
+        text => {
+            let (name, url) = NamedUrl::split(text)?;
+            Ok(Source::Page(name, url.parse()?))
+        }
+    }
+}

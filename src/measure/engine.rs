@@ -1,0 +1,117 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::telemetry::{EngineKind, EngineTimeline, Signal};
+
+/// What a target's engine told of itself over the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineSummary {
+    /// Which engine: `vllm`, `sglang`, `tgi`, `llama.cpp`, `triton`; `unknown` where its page was never to be had.
+    pub kind: String,
+    /// Where it was read.
+    pub url: String,
+    /// Under which of the engine's names each figure was read.
+    pub names: BTreeMap<String, String>,
+    /// The fullest that the KV cache was seen, 0 to 1; a lower bound, since samples are points in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache_peak: Option<f64>,
+    /// Tokens that the KV cache holds at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_capacity_tokens: Option<f64>,
+    /// Requests thrown out of the batch during the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preemptions: Option<f64>,
+    /// The most requests seen in the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_peak: Option<f64>,
+    /// The most requests seen to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_peak: Option<f64>,
+    /// Share of the prompt tokens looked up during the run that the prefix cache held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_hit_rate: Option<f64>,
+    /// Pages read.
+    pub samples: u64,
+    /// Pages that were not to be had.
+    pub missed: u64,
+    /// What went wrong first, where something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// What the pages of an engine say; `None` where they are of no engine that is known. A page that was never to be had is told of, with
+/// its state and no figures.
+pub fn summarise_engine(timeline: &EngineTimeline) -> Option<EngineSummary> {
+    let values = |signal| {
+        let samples = timeline.samples.iter();
+        samples.filter_map(move |sample| sample.get(signal))
+    };
+    let peak = |signal| values(signal).reduce(f64::max);
+    // Counters count from the run's start.
+    let total = |signal| values(signal).next_back();
+    let hits = total(Signal::PrefixHits).zip(total(Signal::PrefixQueries));
+    let hit_rate = hits
+        .filter(|(_, queries)| *queries > 0.0)
+        .map(|(hits, queries)| hits / queries);
+    let never_read = timeline.taken == 0 && timeline.state.is_some();
+    let kind = timeline.kind.map(EngineKind::name);
+    Some(EngineSummary {
+        kind: kind.or(never_read.then_some("unknown"))?.to_owned(),
+        url: timeline.url.clone(),
+        names: timeline
+            .names
+            .iter()
+            .map(|(signal, name)| (signal.name().to_owned(), name.clone()))
+            .collect(),
+        kv_cache_peak: peak(Signal::KvUsage),
+        kv_capacity_tokens: peak(Signal::KvCapacity),
+        preemptions: total(Signal::Preemptions),
+        running_peak: peak(Signal::Running),
+        waiting_peak: peak(Signal::Waiting),
+        prefix_hit_rate: hit_rate.or_else(|| values(Signal::PrefixHitRate).next_back()),
+        samples: timeline.taken,
+        missed: timeline.missed,
+        state: timeline.state.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::EngineSample;
+
+    #[test]
+    fn peaks_are_peaks_and_counters_are_of_the_run() {
+        let sample = |at_us, kv, preemptions, hits| EngineSample {
+            at_us,
+            values: BTreeMap::from([
+                (Signal::KvUsage, kv),
+                (Signal::Preemptions, preemptions),
+                (Signal::PrefixQueries, 2.0 * hits),
+                (Signal::PrefixHits, hits),
+            ]),
+        };
+        let timeline = EngineTimeline {
+            kind: Some(EngineKind::Vllm),
+            samples: vec![
+                sample(0, 0.1, 0.0, 0.0),
+                sample(1, 0.9, 3.0, 50.0),
+                sample(2, 0.2, 4.0, 70.0),
+            ],
+            ..EngineTimeline::default()
+        };
+        let summary = summarise_engine(&timeline).unwrap();
+        assert_eq!(summary.kind, "vllm");
+        assert_eq!(
+            (
+                summary.kv_cache_peak,
+                summary.preemptions,
+                summary.prefix_hit_rate
+            ),
+            (Some(0.9), Some(4.0), Some(0.5))
+        );
+        assert_eq!(summary.running_peak, None, "absent, not zero");
+        assert_eq!(summarise_engine(&EngineTimeline::default()), None);
+    }
+}

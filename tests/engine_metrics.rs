@@ -1,0 +1,168 @@
+//! What engines and exporters tell of themselves, read beside a replay.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+use support::{Server, http, reenact, stdout_of};
+
+/// A trace of `requests` streams, 40 ms apart, of 256 prompt tokens and 64 output tokens each.
+fn trace(dir: &Path, requests: u32) -> PathBuf {
+    let rows = dir.join("rows.jsonl");
+    let mut text = String::new();
+    for i in 0..requests {
+        let at = i * 40;
+        writeln!(
+            text,
+            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(&rows, text).unwrap();
+    let trace = dir.join("trace.rt");
+    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
+    stdout_of([
+        "import".as_ref(),
+        "mooncake".as_ref(),
+        rows,
+        "-o".as_ref(),
+        out,
+    ]);
+    trace
+}
+
+/// A replay's output and result, an invalid one (of a machine that is too busy) included.
+fn replay(trace: &Path, args: &[&str]) -> (Output, Value) {
+    let mut command = reenact(["replay"]);
+    let output = command
+        .arg(trace)
+        .args(args)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let document = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    (output, document)
+}
+
+fn objective<'a>(document: &'a Value, expr: &str) -> &'a Value {
+    let objectives = document["verdict"]["objectives"].as_array().unwrap();
+    objectives.iter().find(|one| one["expr"] == expr).unwrap()
+}
+
+#[test]
+fn an_engine_is_found_on_its_target_and_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 60);
+    // Nine requests fill the cache, and some sixteen are in flight at once: it preempts.
+    let sim = Server::sim(&["--kv-capacity-tokens", "2880", "--step-base", "10000"]);
+    let (_, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &sim.url,
+            "--slo",
+            "kv_cache.peak<50%",
+            "--slo",
+            "waiting.peak<10000",
+        ],
+    );
+    let engine = &document["targets"][0]["engine"];
+    assert_eq!(engine["kind"], "vllm", "{document:#}");
+    assert_eq!(engine["names"]["kv_cache"], "vllm:kv_cache_usage_perc");
+    assert_eq!(engine["kv_capacity_tokens"], 2880.0);
+    assert!(
+        engine["kv_cache_peak"].as_f64().unwrap() > 0.5,
+        "{engine:#}"
+    );
+    assert!(engine["samples"].as_u64().unwrap() >= 3, "{engine:#}");
+    assert!(engine.get("state").is_none(), "{engine:#}");
+    assert_eq!(objective(&document, "kv_cache.peak<50%")["status"], "fail");
+    assert_eq!(objective(&document, "waiting.peak<10000")["status"], "pass");
+    let timeline = document["targets"][0]["timeline"].as_array().unwrap();
+    assert!(
+        timeline
+            .iter()
+            .any(|window| window["kv_cache"].as_f64() > Some(0.5))
+    );
+}
+
+#[test]
+fn an_exporter_tells_of_memory_and_one_that_stalls_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 30);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let (exporter, _) = http::upstream(|mut client| {
+        if http::read_request(&mut client).is_some() {
+            let page = "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 1024\nDCGM_FI_DEV_FB_FREE{gpu=\"0\",UUID=\"GPU-1\"} 1024\n";
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len());
+            let _ = client.write_all(format!("{head}{page}").as_bytes());
+        }
+    });
+    let (stalls, _) =
+        http::upstream(|mut client| while http::read_request(&mut client).is_some() {});
+    let (output, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &sim.url,
+            "--engine-metrics",
+            &exporter,
+            "--engine-metrics",
+            &format!("target={stalls}/metrics"),
+            "--slo",
+            "vram.peak<=1GiB",
+            "--slo",
+            "kv_cache.peak<90%",
+        ],
+    );
+    let gpu = &document["targets"][0]["gpu"][0];
+    assert_eq!(
+        (&gpu["source"], &gpu["used_peak_bytes"], &gpu["total_bytes"]),
+        (&"dcgm".into(), &(1_u64 << 30).into(), &(2_u64 << 30).into())
+    );
+    assert_eq!(objective(&document, "vram.peak<=1GiB")["status"], "pass");
+    let unseen = objective(&document, "kv_cache.peak<90%");
+    assert_eq!(unseen["status"], "not_measured");
+    assert!(
+        unseen["reason"]
+            .as_str()
+            .unwrap()
+            .contains("no answer within"),
+        "{unseen:#}"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("/metrics is not read: no answer within"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_of_a_target_that_there_is_not_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 1);
+    for (given, word) in [
+        (
+            &["other=http://127.0.0.1:1"][..],
+            "no target is named `other`",
+        ),
+        (&["auto", "http://127.0.0.1:1"], "stand alone"),
+        (&["https://127.0.0.1:1"], "over TLS"),
+    ] {
+        let mut command = reenact(["replay"]);
+        command.arg(&trace).args(["--target", "http://127.0.0.1:1"]);
+        for page in given {
+            command.args(["--engine-metrics", page]);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(word), "{said}");
+    }
+}
