@@ -137,21 +137,19 @@ fn a_damaged_trace_reads_as_far_as_it_is_sound_and_says_what_is_lost() {
 fn a_target_that_does_not_serve_is_named_with_its_fault() {
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path());
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("cand=http://{}", listener.local_addr().unwrap())
-    };
-    refused(&replay(&trace, &["--target", &closed]), 1, "cand");
+    let at_once = ["--ready-timeout", "0s", "--target"];
+    let (_held, closed) = http::refusing();
+    let closed = format!("cand={closed}");
+    let output = replay(&trace, &[&at_once[..], &[&closed]].concat());
+    refused(&output, 1, "cand");
 
     let (resetting, _guard) = http::upstream(|stream| {
         // Closing with unread bytes sends a reset.
         drop(stream);
     });
-    refused(
-        &replay(&trace, &["--target", &format!("cand={resetting}")]),
-        1,
-        "cand",
-    );
+    let resetting = format!("cand={resetting}");
+    let output = replay(&trace, &[&at_once[..], &[&resetting]].concat());
+    refused(&output, 1, "cand");
 
     let (foreign, _guard) = http::upstream(|mut stream| {
         let _ = stream.write_all(b"220 mail.example ESMTP\r\n");

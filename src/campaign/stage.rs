@@ -13,7 +13,7 @@ use super::survey::Survey;
 use crate::measure::{
     CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
 };
-use crate::replay::{CalibrateOptions, Calibration, Stop, Target, calibrate};
+use crate::replay::{CalibrateOptions, Calibration, Stop, Target, TargetError, calibrate};
 use crate::report::{Charts, RequestLog, RunHistograms, TargetCharts};
 use crate::verdict::ObjectiveResult;
 
@@ -88,11 +88,19 @@ impl<'a> Stage<'a> {
         let run = &self.campaign.run;
         let probing = CalibrateOptions {
             connect_timeout: run.connect_timeout,
+            ready_timeout: run.ready_timeout,
             probe_timeout: run.request_timeout.min(PROBE_TIMEOUT),
             seed: run.seed,
             prompts: run.prompts.clone(),
         };
-        Ok(calibrate(target, &self.survey.plan.endpoints, &probing)?)
+        let tell = |error: &TargetError, most: Duration| {
+            self.audience.say(&format!(
+                "{error}: waiting up to {:.0} s for it to be ready",
+                most.as_secs_f64()
+            ));
+        };
+        let needs = &self.survey.plan.endpoints;
+        Ok(calibrate(target, needs, &probing, self.stop, &tell)?)
     }
 
     /// Joins the runs of each target, and compares each target with the first, and with what production felt.

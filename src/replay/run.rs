@@ -53,6 +53,8 @@ pub struct RunOptions {
     pub max_in_flight: u64,
     /// A connection takes at most this long.
     pub connect_timeout: Duration,
+    /// A target that is not there yet, or is busy, is asked again for so long before its first run.
+    pub ready_timeout: Duration,
     /// Connections open at once, at most, over all threads; as many as there are requests in flight where absent.
     pub connections: Option<NonZeroUsize>,
     /// When the run's moment 0 is; as soon as it can be where absent.
@@ -79,6 +81,7 @@ impl Default for RunOptions {
             connections: None,
             start_at: None,
             connect_timeout: Duration::from_secs(10),
+            ready_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(600),
             gate: None,
         }

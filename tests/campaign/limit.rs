@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::{Server, http, reenact};
-use crate::{paced, trace};
+use crate::{paced, paced_anew, replay, trace};
 
 /// Two sequences at once, each of ten steps of 4 ms: it carries 50 requests a second.
 const SLOW: [&str; 8] = [
@@ -67,10 +67,7 @@ fn the_limit_of_a_server_of_known_capacity_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path(), 400, 50, 4);
     let sim = Server::sim(&["--profile", "fast"]);
-    let url = fifty_a_second(&sim.url);
     let args = [
-        "--target",
-        &url,
         "--find-max",
         "--slo",
         "errors.rate<10%",
@@ -79,7 +76,10 @@ fn the_limit_of_a_server_of_known_capacity_is_found() {
         "--precision",
         "20%",
     ];
-    let Some((output, document)) = paced(&trace, &args) else {
+    let Some((output, document)) = paced_anew(|| {
+        let url = fifty_a_second(&sim.url);
+        replay(&trace, &[&args[..], &["--target", &url]].concat())
+    }) else {
         return;
     };
     assert_eq!(output.status.code(), Some(0), "{document:#}");

@@ -3,6 +3,7 @@
 use reenact::shape::{Outcome, ShapeStatus};
 
 use super::support::Server;
+use super::support::http::refusing;
 use super::support::wire::{Ending, Wire, metric};
 use super::{Between, GET, OK, exchanges};
 
@@ -104,11 +105,8 @@ fn answer_of(upstream: &str, args: &[&str], at_upstream: impl FnOnce()) -> (Stri
 
 #[test]
 fn a_refused_connection_is_a_502() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let (answer, outcome) = answer_of(&format!("http://{port}"), &[], || {});
+    let (_held, url) = refusing();
+    let (answer, outcome) = answer_of(&url, &[], || {});
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
     assert!(
         answer.contains("x-reenact-error: upstream_refused\r\n"),
@@ -119,12 +117,9 @@ fn a_refused_connection_is_a_502() {
 
 #[test]
 fn what_was_asked_of_an_upstream_that_is_down_is_known() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_held, url) = refusing();
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(&format!("http://{port}"), dir.path(), &[]);
+    let recorder = Server::recorder(&url, dir.path(), &[]);
     let prompt = "word ".repeat(20_000);
     let body = format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{prompt}\"}}]}}");
     let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());

@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
+use socket2::{Domain, Socket, Type};
+
 use super::PATIENCE;
 
 /// `http://127.0.0.1:80` as an address.
@@ -67,6 +69,15 @@ pub fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     request.resize(start + length, 0);
     stream.read_exact(&mut request[start..]).ok()?;
     Some(request)
+}
+
+/// A port that nobody listens on, and that nobody else gets as long as the socket lives; and its URL.
+pub fn refusing() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, format!("http://{address}"))
 }
 
 /// An upstream that gives each connection to `serve`, for as long as its test runs.

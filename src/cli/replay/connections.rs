@@ -37,6 +37,10 @@ pub(super) struct ConnectionArgs {
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = values::duration)]
     connect_timeout: Duration,
 
+    /// Before the first run, wait this long for a target that is not there yet, or answers 429 or 503: it may be starting (0s to not wait)
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = values::duration)]
+    ready_timeout: Duration,
+
     /// Give up on an answer that brings nothing for this long
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = values::duration)]
     request_timeout: Duration,
@@ -56,6 +60,7 @@ impl ConnectionArgs {
         options.connections = self.connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;
+        options.ready_timeout = self.ready_timeout;
         options.request_timeout = self.request_timeout;
     }
 

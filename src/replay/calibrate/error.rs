@@ -18,6 +18,9 @@ pub struct TargetError {
 /// What is wrong with a target.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
+    /// Nobody listens there, or its name is not known: yet, perhaps.
+    #[error("{0}")]
+    Absent(String),
     /// There is no connection to be had.
     #[error("{0}")]
     Unreachable(String),
@@ -67,12 +70,24 @@ impl TargetError {
     }
 
     pub(in crate::replay) fn unreachable(target: &Target, error: &ConnectError) -> Self {
-        Self::new(target, Problem::Unreachable(error.to_string()))
+        let why = error.to_string();
+        Self::new(
+            target,
+            match error {
+                ConnectError::Connect(_) | ConnectError::Resolve(_) if !error.is_local() => {
+                    Problem::Absent(why)
+                }
+                _ => Problem::Unreachable(why),
+            },
+        )
     }
 
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match &self.problem {
+            Problem::Absent(_) => {
+                "is the server running, and the URL right? --ready-timeout waits longer for one that starts"
+            }
             Problem::Unreachable(_) => "is the server running, and the URL right?",
             Problem::Reset(_) => "does this port speak HTTP, or does it want https://?",
             Problem::Silent { .. } => "is the model still loading?",
@@ -87,7 +102,9 @@ impl TargetError {
                 400 | 422 => {
                     "the target does not take a plain request: check the model with --model"
                 }
-                429 | 503 | 529 => "the target is busy or still loading: try again when it is idle",
+                429 | 503 | 529 => {
+                    "the target is busy or still loading: --ready-timeout waits longer for it"
+                }
                 300..400 => "redirects are not followed: give the URL that it redirects to",
                 _ => "look into the target's own log",
             },

@@ -4,6 +4,7 @@ mod endpoint;
 mod error;
 mod fit;
 mod prober;
+mod ready;
 mod remarks;
 mod vocabulary;
 
@@ -16,11 +17,13 @@ use serde::Serialize;
 use crate::dialect::Forcing;
 use crate::shape::Endpoint;
 
+use super::progress::Stop;
 use super::prompt::{IdTable, PromptOptions, TokenCosts, Words};
 use super::survey::EndpointNeeds;
 use super::target::Target;
 pub use error::{Problem, TargetError};
 use prober::Prober;
+use ready::Patience;
 pub use vocabulary::{Vocabulary, VocabularySource};
 
 /// What the probes found.
@@ -114,6 +117,8 @@ pub struct CalibrateOptions {
     pub connect_timeout: Duration,
     /// A probe that brings nothing for so long has failed.
     pub probe_timeout: Duration,
+    /// A target that is not there yet, or is busy (429, 503), is asked again for so long.
+    pub ready_timeout: Duration,
     /// Sets the probes' words apart from those of other runs.
     pub seed: u64,
     /// What prompts are made of, and where they go.
@@ -125,6 +130,7 @@ impl Default for CalibrateOptions {
         Self {
             connect_timeout: Duration::from_secs(10),
             probe_timeout: Duration::from_secs(60),
+            ready_timeout: Duration::ZERO,
             seed: 0,
             prompts: PromptOptions::default(),
         }
@@ -158,7 +164,8 @@ impl Calibration {
 }
 
 /// Asks the target what the plan's endpoints need to know. Blocks; takes some dozen requests of one token for each endpoint, one for
-/// each shape of tools and media, and a few for the words.
+/// each shape of tools and media, and a few for the words. `tell` hears once that a target is waited for that is not ready, why, and for
+/// how long at most; `stop` ends the waiting.
 ///
 /// # Errors
 /// When the target cannot be reached, does not speak HTTP, does not answer or refuses the first probe of an endpoint.
@@ -166,13 +173,20 @@ pub fn calibrate(
     target: &Target,
     needs: &BTreeMap<Endpoint, EndpointNeeds>,
     options: &CalibrateOptions,
+    stop: &Stop,
+    tell: &dyn Fn(&TargetError, Duration),
 ) -> Result<Calibration, TargetError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| TargetError::new(target, Problem::Runtime(error)))?;
     runtime.block_on(async {
-        let mut prober = Prober::new(target, options).await?;
+        let mut prober = Prober::new(
+            target,
+            options,
+            Patience::new(options.ready_timeout, stop, tell),
+        )
+        .await?;
         let model = match &target.model {
             Some(model) => model.clone(),
             None => prober.first_model().await?,

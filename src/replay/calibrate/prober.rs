@@ -6,9 +6,12 @@ use http::Request;
 
 use super::endpoint::streaming;
 use super::error::{Problem, TargetError};
+use super::ready::Patience;
 use super::{CalibrateOptions, Forced};
 use crate::dialect::{Draft, DraftMedia, OutputLength, synthesise};
-use crate::replay::client::{Connector, Envelope, Lane, Pool, exchange, fetch};
+use crate::replay::client::{
+    ConnectError, Connection, Connector, Envelope, Lane, Pool, exchange, fetch,
+};
 use crate::replay::pace::RunClock;
 use crate::replay::prompt::{Cache, IdTable, MediaShape, Salt, Studio, Words, plain_words};
 use crate::replay::synthesise::Prepared;
@@ -20,6 +23,7 @@ use crate::shape::{Endpoint, RequestParams, Role, ToolsShape};
 pub(super) struct Prober<'a> {
     target: &'a Target,
     options: &'a CalibrateOptions,
+    patience: Patience<'a>,
     lane: Lane,
     envelope: Envelope,
     pub(super) model: String,
@@ -78,18 +82,25 @@ impl<'a> Prober<'a> {
     pub(super) async fn new(
         target: &'a Target,
         options: &'a CalibrateOptions,
+        mut patience: Patience<'a>,
     ) -> Result<Self, TargetError> {
-        let unreachable = |error| TargetError::unreachable(target, &error);
-        let connector = Connector::new(target, options.connect_timeout).map_err(unreachable)?;
-        let start = Instant::now();
-        let clock = RunClock::starting_at(start);
-        let connection = connector.connect(clock).await.map_err(unreachable)?;
+        let (connector, clock, connection) = loop {
+            let began = Instant::now();
+            let error = match Self::connect(target, options).await {
+                Ok(connected) => break connected,
+                Err(error) => TargetError::unreachable(target, &error),
+            };
+            if !patience.outlasts(&error, began).await {
+                return Err(error);
+            }
+        };
         let connect_us = clock.now_us();
         let pool = Arc::new(Pool::new(connector, clock, None));
         pool.put(connection);
         Ok(Self {
             target,
             options,
+            patience,
             lane: Lane {
                 pool,
                 clock,
@@ -106,8 +117,29 @@ impl<'a> Prober<'a> {
         })
     }
 
+    /// Opens the first connection; the clock starts with it.
+    async fn connect(
+        target: &Target,
+        options: &CalibrateOptions,
+    ) -> Result<(Connector, RunClock, Connection), ConnectError> {
+        let connector = Connector::new(target, options.connect_timeout)?;
+        let clock = RunClock::starting_at(Instant::now());
+        let connection = connector.connect(clock).await?;
+        Ok((connector, clock, connection))
+    }
+
     /// The first model that the target names.
     pub(super) async fn first_model(&mut self) -> Result<String, TargetError> {
+        loop {
+            let began = Instant::now();
+            match self.named_model().await {
+                Err(error) if self.patience.outlasts(&error, began).await => {}
+                other => return other,
+            }
+        }
+    }
+
+    async fn named_model(&mut self) -> Result<String, TargetError> {
         let path = Endpoint::Models.path();
         let answer = fetch(&self.lane, self.envelope.get(Endpoint::Models))
             .await
@@ -128,19 +160,10 @@ impl<'a> Prober<'a> {
 
     /// Asks; a refusal is an error.
     pub(super) async fn must(&mut self, question: &Question) -> Result<Answer, TargetError> {
-        let path = question.endpoint.path();
         let outcome = self.ask(question).await;
-        match (outcome.result, outcome.status) {
-            (SendResult::Ok, _) => Ok(answer(&outcome)),
-            (SendResult::Failed(FailureKind::Truncated), Some(200)) => {
-                Err(TargetError::new(self.target, Problem::Foreign { path }))
-            }
-            (_, Some(status)) if status != 200 => Err(TargetError::new(
-                self.target,
-                Problem::Refused { path, status },
-            )),
-            (SendResult::Failed(kind), _) => Err(self.failed(path, kind)),
-            (SendResult::Cancelled, _) => Err(self.failed(path, FailureKind::Reset)),
+        match self.problem(question, &outcome) {
+            None => Ok(answer(&outcome)),
+            Some(error) => Err(error),
         }
     }
 
@@ -180,7 +203,35 @@ impl<'a> Prober<'a> {
         count.map(|told| told.count)
     }
 
+    /// Asks; again where the target is not ready, as long as there is patience.
     async fn ask(&mut self, question: &Question) -> RequestOutcome {
+        loop {
+            let began = Instant::now();
+            let outcome = self.send(question).await;
+            match self.problem(question, &outcome) {
+                Some(error) if self.patience.outlasts(&error, began).await => {}
+                _ => return outcome,
+            }
+        }
+    }
+
+    /// What is wrong with an answer.
+    fn problem(&self, question: &Question, outcome: &RequestOutcome) -> Option<TargetError> {
+        let path = question.endpoint.path();
+        Some(match (outcome.result, outcome.status) {
+            (SendResult::Ok, _) => return None,
+            (SendResult::Failed(FailureKind::Truncated), Some(200)) => {
+                TargetError::new(self.target, Problem::Foreign { path })
+            }
+            (_, Some(status)) if status != 200 => {
+                TargetError::new(self.target, Problem::Refused { path, status })
+            }
+            (SendResult::Failed(kind), _) => self.failed(path, kind),
+            (SendResult::Cancelled, _) => self.failed(path, FailureKind::Reset),
+        })
+    }
+
+    async fn send(&mut self, question: &Question) -> RequestOutcome {
         let salt = Salt::new(self.options.seed, Cache::Fresh, PROBES);
         let mut messages: Vec<(Role, String)> = question
             .messages
@@ -257,9 +308,8 @@ impl<'a> Prober<'a> {
                 after: self.options.probe_timeout,
             },
             FailureKind::NotHttp => Problem::NotHttp,
-            FailureKind::Connect | FailureKind::Tls => {
-                Problem::Unreachable("no further connection".to_owned())
-            }
+            FailureKind::Connect => Problem::Absent("no further connection".to_owned()),
+            FailureKind::Tls => Problem::Unreachable("no further connection".to_owned()),
             _ => Problem::Reset(path),
         };
         TargetError::new(self.target, problem)

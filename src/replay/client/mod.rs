@@ -9,7 +9,7 @@ mod retry_after;
 mod stamped;
 mod traffic;
 
-pub(super) use connect::{ConnectError, Connector};
+pub(super) use connect::{ConnectError, Connection, Connector};
 pub(super) use envelope::Envelope;
 pub(super) use exchange::{Lane, dropped, exchange, fetch};
 pub(super) use pool::Pool;

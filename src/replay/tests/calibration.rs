@@ -1,19 +1,32 @@
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::server::{Seen, Server, Step, answer};
+use super::server::{Seen, Server, Step, answer, refusing};
 use super::*;
-use crate::replay::calibrate::VocabularySource;
+use crate::replay::calibrate::{self, VocabularySource};
 use crate::shape::{Endpoint, ToolsShape};
 
 fn options() -> CalibrateOptions {
     CalibrateOptions {
         connect_timeout: Duration::from_secs(2),
         probe_timeout: Duration::from_millis(200),
+        ready_timeout: Duration::ZERO,
         seed: 1,
         prompts: PromptOptions::default(),
     }
+}
+
+/// Asks, and waits for nobody to be ready.
+fn calibrate(
+    target: &Target,
+    needs: &BTreeMap<Endpoint, EndpointNeeds>,
+    options: &CalibrateOptions,
+) -> Result<Calibration, TargetError> {
+    calibrate::calibrate(target, needs, options, &Stop::default(), &|_, _| ())
 }
 
 fn needs() -> BTreeMap<Endpoint, EndpointNeeds> {
@@ -118,14 +131,9 @@ fn an_engine_that_refuses_forced_lengths_is_only_capped() {
 
 #[test]
 fn every_way_of_not_being_a_target_has_its_own_message() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let url = format!("http://127.0.0.1:{port}");
+    let (_held, url) = refusing();
     let unreachable = calibrate(&target(&url), &needs(), &options()).unwrap_err();
-    assert!(matches!(unreachable.problem, Problem::Unreachable(_)));
+    assert!(matches!(unreachable.problem, Problem::Absent(_)));
     let text = unreachable.to_string();
     assert!(
         text.contains("`candidate`") && text.contains(&url),
@@ -227,4 +235,65 @@ fn an_endpoint_that_the_user_named_is_not_swapped() {
     options.prompts.send_as = Some(Endpoint::OllamaChat);
     let error = calibrate(&target(&server.url()), &needs(), &options).unwrap_err();
     assert!(error.to_string().contains("/api/chat"), "{error}");
+}
+
+/// Waits for a target that is not ready for so long at most.
+fn patient(most: Duration) -> CalibrateOptions {
+    CalibrateOptions {
+        ready_timeout: most,
+        ..options()
+    }
+}
+
+#[test]
+fn a_target_that_starts_while_it_is_waited_for_is_calibrated() {
+    let (held, url) = refusing();
+    let (held, server) = (RefCell::new(Some(held)), RefCell::new(None));
+    let told = Cell::new(0);
+    // It begins to listen when it is told that it is waited for, is busy at first, and then is there.
+    let busy = AtomicU32::new(3);
+    let busy = Arc::new(busy);
+    let begin = |error: &TargetError, most: Duration| {
+        told.set(told.get() + 1);
+        assert!(matches!(error.problem, Problem::Absent(_)), "{error}");
+        assert!(most <= Duration::from_secs(60));
+        let socket = held.take().unwrap();
+        socket.listen(16).unwrap();
+        let busy = Arc::clone(&busy);
+        let script = move |seen: &Seen| {
+            let left = busy.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+            match left {
+                Ok(left) => vec![answer([503, 429, 529][left as usize % 3], "", "{}")],
+                Err(_) => chat(seen, true),
+            }
+        };
+        server.replace(Some(Server::on(socket.into(), script)));
+    };
+    let options = patient(Duration::from_secs(60));
+    let found =
+        calibrate::calibrate(&target(&url), &needs(), &options, &Stop::default(), &begin).unwrap();
+    assert_eq!(found.of(Endpoint::ChatCompletions).costs.per_message, 4);
+    assert_eq!((told.get(), busy.load(Relaxed)), (1, 0));
+}
+
+#[test]
+fn what_stays_wrong_is_not_waited_for_and_what_may_pass_only_for_so_long() {
+    let never = |error: &TargetError, _: Duration| panic!("waits for what stays wrong: {error}");
+    let refusing_keys = Server::start(|_| vec![answer(401, "", "{}")]);
+    let url = target(&refusing_keys.url());
+    let long = patient(Duration::from_secs(3600));
+    let error = calibrate::calibrate(&url, &needs(), &long, &Stop::default(), &never).unwrap_err();
+    assert!(error.to_string().contains("401"), "{error}");
+
+    let busy = Server::start(|_| vec![answer(503, "", "{}")]);
+    let short = patient(Duration::from_millis(120));
+    let error = calibrate(&target(&busy.url()), &needs(), &short).unwrap_err();
+    assert!(error.hint().contains("--ready-timeout"), "{}", error.hint());
+    assert!(busy.seen().len() > 1);
+
+    // An interrupt does not wait.
+    let stop = Stop::default();
+    let interrupt = |_: &TargetError, _: Duration| stop.request();
+    let url = target(&busy.url());
+    calibrate::calibrate(&url, &needs(), &long, &stop, &interrupt).unwrap_err();
 }

@@ -1,9 +1,8 @@
 use std::collections::HashMap;
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::server::{Seen, Server, Step, answer, chunk, end, stream_head, token};
+use super::server::{Seen, Server, Step, answer, chunk, end, refusing, stream_head, token};
 use super::*;
 use crate::shape::{MessageShape, Outcome, Role, SessionId};
 
@@ -119,13 +118,8 @@ fn turns_that_overlapped_keep_their_distance() {
 
 #[test]
 fn a_conversation_goes_on_after_a_failure_but_no_faster_than_recorded() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let (_held, url) = refusing();
     let trace = vec![turn(1, 0, 100), turn(1, 110, 20), turn(1, 150, 20)];
-    let url = format!("http://127.0.0.1:{port}");
     let (outcomes, summary) = replay(&url, trace, &mode(SessionMode::Linked));
     let due: Vec<u64> = outcomes.iter().map(|it| it.intended_us).collect();
     assert_eq!(due, [0, 110_000, 150_000]);

@@ -1,9 +1,8 @@
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::server::{Server, Step, answer, chunk, end, stream_head, token};
+use super::server::{Server, Step, answer, chunk, end, refusing, stream_head, token};
 use super::*;
 use crate::shape::Outcome;
 
@@ -247,16 +246,8 @@ fn a_slow_stream_that_keeps_talking_does_not_time_out() {
 
 #[test]
 fn nobody_there_is_a_failed_connection() {
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let (outcomes, summary) = replay(
-        &format!("http://127.0.0.1:{port}"),
-        vec![exchange(0), exchange(10)],
-        &options(),
-    );
+    let (_held, url) = refusing();
+    let (outcomes, summary) = replay(&url, vec![exchange(0), exchange(10)], &options());
     for outcome in outcomes {
         assert_eq!(outcome.result, SendResult::Failed(FailureKind::Connect));
         assert_eq!(outcome.sent_us, None);

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 /// One step of an answer.
 #[derive(Clone)]
 pub(super) enum Step {
@@ -38,7 +40,14 @@ pub(super) struct Server {
 impl Server {
     /// A server that answers each request with what `script` makes of it.
     pub(super) fn start(script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same on a listener of one's own.
+    pub(super) fn on(
+        listener: TcpListener,
+        script: impl Fn(&Seen) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (leaving, gone) = crossbeam_channel::unbounded();
@@ -69,6 +78,15 @@ impl Server {
     pub(super) fn client_gone(&self) -> bool {
         self.gone.recv_timeout(Duration::from_secs(5)).is_ok()
     }
+}
+
+/// A port that nobody listens on, and that nobody else gets as long as the socket lives; and its URL.
+pub(super) fn refusing() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, format!("http://{address}"))
 }
 
 fn serve(
