@@ -88,17 +88,14 @@ fn the_limit_of_a_server_of_known_capacity_is_found() {
     let value = limit["value"].as_f64().unwrap();
     assert!((1.6..=4.0).contains(&value), "{limit:#}");
     let steps = steps(&document);
-    // A machine that is too busy in the middle ends the search early.
-    if !steps.iter().any(|(_, verdict)| verdict == "invalid") {
-        assert_eq!(limit["confirmed"], true, "{limit:#}");
-        let above = limit["above"].as_f64().unwrap();
-        assert!(value < above && above <= value * 1.21, "{limit:#}");
-        assert_eq!(steps[0], (1.0, "pass".to_owned()));
-        assert!(
-            steps.iter().any(|(_, verdict)| verdict == "fail"),
-            "{steps:?}"
-        );
-    }
+    assert_eq!(limit["confirmed"], true, "{limit:#}");
+    let above = limit["above"].as_f64().unwrap();
+    assert!(value < above && above <= value * 1.21, "{limit:#}");
+    assert_eq!(steps[0], (1.0, "pass".to_owned()));
+    assert!(
+        steps.iter().any(|(_, verdict)| verdict == "fail"),
+        "{steps:?}"
+    );
     assert_eq!(
         document["verdict"]["objectives"][0]["expr"],
         "find-max speed"
