@@ -166,3 +166,37 @@ fn a_page_of_a_target_that_there_is_not_is_refused() {
         assert!(said.contains(word), "{said}");
     }
 }
+
+#[test]
+fn where_the_cache_runs_out_is_told_from_sixty_percent_of_the_load() {
+    let dir = tempfile::tempdir().unwrap();
+    // Bursts of 24 streams of 320 tokens every four seconds: some 7,000 tokens in flight, of 12,000 that the cache holds.
+    let rows = dir.path().join("rows.jsonl");
+    let mut text = String::new();
+    for i in 0..96_u32 {
+        let at = i / 24 * 4000 + i % 24 * 60;
+        writeln!(
+            text,
+            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(&rows, text).unwrap();
+    let trace = dir.path().join("trace.rt");
+    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
+    stdout_of([
+        "import".as_ref(),
+        "mooncake".as_ref(),
+        rows,
+        "-o".as_ref(),
+        out,
+    ]);
+    let sim = Server::sim(&["--kv-capacity-tokens", "12000", "--step-base", "30000"]);
+    let (_, document) = replay(&trace, &["--target", &sim.url]);
+    let memory = &document["targets"][0]["memory"]["kv_cache"];
+    let full = memory["in_flight_tokens"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{memory:#}"));
+    assert!((full / 12_000.0 - 1.0).abs() < 0.1, "{memory:#}");
+    assert!(memory["seen_share"].as_f64().unwrap() < 0.75, "{memory:#}");
+}

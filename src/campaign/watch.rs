@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::{Campaign, EngineMetrics, Gpu};
-use crate::measure::{Observed, Sampled, summarise_engine, summarise_gpus};
+use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
 use crate::telemetry::{
     EngineTimeline, GpuSampler, GpuTimeline, PageUrl, Scraped, Scraper, Signal,
@@ -138,13 +138,31 @@ impl Seen {
         Observed {
             gpu: summarise_gpus(&self.gpus),
             engine: summarise_engine(&self.engine),
+            memory: self.memory(),
             window: Some(Box::new(|start_us, end_us| self.sampled(start_us, end_us))),
+        }
+    }
+
+    fn memory(&self) -> MemorySamples {
+        let samples = self.engine.samples.iter();
+        let kv_cache =
+            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::KvUsage)?)));
+        let fullest = self
+            .gpus
+            .gpus
+            .iter()
+            .filter_map(|gpu| Some((gpu, gpu.fullest()?)))
+            .max_by(|(_, a), (_, b)| a.total_cmp(b));
+        MemorySamples {
+            kv_cache: kv_cache.collect(),
+            vram: fullest.map_or_else(Vec::new, |(gpu, _)| gpu.shares().collect()),
         }
     }
 
     fn sampled(&self, start_us: u64, end_us: u64) -> Sampled {
         let peak = |signal| self.engine.peak_between(signal, start_us, end_us);
         Sampled {
+            in_flight_tokens: None,
             vram_used_bytes: self.gpus.used_between(start_us, end_us),
             kv_cache: peak(Signal::KvUsage),
             waiting: peak(Signal::Waiting),

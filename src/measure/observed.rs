@@ -1,4 +1,5 @@
 use super::engine::EngineSummary;
+use super::memory::MemorySamples;
 use super::summary::GpuSummary;
 
 /// What was sampled beside the requests of a run, summed up, and where its windows find it.
@@ -8,6 +9,8 @@ pub struct Observed<'a> {
     pub gpu: Vec<GpuSummary>,
     /// What the engine told of itself.
     pub engine: Option<EngineSummary>,
+    /// How full memories were.
+    pub memory: MemorySamples,
     /// What was sampled in a window of the run, given its start and end in microseconds; nothing where absent.
     pub window: Option<Box<dyn Fn(u64, u64) -> Sampled + 'a>>,
 }
@@ -15,6 +18,8 @@ pub struct Observed<'a> {
 /// What was sampled in one window of a run; absent where nothing was.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sampled {
+    /// The most tokens of open requests.
+    pub in_flight_tokens: Option<f64>,
     /// The most GPU memory in use, over all GPUs.
     pub vram_used_bytes: Option<u64>,
     /// The fullest that the KV cache was, 0 to 1.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, RunFigures,
-    Spread, Step,
+    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory,
+    RunFigures, Spread, Step,
 };
 
 /// One target's figures.
@@ -48,6 +48,9 @@ pub struct TargetSummary {
     /// What its engine told of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineSummary>,
+    /// How full memory was against the tokens in flight, and where it runs out; of several runs, the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     /// Moments at which the run changed its course.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangePoint>,
@@ -148,6 +151,10 @@ pub struct Window {
     pub t_s: f64,
     /// Most requests open at once.
     pub in_flight: u64,
+    /// Most tokens of open requests at once (mean over a quarter of a second, or a 1,200th of a longer run): prompts, and answers as
+    /// they grow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight_tokens: Option<f64>,
     /// Requests of the window that were sent.
     pub sent: u64,
     /// Of them, answered whole.

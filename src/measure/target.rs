@@ -4,7 +4,8 @@ use super::change_points::change_points;
 use super::comparison::RunSample;
 use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
 use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
-use super::observed::Observed;
+use super::memory::{TokensInFlight, memory};
+use super::observed::{Observed, Sampled};
 use super::saturation::saturated;
 use super::span::Span;
 use super::summary::{Goodput, Requests, TargetSummary, Throughput};
@@ -71,6 +72,7 @@ pub struct TargetMeasure {
     latencies: Latencies,
     fidelity: FidelityMeter,
     windows: Windows,
+    tokens: TokensInFlight,
     span: Span,
     events: u64,
     event_tokens: u64,
@@ -93,6 +95,7 @@ impl TargetMeasure {
             latencies: Latencies::default(),
             fidelity: FidelityMeter::default(),
             windows: Windows::new(),
+            tokens: TokensInFlight::default(),
             span: Span::after(options.prelude_us),
             events: 0,
             event_tokens: 0,
@@ -114,6 +117,7 @@ impl TargetMeasure {
     pub fn record(&mut self, outcome: &RequestOutcome) {
         self.fidelity.record(outcome);
         self.windows.record(outcome);
+        self.tokens.record(outcome);
         self.simulated |= outcome.simulated;
         if !self.span.record(outcome) {
             return;
@@ -202,7 +206,11 @@ impl TargetMeasure {
             output_tokens_per_s: self.any_output.then(|| per_s(self.output_tokens)),
         };
         let ttft_p50 = self.latencies.ttft.quantile_ms(0.5);
-        let timeline = (self.windows).finish(|start_us, end_us| observed.sampled(start_us, end_us));
+        let tokens = &self.tokens;
+        let timeline = self.windows.finish(|start_us, end_us| Sampled {
+            in_flight_tokens: tokens.peak_between(start_us, end_us),
+            ..observed.sampled(start_us, end_us)
+        });
         TargetSummary {
             name: identity.name,
             url: identity.url,
@@ -218,6 +226,7 @@ impl TargetMeasure {
             goodput,
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
             gpu: observed.gpu,
+            memory: memory(tokens, &observed.memory),
             engine: observed.engine,
             changes: change_points(&timeline),
             timeline,

@@ -72,6 +72,7 @@ impl Windows {
             windows.push(Window {
                 t_s: seconds(start_us),
                 in_flight: most,
+                in_flight_tokens: sampled.in_flight_tokens,
                 sent: window.sent,
                 ok: window.ok,
                 failed: window.failed,

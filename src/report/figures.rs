@@ -190,6 +190,12 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     row("KV cache peak", &|target| {
         engine(target, |engine| engine.kv_cache_peak.map(percent))
     });
+    row("KV cache runs out", &|target| {
+        Some(target.memory.as_ref()?.kv_cache.as_ref()?.reason.clone())
+    });
+    row("VRAM runs out", &|target| {
+        Some(target.memory.as_ref()?.vram.as_ref()?.reason.clone())
+    });
     row("Preemptions", &|target| {
         engine(target, |engine| engine.preemptions.map(whole))
     });

@@ -39,6 +39,18 @@ impl GpuSeries {
     /// Samples kept at most: half an hour at ten a second. Beyond that, of each pair the larger is kept.
     pub const MOST: usize = 18_000;
 
+    /// When and to which share its memory was in use; nothing where it does not tell how much it has.
+    pub fn shares(&self) -> impl Iterator<Item = (u64, f64)> {
+        let total = self.total_bytes;
+        let samples = self.samples.iter().filter(move |_| total > 0);
+        samples.map(move |sample| (sample.at_us, share(sample.used_bytes, total)))
+    }
+
+    /// The largest share of its memory that was in use.
+    pub fn fullest(&self) -> Option<f64> {
+        self.shares().map(|(_, share)| share).reduce(f64::max)
+    }
+
     pub(super) fn push(&mut self, sample: GpuSample) {
         self.taken += 1;
         if self.samples.len() >= Self::MOST {
@@ -48,6 +60,11 @@ impl GpuSeries {
         }
         self.samples.push(sample);
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bytes stay below 2^53")]
+fn share(used: u64, total: u64) -> f64 {
+    used as f64 / total as f64
 }
 
 impl GpuTimeline {

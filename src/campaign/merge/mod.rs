@@ -13,8 +13,8 @@ pub use error::MergeError;
 use super::once::{Measured, production};
 use super::stage::join;
 use crate::measure::{
-    CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun, Observed,
-    Sampled, TargetIdentity, TargetMeasure, twin,
+    CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun,
+    MemorySamples, Observed, Sampled, TargetIdentity, TargetMeasure, twin,
 };
 use crate::report::{
     PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
@@ -227,6 +227,7 @@ fn finish(
     let observed = Observed {
         gpu: gpus(&parts),
         engine: engine(&parts),
+        memory: MemorySamples::default(),
         window: Some(Box::new(|start_us, end_us| {
             sampled(&parts, start_us, end_us)
         })),
@@ -270,6 +271,8 @@ fn sampled(parts: &[(&Shard, &shard::ShardTarget)], start_us: u64, end_us: u64) 
         windows.filter(|window| window.t_s >= start_s && window.t_s < end_s)
     };
     Sampled {
+        // Measured again from the requests of all shards.
+        in_flight_tokens: None,
         vram_used_bytes: windows().filter_map(|window| window.vram_used_bytes).max(),
         kv_cache: windows()
             .filter_map(|window| window.kv_cache)
