@@ -15,7 +15,7 @@ use crate::replay::{
 };
 use crate::report::{ReportError, RunHistograms};
 use crate::trace::Trace;
-use crate::verdict::per_request_bounds;
+use crate::verdict::{MissCount, per_request_bounds};
 
 /// What is run.
 pub(super) struct Order<'a> {
@@ -98,6 +98,7 @@ impl Stage<'_> {
             bounds: per_request_bounds(&campaign.objectives),
             ..campaign.measure.clone()
         });
+        let mut misses = MissCount::new(&campaign.objectives);
         let mut recorded = order
             .with_recorded
             .then(|| TargetMeasure::new(campaign.measure.clone()));
@@ -115,7 +116,9 @@ impl Stage<'_> {
             &order.stop,
             |outcome| {
                 if outcome.index >= order.warm_up {
-                    measure.record(&outcome);
+                    if measure.record(&outcome) {
+                        misses.record(&outcome);
+                    }
                     if let Some((recorded, felt)) = recorded.as_mut().zip(twin(&outcome)) {
                         recorded.record(&felt);
                     }
@@ -153,6 +156,7 @@ impl Stage<'_> {
         let sample = measure.take_sample();
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let mut told = measure.finish(identity, evidence, seen.observed());
+        told.misses = misses.finish();
         told.simulated |= order.calibration.simulated;
         told.requests.planned = planned.map_or(told.requests.planned, |planned| {
             planned.saturating_sub(told.window.prelude_requests)

@@ -55,6 +55,7 @@ impl Campaign {
             command: self.command.clone(),
             plan: self.plan_account(&survey),
             trace: survey.trace,
+            schedule: played.schedule,
             targets,
             comparison,
             verdict,

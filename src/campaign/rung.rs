@@ -8,7 +8,7 @@ use super::error::CampaignError;
 use super::looks::{Decision, Looks};
 use super::once::{Measured, Order};
 use super::stage::Stage;
-use crate::measure::{MeasuredRun, Misses, Step, StepVerdict};
+use crate::measure::{MeasuredRun, Step, StepVerdict};
 use crate::replay::{Calibration, PlanOptions};
 use crate::verdict::{ObjectiveStatus, judge};
 
@@ -160,7 +160,7 @@ impl Stage<'_> {
             latency: summary.latency.clone(),
             throughput: summary.throughput.clone(),
             goodput: summary.goodput.clone(),
-            misses: looks.map_or_else(Vec::<Misses>::new, Looks::misses),
+            misses: summary.misses.clone(),
         };
         Climbed {
             step,

@@ -10,6 +10,7 @@ use super::once::{Measured, Order};
 use super::schedule::{Schedule, Slot};
 use super::stage::{Played, Stage};
 use crate::replay::{Calibration, Gate};
+use crate::report::{ScheduleAccount, ScheduledRun};
 
 impl Stage<'_> {
     /// Runs every target `repeats` times.
@@ -18,6 +19,7 @@ impl Stage<'_> {
         let mut calibrations: BTreeMap<usize, Calibration> = BTreeMap::new();
         let mut runs: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
         let rounds = schedule.rounds(targets, repeats);
+        let mut run: Vec<Vec<ScheduledRun>> = Vec::new();
         for (position, round) in rounds.iter().enumerate() {
             if self.stop.is_requested() {
                 break;
@@ -31,8 +33,23 @@ impl Stage<'_> {
             for (slot, measured) in round.iter().zip(self.round(round, &calibrations, place)?) {
                 runs.entry(slot.target).or_default().push(measured);
             }
+            run.push(round.iter().map(|slot| self.scheduled(*slot)).collect());
         }
-        Ok(self.join(runs))
+        let several = run.iter().map(Vec::len).sum::<usize>() > 1;
+        let mut played = self.join(runs);
+        played.schedule = several.then(|| ScheduleAccount {
+            order: schedule.name().to_owned(),
+            rounds: run,
+        });
+        Ok(played)
+    }
+
+    fn scheduled(&self, slot: Slot) -> ScheduledRun {
+        let target = self.campaign.targets.get(slot.target);
+        ScheduledRun {
+            target: target.map(|target| target.name.clone()).unwrap_or_default(),
+            run: u64::from(slot.repeat) + 1,
+        }
     }
 
     /// The runs of one round, at the same time.

@@ -22,6 +22,15 @@ pub(super) struct Slot {
 }
 
 impl Schedule {
+    /// Its name in results and on the command line.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Serial => "serial",
+            Self::Abba => "abba",
+            Self::Interleaved => "interleaved",
+        }
+    }
+
     /// The runs, in order; those of one inner list happen at the same time.
     pub(super) fn rounds(self, targets: usize, repeats: u32) -> Vec<Vec<Slot>> {
         let mut rounds = Vec::new();

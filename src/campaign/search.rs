@@ -114,8 +114,8 @@ impl Search {
 
 /// To three significant digits: loads are typed and talked about.
 fn round(load: f64) -> f64 {
-    let unit = 10_f64.powf(load.log10().floor() - 2.0);
-    (load / unit).round() * unit
+    // By way of the digits: a product with a power of ten would end in 4.5600000000000005.
+    format!("{load:.2e}").parse().unwrap_or(load)
 }
 
 /// Answers that a second run refuted, after which the search gives the next lower one as it is.

@@ -14,7 +14,7 @@ use crate::measure::{
     CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
 };
 use crate::replay::{CalibrateOptions, Calibration, Stop, Target, TargetError, calibrate};
-use crate::report::{Charts, RequestLog, RunHistograms, TargetCharts};
+use crate::report::{Charts, RequestLog, RunHistograms, ScheduleAccount, TargetCharts};
 use crate::verdict::ObjectiveResult;
 
 /// What the runs of a campaign share.
@@ -34,6 +34,8 @@ pub(super) struct Played {
     pub(super) comparison: Vec<Comparison>,
     /// Every latency of every run, whole.
     pub(super) histograms: Vec<RunHistograms>,
+    /// In which order the runs were, where there were several.
+    pub(super) schedule: Option<ScheduleAccount>,
     /// What is judged beside the campaign's objectives on each target: the limit that a search found, the steps of a sweep.
     pub(super) judged: Vec<ObjectiveResult>,
     /// What makes the whole invalid beside an unfaithful target: a step of a sweep that was not.

@@ -8,6 +8,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::engine::EngineSummary;
 use super::fidelity::Fidelity;
 use super::latency::{Distribution, Latencies, LatencySummary};
+use super::misses::{self, Misses};
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
 use super::target::latency_summaries;
 
@@ -30,6 +31,12 @@ pub struct RunFigures {
     /// Requests that met every per-request objective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goodput: Option<Goodput>,
+    /// Requests that missed, for each objective that is about single requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub misses: Vec<Misses>,
+    /// Why its latencies say how long the run was and no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saturated: Option<String>,
 }
 
 /// How a figure varies from run to run. Milliseconds.
@@ -82,6 +89,8 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
             latency: run.summary.latency.clone(),
             throughput: run.summary.throughput.clone(),
             goodput: run.summary.goodput.clone(),
+            misses: run.summary.misses.clone(),
+            saturated: run.summary.saturated.clone(),
         })
         .collect();
     let summaries: Vec<&TargetSummary> = runs.iter().map(|run| &run.summary).collect();
@@ -93,6 +102,11 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
     let (fidelity, gpu) = (fidelity(&summaries), gpus(&summaries));
     let engine = engine(&summaries);
     let simulated = summaries.iter().any(|summary| summary.simulated);
+    let saturated = saturated(&figures);
+    let mut missed = Vec::new();
+    figures
+        .iter()
+        .for_each(|run| misses::add(&mut missed, &run.misses));
     let mut rest = runs.into_iter();
     let first = rest.next()?;
     let (mut latencies, mut lateness) = (first.latencies, first.lateness);
@@ -110,6 +124,8 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         latency,
         throughput,
         goodput,
+        misses: missed,
+        saturated,
         fidelity,
         gpu,
         engine,
@@ -145,6 +161,19 @@ fn spreads(runs: &[RunFigures]) -> BTreeMap<String, Spread> {
         }
     }
     spreads
+}
+
+/// That runs were saturated, if any was: which, and how the first of them shows it.
+fn saturated(runs: &[RunFigures]) -> Option<String> {
+    let each = || runs.iter().filter(|run| run.saturated.is_some());
+    let why = each().next()?.saturated.as_deref()?;
+    let numbers: Vec<String> = each().map(|run| run.run.to_string()).collect();
+    let plural = if numbers.len() > 1 { "runs" } else { "run" };
+    let words = why.strip_prefix("saturated: ").unwrap_or(why);
+    Some(format!(
+        "saturated: in {plural} {}: {words}",
+        numbers.join(", ")
+    ))
 }
 
 /// The spread of one figure over runs; `None` where it is finite in none.
@@ -313,7 +342,9 @@ mod tests {
 
     fn run(took_us: u64, fault: Option<&str>) -> MeasuredRun {
         let mut measure = TargetMeasure::new(MeasureOptions::default());
-        (0..100).for_each(|i| measure.record(&outcome(i, i * 10_000, took_us)));
+        for i in 0..100 {
+            measure.record(&outcome(i, i * 10_000, took_us));
+        }
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let evidence = GeneratorEvidence {
             faults: fault.map(str::to_owned).into_iter().collect(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::latency::LatencySummary;
+use super::misses::Misses;
 use super::summary::{Goodput, Requests, Throughput};
 
 /// One step: the trace replayed at one load.
@@ -36,7 +37,7 @@ pub struct Step {
     /// Requests that met every per-request objective.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goodput: Option<Goodput>,
-    /// Requests that missed, for each objective that lets a share of requests miss.
+    /// Requests that missed, for each objective that is about single requests.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub misses: Vec<Misses>,
 }
@@ -57,19 +58,6 @@ pub enum StepVerdict {
     Invalid,
     /// There was nothing to judge it by.
     Measured,
-}
-
-/// Requests that missed an objective.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Misses {
-    /// The objective.
-    pub expr: String,
-    /// Requests that count.
-    pub requests: u64,
-    /// Of them, missed.
-    pub missed: u64,
-    /// The share that may miss.
-    pub allowed: f64,
 }
 
 /// Where a search for the limit ended.

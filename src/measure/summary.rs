@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory,
+    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory, Misses,
     RunFigures, Spread, Step,
 };
 
@@ -40,6 +40,9 @@ pub struct TargetSummary {
     /// Requests that met every per-request objective, where there are such objectives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub goodput: Option<Goodput>,
+    /// Requests that missed, for each objective that is about single requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub misses: Vec<Misses>,
     /// How true the replay was.
     pub fidelity: Fidelity,
     /// GPUs, by source and index.

@@ -113,14 +113,14 @@ impl TargetMeasure {
         }
     }
 
-    /// Adds one request.
-    pub fn record(&mut self, outcome: &RequestOutcome) {
+    /// Adds one request; says whether it is measured, and not of the prelude.
+    pub fn record(&mut self, outcome: &RequestOutcome) -> bool {
         self.fidelity.record(outcome);
         self.windows.record(outcome);
         self.tokens.record(outcome);
         self.simulated |= outcome.simulated;
         if !self.span.record(outcome) {
-            return;
+            return false;
         }
         self.latencies.record(outcome);
         self.sample.record(outcome);
@@ -154,6 +154,7 @@ impl TargetMeasure {
                 .map_or(outcome.intended_us, |first| first.min(outcome.intended_us)),
         );
         self.last_us = self.last_us.max(outcome.end_us);
+        true
     }
 
     /// The latencies so far.
@@ -224,6 +225,7 @@ impl TargetMeasure {
             tokens_per_event: (self.events > 0)
                 .then(|| float(self.event_tokens) / float(self.events)),
             goodput,
+            misses: Vec::new(),
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
             gpu: observed.gpu,
             memory: memory(tokens, &observed.memory),

@@ -2,8 +2,10 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
+use super::columns::aligned;
 use super::figures::{count, mark, ms, objective_word, percent, status_word};
-use crate::measure::{Comparison, ComparisonVerdict, MetricComparison, Stratum};
+use super::findings::{compared as how_it_stands, unlike_load};
+use crate::measure::{Comparison, Stratum};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
 
 /// What `reenact compare` says, schema `reenact.comparison/1`; shown as text by its `Display`.
@@ -42,17 +44,20 @@ impl Display for ComparisonDocument {
             compared.scope
         )?;
         let header = ["", "baseline", "target", "change (95 %)", "verdict"];
-        let mut rows = vec![header.map(str::to_owned)];
+        let mut rows = vec![header.map(str::to_owned).to_vec()];
         rows.extend(compared.metrics.iter().map(|(metric, figures)| {
-            [
+            vec![
                 metric_words(metric),
                 bounded_ms(figures.baseline_ms),
                 bounded_ms(figures.target_ms),
                 change(figures.ratio, figures.ratio_ci95),
-                verdict(figures),
+                how_it_stands(figures),
             ]
         }));
-        table(f, &rows)?;
+        for line in aligned(&rows) {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f)?;
         for stratum in compared.strata.iter().filter(|one| one.metric == "e2e") {
             let (ratio, interval) = (stratum.ratio, stratum.ratio_ci95);
             writeln!(
@@ -63,16 +68,8 @@ impl Display for ComparisonDocument {
                 change(ratio, interval.map(|(low, high)| (low, Some(high))))
             )?;
         }
-        if let Some(load) = compared.load.as_ref().filter(|load| load.differs) {
-            writeln!(
-                f,
-                "no verdict: the target was sent {:.1} % of the baseline's requests a second{}, over 2 % apart",
-                load.requests * 100.0,
-                load.tokens.map_or_else(String::new, |tokens| format!(
-                    " and {:.1} % of its tokens",
-                    tokens * 100.0
-                ))
-            )?;
+        if let Some(unlike) = unlike_load(compared) {
+            writeln!(f, "{unlike}")?;
         }
         for objective in &self.objectives {
             let status: ObjectiveStatus = objective.status;
@@ -92,34 +89,12 @@ impl Display for ComparisonDocument {
     }
 }
 
-/// Columns as wide as their widest cell, the first one and the last one to the left.
-fn table(f: &mut Formatter<'_>, rows: &[[String; 5]]) -> fmt::Result {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths = [width(0), width(1), width(2), width(3)];
-    for [metric, baseline, target, change, verdict] in rows {
-        let [a, b, c, d] = widths;
-        let line = format!("{metric:a$}  {baseline:>b$}  {target:>c$}  {change:>d$}  {verdict}");
-        writeln!(f, "{}", line.trim_end())?;
-    }
-    writeln!(f)
-}
-
-fn verdict(figures: &MetricComparison) -> String {
-    let words = verdict_words(figures.verdict);
-    match figures.more_runs {
-        Some(more) => format!("{words} (about {more} more runs of each would tell)"),
-        None => words.to_owned(),
-    }
-}
-
 /// `ttft.p99` as a person reads it.
 pub(super) fn metric_words(metric: &str) -> String {
     metric
         .replacen('.', " ", 1)
         .replace("ttft", "TTFT")
+        .replace("itl", "ITL")
         .replace("tpot", "TPOT")
         .replace("e2e", "E2E")
         .replace("stall", "longest stall")
@@ -143,15 +118,6 @@ pub(super) fn change(ratio: Option<f64>, interval: Option<(f64, Option<f64>)>) -
             )
         ),
         _ => "–".to_owned(),
-    }
-}
-
-pub(super) const fn verdict_words(verdict: ComparisonVerdict) -> &'static str {
-    match verdict {
-        ComparisonVerdict::Worse => "worse",
-        ComparisonVerdict::NotWorse => "not worse",
-        ComparisonVerdict::Inconclusive => "inconclusive",
-        ComparisonVerdict::UnlikeLoad => "unlike load",
     }
 }
 

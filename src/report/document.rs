@@ -27,6 +27,9 @@ pub struct ResultDocument {
     pub trace: TraceAccount,
     /// How.
     pub plan: PlanAccount,
+    /// In which order the runs were, where there were several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleAccount>,
     /// Against what, with what came of it.
     pub targets: Vec<TargetSummary>,
     /// Each target after the first, beside the first.
@@ -128,6 +131,24 @@ pub struct ShardAccount {
     pub index: u32,
     /// Of how many.
     pub count: u32,
+}
+
+/// The order of several runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleAccount {
+    /// `serial`, `abba` or `interleaved`.
+    pub order: String,
+    /// One after another; what stands in one of them ran at the same time.
+    pub rounds: Vec<Vec<ScheduledRun>>,
+}
+
+/// One run of one target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledRun {
+    /// The target's name.
+    pub target: String,
+    /// Which of its runs, from 1.
+    pub run: u64,
 }
 
 impl Tool {

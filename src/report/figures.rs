@@ -217,15 +217,6 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     rows
 }
 
-/// What must be known before any figure is read: a sentence for each target that only queued.
-pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
-    targets.iter().filter_map(|target| {
-        let why = target.saturated.as_deref()?;
-        let why = why.strip_prefix("saturated: ").unwrap_or(why);
-        Some(format!("{} is saturated: {why}.", target.name))
-    })
-}
-
 /// A quantile among the failures has no finite value, which is not the same as not having been measured.
 fn quantile(
     latency: &LatencySummary,

@@ -1,22 +1,29 @@
 //! `report.html`: one self-contained page; tables are in the HTML, charts are drawn by an embedded uPlot from a data island.
 
+mod load_charts;
+mod plane;
+mod run_charts;
 mod shift;
 pub(super) mod skeleton;
 
 use askama::Template;
 use serde::Serialize;
 
+use self::load_charts::Picture;
 use self::shift::ShiftChart;
 use self::skeleton::Skeleton;
-use super::comparison::{bounded_ms, change, metric_words, verdict_words};
+use super::comparison::{bounded_ms, change, metric_words};
 use super::directory::ReportError;
-use super::document::{Charts, ResultDocument};
+use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
-use super::figures::{
-    Row, count, mark, measured, number, objective_word, percent, saturations, seconds, status_word,
+use super::figures::{Row, count, mark, measured, objective_word, seconds, status_word};
+use super::findings::{
+    changes, compared, headline, notes, order, reason, saturations, scope, unlike_load, validity,
+    verdict_words, window,
 };
+use super::loads::{self, Judged, StepRow};
 use crate::measure::{ChangePoint, MeasuredWindow, MetricComparison, TargetSummary};
-use crate::verdict::{ObjectiveStatus, Status};
+use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
 /// The whole page.
 pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<String, ReportError> {
@@ -60,10 +67,29 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         .filter(|target| replayed(target))
         .cloned()
         .collect();
+    let judged = loads::judged(document);
     let page = Page {
         document,
         status: status_word(document.verdict.status),
         headline: headline(document),
+        validity: validity(document),
+        changes: changes(&document.targets).collect(),
+        scopes: document
+            .comparison
+            .iter()
+            .flat_map(|comparison| {
+                [
+                    Some(format!("{}.", scope(comparison))),
+                    unlike_load(comparison).map(|why| format!("{why}.")),
+                ]
+            })
+            .flatten()
+            .collect(),
+        loads: load_charts::pictures(document),
+        key: load_charts::key(document),
+        steps: loads::rows(document, &judged),
+        judged,
+        runs: run_charts::pictures(document),
         saturations: saturations(&document.targets).collect(),
         rows: measured(&document.targets),
         fidelity: table(&replays),
@@ -86,6 +112,17 @@ struct Page<'a> {
     document: &'a ResultDocument,
     status: &'static str,
     headline: String,
+    validity: String,
+    changes: Vec<String>,
+    /// What each comparison was of, or that it says nothing.
+    scopes: Vec<String>,
+    /// Figures over the load, where there were steps; marks and what they stand for; and the steps in words.
+    loads: Vec<Picture>,
+    key: Vec<(&'static str, String)>,
+    judged: Vec<Judged>,
+    steps: Vec<StepRow<'a>>,
+    /// Latencies run by run, where there were several.
+    runs: Vec<Picture>,
     saturations: Vec<String>,
     rows: Vec<Row>,
     /// The targets without production itself.
@@ -117,29 +154,8 @@ struct ComparisonRow {
     now: String,
     change: String,
     verdict: &'static str,
-}
-
-fn headline(document: &ResultDocument) -> String {
-    let objectives = &document.verdict.objectives;
-    let missed = objectives
-        .iter()
-        .filter(|result| {
-            matches!(
-                result.status,
-                ObjectiveStatus::Fail | ObjectiveStatus::NotMeasured
-            )
-        })
-        .count();
-    match document.verdict.status {
-        Status::Invalid => {
-            "The measurement cannot be believed, so there is no verdict on the targets.".to_owned()
-        }
-        Status::Fail => format!("{missed} of {} objectives were missed.", objectives.len()),
-        Status::Pass if objectives.is_empty() => {
-            "No objectives were set; every replay was faithful.".to_owned()
-        }
-        Status::Pass => format!("All {} objectives were met.", objectives.len()),
-    }
+    /// The verdict with how many more runs would tell.
+    told: String,
 }
 
 fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
@@ -152,6 +168,7 @@ fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
             now: bounded_ms(figures.target_ms),
             change: change(figures.ratio, figures.ratio_ci95),
             verdict: verdict_words(figures.verdict),
+            told: compared(figures),
         };
     let metrics = document.comparison.iter().flat_map(|comparison| {
         comparison
@@ -174,10 +191,6 @@ impl Page<'_> {
 
     fn count(&self, value: &u64) -> String {
         count(*value)
-    }
-
-    fn share(&self, value: &f64) -> String {
-        percent(*value)
     }
 
     fn mark(&self, status: &ObjectiveStatus) -> &'static str {
@@ -206,34 +219,38 @@ impl Page<'_> {
     }
 
     fn notes(&self, target: &TargetSummary) -> Vec<String> {
-        let fidelity = &target.fidelity;
-        let reasons = fidelity.reasons.iter().map(|reason| format!("{reason}."));
-        let altered = fidelity.alterations.iter();
-        reasons
-            .chain(altered.map(|alteration| format!("Altered: {alteration}.")))
-            .collect()
+        notes(target)
+    }
+
+    fn reason(&self, objective: &ObjectiveResult) -> String {
+        reason(self.document, objective)
     }
 
     /// Where the measured window of a target lies.
     fn window(&self, target: &TargetSummary) -> String {
-        let window = &target.window;
-        let mut text = String::new();
-        if window.prelude_s > 0.0 {
-            text = format!(
-                "prelude of {} ({} requests, sent and not measured), ",
-                seconds(window.prelude_s),
-                count(window.prelude_requests)
-            );
-        }
-        text += &format!(
-            "measured {}, drained {}",
-            seconds(window.measured_s),
-            seconds(window.drain_s)
-        );
-        if let Some(rate) = window.requests_per_s {
-            text += &format!("; {} requests / s without the drain", number(rate));
-        }
-        text
+        window(target)
+    }
+
+    fn has_limit(&self) -> bool {
+        let mut targets = self.document.targets.iter();
+        targets.any(|target| target.limit.is_some())
+    }
+
+    fn order(&self, schedule: &ScheduleAccount) -> String {
+        order(schedule)
+    }
+
+    fn swatch_of(&self, name: &str) -> String {
+        let target = self
+            .document
+            .targets
+            .iter()
+            .find(|other| other.name == name);
+        target.map_or_else(String::new, |target| self.swatch(target))
+    }
+
+    fn one_by_one(&self, schedule: &ScheduleAccount) -> bool {
+        schedule.rounds.iter().all(|round| round.len() == 1)
     }
 }
 

@@ -1,8 +1,12 @@
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::comparison::{change, metric_words};
 use super::directory::ReportError;
 use super::document::ResultDocument;
 use super::fidelity::replayed;
+use super::findings::{changes, compared, notes, reason, scope, spreads, unlike_load, window};
+use super::loads;
+use crate::measure::TargetSummary;
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// `junit.xml`: a suite for each target, a case for each objective, and one for the measurement itself. A missed objective
@@ -23,10 +27,16 @@ pub(super) fn render(document: &ResultDocument) -> Result<String, ReportError> {
             suite.add_test_case(TestCase::new("the replay was faithful", validity));
         }
         // Objectives stand, so it is no failure; but CIs show why something was skipped.
-        if let Some(why) = &target.saturated {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(why.as_str());
-            suite.add_test_case(TestCase::new("the target kept up", status));
+        let kept_up = target
+            .saturated
+            .as_ref()
+            .map_or_else(TestCaseStatus::success, |why| {
+                let mut status = TestCaseStatus::skipped();
+                status.set_message(why.as_str());
+                status
+            });
+        if replayed(target) {
+            suite.add_test_case(TestCase::new("the target kept up", kept_up));
         }
         let invalid = document.verdict.status == Status::Invalid;
         for objective in document
@@ -45,7 +55,7 @@ pub(super) fn render(document: &ResultDocument) -> Result<String, ReportError> {
             let status = match kind {
                 Some(kind) => {
                     let mut status = TestCaseStatus::non_success(kind);
-                    status.set_message(objective.reason.as_str());
+                    status.set_message(reason(document, objective));
                     status
                 }
                 None if objective.status == ObjectiveStatus::Pass && !invalid => {
@@ -53,16 +63,57 @@ pub(super) fn render(document: &ResultDocument) -> Result<String, ReportError> {
                 }
                 None => {
                     let mut status = TestCaseStatus::skipped();
-                    status.set_message(objective.reason.as_str());
+                    status.set_message(reason(document, objective));
                     status
                 }
             };
             suite.add_test_case(TestCase::new(objective.expr.as_str(), status));
         }
+        suite.set_system_out(known(document, target).join("\n"));
         report.add_test_suite(suite);
     }
     report.to_string().map_err(|error| ReportError::Render {
         what: "junit.xml",
         why: error.to_string(),
     })
+}
+
+/// What explains a target's cases, a line for each thing: what is neither met nor missed has no case of its own, or a gate would be shut that
+/// the exit code left open.
+fn known(document: &ResultDocument, target: &TargetSummary) -> Vec<String> {
+    let mut lines = vec![window(target)];
+    lines.extend(changes(std::slice::from_ref(target)));
+    lines.extend(notes(target));
+    let spreads = spreads(std::slice::from_ref(target));
+    lines.extend(spreads.into_iter().map(|row| {
+        format!(
+            "{} from run to run: {}, mean {} (95 %: {})",
+            row.figure, row.range, row.mean, row.interval
+        )
+    }));
+    let judged = loads::judged(document);
+    let steps = loads::rows(document, &judged).into_iter();
+    lines.extend(steps.filter(|row| row.target == target.name).map(|row| {
+        format!(
+            "{}, {} requests / s: {}: {}",
+            row.load, row.offered, row.verdict, row.reason
+        )
+    }));
+    let mut compared_with = document.comparison.iter();
+    for comparison in compared_with
+        .by_ref()
+        .filter(|one| one.target == target.name)
+    {
+        lines.push(scope(comparison));
+        lines.extend(unlike_load(comparison));
+        lines.extend(comparison.metrics.iter().map(|(metric, figures)| {
+            format!(
+                "{}: {}: {}",
+                metric_words(metric),
+                change(figures.ratio, figures.ratio_ci95),
+                compared(figures)
+            )
+        }));
+    }
+    lines
 }

@@ -1,9 +1,16 @@
 use std::fmt::Write;
 
+use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
-use super::figures::{count, mark, objective_word, rows, saturations, seconds, status_word};
+use super::fidelity::replayed;
+use super::figures::{count, mark, objective_word, rows, seconds, status_word};
+use super::findings::{
+    changes, compared, headline, misses, notes, order, saturations, scope, spreads, unlike_load,
+    validity, window,
+};
+use super::loads::{self, may};
 
-/// `summary.md`: for a CI's step summary.
+/// `summary.md`: for a CI's step summary, or a comment under a pull request. What decides stands open; what explains it is folded away.
 pub(super) fn render(document: &ResultDocument) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
@@ -14,6 +21,13 @@ pub(super) fn render(document: &ResultDocument) -> String {
 fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
     let verdict = &document.verdict;
     writeln!(text, "# Replay: {}\n", status_word(verdict.status))?;
+    writeln!(text, "{} {}\n", headline(document), validity(document))?;
+    for reason in &verdict.reasons {
+        writeln!(text, "- {}", cell(reason))?;
+    }
+    if !verdict.reasons.is_empty() {
+        writeln!(text)?;
+    }
     if document.simulated {
         writeln!(
             text,
@@ -23,47 +37,15 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Resu
     for saturation in saturations(&document.targets) {
         writeln!(text, "> **!** {}\n", cell(&saturation))?;
     }
-    for reason in &verdict.reasons {
-        writeln!(text, "- {}", cell(reason))?;
-    }
-    if !verdict.objectives.is_empty() {
-        writeln!(
-            text,
-            "\n| | objective | target | result |\n|---|---|---|---|"
-        )?;
-        for objective in &verdict.objectives {
-            writeln!(
-                text,
-                "| {} | `{}` | {} | {}: {} |",
-                mark(objective.status),
-                cell(&objective.expr),
-                cell(&objective.target),
-                objective_word(objective.status),
-                cell(&objective.reason)
-            )?;
-        }
-    }
-    write!(text, "\n| |")?;
-    document
-        .targets
-        .iter()
-        .try_for_each(|target| write!(text, " {} |", cell(&target.name)))?;
-    write!(text, "\n|---|")?;
-    document
-        .targets
-        .iter()
-        .try_for_each(|_| write!(text, "---|"))?;
-    writeln!(text)?;
-    for row in rows(&document.targets) {
-        write!(text, "| {} |", row.label)?;
-        row.cells
-            .iter()
-            .try_for_each(|value| write!(text, " {} |", value.as_deref().unwrap_or("–")))?;
-        writeln!(text)?;
-    }
+    objectives(text, document)?;
+    figures(text, document)?;
+    steps(text, document)?;
+    comparisons(text, document)?;
+    spread(text, document)?;
+    known(text, document)?;
     writeln!(
         text,
-        "\n{} exchanges of {} at {}× speed, {} planned for each target; seed {}; reenact {}.",
+        "{} exchanges of {} at {}× speed, {} planned for each target; seed {}; reenact {}.",
         count(document.trace.exchanges),
         seconds(document.trace.span_s),
         document.plan.speed,
@@ -73,6 +55,183 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Resu
     )
 }
 
+fn objectives(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    let rows: Vec<Vec<String>> = document
+        .verdict
+        .objectives
+        .iter()
+        .map(|objective| {
+            let missed = misses(document, objective).map_or_else(String::new, |misses| {
+                format!(
+                    "{} of {} ({} may)",
+                    count(misses.missed),
+                    count(misses.requests),
+                    may(misses)
+                )
+            });
+            vec![
+                mark(objective.status).to_owned(),
+                format!("`{}`", objective.expr),
+                objective.target.clone(),
+                format!("{}: {}", objective_word(objective.status), objective.reason),
+                missed,
+            ]
+        })
+        .collect();
+    table(
+        text,
+        &["", "objective", "target", "result", "requests that missed"],
+        &rows,
+    )
+}
+
+fn figures(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    let mut header = vec![""];
+    header.extend(document.targets.iter().map(|target| target.name.as_str()));
+    let rows: Vec<Vec<String>> = rows(&document.targets)
+        .into_iter()
+        .map(|row| {
+            let cells = row.cells.into_iter();
+            let cells = cells.map(|value| value.unwrap_or_else(|| "–".to_owned()));
+            std::iter::once(row.label.to_owned()).chain(cells).collect()
+        })
+        .collect();
+    table(text, &header, &rows)
+}
+
+fn steps(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    let judged = loads::judged(document);
+    let mut header = vec!["target", "load", "requests / s"];
+    header.extend(judged.iter().map(|judged| judged.label.as_str()));
+    header.extend(["goodput", "errors", "objectives", "why"]);
+    let rows: Vec<Vec<String>> = loads::rows(document, &judged)
+        .into_iter()
+        .map(|row| {
+            let mut cells = vec![row.target.to_owned(), row.load, row.offered];
+            cells.extend(row.latencies);
+            cells.extend([
+                row.goodput,
+                row.errors,
+                row.verdict.to_owned(),
+                row.reason.to_owned(),
+            ]);
+            cells
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "## Load by load\n")?;
+    for target in &document.targets {
+        if let Some(limit) = &target.limit {
+            writeln!(text, "{}: {}.\n", cell(&target.name), cell(&limit.reason))?;
+        }
+    }
+    table(text, &header, &rows)
+}
+
+fn comparisons(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    for comparison in &document.comparison {
+        writeln!(
+            text,
+            "<details><summary>{}</summary>\n",
+            cell(&format!(
+                "{} against {}",
+                comparison.target, comparison.baseline
+            ))
+        )?;
+        writeln!(text, "{}.\n", cell(&scope(comparison)))?;
+        if let Some(unlike) = unlike_load(comparison) {
+            writeln!(text, "{}.\n", cell(&unlike))?;
+        }
+        let rows: Vec<Vec<String>> = comparison
+            .metrics
+            .iter()
+            .map(|(metric, figures)| {
+                vec![
+                    metric_words(metric),
+                    bounded_ms(figures.baseline_ms),
+                    bounded_ms(figures.target_ms),
+                    change(figures.ratio, figures.ratio_ci95),
+                    compared(figures),
+                ]
+            })
+            .collect();
+        table(
+            text,
+            &["", "baseline", "target", "change (95 %)", "verdict"],
+            &rows,
+        )?;
+        writeln!(text, "</details>\n")?;
+    }
+    Ok(())
+}
+
+fn spread(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    let rows: Vec<Vec<String>> = spreads(&document.targets)
+        .into_iter()
+        .map(|row| {
+            vec![
+                row.target.to_owned(),
+                row.figure,
+                row.range,
+                row.mean,
+                row.interval,
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "<details><summary>Run to run</summary>\n")?;
+    if let Some(schedule) = &document.schedule {
+        writeln!(text, "In this order: {}.\n", cell(&order(schedule)))?;
+    }
+    table(
+        text,
+        &["target", "", "from – to", "mean", "95 % over runs"],
+        &rows,
+    )?;
+    writeln!(text, "</details>\n")
+}
+
+/// Change points, windows, remarks and alterations.
+fn known(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    writeln!(text, "<details><summary>What else to know</summary>\n")?;
+    for changed in changes(&document.targets) {
+        writeln!(text, "- {}", cell(&changed))?;
+    }
+    for target in document.targets.iter().filter(|target| replayed(target)) {
+        writeln!(text, "- {}: {}.", cell(&target.name), window(target))?;
+        for note in notes(target) {
+            writeln!(text, "- {}: {}", cell(&target.name), cell(&note))?;
+        }
+    }
+    writeln!(text, "\n</details>\n")
+}
+
+/// Nothing where there are no rows.
+fn table(text: &mut String, header: &[&str], rows: &[Vec<String>]) -> std::fmt::Result {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<String> = cells.map(cell).collect();
+        format!("| {} |", cells.join(" | "))
+    };
+    writeln!(text, "{}", line(&mut header.iter().copied()))?;
+    writeln!(text, "|{}", "---|".repeat(header.len()))?;
+    for row in rows {
+        writeln!(text, "{}", line(&mut row.iter().map(String::as_str)))?;
+    }
+    writeln!(text)
+}
+
+/// Names come from the command line, and what is between angle brackets would be markup; within code it is text already.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
+    let text = text.replace('|', "\\|").replace('\n', " ");
+    match text.starts_with('`') {
+        true => text,
+        false => text.replace('&', "&amp;").replace('<', "&lt;"),
+    }
 }

@@ -3,16 +3,19 @@
 
 /// What in a trace could identify someone.
 pub mod audit;
+mod columns;
 mod comparison;
 mod directory;
 mod document;
 mod earlier;
 mod fidelity;
 mod figures;
+mod findings;
 mod histograms;
 mod html;
 pub mod inspect;
 mod junit;
+mod loads;
 mod markdown;
 pub mod policy;
 mod requests;
@@ -21,8 +24,8 @@ mod terminal;
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
-    Charts, PlanAccount, ResultDocument, ShardAccount, SliceAccount, TargetCharts, Tool,
-    TraceAccount,
+    Charts, PlanAccount, ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount,
+    TargetCharts, Tool, TraceAccount,
 };
 pub use earlier::{EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};

@@ -2,8 +2,17 @@ use std::fmt::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use super::columns::aligned;
+use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
-use super::figures::{mark, objective_word, rows, saturations, status_word};
+use super::fidelity::replayed;
+use super::figures::{mark, objective_word, rows, status_word};
+use super::findings::{
+    changes, compared, notes, order, reason, saturations, scope, spreads, unlike_load, validity,
+    window,
+};
+use super::loads;
+use crate::measure::Comparison;
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// The summary for a terminal, with colours; print it through `anstream`, which takes them out where they do not belong.
@@ -15,15 +24,45 @@ pub fn summary(document: &ResultDocument) -> String {
 }
 
 fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
-    let bold = Style::new().bold();
-    let dim = Style::new().dimmed();
+    let yellow = colour(AnsiColor::Yellow);
     if document.simulated {
-        let yellow = colour(AnsiColor::Yellow);
         writeln!(
             text,
             "{yellow}simulated{yellow:#}: a simulated server answered; no figure is true of a real one\n"
         )?;
     }
+    believed(text, document)?;
+    figures(text, document)?;
+    known(text, document)?;
+    spread(text, document)?;
+    steps(text, document)?;
+    for comparison in &document.comparison {
+        against(text, comparison)?;
+    }
+    objectives(text, document)?;
+    let style = status_colour(document.verdict.status).bold();
+    writeln!(
+        text,
+        "{style}{}{style:#}",
+        status_word(document.verdict.status)
+    )
+}
+
+/// Whether the figures can be believed comes before them.
+fn believed(text: &mut String, document: &ResultDocument) -> fmt::Result {
+    let style = match document.verdict.status {
+        Status::Invalid => status_colour(Status::Invalid),
+        Status::Pass | Status::Fail => DIM,
+    };
+    writeln!(text, "{style}{}{style:#}", validity(document))?;
+    for reason in &document.verdict.reasons {
+        writeln!(text, "{style}·{style:#} {reason}")?;
+    }
+    writeln!(text)
+}
+
+fn figures(text: &mut String, document: &ResultDocument) -> fmt::Result {
+    let bold = Style::new().bold();
     let rows = rows(&document.targets);
     let label_width = rows
         .iter()
@@ -51,17 +90,93 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
     }
     writeln!(text)?;
     for row in &rows {
-        write!(text, "{dim}{:label_width$}{dim:#}", row.label)?;
+        write!(text, "{DIM}{:label_width$}{DIM:#}", row.label)?;
         for (cell, width) in row.cells.iter().zip(&widths) {
             write!(text, "  {:>width$}", cell.as_deref().unwrap_or("–"))?;
         }
         writeln!(text)?;
     }
-    writeln!(text)?;
+    writeln!(text)
+}
+
+/// What must be known with the figures.
+fn known(text: &mut String, document: &ResultDocument) -> fmt::Result {
     let yellow = colour(AnsiColor::Yellow);
     for saturation in saturations(&document.targets) {
         writeln!(text, "{yellow}!{yellow:#} {saturation}")?;
     }
+    for changed in changes(&document.targets) {
+        writeln!(text, "{yellow}~{yellow:#} {changed}")?;
+    }
+    for target in document.targets.iter().filter(|target| replayed(target)) {
+        writeln!(text, "{DIM}· {}: {}{DIM:#}", target.name, window(target))?;
+        // What makes it invalid has been said.
+        let said = |note: &String| {
+            let note = format!("{}: {}", target.name, note.trim_end_matches('.'));
+            document.verdict.reasons.contains(&note)
+        };
+        for note in notes(target).iter().filter(|note| !said(note)) {
+            writeln!(text, "{DIM}· {}: {note}{DIM:#}", target.name)?;
+        }
+    }
+    writeln!(text)
+}
+
+fn spread(text: &mut String, document: &ResultDocument) -> fmt::Result {
+    let spreads = spreads(&document.targets);
+    if spreads.is_empty() {
+        return Ok(());
+    }
+    let order = document.schedule.as_ref().map(order);
+    writeln!(text, "run to run: {}", order.unwrap_or_default())?;
+    let header = ["", "from – to", "mean", "95 % over runs", ""].map(str::to_owned);
+    let rows = spreads.into_iter().map(|row| {
+        let name = format!("{} {}", row.target, row.figure);
+        vec![name, row.range, row.mean, row.interval, String::new()]
+    });
+    table(text, std::iter::once(header.to_vec()).chain(rows))
+}
+
+fn steps(text: &mut String, document: &ResultDocument) -> fmt::Result {
+    let judged = loads::judged(document);
+    let rows = loads::rows(document, &judged);
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut header = vec![String::new(), "requests / s".to_owned()];
+    header.extend(judged.iter().map(|judged| judged.label.clone()));
+    header.extend(["goodput", "errors", "objectives"].map(str::to_owned));
+    let rows = rows.into_iter().map(|row| {
+        let mut cells = vec![format!("{} {}", row.target, row.load), row.offered];
+        cells.extend(row.latencies);
+        cells.extend([row.goodput, row.errors, row.verdict.to_owned()]);
+        cells
+    });
+    table(text, std::iter::once(header).chain(rows))
+}
+
+fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {
+    writeln!(text, "{}", scope(comparison))?;
+    if let Some(unlike) = unlike_load(comparison) {
+        return writeln!(text, "{unlike}\n");
+    }
+    let told = comparison.metrics.iter().filter(|(metric, _)| {
+        // The whole table is in the report.
+        !metric.starts_with("stall") && (metric.ends_with("p50") || metric.ends_with("p99"))
+    });
+    let rows = told.map(|(metric, figures)| {
+        vec![
+            format!("  {}", metric_words(metric)),
+            bounded_ms(figures.baseline_ms),
+            bounded_ms(figures.target_ms),
+            change(figures.ratio, figures.ratio_ci95),
+            compared(figures),
+        ]
+    });
+    table(text, rows)
+}
+
+fn objectives(text: &mut String, document: &ResultDocument) -> fmt::Result {
     for objective in &document.verdict.objectives {
         let style = colour(match objective.status {
             ObjectiveStatus::Pass => AnsiColor::Green,
@@ -70,30 +185,35 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
         });
         writeln!(
             text,
-            "{style}{}{style:#} {} {dim}on{dim:#} {}  {dim}{}: {}{dim:#}",
+            "{style}{}{style:#} {} {DIM}on{DIM:#} {}  {DIM}{}: {}{DIM:#}",
             mark(objective.status),
             objective.expr,
             objective.target,
             objective_word(objective.status),
-            objective.reason
+            reason(document, objective)
         )?;
     }
-    for reason in &document.verdict.reasons {
-        writeln!(text, "{dim}·{dim:#} {reason}")?;
+    Ok(())
+}
+
+fn table(text: &mut String, rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+    let rows: Vec<_> = rows.collect();
+    for line in aligned(&rows) {
+        writeln!(text, "{line}")?;
     }
-    let style = colour(match document.verdict.status {
+    writeln!(text)
+}
+
+fn status_colour(status: Status) -> Style {
+    colour(match status {
         Status::Pass => AnsiColor::Green,
         Status::Fail => AnsiColor::Red,
         Status::Invalid => AnsiColor::Magenta,
     })
-    .bold();
-    writeln!(
-        text,
-        "{style}{}{style:#}",
-        status_word(document.verdict.status)
-    )
 }
 
 fn colour(colour: AnsiColor) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
+
+const DIM: Style = Style::new().dimmed();

@@ -8,15 +8,15 @@ use crate::replay::{RequestOutcome, SendResult};
 pub struct Allowance {
     /// The objective.
     pub objective: Objective,
-    /// The share of requests that may miss, inside (0, 1).
+    /// The share of requests that may miss, below 1; 0 where none may.
     pub share: f64,
     bound: f64,
 }
 
 impl Allowance {
-    /// `None` where the objective is not about single requests: means, maxima, rates, memory; token gaps, which are many to a request and
-    /// depend on each other; relative objectives; and those that let no request miss.
-    pub fn of(objective: &Objective) -> Option<Self> {
+    /// `None` where the objective is not about single requests: means, rates, memory; token gaps, which are many to a request and
+    /// depend on each other; and relative objectives.
+    pub fn counted(objective: &Objective) -> Option<Self> {
         let Bound::Absolute(bound) = objective.bound else {
             return None;
         };
@@ -29,11 +29,16 @@ impl Allowance {
             (Metric::Goodput, Statistic::Rate) if !upper => 1.0 - bound,
             _ => return None,
         };
-        (share > 0.0 && share < 1.0).then(|| Self {
+        (0.0..1.0).contains(&share).then(|| Self {
             objective: objective.clone(),
             share,
             bound,
         })
+    }
+
+    /// The same without those that let no request miss: no number of requests decides that none will.
+    pub fn of(objective: &Objective) -> Option<Self> {
+        Self::counted(objective).filter(|allowance| allowance.share > 0.0)
     }
 
     /// Whether a request missed; `None` where it does not count: a cancelled one, or one that has no such figure. `bounds` are those of
@@ -77,6 +82,7 @@ fn quantile(statistic: Statistic) -> Option<f64> {
         Statistic::P95 => 0.95,
         Statistic::P99 => 0.99,
         Statistic::P99_9 => 0.999,
+        Statistic::Max => 1.0,
         _ => return None,
     })
 }

@@ -64,20 +64,26 @@ fn engine(target: &TargetSummary, what: &str, value: fn(&EngineSummary) -> Optio
     }
 }
 
+impl Statistic {
+    /// This figure of a latency, in milliseconds; `None` where it lies among the failures, or nothing was measured.
+    pub fn of(self, summary: &LatencySummary) -> Option<f64> {
+        match self {
+            Self::P50 => summary.p50,
+            Self::P90 => summary.p90,
+            Self::P95 => summary.p95,
+            Self::P99 => summary.p99,
+            Self::P99_9 => summary.p99_9,
+            Self::Mean => summary.mean,
+            _ => summary.max,
+        }
+    }
+}
+
 fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -> Figure {
     let Some(summary) = summary else {
         return Figure::Absent(format!("{name} was not measured"));
     };
-    let value = match statistic {
-        Statistic::P50 => summary.p50,
-        Statistic::P90 => summary.p90,
-        Statistic::P95 => summary.p95,
-        Statistic::P99 => summary.p99,
-        Statistic::P99_9 => summary.p99_9,
-        Statistic::Mean => summary.mean,
-        _ => summary.max,
-    };
-    match value {
+    match statistic.of(summary) {
         Some(value) => Figure::Value(value),
         None if summary.misses > 0 => {
             let total = summary.count + summary.misses;

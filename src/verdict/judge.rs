@@ -355,8 +355,9 @@ mod tests {
     fn run(name: &str, took_us: u64, failures: u64) -> (TargetSummary, TargetMeasure) {
         let measure = || {
             let mut measure = TargetMeasure::new(MeasureOptions::default());
-            (0..1000)
-                .for_each(|i| measure.record(&outcome(i, took_us + i % 50 * 100, i < failures)));
+            for i in 0..1000 {
+                measure.record(&outcome(i, took_us + i % 50 * 100, i < failures));
+            }
             measure
         };
         let identity = TargetIdentity {

@@ -3,6 +3,7 @@
 mod allowance;
 mod figure;
 mod judge;
+mod miss_count;
 mod objective;
 mod parse;
 
@@ -11,5 +12,6 @@ pub use judge::{
     ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, judge_compared,
     per_request_bounds,
 };
+pub use miss_count::MissCount;
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;

@@ -97,9 +97,8 @@ fn paced(trace: &Path, args: &[&str]) -> Option<(Output, Value)> {
 /// The same, where each try needs a server that remembers nothing of those before.
 fn paced_anew(replay: impl FnMut() -> (Output, Value)) -> Option<(Output, Value)> {
     let tries = std::iter::repeat_with(replay).take(5);
-    let paced = { tries }.find(|(output, document)| {
-        output.status.code() != Some(4) && !has_invalid_step(document)
-    });
+    let paced = { tries }
+        .find(|(output, document)| output.status.code() != Some(4) && !has_invalid_step(document));
     if paced.is_none() {
         skipped("this machine is too busy to pace a few requests a second");
     }

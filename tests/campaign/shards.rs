@@ -113,6 +113,7 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
             span_s: 12.0,
             ..PlanAccount::default()
         },
+        schedule: None,
         targets,
         comparison: Vec::new(),
         verdict,

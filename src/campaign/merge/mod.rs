@@ -20,7 +20,7 @@ use crate::report::{
     PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
     read_histograms, read_requests,
 };
-use crate::verdict::{Objective, judge_against, per_request_bounds};
+use crate::verdict::{MissCount, Objective, judge_against, per_request_bounds};
 use evidence::evidence;
 use serde_json::Value;
 use shard::{OF_THE_SHARD, Shard};
@@ -37,7 +37,7 @@ pub struct Merge {
 }
 
 /// A target's runs.
-type Runs = BTreeMap<u64, TargetMeasure>;
+type Runs = BTreeMap<u64, (TargetMeasure, MissCount)>;
 
 impl Merge {
     /// Merges them, writes the result, and gives it back.
@@ -83,10 +83,12 @@ impl Merge {
                 {
                     recorded.record(&felt);
                 }
-                let measure = runs
-                    .entry(request.run)
-                    .or_insert_with(|| TargetMeasure::new(options()));
-                measure.record(&request.outcome);
+                let (measure, misses) = runs.entry(request.run).or_insert_with(|| {
+                    (TargetMeasure::new(options()), MissCount::new(&objectives))
+                });
+                if measure.record(&request.outcome) {
+                    misses.record(&request.outcome);
+                }
                 log.copy(&request)?;
             }
         }
@@ -95,8 +97,10 @@ impl Merge {
         let mut targets = Vec::new();
         for (position, runs) in measures.into_iter().enumerate() {
             let mut measured = Vec::new();
-            for (run, measure) in runs {
-                measured.push(finish(&shards, position, run, measure, &latencies)?);
+            for (run, (measure, misses)) in runs {
+                let mut one = finish(&shards, position, run, measure, &latencies)?;
+                one.run.summary.misses = misses.finish();
+                measured.push(one);
             }
             targets.push(measured);
         }
@@ -132,6 +136,7 @@ impl Merge {
             command: self.command.clone(),
             trace: trace(first)?,
             plan: plan(&shards)?,
+            schedule: first.schedule.clone(),
             targets,
             comparison: played.comparison,
             verdict,

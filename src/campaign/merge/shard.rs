@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::MergeError;
 use crate::measure::{EngineSummary, RECORDED};
-use crate::report::{ReportError, ResultDocument};
+use crate::report::{ReportError, ResultDocument, ScheduleAccount};
 use crate::verdict::{Bound, Objective};
 
 /// What merging needs of a shard's `result.json`.
@@ -20,6 +20,8 @@ pub(super) struct Shard {
     pub(super) elapsed_s: f64,
     pub(super) trace: Value,
     pub(super) plan: Map<String, Value>,
+    #[serde(default)]
+    pub(super) schedule: Option<ScheduleAccount>,
     pub(super) targets: Vec<ShardTarget>,
     #[serde(default)]
     comparison: Vec<Value>,

@@ -1,0 +1,268 @@
+//! What a reader must know beside the figures, as sentences that every rendering tells in the same words.
+
+use super::comparison::metric_words;
+use super::document::{ResultDocument, ScheduleAccount};
+use super::fidelity::replayed;
+use super::figures::{count, ms, number, percent, seconds};
+use super::loads::missed_it;
+use crate::measure::{
+    ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, Spread, TargetSummary,
+};
+use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
+
+/// The verdict in a sentence.
+pub(super) fn headline(document: &ResultDocument) -> String {
+    let objectives = &document.verdict.objectives;
+    let missed = objectives
+        .iter()
+        .filter(|result| {
+            matches!(
+                result.status,
+                ObjectiveStatus::Fail | ObjectiveStatus::NotMeasured
+            )
+        })
+        .count();
+    let open = objectives
+        .iter()
+        .filter(|result| result.status == ObjectiveStatus::Inconclusive)
+        .count();
+    match document.verdict.status {
+        Status::Invalid => {
+            "The measurement cannot be believed, so there is no verdict on the targets.".to_owned()
+        }
+        Status::Fail => format!("{missed} of {} objectives were missed.", objectives.len()),
+        Status::Pass if objectives.is_empty() => {
+            "No objectives were set; every replay was faithful.".to_owned()
+        }
+        Status::Pass if open > 0 => format!(
+            "None of {} objectives was missed; {open} could not be decided.",
+            objectives.len()
+        ),
+        Status::Pass => format!("All {} objectives were met.", objectives.len()),
+    }
+}
+
+/// Whether the figures can be believed, and by what that was seen: what comes before any figure.
+pub(super) fn validity(document: &ResultDocument) -> String {
+    let replays: Vec<&TargetSummary> = document.targets.iter().filter(|t| replayed(t)).collect();
+    if document.verdict.status == Status::Invalid {
+        return "Not valid: these figures say more of the measurement than of a target.".to_owned();
+    }
+    let worst = |value: fn(&TargetSummary) -> Option<f64>| {
+        replays
+            .iter()
+            .filter_map(|target| value(target))
+            .reduce(f64::max)
+    };
+    let mut seen = Vec::new();
+    seen.extend(
+        worst(|target| Some(target.fidelity.lateness_ms.p99))
+            .map(|late| format!("sends at most {} late at P99", ms(late))),
+    );
+    seen.extend(
+        worst(|target| target.fidelity.prompt_tokens_error)
+            .map(|off| format!("prompts {} off", percent(off))),
+    );
+    seen.extend(
+        worst(|target| target.fidelity.output_tokens_error)
+            .map(|off| format!("answers {} off", percent(off))),
+    );
+    format!("Valid: {}.", seen.join(", "))
+}
+
+/// A sentence for each target that only queued.
+pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
+    targets.iter().filter_map(|target| {
+        let why = target.saturated.as_deref()?;
+        let why = why.strip_prefix("saturated: ").unwrap_or(why);
+        Some(format!("{} is saturated: {why}.", target.name))
+    })
+}
+
+/// A sentence for each moment at which a replayed target changed its course.
+pub(super) fn changes(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
+    let replays = targets.iter().filter(|target| replayed(target));
+    replays.flat_map(|target| {
+        let first = if target.runs.is_empty() {
+            ""
+        } else {
+            ", in its first run"
+        };
+        let told = move |change: &ChangePoint| {
+            let (what, show): (_, fn(f64) -> String) = match change.metric {
+                "ttft_p50_ms" => ("the median TTFT", ms),
+                "e2e_p50_ms" => ("the median E2E", ms),
+                _ => ("output tokens / s", number),
+            };
+            format!(
+                "{}: from {} on{first}, {what} went from {} to {}.",
+                target.name,
+                seconds(change.t_s),
+                show(change.before),
+                show(change.after)
+            )
+        };
+        target.changes.iter().map(told)
+    })
+}
+
+/// Where the measured window of a target lies.
+pub(super) fn window(target: &TargetSummary) -> String {
+    let window = &target.window;
+    let mut text = String::new();
+    if window.prelude_s > 0.0 {
+        text = format!(
+            "prelude of {} ({} requests, sent and not measured), ",
+            seconds(window.prelude_s),
+            count(window.prelude_requests)
+        );
+    }
+    text += &format!(
+        "measured {}, drained {}",
+        seconds(window.measured_s),
+        seconds(window.drain_s)
+    );
+    if let Some(rate) = window.requests_per_s {
+        text += &format!("; {} requests / s without the drain", number(rate));
+    }
+    text
+}
+
+/// What a reader should know of a valid replay all the same, and what was sent otherwise than recorded.
+pub(super) fn notes(target: &TargetSummary) -> Vec<String> {
+    let fidelity = &target.fidelity;
+    let reasons = fidelity.reasons.iter().map(|reason| format!("{reason}."));
+    let altered = fidelity.alterations.iter();
+    reasons
+        .chain(altered.map(|alteration| format!("Altered: {alteration}.")))
+        .collect()
+}
+
+/// How a figure of a target varied from run to run.
+pub(super) struct SpreadRow<'a> {
+    pub(super) target: &'a str,
+    /// `TTFT p99`
+    pub(super) figure: String,
+    pub(super) range: String,
+    pub(super) mean: String,
+    /// Of the mean, over runs.
+    pub(super) interval: String,
+}
+
+/// Medians and tails of every target that was run several times.
+pub(super) fn spreads(targets: &[TargetSummary]) -> Vec<SpreadRow<'_>> {
+    let names = ["ttft", "itl", "tpot", "e2e"];
+    let figures = names.map(|name| ["p50", "p99"].map(|quantile| (name, quantile)));
+    let figures = || figures.iter().flatten();
+    let of = |target: &'_ TargetSummary, name: &str, quantile: &str| {
+        let key = format!("{name}_ms.{quantile}");
+        target.spread.get(&key).copied()
+    };
+    let mut rows = Vec::new();
+    for target in targets {
+        for (name, quantile) in figures() {
+            rows.extend(of(target, name, quantile).map(|spread| SpreadRow {
+                target: &target.name,
+                figure: metric_words(&format!("{name}.{quantile}")),
+                range: range(&spread),
+                mean: ms(spread.mean),
+                interval: spread.ci95.map_or_else(
+                    || "–".to_owned(),
+                    |(low, high)| format!("{} – {}", ms(low), ms(high)),
+                ),
+            }));
+        }
+    }
+    rows
+}
+
+fn range(spread: &Spread) -> String {
+    match spread.runs - spread.finite {
+        0 => format!("{} – {}", ms(spread.min), ms(spread.max)),
+        infinite => format!(
+            "{} – ∞ ({infinite} of {} runs)",
+            ms(spread.min),
+            spread.runs
+        ),
+    }
+}
+
+/// `a, b, b, a (abba)`
+pub(super) fn order(schedule: &ScheduleAccount) -> String {
+    let rounds: Vec<String> = schedule
+        .rounds
+        .iter()
+        .map(|round| {
+            let names: Vec<&str> = round.iter().map(|run| run.target.as_str()).collect();
+            names.join(" + ")
+        })
+        .collect();
+    let separator = match schedule.order.as_str() {
+        "interleaved" => ", then ",
+        _ => ", ",
+    };
+    format!("{} ({})", rounds.join(separator), schedule.order)
+}
+
+/// How many requests missed an objective on its target, where it is about single requests.
+pub(super) fn misses<'a>(
+    document: &'a ResultDocument,
+    objective: &ObjectiveResult,
+) -> Option<&'a Misses> {
+    let mut targets = document.targets.iter();
+    let target = targets.find(|target| target.name == objective.target)?;
+    target.misses.iter().find(|m| m.expr == objective.expr)
+}
+
+/// Why an objective ended as it did, with how many requests missed it.
+pub(super) fn reason(document: &ResultDocument, objective: &ObjectiveResult) -> String {
+    match misses(document, objective) {
+        Some(misses) => format!("{}; {}", objective.reason, missed_it(misses)),
+        None => objective.reason.clone(),
+    }
+}
+
+/// What a comparison was of.
+pub(super) fn scope(comparison: &Comparison) -> String {
+    format!(
+        "{} against {}: {} requests; {}; a latency up to {} longer counts as no worse",
+        comparison.target,
+        comparison.baseline,
+        count(comparison.pairs),
+        comparison.scope,
+        percent(comparison.margin)
+    )
+}
+
+/// Worse, not worse, or how many more runs would tell.
+pub(super) fn compared(figures: &MetricComparison) -> String {
+    let words = verdict_words(figures.verdict);
+    match figures.more_runs {
+        Some(1) => format!("{words} (about one more run of each would tell)"),
+        Some(more) => format!("{words} (about {more} more runs of each would tell)"),
+        None => words.to_owned(),
+    }
+}
+
+pub(super) const fn verdict_words(verdict: ComparisonVerdict) -> &'static str {
+    match verdict {
+        ComparisonVerdict::Worse => "worse",
+        ComparisonVerdict::NotWorse => "not worse",
+        ComparisonVerdict::Inconclusive => "inconclusive",
+        ComparisonVerdict::UnlikeLoad => "unlike load",
+    }
+}
+
+/// That two targets were not under the same load, so that nothing can be said.
+pub(super) fn unlike_load(comparison: &Comparison) -> Option<String> {
+    let load = comparison.load.as_ref().filter(|load| load.differs)?;
+    let tokens = load.tokens.map_or_else(String::new, |tokens| {
+        format!(" and {:.1} % of its tokens", tokens * 100.0)
+    });
+    Some(format!(
+        "no verdict: {} was sent {:.1} % of {}'s requests a second{tokens}, over 2 % apart",
+        comparison.target,
+        load.requests * 100.0,
+        comparison.baseline
+    ))
+}
