@@ -218,6 +218,7 @@ fn requests(runs: &[&TargetSummary]) -> Requests {
         for (kind, n) in &requests.errors {
             *sum.errors.entry(kind.clone()).or_default() += n;
         }
+        sum.retry_after.add(&requests.retry_after);
     }
     sum
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory, Misses,
-    RunFigures, Spread, Step,
+    RetryAfter, RunFigures, Spread, Step,
 };
 
 /// One target's figures.
@@ -89,6 +89,9 @@ pub struct Requests {
     pub cancelled: u64,
     /// Failures by kind.
     pub errors: BTreeMap<String, u64>,
+    /// What refused ones were asked to wait, where any was.
+    #[serde(skip_serializing_if = "RetryAfter::is_none")]
+    pub retry_after: RetryAfter,
 }
 
 /// Rates over the run, from the first intended send to the last answer.

@@ -130,6 +130,7 @@ impl TargetMeasure {
         }
         self.requests.planned += 1;
         self.requests.sent += u64::from(outcome.sent_us.is_some());
+        self.requests.retry_after.record(outcome);
         match outcome.result {
             SendResult::Ok => {
                 self.requests.ok += 1;
@@ -330,6 +331,7 @@ pub(super) mod tests {
         measure.record(&outcome(1, 0, 200_000));
         let mut failed = outcome(2, 0, 100_000);
         failed.result = SendResult::Failed(FailureKind::RateLimited);
+        failed.retry_after_s = Some(7);
         measure.record(&failed);
         let mut cancelled = outcome(3, 0, 100_000);
         cancelled.result = SendResult::Cancelled;
@@ -341,6 +343,7 @@ pub(super) mod tests {
         );
         assert!((summary.goodput.unwrap().rate - 1.0 / 3.0).abs() < 1e-9);
         assert_eq!(summary.requests.errors["rate_limited"], 1);
+        assert_eq!(summary.requests.retry_after.sum_s, 7);
         assert_eq!(
             (summary.requests.planned, summary.requests.cancelled),
             (4, 1)

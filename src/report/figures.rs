@@ -165,6 +165,16 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
             false => format!("{} ({})", count(target.requests.failed), kinds.join(", ")),
         })
     });
+    row("Asked to retry later", &|target| {
+        let asked = &target.requests.retry_after;
+        (asked.requests > 0).then(|| {
+            format!(
+                "{} (after {} s at most)",
+                count(asked.requests),
+                count(asked.max_s)
+            )
+        })
+    });
     row("Cancelled as recorded", &|target| {
         (target.requests.cancelled > 0).then(|| count(target.requests.cancelled))
     });
