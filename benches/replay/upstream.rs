@@ -8,6 +8,7 @@
 //! /events  one write for each event
 //! /burst   all events in one write
 //! /paced   the first event after 20 to 120 ms, then one every 10 ms
+//! /held    the first event after 20 to 120 ms, then one every 10 s
 //!
 //! There are as many events as `max_tokens` asks for. `GET /truth` gives a JSON array of what was answered since the last time,
 //! four numbers each, in microseconds of one clock: when the request was whole, when its first and its last event were written,
@@ -50,6 +51,7 @@ fn main() {
 
 const FIRST_TOKEN: Duration = Duration::from_millis(20);
 const TOKEN: Duration = Duration::from_millis(10);
+const HELD: Duration = Duration::from_secs(10);
 /// How much longer than `FIRST_TOKEN` the wait for the first token may be.
 const SPREAD_MS: u64 = 100;
 const EVENTS_IF_UNASKED: usize = 100;
@@ -113,14 +115,19 @@ impl Server {
                 (true, true, manner) => {
                     stream.write_all(HEAD.as_bytes()).await?;
                     let mut due = tokio::time::Instant::now();
-                    if manner == b'p' {
+                    let gap = match manner {
+                        b'p' => Some(TOKEN),
+                        b'h' => Some(HELD),
+                        _ => None,
+                    };
+                    if gap.is_some() {
                         due += FIRST_TOKEN + self.spread();
                     }
                     let (mut first_us, mut last_us) = (0, 0);
                     for event in 0..asked.events {
-                        if manner == b'p' {
+                        if let Some(gap) = gap {
                             tokio::time::sleep_until(due).await;
-                            due += TOKEN;
+                            due += gap;
                         } else {
                             // The others' requests are read in between, as by a server that thinks.
                             tokio::task::yield_now().await;

@@ -1,0 +1,97 @@
+"""One run of a generator: what the server saw of it, and what it cost."""
+
+import dataclasses, glob, json, math, os, subprocess, tempfile, threading, urllib.request
+
+from generators import FEW, Missing
+
+# A generator that is not through by then never will be.
+MOST_S = 300
+
+
+@dataclasses.dataclass
+class Run:
+    """`rows`: of each request, when it was whole, when its first and its last event were written (microseconds), and its events."""
+
+    rows: list
+    cpu_s: float
+    mib: float
+
+    def seconds(self):
+        return (max(row[2] for row in self.rows) - min(row[0] for row in self.rows)) / 1e6
+
+    def late_us(self, rate):
+        """How much later each request came than the even spacing that fits below all of them, in their order."""
+        ahead = [row[0] - i * 1e6 / rate for i, row in enumerate(sorted(self.rows))]
+        return [value - min(ahead) for value in ahead]
+
+
+class Bench:
+    def __init__(self, port):
+        self.port, self.few = port, {}
+
+    def cost(self, generator, load):
+        """A run, the processor seconds for each of its requests, and the MiB beyond those of a run of a few: what a run of a few takes
+        (start, imports, probes) is taken off."""
+        key = (generator.name, load.stream)
+        if key not in self.few:
+            self.few[key] = self.run(generator, dataclasses.replace(load, requests=FEW, rate=load.rate and 20, cap=None))
+        few, full = self.few[key], self.run(generator, load)
+        more = len(full.rows) - len(few.rows)
+        return full, (full.cpu_s - few.cpu_s) / more, full.mib - few.mib
+
+    def run(self, generator, load):
+        command = [str(word) for word in generator.command(f"http://127.0.0.1:{self.port}/{load.manner}", load)]
+        self.truth()
+        log = tempfile.TemporaryFile("w+")
+        child = subprocess.Popen(["taskset", "-c", "0", *command], stdout=log, stderr=log, start_new_session=True)
+        memory = Memory(child.pid)
+        memory.start()
+        timer = threading.Timer(MOST_S, child.kill)
+        timer.start()
+        _, status, usage = os.wait4(child.pid, 0)
+        timer.cancel()
+        memory.over.set()
+        memory.join()
+        rows = self.truth()
+        # Exit code 4 says that a measurement is invalid, as ours is where it is driven beyond its bounds.
+        if os.waitstatus_to_exitcode(status) not in (0, 4) or len(rows) < (1 if generator.share is None else load.requests):
+            log.seek(0)
+            raise Missing("failed: " + " ".join(log.read()[-300:].split()))
+        # A run that was over before it was looked at has only the resident set that the kernel kept, shared pages and all.
+        kib = memory.most_kib or usage.ru_maxrss
+        return Run(rows, usage.ru_utime + usage.ru_stime, kib / 1024)
+
+    def truth(self):
+        return json.load(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/truth"))
+
+
+class Memory(threading.Thread):
+    """The most Pss of a session's processes together, looked at from the server's core."""
+
+    def __init__(self, session):
+        super().__init__(daemon=True)
+        self.session, self.most_kib, self.over = session, 0, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.25):
+            self.most_kib = max(self.most_kib, sum(self.pss(pid) for pid in self.pids()))
+
+    def pids(self):
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                fields = open(path).read().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.session:
+                yield path.split("/")[2]
+
+    def pss(self, pid):
+        try:
+            return next(int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Pss:"))
+        except (OSError, StopIteration):
+            return 0
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[max(0, math.ceil(q * len(values)) - 1)]

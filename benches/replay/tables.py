@@ -1,0 +1,136 @@
+"""The tables, each printed row by row as it is measured."""
+
+import dataclasses, resource
+
+from generators import CONNECTIONS, TOKENS, Load, Missing
+from measuring import quantile
+
+# So many streams of 100 tokens, 100 a second each, begun every second make about 1,000 open at once: as many as the server can
+# pace on its own core and still tell the truth.
+MOST_STREAMS_PER_S = 900
+IDLE_PER_S = 20
+SHORT_PER_S = 10_000
+MOST_OPEN = 50_000
+
+
+def table(columns, generators, row):
+    print("| | " + " | ".join(columns) + " |\n" + "|---" * (len(columns) + 1) + "|")
+    for generator in generators:
+        try:
+            cells = row(generator)
+        except Missing as why:
+            cells = [str(why)] + [""] * (len(columns) - 1)
+        print(f"| {generator.name} | {' | '.join(cells)} |", flush=True)
+    print()
+
+
+def scaled(generator, requests):
+    """The slower peers take a tenth."""
+    return requests // (generator.share or 1)
+
+
+def throughput(bench, generators, quick):
+    """Requests a second of each generator, by the server's count, plain JSON last."""
+    reached = {}
+
+    def row_of(load):
+        def row(generator):
+            reached[generator.name] = 0
+            run, cpu_s, _ = bench.cost(generator, dataclasses.replace(load, requests=scaled(generator, load.requests)))
+            reached[generator.name] = len(run.rows) / run.seconds()
+            unit_us = cpu_s * 1e6 / (TOKENS if load.stream else 1)
+            events = f"{sum(row[3] for row in run.rows) / run.seconds():,.0f}" if load.stream else "–"
+            return [f"{reached[generator.name]:,.0f}", events, f"{unit_us:.2f}", f"{1e6 / unit_us:,.0f}", f"{run.mib:.0f}"]
+        return row
+
+    cases = {
+        "SSE, a write per event": Load("events", True, 500 if quick else 3_000),
+        "SSE, 100 events at once": Load("burst", True, 5_000 if quick else 30_000),
+        "Plain JSON": Load("json", False, 20_000 if quick else 100_000),
+    }
+    for case, load in cases.items():
+        unit = "event" if load.stream else "request"
+        print(f"**{case}**, {CONNECTIONS} connections, as fast as it goes; the server's core may be the bound, so the last but one column is what a core of the generator's would do\n")
+        table(["requests/s", "events/s", f"CPU µs per {unit}", f"{unit}s/s per core", "MiB"], generators, row_of(load))
+    return reached
+
+
+def pacing(bench, generators, quick, reached):
+    def row(generator):
+        # One that hardly reaches the rate flat out cannot keep it.
+        if (most := reached[generator.name]) < 1.2 * SHORT_PER_S:
+            raise Missing(f"{most:,.0f} requests/s at most")
+        run, cpu_s, _ = bench.cost(generator, Load("json", False, SHORT_PER_S * (5 if quick else 15), SHORT_PER_S))
+        late = run.late_us(SHORT_PER_S)
+        told = generator.lateness_ms() if hasattr(generator, "lateness_ms") else {}
+        own = [f"{told[q] * 1000:.0f}" if q in told else "–" for q in ("p50", "p99", "p99_9")]
+        return own + [f"{quantile(late, q):.0f}" for q in (0.5, 0.99, 0.999)] + [f"{cpu_s * 1e6:.1f}", f"{run.mib:.0f}"]
+
+    print(f"**{SHORT_PER_S:,} short requests a second**, plain JSON: how late they were sent, as the generator tells it and as the server saw it (its own wake-ups included)\n")
+    table(["told: p50 µs", "p99 µs", "p99.9 µs", "seen: p50 µs", "p99 µs", "p99.9 µs", "CPU µs per request", "MiB"], generators, row)
+
+
+def accuracy(bench, generators, quick):
+    """Reported latencies beside the truth: idle, busy, and busy under a cap."""
+    seconds, busy, stream_cost_s = (5 if quick else 15), {}, {}
+
+    def paced(generator, rate, cap=None):
+        measured = bench.cost(generator, Load("paced", True, round(rate * seconds), rate, cap))
+        stream_cost_s[generator.name] = measured[1]
+        return measured
+
+    def row_at(rate_of, cap_of=lambda rate: None):
+        def row(generator):
+            rate = rate_of(generator)
+            cap = cap_of(rate)
+            run, cpu_s, _ = paced(generator, rate, cap)
+            said = generator.reported(capped=cap is not None)
+            rows, late = sorted(run.rows), run.late_us(rate)
+            cells = [f"{rate:,.0f}", f"{rate * cpu_s:.0%}", *(f"{quantile(late, q) / 1000:.2f}" for q in (0.5, 0.99, 0.999))]
+            for key, column in (("ttft", 1), ("e2e", 2)):
+                # Under a cap a request waits in the generator, and what a user feels begins when it should have been sent.
+                true_ms = [(row[column] - row[0] + (waited if cap else 0)) / 1000 for row, waited in zip(rows, late)]
+                for name, q in (("p50", 0.5), ("p99", 0.99)):
+                    true = quantile(true_ms, q)
+                    cells += [f"{true:.1f}", f"{said[key][name] - true:+.2f}" if said[key] else "–"]
+            return cells
+        return row
+
+    def busy_rate(generator):
+        """Streams a second that keep four fifths of its core busy, by what a rate near that costs."""
+        if generator.name not in busy:
+            # Idle, each event wakes it up: so much is never needed. A busy one handles several at once.
+            idle_s = stream_cost_s.get(generator.name) or paced(generator, IDLE_PER_S)[1]
+            busy_s = paced(generator, min(MOST_STREAMS_PER_S, 0.6 / idle_s))[1]
+            busy[generator.name] = min(MOST_STREAMS_PER_S, round(0.8 / busy_s))
+        return busy[generator.name]
+
+    columns = ["streams/s", "its core", "late p50 ms", "p99", "p99.9", "TTFT p50 true ms", "error ms", "TTFT p99 true", "error", "E2E p50 true", "error", "E2E p99 true", "error"]
+    paces = f"streams of {TOKENS} tokens, 100 tokens/s each; error = reported − true"
+    able = [generator for generator in generators if generator.share]
+    print(f"**Idle**: {paces}\n")
+    table(columns, able, row_at(lambda _: IDLE_PER_S))
+    print(f"**Four fifths of its core busy**, or {MOST_STREAMS_PER_S} streams a second, about 1,000 open at once, whichever is less: {paces}\n")
+    table(columns, able, row_at(busy_rate))
+    print(f"**The same rate with at most half as many open as it needs**: {paces}, both from the instant at which the request should have been sent\n")
+    table(columns, able, row_at(busy_rate, lambda rate: max(1, round(rate / 2))))
+
+
+def open_streams(bench, generators, quick):
+    # Descriptors beside the streams: files, the poller, spare connections.
+    fit = min(MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000, free_ports() - 1_000)
+    streams = 2_000 if quick else fit // 1_000 * 1_000
+
+    def row(generator):
+        count = scaled(generator, streams)
+        # The first is over after 20 s and the last begun after ten at the latest.
+        run, _, more_mib = bench.cost(generator, Load("held", True, count, max(200, count / 10), tokens=3))
+        return [f"{count:,}", f"{run.mib:.0f}", f"{more_mib * 1024 / count:.1f}"]
+
+    print("**Open streams**, an event every 10 s in each: what the generator holds, without the system's socket buffers\n")
+    table(["streams open", "MiB", "KiB for each"], [generator for generator in generators if generator.share], row)
+
+
+def free_ports():
+    first, last = map(int, open("/proc/sys/net/ipv4/ip_local_port_range").read().split())
+    return last - first
