@@ -23,6 +23,8 @@ pub mod interop;
 
 mod net;
 
+mod exposition;
+
 pub mod record;
 
 pub mod replay;

@@ -33,18 +33,26 @@ struct Prometheus {
 
 impl Prometheus {
     fn start(dir: &Path, target: &str) -> Self {
-        // It cannot say which port it got when asked for any, so one is found for it.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
         let config = format!(
             "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
              scrape_configs: [{{job_name: reenact, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
         );
         let file = dir.join("prometheus.yml");
         std::fs::write(&file, config).unwrap();
+        let mut tries = std::iter::repeat_with(|| Self::listening(dir, &file)).take(20);
+        tries
+            .find_map(|it| it)
+            .expect("no port is left to Prometheus")
+    }
+
+    /// One that listens; `None` where somebody else took the port that was found for it, since it cannot say which port it got when asked for
+    /// any.
+    fn listening(dir: &Path, config: &Path) -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
         let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--config.file={}", config.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
                 dir.join("tsdb").display()
@@ -55,10 +63,20 @@ impl Prometheus {
             .stderr(Stdio::null())
             .spawn()
             .expect("prometheus: run tests/run, which installs it");
-        Self {
+        let mut started = Self {
             child,
             url: format!("http://{address}"),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while started.ask("vector(1)").is_empty() {
+            let ended = started.child.try_wait().unwrap();
+            if ended.is_some() {
+                return None;
+            }
+            assert!(Instant::now() < deadline, "Prometheus does not answer");
+            std::thread::sleep(Duration::from_millis(100));
         }
+        Some(started)
     }
 
     /// What it answers to a query: the value of each series.
@@ -227,6 +245,11 @@ fn promtool_finds_nothing_to_say_about_the_metrics() {
     let answer = get(&admin, "/metrics");
     let (head, page) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    check(page);
+}
+
+/// Has Prometheus's own tool judge a page.
+fn check(page: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -243,4 +266,54 @@ fn promtool_finds_nothing_to_say_about_the_metrics() {
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// A trace of one short stream every 20 ms.
+fn trace(dir: &Path, requests: u64) -> std::path::PathBuf {
+    let rows: String = (0..requests)
+        .map(|i| {
+            let at = i * 20;
+            format!(r#"{{"timestamp":{at},"input_length":32,"output_length":8,"hash_ids":[{i}]}}"#)
+                + "\n"
+        })
+        .collect();
+    let (file, trace) = (dir.join("rows.jsonl"), dir.join("trace.rt"));
+    std::fs::write(&file, rows).unwrap();
+    let import = ["import".as_ref(), "mooncake".as_ref(), file.as_os_str()];
+    support::stdout_of(import.into_iter().chain(["-o".as_ref(), trace.as_os_str()]));
+    trace
+}
+
+#[test]
+fn prometheus_sees_a_replay_while_it_runs() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100);
+    // It goes on until Prometheus has seen what it should.
+    let mut replay = support::reenact(["replay", "--metrics", "127.0.0.1:0", "--loop-for", "1h"]);
+    replay
+        .arg(&trace)
+        .args(["--target", &format!("a={}", sim.url)]);
+    let mut replay = Server::spawn(&mut replay, Stdio::null());
+    let metrics = replay.wait_for_url("metrics on ");
+    let address = metrics.strip_prefix("http://").unwrap();
+    let prometheus = Prometheus::start(dir.path(), address.strip_suffix("/metrics").unwrap());
+    prometheus.wait_for("reenact_replay_runs_total{target=\"a\"}", 1.0);
+    prometheus.wait_for("reenact_replay_ok_total{target=\"a\"} > bool 20", 1.0);
+    for query in [
+        "reenact_replay_sent_total",
+        "inference_in_flight",
+        "reenact_replay_lateness_seconds{stat=\"p99\"}",
+        "reenact_replay_ttft_seconds{stat=\"p50\"}",
+        "reenact_replay_e2e_seconds{stat=\"p99.9\"}",
+        "inference_time_to_first_token_seconds_count{target=\"a\"}",
+        "inference_inter_token_seconds_count",
+        // The query that is documented for a recorder.
+        QUERY,
+    ] {
+        prometheus.wait_for(&format!("count({query})"), 1.0);
+    }
+    let answer = get(metrics.strip_suffix("/metrics").unwrap(), "/metrics");
+    let (_, page) = answer.split_once("\r\n\r\n").unwrap();
+    check(page);
 }

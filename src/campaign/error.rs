@@ -47,6 +47,9 @@ pub enum CampaignError {
     /// A bug in the measuring.
     #[error("a run's thread panicked: this is a bug")]
     Panicked,
+    /// The earlier result that this one is to be compared with.
+    #[error("the baseline was not sent the same: {0}")]
+    OtherPlan(String),
     /// The results.
     #[error(transparent)]
     Results(#[from] ReportError),
@@ -60,17 +63,21 @@ impl CampaignError {
             Self::Plan(error) => error.hint().map(Into::into),
             Self::Nothing { hint, .. } => Some((*hint).to_owned()),
             Self::Short { .. } => Some(
-                "take a longer slice of the trace, or objectives that fewer requests decide (ttft.p90 instead of ttft.p99)".to_owned(),
+                "leave --limit out, and the trace is replayed again and again; or take objectives that fewer requests decide (ttft.p90 instead of ttft.p99)".to_owned(),
             ),
             Self::UnknownModel { there, .. } => {
                 Some(format!("the plan's models are {}", there.join(", ")))
             }
             Self::Target(error) => Some(error.hint().into()),
             Self::Run(RunError::StartMissed) => Some(
-                "give --start-at a later moment: the trace is read and the target probed before it"
+                "give --start-at a later moment: the trace is read and the target probed before it; of several runs, give --start-every longer than one takes"
                     .to_owned(),
             ),
             Self::Run(_) | Self::Thread(_) | Self::Panicked => None,
+            Self::OtherPlan(_) => Some(
+                "replay the same trace with the baseline's options: its result.json has the command"
+                    .to_owned(),
+            ),
             Self::Results(_) => {
                 Some("give --out a directory that can be made and written to".to_owned())
             }

@@ -25,6 +25,7 @@ impl Stage<'_> {
     /// The largest load of each target that meets the objectives.
     pub(super) fn find_max(&self, find: &FindMax) -> Result<Played, CampaignError> {
         let mut played = Played::default();
+        let mut before = 0;
         for (target, named) in self.campaign.targets.iter().enumerate() {
             if self.stop.is_requested() {
                 break;
@@ -43,7 +44,8 @@ impl Stage<'_> {
                     calibration: &calibration,
                     axis: find.by,
                     load,
-                    place: None,
+                    round: before + climb.taken(),
+                    of: None,
                     number: climb.taken(),
                 };
                 let mut climbed = self.decided(&rung, find.step)?;
@@ -51,7 +53,12 @@ impl Stage<'_> {
                 if climbed.step.verdict == StepVerdict::Invalid && !self.stop.is_requested() {
                     climb.keep(climbed);
                     let number = climb.taken();
-                    climbed = self.decided(&Rung { number, ..rung }, find.step)?;
+                    let again = Rung {
+                        number,
+                        round: before + number,
+                        ..rung
+                    };
+                    climbed = self.decided(&again, find.step)?;
                 }
                 if self.stop.is_requested() {
                     break;
@@ -68,6 +75,7 @@ impl Stage<'_> {
                 search.tell(next, told(step.verdict));
                 climb.keep(climbed);
             }
+            before += climb.taken();
             climb.settle_search(find, &search, self.stop.is_requested());
             climb.into_played(&mut played);
         }

@@ -7,6 +7,7 @@ mod climb;
 mod error;
 mod evidence;
 mod find_max;
+mod live;
 mod looks;
 mod merge;
 mod once;
@@ -22,17 +23,20 @@ mod sweep;
 mod watch;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-pub use audience::{Audience, Ticket};
+pub use audience::{Audience, Place, Ticket};
 pub use axis::Axis;
 pub use error::CampaignError;
 pub use find_max::FindMax;
+pub use live::{Live, Served};
 pub use merge::{Merge, MergeError};
 pub use schedule::Schedule;
 pub use survey::Survey;
 
 use crate::measure::MeasureOptions;
 use crate::replay::{PlanOptions, RunOptions, Target};
+use crate::report::EarlierResult;
 use crate::telemetry::PageUrl;
 use crate::verdict::Objective;
 
@@ -49,6 +53,9 @@ pub struct Campaign {
     pub run: RunOptions,
     /// Which runs there are.
     pub mode: Mode,
+    /// Each round (run or step) after the first begins this long after the one before began, on the wall clock, so that processes that share
+    /// the load share every round of it; as soon as the one before is over where absent. Counts from the run's `start_at`.
+    pub start_every: Option<Duration>,
     /// What the targets are held to.
     pub objectives: Vec<Objective>,
     /// What of a run is measured, and when it is believed.
@@ -70,13 +77,15 @@ pub struct Campaign {
 }
 
 /// What relative objectives are relative to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub enum Baseline {
     /// The first target.
     #[default]
     First,
     /// What production's clients felt when the trace was recorded.
     Recorded,
+    /// A target of an earlier replay of the same plan, run by run.
+    Earlier(Box<EarlierResult>),
 }
 
 /// Which runs a campaign has.
@@ -95,6 +104,8 @@ pub enum Mode {
         by: Axis,
         /// To what.
         loads: Vec<f64>,
+        /// A step lasts at least so long: where the plan is shorter, it is replayed again and again.
+        step: Duration,
     },
     /// A search for the largest load that meets the objectives.
     FindMax(FindMax),

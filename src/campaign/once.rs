@@ -1,8 +1,9 @@
 //! One run against one target.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::Campaign;
 use super::audience::Ticket;
 use super::error::CampaignError;
 use super::stage::Stage;
@@ -26,6 +27,8 @@ pub(super) struct Order<'a> {
     pub(super) salt: u64,
     /// Which of the target's runs or steps, from 0: told with each request in the log.
     pub(super) number: u64,
+    /// Which of the campaign's rounds it belongs to, from 0: those of one begin together.
+    pub(super) round: u64,
     pub(super) ticket: Ticket,
     /// Requests at the beginning that are in the log and in no figure.
     pub(super) warm_up: u64,
@@ -84,12 +87,10 @@ impl Stage<'_> {
             None => Plan::survey(counted, Passes::new(trace.exchanges_from(counted.from())))?,
         };
         let plan = layout.requests(Passes::new(trace.exchanges_from(counted.from())));
-        // Later runs begin when those before are over.
-        let is_first = order.salt == 0 || (order.gate.is_some() && order.number == 0);
         let mut options = RunOptions {
             run: order.salt,
             block: self.survey.block,
-            start_at: campaign.run.start_at.filter(|_| is_first),
+            start_at: campaign.starts_at(order.round),
             gate: order.gate,
             ..campaign.run.clone()
         };
@@ -115,6 +116,7 @@ impl Stage<'_> {
             &progress,
             &order.stop,
             |outcome| {
+                self.audience.hear(name, &outcome);
                 if outcome.index >= order.warm_up {
                     if measure.record(&outcome) {
                         misses.record(&outcome);
@@ -158,6 +160,7 @@ impl Stage<'_> {
         let mut told = measure.finish(identity, evidence, seen.observed());
         told.misses = misses.finish();
         told.simulated |= order.calibration.simulated;
+        told.turns = (summary.turns.turns > 0).then_some(summary.turns);
         told.requests.planned = planned.map_or(told.requests.planned, |planned| {
             planned.saturating_sub(told.window.prelude_requests)
         });
@@ -171,6 +174,18 @@ impl Stage<'_> {
             recorded: recorded.and_then(production),
             elapsed: summary.elapsed,
         })
+    }
+}
+
+impl Campaign {
+    /// When a round begins on the wall clock; `None` where it begins as soon as it can.
+    fn starts_at(&self, round: u64) -> Option<SystemTime> {
+        let first = self.run.start_at?;
+        match self.start_every {
+            _ if round == 0 => Some(first),
+            Some(every) => Some(first + every.saturating_mul(u32::try_from(round).ok()?)),
+            None => None,
+        }
     }
 }
 

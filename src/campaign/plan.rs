@@ -94,11 +94,15 @@ impl Survey {
             )
         }));
         lines.extend(options.loop_for_us.map(|us| {
-            let words = match options.fresh_passes {
-                true => "each pass with words of its own",
-                false => "all passes with the same words",
+            let cache = match options.fresh_passes {
+                true => Cache::Fresh,
+                false => Cache::Keep,
             };
-            format!("the trace again and again for {} s, {words}", seconds(us))
+            format!(
+                "the trace again and again for {} s, {}",
+                seconds(us),
+                passes_words(cache)
+            )
         }));
         lines.extend(options.shard.map(|shard| {
             format!("shard {shard}: what of the plan this process sends (counts are of it alone)")
@@ -141,6 +145,14 @@ impl Survey {
             ));
         }
         parts.join("; ")
+    }
+}
+
+/// How the passes of a loop differ.
+pub(super) const fn passes_words(cache: Cache) -> &'static str {
+    match cache {
+        Cache::Fresh => "each pass with words of its own",
+        Cache::Keep => "all passes with the same words",
     }
 }
 

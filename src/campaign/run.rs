@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::audience::Audience;
 use super::error::CampaignError;
 use super::stage::Stage;
+use super::survey::Survey;
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::Stop;
@@ -31,6 +32,7 @@ impl Campaign {
             .transpose()?;
         let survey = self.survey(audience)?;
         self.announce(&survey, audience);
+        self.check_baseline(&survey)?;
         let log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
         for warning in self.unwatched() {
             audience.say(&warning);
@@ -38,7 +40,7 @@ impl Campaign {
         let stage = Stage::new(self, &survey, audience, stop, log);
         let played = match &self.mode {
             Mode::Runs { schedule, repeats } => stage.runs(*schedule, *repeats),
-            Mode::Sweep { by, loads } => stage.sweep(*by, loads),
+            Mode::Sweep { by, loads, step } => stage.sweep(*by, loads, *step),
             Mode::FindMax(find) => stage.find_max(find),
         }?;
         stage.close()?;
@@ -70,6 +72,17 @@ impl Campaign {
         Ok(document)
     }
 
+    /// Holds that an earlier result, where it is the baseline, was sent what this one will be.
+    fn check_baseline(&self, survey: &Survey) -> Result<(), CampaignError> {
+        let Baseline::Earlier(earlier) = &self.baseline else {
+            return Ok(());
+        };
+        match earlier.differs_from_plan(&survey.trace, &self.plan_account(survey)) {
+            Some(why) => Err(CampaignError::OtherPlan(why)),
+            None => Ok(()),
+        }
+    }
+
     /// What the objectives say of each target, and what the mode was about beside them.
     fn verdict(
         &self,
@@ -78,11 +91,12 @@ impl Campaign {
         judged: Vec<ObjectiveResult>,
         invalid: Vec<String>,
     ) -> Verdict {
-        let baseline = match (self.baseline, targets.first()) {
-            (Baseline::Recorded, _) => RECORDED,
-            (Baseline::First, first) => first.map_or("", |first| first.name.as_str()),
+        let baseline = match (&self.baseline, targets.first()) {
+            (Baseline::Recorded, _) => RECORDED.to_owned(),
+            (Baseline::Earlier(earlier), _) => earlier.name(),
+            (Baseline::First, first) => first.map_or_else(String::new, |it| it.name.clone()),
         };
-        let mut verdict = judge_against(baseline, &self.objectives, targets, comparison);
+        let mut verdict = judge_against(&baseline, &self.objectives, targets, comparison);
         let failed = |result: &ObjectiveResult| result.status == ObjectiveStatus::Fail;
         if verdict.status == Status::Pass && judged.iter().any(failed) {
             verdict.status = Status::Fail;

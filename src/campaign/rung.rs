@@ -1,12 +1,14 @@
 //! One step of a sweep or of a search: the trace at one load, and what it says of the objectives.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::audience::Ticket;
+use super::audience::{Place, Ticket};
 use super::axis::Axis;
 use super::error::CampaignError;
 use super::looks::{Decision, Looks};
 use super::once::{Measured, Order};
+use super::plan::passes_words;
 use super::stage::Stage;
 use crate::measure::{MeasuredRun, Step, StepVerdict};
 use crate::replay::{Calibration, PlanOptions};
@@ -18,8 +20,10 @@ pub(super) struct Rung<'a> {
     pub(super) calibration: &'a Calibration,
     pub(super) axis: Axis,
     pub(super) load: f64,
-    /// Which of how many, where that is known.
-    pub(super) place: Option<(u64, u64)>,
+    /// Which of the campaign's, from 0.
+    pub(super) round: u64,
+    /// Of how many, where that is known.
+    pub(super) of: Option<u64>,
     /// Which of the target's, from 0.
     pub(super) number: u64,
 }
@@ -31,13 +35,28 @@ pub(super) struct Climbed {
 }
 
 impl Stage<'_> {
-    /// A step of a sweep: the whole plan.
-    pub(super) fn whole(&self, rung: &Rung<'_>) -> Result<Climbed, CampaignError> {
+    /// A step of a sweep: the whole plan, again and again where it lasts less than `least`.
+    pub(super) fn whole(&self, rung: &Rung<'_>, least: Duration) -> Result<Climbed, CampaignError> {
         let plan = rung.axis.at(rung.load, self.campaign.plan);
-        let order = self.order(rung, plan, self.holds(rung));
+        let (holds, needs) = (self.holds(rung), requests_in(least, self.offered(rung)));
+        let looped = holds < needs && self.may_loop(rung);
+        let (plan, planned) = if looped {
+            self.tell_looped(holds, needs);
+            let loop_for_us = Some(micros(least));
+            (
+                PlanOptions {
+                    loop_for_us,
+                    ..plan
+                },
+                needs,
+            )
+        } else {
+            (plan, holds)
+        };
+        let order = self.order(rung, plan, planned);
         let measured = self.once(order, &mut |_| ())?;
         let verdict = self.verdict(&measured, None);
-        Ok(self.climbed(rung, measured, verdict, None))
+        Ok(self.climbed(rung, measured, verdict, None, looped))
     }
 
     /// A step of a search: it ends when its requests decide. Its measured part lasts at least `least`.
@@ -50,16 +69,22 @@ impl Stage<'_> {
             &self.campaign.objectives,
             requests_in(least, self.offered(rung)),
         );
-        let holds = self.holds(rung);
-        if holds < looks.least() {
+        let (holds, most) = (self.holds(rung), looks.most());
+        let looped = holds < most && self.may_loop(rung);
+        if !looped && holds < looks.least() {
             let needs = looks.least();
             return Err(CampaignError::Short { holds, needs });
         }
-        let planned = looks.most().min(holds);
-        let plan = PlanOptions {
+        let planned = if looped { most } else { most.min(holds) };
+        let mut plan = PlanOptions {
             limit: Some(planned),
             ..rung.axis.at(rung.load, self.campaign.plan)
         };
+        if looped {
+            self.tell_looped(holds, most);
+            // The requests end it, not the time.
+            plan.loop_for_us = Some(micros(lasting(2 * planned, self.offered(rung))));
+        }
         let order = self.order(rung, plan, planned);
         let (warm_up, stop) = (looks.warm_up(), order.stop.clone());
         let measured = self.once(Order { warm_up, ..order }, &mut |outcome| {
@@ -68,29 +93,47 @@ impl Stage<'_> {
             }
         })?;
         let verdict = self.verdict(&measured, Some(&looks));
-        Ok(self.climbed(rung, measured, verdict, Some(&looks)))
+        Ok(self.climbed(rung, measured, verdict, Some(&looks), looped))
     }
 
     fn order<'o>(&'o self, rung: &Rung<'o>, plan: PlanOptions, planned: u64) -> Order<'o> {
         let target = &self.campaign.targets[rung.target];
-        #[allow(clippy::cast_precision_loss, reason = "for display")]
-        let span_s = planned as f64 / self.offered(rung).max(f64::MIN_POSITIVE);
         Order {
             target,
             calibration: rung.calibration,
             plan,
             salt: self.salt(),
             number: rung.number,
+            round: rung.round,
             ticket: Ticket {
                 name: format!("{}, {}", target.name, rung.axis.words(rung.load)),
+                target: target.name.clone(),
                 planned,
-                span: Duration::try_from_secs_f64(span_s).unwrap_or_default(),
-                place: rung.place,
+                span: lasting(planned, self.offered(rung)),
+                place: Place::Step {
+                    number: rung.round + 1,
+                    of: rung.of,
+                },
             },
             warm_up: 0,
             gate: None,
             with_recorded: false,
             stop: self.stop.part(),
+        }
+    }
+
+    /// Whether a step that needs more requests than the trace holds may take it again and again: not where the user said how many there are.
+    fn may_loop(&self, rung: &Rung<'_>) -> bool {
+        self.campaign.plan.limit.is_none() && self.offered(rung) > 0.0
+    }
+
+    /// Says, once, that and how the trace is made to last.
+    fn tell_looped(&self, holds: u64, needs: u64) {
+        if !self.told_looped.swap(true, Ordering::Relaxed) {
+            self.audience.say(&format!(
+                "the trace holds {holds} requests to send, and a step takes up to {needs}: it is replayed again and again, {}",
+                passes_words(self.campaign.run.cache)
+            ));
         }
     }
 
@@ -144,6 +187,7 @@ impl Stage<'_> {
         measured: Measured,
         (verdict, reason): (StepVerdict, String),
         looks: Option<&Looks>,
+        looped: bool,
     ) -> Climbed {
         let summary = &measured.run.summary;
         let plan = rung.axis.at(rung.load, self.campaign.plan);
@@ -153,6 +197,7 @@ impl Stage<'_> {
             offered_per_s: self.offered(rung),
             verdict,
             reason,
+            looped,
             confirmation: false,
             elapsed_s: measured.elapsed.as_secs_f64(),
             warm_up: looks.map_or(0, Looks::warm_up),
@@ -167,6 +212,16 @@ impl Stage<'_> {
             run: measured.run,
         }
     }
+}
+
+/// How long so many requests take to send; nothing where that is unknown.
+#[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
+fn lasting(requests: u64, per_s: f64) -> Duration {
+    Duration::try_from_secs_f64(requests as f64 / per_s.max(f64::MIN_POSITIVE)).unwrap_or_default()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Requests of a step of this length.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use super::audience::Ticket;
+use super::audience::{Place, Ticket};
 use super::error::CampaignError;
 use super::once::{Measured, Order};
 use super::schedule::{Schedule, Slot};
@@ -29,8 +29,15 @@ impl Stage<'_> {
                     unknown.insert(self.calibrate(&self.campaign.targets[slot.target])?);
                 }
             }
-            let place = (position as u64 + 1, rounds.len() as u64);
-            for (slot, measured) in round.iter().zip(self.round(round, &calibrations, place)?) {
+            let place = Place::Run {
+                number: position as u64 + 1,
+                of: rounds.len() as u64,
+            };
+            for (slot, measured) in
+                round
+                    .iter()
+                    .zip(self.round(round, &calibrations, position as u64, place)?)
+            {
                 runs.entry(slot.target).or_default().push(measured);
             }
             run.push(round.iter().map(|slot| self.scheduled(*slot)).collect());
@@ -57,7 +64,8 @@ impl Stage<'_> {
         &self,
         round: &[Slot],
         calibrations: &BTreeMap<usize, Calibration>,
-        place: (u64, u64),
+        position: u64,
+        place: Place,
     ) -> Result<Vec<Measured>, CampaignError> {
         let gate = (round.len() > 1).then(|| Gate::of(round.len()));
         let salts = self.salts(round);
@@ -69,11 +77,13 @@ impl Stage<'_> {
                 plan: self.campaign.plan,
                 salt,
                 number: u64::from(slot.repeat),
+                round: position,
                 ticket: Ticket {
                     name: target.name.clone(),
+                    target: target.name.clone(),
                     planned: self.survey.plan.planned,
                     span: Duration::from_micros(self.survey.plan.span_us),
-                    place: Some(place),
+                    place,
                 },
                 warm_up: 0,
                 gate: gate.clone(),

@@ -31,6 +31,11 @@ impl Schedule {
         }
     }
 
+    /// How many rounds follow one another.
+    pub fn count(self, targets: usize, repeats: u32) -> usize {
+        self.rounds(targets, repeats).len()
+    }
+
     /// The runs, in order; those of one inner list happen at the same time.
     pub(super) fn rounds(self, targets: usize, repeats: u32) -> Vec<Vec<Slot>> {
         let mut rounds = Vec::new();

@@ -1,21 +1,23 @@
 //! What the runs of a campaign share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Campaign;
 use super::audience::Audience;
 use super::error::CampaignError;
 use super::once::Measured;
 use super::survey::Survey;
+use super::{Baseline, Campaign};
 use crate::measure::{
     CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
 };
 use crate::replay::{CalibrateOptions, Calibration, Stop, Target, TargetError, calibrate};
-use crate::report::{Charts, RequestLog, RunHistograms, ScheduleAccount, TargetCharts};
-use crate::verdict::ObjectiveResult;
+use crate::report::{
+    Charts, EarlierResult, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
+};
+use crate::verdict::{Objective, ObjectiveResult, judge_margin};
 
 /// What the runs of a campaign share.
 pub(super) struct Stage<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Stage<'a> {
     pub(super) stop: &'a Stop,
     pub(super) log: Option<Mutex<RequestLog>>,
     salts: AtomicU64,
+    /// That the trace is too short for a step was said.
+    pub(super) told_looped: AtomicBool,
 }
 
 /// What the runs came to: a target for each of the campaign's that was reached, and what follows from them.
@@ -67,6 +71,7 @@ impl<'a> Stage<'a> {
             stop,
             log: log.map(Mutex::new),
             salts: AtomicU64::new(0),
+            told_looped: AtomicBool::new(false),
         }
     }
 
@@ -105,21 +110,41 @@ impl<'a> Stage<'a> {
         Ok(calibrate(target, needs, &probing, self.stop, &tell)?)
     }
 
-    /// Joins the runs of each target, and compares each target with the first, and with what production felt.
+    /// The earlier result that the targets are compared with.
+    fn earlier(&self) -> Option<&EarlierResult> {
+        match &self.campaign.baseline {
+            Baseline::Earlier(earlier) => Some(earlier),
+            Baseline::First | Baseline::Recorded => None,
+        }
+    }
+
+    /// Joins the runs of each target, and compares each target with the first, with what production felt and with an earlier result.
     pub(super) fn join(&self, runs: BTreeMap<usize, Vec<Measured>>) -> Played {
         let options = CompareOptions {
             margin: self.campaign.margin,
             seed: self.campaign.run.seed,
             ..CompareOptions::default()
         };
-        join(runs.into_values(), &options)
+        let mut played = join(runs.into_values(), &options, self.earlier());
+        if let Some(earlier) = self.earlier() {
+            if !self.campaign.objectives.iter().any(Objective::is_relative) {
+                let compared = played.comparison.iter();
+                let against = compared.filter(|compared| compared.baseline == earlier.name());
+                played.judged.extend(against.map(judge_margin));
+            }
+            let invalid = earlier.invalid.as_ref();
+            let told = invalid.map(|why| format!("{}: {why}", earlier.name()));
+            played.invalid.extend(told);
+        }
+        played
     }
 }
 
-/// Joins the runs of each target, and compares each target with the first, and with what production felt.
+/// Joins the runs of each target, and compares each target with the first, with what production felt and with `earlier`.
 pub(super) fn join(
     targets: impl Iterator<Item = Vec<Measured>>,
     options: &CompareOptions,
+    earlier: Option<&EarlierResult>,
 ) -> Played {
     let mut played = Played::default();
     let mut samples: Vec<(String, Vec<RunSample>)> = Vec::new();
@@ -142,6 +167,16 @@ pub(super) fn join(
         played.comparison = others
             .map(|other| compare(side(baseline), side(other), options))
             .collect();
+    }
+    if let Some(earlier) = earlier {
+        let name = earlier.name();
+        let before = Side {
+            name: &name,
+            runs: &earlier.runs,
+        };
+        let compared = samples.iter();
+        let compared = compared.map(|target| compare(before, side(target), options));
+        played.comparison.extend(compared);
     }
     if let Some(recorded) = recorded {
         for target in &samples {

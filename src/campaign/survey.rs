@@ -28,6 +28,19 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Requests a second that the plan has in the mean; 0 where it has no length.
+    pub fn mean_rate(&self) -> f64 {
+        self.plan.mean_rate().unwrap_or(0.0)
+    }
+
+    /// Requests in the plan's busiest second.
+    pub fn peak_rate(&self) -> f64 {
+        self.arrivals
+            .peak_1s_per_s
+            .unwrap_or(0.0)
+            .max(self.mean_rate())
+    }
+
     /// What the requests are made by.
     pub fn layout(&self) -> &Plan {
         &self.layout

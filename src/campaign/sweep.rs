@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::axis::Axis;
 use super::climb::Climb;
 use super::error::CampaignError;
@@ -6,10 +8,15 @@ use super::stage::{Played, Stage};
 
 impl Stage<'_> {
     /// Every target at every one of `loads`, in their order.
-    pub(super) fn sweep(&self, axis: Axis, loads: &[f64]) -> Result<Played, CampaignError> {
+    pub(super) fn sweep(
+        &self,
+        axis: Axis,
+        loads: &[f64],
+        least: Duration,
+    ) -> Result<Played, CampaignError> {
         let mut played = Played::default();
         let steps = (self.campaign.targets.len() * loads.len()) as u64;
-        let mut place = 0;
+        let mut rounds = 0..;
         for (target, named) in self.campaign.targets.iter().enumerate() {
             if self.stop.is_requested() {
                 break;
@@ -17,18 +24,20 @@ impl Stage<'_> {
             let calibration = self.calibrate(named)?;
             let mut climb = Climb::new(axis, &named.name);
             for &load in loads {
-                place += 1;
+                let round = rounds.next().unwrap_or(steps);
                 if self.stop.is_requested() {
                     continue;
                 }
-                climb.keep(self.whole(&Rung {
+                let rung = Rung {
                     target,
                     calibration: &calibration,
                     axis,
                     load,
-                    place: Some((place, steps)),
+                    round,
+                    of: Some(steps),
                     number: climb.taken(),
-                })?);
+                };
+                climb.keep(self.whole(&rung, least)?);
             }
             climb.settle_sweep();
             climb.into_played(&mut played);

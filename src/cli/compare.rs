@@ -3,11 +3,12 @@ use std::io::Write;
 use super::failure::{Exit, Failure};
 use super::values;
 use crate::measure::{
-    CompareOptions, Comparison, ComparisonVerdict, RECORDED, RunSample, Side, compare,
-    compare_with_recorded,
+    CompareOptions, Comparison, RECORDED, RunSample, Side, compare, compare_with_recorded,
 };
 use crate::report::{ComparisonDocument, EarlierResult};
-use crate::verdict::{Bound, Objective, ObjectiveResult, ObjectiveStatus, Status, judge_compared};
+use crate::verdict::{
+    Bound, Objective, ObjectiveResult, ObjectiveStatus, Status, judge_compared, judge_margin,
+};
 
 /// Compare the results of two replays of the same trace: ratios with intervals, and a verdict
 ///
@@ -146,15 +147,7 @@ fn compared(
 
 fn status(objectives: &[ObjectiveResult], comparison: &Comparison, invalid: &[String]) -> Status {
     let missed = if objectives.is_empty() {
-        let mut held = comparison.metrics.iter().filter(|(metric, _)| {
-            !metric.starts_with("stall") && (metric.ends_with(".p50") || metric.ends_with(".p99"))
-        });
-        held.any(|(_, figures)| {
-            matches!(
-                figures.verdict,
-                ComparisonVerdict::Worse | ComparisonVerdict::UnlikeLoad
-            )
-        })
+        judge_margin(comparison).status == ObjectiveStatus::Fail
     } else {
         let mut objectives = objectives.iter();
         objectives.any(|one| {

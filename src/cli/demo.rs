@@ -155,6 +155,7 @@ fn replay(
         plan: PlanOptions::default(),
         run: RunOptions::default(),
         mode: Mode::ONCE,
+        start_every: None,
         objectives,
         measure: MeasureOptions::default(),
         baseline: Baseline::First,

@@ -11,6 +11,7 @@ use super::latency::{Distribution, Latencies, LatencySummary};
 use super::misses::{self, Misses};
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
 use super::target::latency_summaries;
+use crate::replay::TurnAccount;
 
 /// One of several runs of a target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,6 +102,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
     );
     let (fidelity, gpu) = (fidelity(&summaries), gpus(&summaries));
     let engine = engine(&summaries);
+    let turns = TurnAccount::sum(summaries.iter().filter_map(|summary| summary.turns));
     let simulated = summaries.iter().any(|summary| summary.simulated);
     let saturated = saturated(&figures);
     let mut missed = Vec::new();
@@ -129,6 +131,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         fidelity,
         gpu,
         engine,
+        turns,
         spread: spreads(&figures),
         runs: figures,
         ..first.summary

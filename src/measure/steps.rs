@@ -21,6 +21,9 @@ pub struct Step {
     pub verdict: StepVerdict,
     /// Why.
     pub reason: String,
+    /// The trace was too short for the step, and was replayed again and again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub looped: bool,
     /// A second run at the load that the search ended at.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub confirmation: bool,

@@ -8,6 +8,7 @@ use super::{
     ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory, Misses,
     RetryAfter, RunFigures, Spread, Step,
 };
+use crate::replay::TurnAccount;
 
 /// One target's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,6 +46,9 @@ pub struct TargetSummary {
     pub misses: Vec<Misses>,
     /// How true the replay was.
     pub fidelity: Fidelity,
+    /// How the later turns of conversations came beside their instants in the trace, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<TurnAccount>,
     /// GPUs, by source and index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuSummary>,

@@ -228,6 +228,7 @@ impl TargetMeasure {
             goodput,
             misses: Vec::new(),
             fidelity: self.fidelity.finish(evidence, &self.options.bar, ttft_p50),
+            turns: None,
             gpu: observed.gpu,
             memory: memory(tokens, &observed.memory),
             engine: observed.engine,

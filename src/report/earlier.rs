@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::directory::ReportError;
-use super::document::ResultDocument;
+use super::document::{PlanAccount, ResultDocument, TraceAccount};
 use super::requests::read_requests;
 use crate::measure::{RECORDED, RunSample, twin};
 
@@ -181,9 +181,20 @@ impl EarlierResult {
         format!("{}@{}", self.target, self.path.display())
     }
 
-    /// In what two results were not sent the same, if in anything (seeds aside, which only choose the words).
+    /// In what two results were not sent the same, if in anything (seeds and the moment of the start aside, which only choose the words and the hour).
     pub fn differs_from(&self, other: &Self) -> Option<String> {
         self.differs(&other.plan, &other.path.display().to_string())
+    }
+
+    /// In what a replay that is about to begin would not be sent what this one was.
+    pub fn differs_from_plan(&self, trace: &TraceAccount, plan: &PlanAccount) -> Option<String> {
+        // Through text, as the earlier one came: reading may round a float otherwise.
+        let fields = |text: serde_json::Result<String>| {
+            text.and_then(|text| serde_json::from_str(&text))
+                .unwrap_or_default()
+        };
+        let (trace, plan) = (serde_json::to_string(trace), serde_json::to_string(plan));
+        self.differs(&sent(fields(trace), fields(plan)), "this replay")
     }
 
     fn differs(&self, theirs: &BTreeMap<String, Value>, whose: &str) -> Option<String> {
@@ -209,7 +220,8 @@ impl EarlierResult {
 fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let trace = trace.into_iter().filter(|(key, _)| key != "files");
     let trace = trace.map(|(key, value)| (format!("trace.{key}"), value));
-    let plan = plan.into_iter().filter(|(key, _)| key != "seed");
+    let plan = plan.into_iter();
+    let plan = plan.filter(|(key, _)| !["seed", "start_at"].contains(&key.as_str()));
     let plan = plan.map(|(key, value)| (format!("plan.{key}"), value));
     trace.chain(plan).collect()
 }

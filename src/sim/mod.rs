@@ -10,6 +10,7 @@ mod driver;
 mod engine;
 mod metrics;
 mod noise;
+mod null;
 mod profile;
 mod server;
 mod template;
@@ -19,6 +20,7 @@ mod words;
 
 pub use config::Config;
 pub use engine::Stats;
+pub use null::NullServer;
 pub use profile::{PROFILES, Profile};
 pub use server::{Server, ServerHandle};
 

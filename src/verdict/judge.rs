@@ -91,7 +91,8 @@ pub fn judge(
     judge_against(baseline, objectives, targets, comparisons)
 }
 
-/// The same with another baseline of relative objectives: the target of that name (production's own figures are [`RECORDED`]).
+/// The same with another baseline of relative objectives: the target of that name (production's own figures are [`RECORDED`]), or whatever a
+/// comparison names so.
 pub fn judge_against(
     baseline: &str,
     objectives: &[Objective],
@@ -114,6 +115,7 @@ pub fn judge_against(
                         objective,
                         tolerance,
                         target,
+                        baseline,
                         reference.and_then(|position| targets.get(position)),
                         comparisons,
                     ));
@@ -254,6 +256,7 @@ fn relative(
     objective: &Objective,
     tolerance: f64,
     target: &TargetSummary,
+    against: &str,
     baseline: Option<&TargetSummary>,
     comparisons: &[Comparison],
 ) -> ObjectiveResult {
@@ -264,16 +267,20 @@ fn relative(
         status,
         reason,
     };
-    let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
-        let reason = "there is no other target to compare with; give --target twice".to_owned();
-        return result(None, ObjectiveStatus::NotMeasured, reason);
-    };
-    let compared = comparisons.iter().find(|comparison| {
-        comparison.target == target.name && comparison.baseline == baseline.name
-    });
+    let compared = comparisons
+        .iter()
+        .find(|comparison| comparison.target == target.name && comparison.baseline == against);
     if let Some(result) = compared.and_then(|compared| judge_compared(objective, compared)) {
         return result;
     }
+    let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
+        let reason = match compared {
+            // An earlier result is read request by request, and has nothing else.
+            Some(_) => "a comparison tells p50, p95 and p99 of ttft, tpot and e2e",
+            None => "there is no other target to compare with; give --target twice",
+        };
+        return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
+    };
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
             // Shares change by points, all else by ratio.

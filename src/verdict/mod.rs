@@ -3,6 +3,7 @@
 mod allowance;
 mod figure;
 mod judge;
+mod margin;
 mod miss_count;
 mod objective;
 mod parse;
@@ -12,6 +13,7 @@ pub use judge::{
     ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, judge_compared,
     per_request_bounds,
 };
+pub use margin::judge_margin;
 pub use miss_count::MissCount;
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;

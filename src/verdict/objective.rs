@@ -15,6 +15,13 @@ pub struct Objective {
     pub expr: String,
 }
 
+impl Objective {
+    /// Whether it judges a change against a baseline, not a figure alone.
+    pub const fn is_relative(&self) -> bool {
+        matches!(self.bound, Bound::Relative(_))
+    }
+}
+
 /// What an objective speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {

@@ -4,7 +4,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::support::{Server, run};
-use crate::{paced, replay, trace};
+use crate::{hold_to_schema, paced, replay, trace};
 
 /// Replays against a simulated server and keeps the result; `None` where this machine is too busy to pace it.
 fn kept(trace: &Path, out: &Path, sim: &[&str], args: &[&str]) -> Option<Value> {
@@ -18,6 +18,7 @@ fn compared(args: &[&str]) -> (Output, Value) {
     let output = run([&["compare", "--json"], args].concat());
     let document = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    hold_to_schema(&output.stdout, "docs/comparison.schema.json");
     (output, document)
 }
 
@@ -159,4 +160,102 @@ fn production_is_the_baseline_of_a_replay_and_of_its_result() {
     assert_eq!(alone["comparison"]["metrics"], comparison["metrics"]);
     let page = std::fs::read_to_string(a.join("report.html")).unwrap();
     assert!(page.contains("class=\"shift\"") && page.contains("class=\"band\""));
+}
+
+#[test]
+fn an_earlier_replay_is_the_baseline_of_a_later_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100, 20, 8);
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    let place = a.to_str().unwrap().to_owned();
+    let baseline = ["--baseline", &place];
+    let slower = ["--slowdown", "3"];
+    let Some(_) = kept(&trace, &a, &[], &[]) else {
+        return;
+    };
+    let Some(document) = kept(&trace, &b, &slower, &baseline) else {
+        return;
+    };
+    // The same as `compare` says of the two.
+    assert_eq!(document["verdict"]["status"], "fail", "{document:#}");
+    let held = &document["verdict"]["objectives"][0];
+    assert_eq!(held["expr"], format!("no worse than target@{place}"));
+    assert!(
+        held["reason"].as_str().unwrap().contains("e2e.p50"),
+        "{held:#}"
+    );
+    let (_, compared) = compared(&[&place, b.to_str().unwrap()]);
+    let (here, there) = (&document["comparison"][0], &compared["comparison"]);
+    assert_eq!(here["baseline"], there["baseline"]);
+    assert_eq!(here["metrics"], there["metrics"]);
+
+    let slo = [
+        &baseline[..],
+        &["--slo", "e2e.p50<+10%", "--slo", "e2e.p50<+99900%"],
+    ]
+    .concat();
+    let Some(document) = kept(&trace, &b, &slower, &slo) else {
+        return;
+    };
+    let objectives = document["verdict"]["objectives"].as_array().unwrap();
+    let statuses: Vec<&str> = { objectives.iter() }
+        .map(|one| one["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["fail", "pass"], "{objectives:#?}");
+}
+
+#[test]
+fn an_earlier_replay_of_something_else_is_refused_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 20, 5, 2);
+    let a = dir.path().join("a");
+    let Some(_) = kept(&trace, &a, &[], &[]) else {
+        return;
+    };
+    let refused = |args: &[&str], code: i32| {
+        let place = a.to_str().unwrap();
+        let to = ["--target", "http://127.0.0.1:9", "--baseline", place];
+        let mut command = crate::support::reenact(["replay"]);
+        let output = command.arg(&trace).args(to).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("hint: "), "{said}");
+        said
+    };
+    let said = refused(&["--speed", "2"], 1);
+    assert!(said.contains("plan.speed"), "{said}");
+    assert!(refused(&["--repeat", "2"], 2).contains("it has 1 runs"));
+    assert!(refused(&["--sweep", "1,2"], 2).contains("whole runs"));
+    assert!(refused(&["--shard", "0/2"], 2).contains("shard"));
+    let odd = [
+        "replay",
+        "x.rt",
+        "--target",
+        "http://127.0.0.1:9",
+        "--baseline",
+        "recordd",
+    ];
+    let said = String::from_utf8(run(odd).stderr).unwrap();
+    assert!(said.contains("neither `first` nor `recorded`"), "{said}");
+}
+
+#[test]
+fn the_schema_of_comparisons_is_that_of_results() {
+    let schema = |name: &str| -> Value {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        serde_json::from_slice(&std::fs::read(docs.join(name)).unwrap()).unwrap()
+    };
+    let (result, comparison) = (
+        schema("result.schema.json"),
+        schema("comparison.schema.json"),
+    );
+    let (of_result, of_comparison) = (&result["properties"], &comparison["properties"]);
+    assert_eq!(
+        of_comparison["comparison"],
+        of_result["comparison"]["items"]
+    );
+    assert_eq!(
+        of_comparison["objectives"],
+        of_result["verdict"]["properties"]["objectives"]
+    );
 }

@@ -78,6 +78,13 @@ fn linked_turns_wait_for_answers_and_independent_ones_do_not() {
             .iter()
             .any(|it| it["intended_us"].as_u64() > it["planned_us"].as_u64());
         assert_eq!(slipped, waits, "{mode}");
+        let turns = &document["targets"][0]["turns"];
+        if mode == "independent" {
+            assert!(turns.is_null(), "{turns:#}");
+        } else {
+            assert_eq!(turns["turns"], 24, "{turns:#}");
+            assert!(turns["slip_max_us"].as_u64().unwrap() > 0, "{turns:#}");
+        }
     }
 }
 

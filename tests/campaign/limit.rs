@@ -187,19 +187,53 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_trace_that_is_too_short_for_a_step_is_told() {
+fn a_trace_that_is_too_short_for_a_step_is_replayed_again_and_again() {
     let dir = tempfile::tempdir().unwrap();
-    let trace = trace(dir.path(), 20, 10, 2);
+    let trace = trace(dir.path(), 20, 20, 2);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let to = ["--target", &sim.url];
+    let search = ["--find-max", "--slo", "errors.rate<10%", "--step", "0s"];
+    let bound = ["--find-max-up-to", "2", "--precision", "50%"];
+    let Some((output, document)) = paced(&trace, &[&to[..], &search, &bound].concat()) else {
+        return;
+    };
+    assert_eq!(
+        document["targets"][0]["limit"]["value"], 2.0,
+        "{document:#}"
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    let told = "it is replayed again and again, each pass with words of its own";
+    assert_eq!(said.matches(told).count(), 1, "{said}");
+    for step in document["targets"][0]["steps"].as_array().unwrap() {
+        assert_eq!(step["looped"], true);
+        assert!(step["requests"]["ok"].as_u64().unwrap() > 20, "{step:#}");
+    }
+
+    let sweep = ["--sweep", "1,4", "--step", "700ms"];
+    let Some((_, document)) = paced(&trace, &[&to[..], &sweep].concat()) else {
+        return;
+    };
+    let steps = document["targets"][0]["steps"].as_array().unwrap();
+    let sent = |step: &Value| step["requests"]["ok"].as_u64().unwrap();
+    // 50 and 200 requests a second for 700 ms.
+    assert_eq!([sent(&steps[0]), sent(&steps[1])], [35, 140], "{steps:#?}");
+}
+
+#[test]
+fn a_trace_that_was_cut_too_short_for_a_step_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 40, 10, 2);
     let sim = Server::sim(&[]);
     let output = reenact(["replay"])
         .arg(&trace)
         .args(["--target", &sim.url, "--find-max", "--slo", "ttft.p99<1s"])
+        .args(["--limit", "20"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("20 requests") && said.contains("hint: "),
+        said.contains("20 requests") && said.contains("hint: leave --limit out"),
         "{said}"
     );
 }

@@ -15,6 +15,7 @@ mod conversations;
 mod limit;
 mod runs;
 mod shards;
+mod shards_at_work;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -48,9 +49,9 @@ fn trace(dir: &Path, requests: u64, every_ms: u64, output: u32) -> PathBuf {
     trace
 }
 
-/// Fails the test unless a result document is of its schema.
-fn hold_to_schema(document: &[u8]) {
-    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/result.schema.json");
+/// Fails the test unless a document is of its schema.
+fn hold_to_schema(document: &[u8], schema: &str) {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join(schema);
     let validate = "import json, jsonschema, sys; jsonschema.validate(json.load(sys.stdin), json.load(open(sys.argv[1])))";
     let mut python = python()
         .args(["-c", validate])
@@ -85,7 +86,7 @@ fn replay(trace: &Path, args: &[&str]) -> (Output, Value) {
         .unwrap();
     let document = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    hold_to_schema(&output.stdout);
+    hold_to_schema(&output.stdout, "docs/result.schema.json");
     (output, document)
 }
 

@@ -78,3 +78,27 @@ fn interleaved_targets_are_sent_to_at_the_same_time() {
     assert_eq!(document["targets"][1]["requests"]["ok"], 60);
     assert_eq!(document["comparison"][0]["pairs"], 60);
 }
+
+#[test]
+fn a_self_check_tells_what_this_machine_can_send_and_the_replay_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 40, 25, 8);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let (output, document) = replay(&trace, &["--target", &sim.url, "--self-check"]);
+    assert_eq!(document["targets"][0]["requests"]["ok"], 40);
+    assert_eq!(document["plan"]["speed"], 1.0);
+    let said = String::from_utf8_lossy(&output.stderr);
+    // On a busy machine it may be late at once, and says so.
+    let late = said.contains("self-check: this machine is late already at");
+    let found = said.lines().find_map(|line| {
+        let rest = line.strip_prefix("self-check: this machine can send ")?;
+        let (per_s, rest) = rest.split_once(" requests/s of this trace and read ")?;
+        let (events, _) = rest.split_once(" token events/s")?;
+        Some((per_s.parse::<f64>().ok()?, events.parse::<f64>().ok()?))
+    });
+    match found {
+        // Eight events in each answer.
+        Some((per_s, events)) => assert!(per_s >= 200.0 && events > 4.0 * per_s, "{said}"),
+        None => assert!(late, "{said}"),
+    }
+}

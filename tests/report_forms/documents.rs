@@ -190,6 +190,7 @@ pub(crate) fn limit() -> Document {
             offered_per_s: 10.0 * speed,
             verdict,
             reason: reason.to_owned(),
+            looped: false,
             confirmation: false,
             elapsed_s: 40.0,
             warm_up: 66,

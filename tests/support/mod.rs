@@ -139,6 +139,13 @@ impl Server {
 
     /// The same, with a standard input for it.
     pub fn launch_with(command: &mut Command, input: Stdio) -> Self {
+        let mut server = Self::spawn(command, input);
+        server.url = server.wait_for_url("listening on ");
+        server
+    }
+
+    /// The same, for a command that need not listen, or does not say so: it has no URL.
+    pub fn spawn(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
             .stdin(input)
             .stdout(Stdio::null())
@@ -154,15 +161,13 @@ impl Server {
                 }
             }
         });
-        let mut server = Self {
+        Self {
             child,
             lines,
             reader: Some(reader),
             seen: Vec::new(),
             url: String::new(),
-        };
-        server.url = server.wait_for_url("listening on ");
-        server
+        }
     }
 
     /// A simulated inference server.

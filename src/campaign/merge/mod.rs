@@ -16,6 +16,7 @@ use crate::measure::{
     CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun,
     MemorySamples, Observed, Sampled, TargetIdentity, TargetMeasure, twin,
 };
+use crate::replay::TurnAccount;
 use crate::report::{
     PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
     read_histograms, read_requests,
@@ -116,7 +117,7 @@ impl Merge {
             margin: first.margin().unwrap_or(CompareOptions::default().margin),
             ..CompareOptions::default()
         };
-        let played = join(targets.into_iter(), &compared);
+        let played = join(targets.into_iter(), &compared, None);
         let charts = played.charts();
         let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
         let verdict = judge_against(first.baseline(), &objectives, &targets, &played.comparison);
@@ -238,6 +239,9 @@ fn finish(
         })),
     };
     let mut summary = measure.finish(identity, evidence, observed);
+    // A shard tells them of all of its runs together.
+    let turns = parts.iter().filter_map(|(_, target)| target.turns);
+    summary.turns = (run == 0).then(|| TurnAccount::sum(turns)).flatten();
     summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
     Ok(Measured {
         run: MeasuredRun {

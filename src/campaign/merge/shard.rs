@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 
 use super::error::MergeError;
 use crate::measure::{EngineSummary, RECORDED};
+use crate::replay::TurnAccount;
 use crate::report::{ReportError, ResultDocument, ScheduleAccount};
-use crate::verdict::{Bound, Objective};
+use crate::verdict::Objective;
 
 /// What merging needs of a shard's `result.json`.
 #[derive(Debug, Deserialize)]
@@ -43,6 +44,8 @@ pub(super) struct ShardTarget {
     pub(super) gpu: Vec<Value>,
     #[serde(default)]
     pub(super) engine: Option<EngineSummary>,
+    #[serde(default)]
+    pub(super) turns: Option<TurnAccount>,
     #[serde(default)]
     pub(super) timeline: Vec<ShardWindow>,
     #[serde(default)]
@@ -146,7 +149,7 @@ impl Shard {
             .map_or("", |target| target.name.as_str());
         let is_relative = |expr: &str| {
             let objective = expr.parse::<Objective>();
-            objective.is_ok_and(|objective| matches!(objective.bound, Bound::Relative(_)))
+            objective.is_ok_and(|objective| objective.is_relative())
         };
         let on_first =
             |objective: &ShardObjective| objective.target == first && is_relative(&objective.expr);

@@ -1,17 +1,23 @@
 //! Options that say what the targets are compared with, and when a difference is one.
 
-use crate::campaign::Baseline;
+use std::path::Path;
+
+use crate::campaign::{Baseline, Mode};
 use crate::cli::failure::Failure;
 use crate::cli::values;
 use crate::measure::RECORDED;
-use crate::replay::Target;
-use crate::verdict::{Bound, Objective};
+use crate::replay::{PlanOptions, Target};
+use crate::report::EarlierResult;
+use crate::verdict::Objective;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct BaselineArgs {
-    /// What relative objectives (ttft.p99<+10%) are relative to: the first target, or `recorded`, what production's clients felt when
-    /// the trace was recorded
-    #[arg(long, default_value = "first", value_name = "WHAT")]
+    /// What relative objectives (ttft.p99<+10%) are relative to: `first`, the first target; `recorded`, what production's clients felt when
+    /// the trace was recorded; or an earlier replay of the same trace, as its directory or result.json (NAME@DIR where it had several targets)
+    ///
+    /// Against an earlier replay, and without a relative objective, a P50 or P99 of TTFT, TPOT or E2E that is worse than --margin is a miss,
+    /// as in `reenact compare`.
+    #[arg(long, default_value = "first", value_name = "first|recorded|RESULT", value_parser = choice)]
     baseline: Choice,
 
     /// A latency within so much of the baseline's is no difference: comparisons say worse, not worse or inconclusive against it
@@ -19,19 +25,23 @@ pub(super) struct BaselineArgs {
     pub(super) margin: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Choice {
     First,
     Recorded,
+    Earlier(String),
 }
 
 impl BaselineArgs {
     /// # Errors
-    /// When an objective is relative and there is nothing that it is relative to.
+    /// When an objective is relative and there is nothing that it is relative to; when an earlier result cannot be read, or is none that whole
+    /// runs can be compared with.
     pub(super) fn choice(
         &self,
         targets: &[Target],
         objectives: &[Objective],
+        mode: &Mode,
+        plan: &PlanOptions,
     ) -> Result<Baseline, Failure> {
         if let Some(target) = targets.iter().find(|target| target.name == RECORDED) {
             return Err(Failure::usage(anyhow::anyhow!(
@@ -40,17 +50,58 @@ impl BaselineArgs {
             ))
             .hint("write --target NAME=URL with another name"));
         }
-        if self.baseline == Choice::Recorded {
-            return Ok(Baseline::Recorded);
+        match &self.baseline {
+            Choice::Recorded => return Ok(Baseline::Recorded),
+            Choice::Earlier(place) => return earlier(place, mode, plan),
+            Choice::First => {}
         }
-        let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
-        if let ([_], Some(objective)) = (targets, objectives.iter().find(relative)) {
+        if let ([_], Some(objective)) = (targets, objectives.iter().find(|it| it.is_relative())) {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--slo {} is relative to the first target, and there is no other",
                 objective.expr
             ))
-            .hint("give --target twice, the baseline first; or --baseline recorded"));
+            .hint(
+                "give --target twice, the baseline first; or --baseline recorded; or --baseline with the directory of an earlier replay",
+            ));
         }
         Ok(Baseline::First)
+    }
+}
+
+/// Reads an earlier result, and holds that the runs to come can be compared with it.
+fn earlier(place: &str, mode: &Mode, plan: &PlanOptions) -> Result<Baseline, Failure> {
+    let usage = |why: String| Failure::usage(anyhow::anyhow!("--baseline {place}: {why}"));
+    let Mode::Runs { repeats, .. } = mode else {
+        let why = "only whole runs are compared with an earlier result".to_owned();
+        return Err(usage(why).hint("leave --sweep or --find-max out"));
+    };
+    if plan.shard.is_some_and(|shard| shard.count() > 1) {
+        let why = "a shard is not what an earlier result was".to_owned();
+        return Err(usage(why)
+            .hint("merge the shards, and compare the whole: reenact compare RESULT MERGED"));
+    }
+    let earlier = EarlierResult::read(place).map_err(|error| {
+        let hint = error.hint();
+        Failure::could_not_run(error).hint(hint)
+    })?;
+    let runs = earlier.runs.len();
+    if usize::try_from(*repeats).ok() != Some(runs) {
+        let why = format!("it has {runs} runs, and this replay {repeats}");
+        return Err(usage(why).hint(format!("runs are compared in pairs: give --repeat {runs}")));
+    }
+    Ok(Baseline::Earlier(Box::new(earlier)))
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    let is_there = |path: &str| Path::new(path).exists();
+    let named = text.split_once('@').is_some_and(|(_, path)| is_there(path));
+    match text {
+        "first" => Ok(Choice::First),
+        RECORDED => Ok(Choice::Recorded),
+        place if is_there(place) || named => Ok(Choice::Earlier(place.to_owned())),
+        _ => Err(
+            "neither `first` nor `recorded`, nor is there a file or directory of that name"
+                .to_owned(),
+        ),
     }
 }

@@ -5,15 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::progress::{Bar, say};
-use crate::campaign::{Audience, Campaign, CampaignError, Ticket};
+use crate::campaign::{Audience, Campaign, CampaignError, Live, Ticket};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::progress::{self as reading, Unit};
-use crate::replay::{Progress, Stop};
+use crate::replay::{Progress, RequestOutcome, Stop};
 use crate::report::ResultDocument;
 use crate::verdict::Status;
 
 /// Runs it; an interrupt ends it early with what was measured so far.
 pub(in crate::cli) fn conduct(campaign: &Campaign) -> Result<ResultDocument, Failure> {
+    conduct_shown(campaign, None)
+}
+
+/// The same, with `live` to show it meanwhile.
+pub(super) fn conduct_shown(
+    campaign: &Campaign,
+    live: Option<&Live>,
+) -> Result<ResultDocument, Failure> {
     let stop = Stop::default();
     let asked = stop.clone();
     // A second handler in one process (the demo) is refused, and the first one serves.
@@ -24,7 +32,10 @@ pub(in crate::cli) fn conduct(campaign: &Campaign) -> Result<ResultDocument, Fai
         say("stopping: what was measured so far is reported (once more to leave at once)");
         asked.request();
     });
-    campaign.run(&Display, &stop).map_err(failure)
+    let display = Display {
+        live: live.cloned(),
+    };
+    campaign.run(&display, &stop).map_err(failure)
 }
 
 /// Prints the result for a person, or as the document itself.
@@ -63,8 +74,11 @@ pub(super) fn failure(error: CampaignError) -> Failure {
     }
 }
 
-/// Standard error.
-pub(super) struct Display;
+/// Standard error, and the page of metrics where there is one.
+#[derive(Default)]
+pub(super) struct Display {
+    live: Option<Live>,
+}
 
 impl Audience for Display {
     fn say(&self, line: &str) {
@@ -78,6 +92,15 @@ impl Audience for Display {
     }
 
     fn watch(&self, ticket: &Ticket, progress: &Progress) -> Box<dyn Send> {
+        if let Some(live) = &self.live {
+            live.begin(ticket, progress);
+        }
         Box::new(Bar::start(ticket, progress.clone()))
+    }
+
+    fn hear(&self, target: &str, outcome: &RequestOutcome) {
+        if let Some(live) = &self.live {
+            live.record(target, outcome);
+        }
     }
 }

@@ -46,7 +46,9 @@ impl Line {
 
 /// Prints the plan, for people or as lines of JSON: the first holds the whole, as in `plan` of a result, each other one a request.
 pub(super) fn print(campaign: &Campaign, json: bool) -> Result<Exit, Failure> {
-    let survey = campaign.survey(&Display).map_err(conduct::failure)?;
+    let survey = campaign
+        .survey(&Display::default())
+        .map_err(conduct::failure)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut trace = Trace::open(&campaign.traces).map_err(inspect::failure)?;
     let layout = survey.layout();

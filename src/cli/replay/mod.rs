@@ -9,6 +9,7 @@ mod plan;
 mod progress;
 mod prompts;
 mod schedule;
+mod self_check;
 mod telemetry;
 mod window;
 
@@ -80,6 +81,11 @@ pub(super) struct ReplayArgs {
     #[arg(long)]
     dry_run: bool,
 
+    /// First find out what this machine can send of this trace, against a built-in server that costs nothing, and say it beside what the plan
+    /// asks for; takes about half a minute
+    #[arg(long, conflicts_with = "start_at")]
+    self_check: bool,
+
     #[command(flatten)]
     telemetry: TelemetryArgs,
 
@@ -101,18 +107,22 @@ struct NamedUrl {
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let targets = targets(args)?;
-    let baseline = args.baseline.choice(&targets, &args.objectives)?;
     let mut options = RunOptions::default();
     args.plan.apply(&mut options)?;
     args.conversations.apply(&mut options)?;
     args.prompts.apply(&mut options)?;
     args.connections.apply(&mut options);
     let plan = args.plan.options()?;
+    let mode = args.schedule.mode(targets.len(), &args.objectives, &plan)?;
+    let baseline = args
+        .baseline
+        .choice(&targets, &args.objectives, &mode, &plan)?;
     let engine_metrics = args.telemetry.engine_metrics(&targets)?;
     let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
-        mode: args.schedule.mode(&args.objectives, &plan)?,
+        mode,
+        start_every: args.schedule.start_every,
         plan,
         run: options,
         objectives: args.objectives.clone(),
@@ -132,7 +142,11 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::print(&campaign, args.json);
     }
-    let document = conduct::conduct(&campaign)?;
+    if args.self_check {
+        self_check::check(&campaign)?;
+    }
+    let shown = args.telemetry.shown()?;
+    let document = conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
     conduct::print(&document, args.json)?;
     Ok(conduct::exit(&document))
 }

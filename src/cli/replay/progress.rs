@@ -54,7 +54,7 @@ fn bar(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
     let bar = ProgressBar::with_draw_target(Some(planned), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{prefix:.bold} {bar:28} {pos}/{len}  {elapsed}{msg}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_prefix(ticket.name.clone());
+    bar.set_prefix(ticket.to_string());
     while !over.load(Ordering::Relaxed) {
         bar.set_position(progress.done());
         let left = ticket.span.saturating_sub(bar.elapsed());
@@ -78,14 +78,14 @@ fn bar(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
 }
 
 fn lines(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
-    let Ticket { name, planned, .. } = ticket;
+    let planned = ticket.planned;
     let began = Instant::now();
     let mut told = began;
     while !over.load(Ordering::Relaxed) {
         if told.elapsed() >= EVERY {
             told = Instant::now();
             say(&format!(
-                "{name}: {:.0} s, {} of {planned} sent, {} in flight, {} answered, {} failed",
+                "{ticket}: {:.0} s, {} of {planned} sent, {} in flight, {} answered, {} failed",
                 began.elapsed().as_secs_f64(),
                 progress.sent(),
                 progress.in_flight(),

@@ -6,7 +6,7 @@ use crate::campaign::{Axis, FindMax, Mode, Schedule};
 use crate::cli::failure::Failure;
 use crate::cli::values;
 use crate::replay::PlanOptions;
-use crate::verdict::{Bound, Objective};
+use crate::verdict::Objective;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ScheduleArgs {
@@ -48,9 +48,17 @@ pub(super) struct ScheduleArgs {
     #[arg(long, default_value = "1000", value_name = "X", value_parser = values::factor, requires = "find_max")]
     find_max_up_to: f64,
 
-    /// How long the measured part of a step of --find-max lasts at least; it lasts longer where the objectives need more requests
-    #[arg(long, default_value = "30s", value_name = "TIME", value_parser = values::duration, requires = "find_max")]
-    step: Duration,
+    /// How long the measured part of a step of --find-max lasts at least (30s; longer where the objectives need more requests), or a step
+    /// of --sweep (the whole plan)
+    ///
+    /// A trace that is too short for that is replayed again and again, as --loop-for does.
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    step: Option<Duration>,
+
+    /// Begin each further run or step so long after the one before began, counted from --start-at, not as soon as that one is over:
+    /// processes that share the load (--shard) share it in every run
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration, requires = "start_at", conflicts_with = "find_max")]
+    pub(super) start_every: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -76,12 +84,47 @@ impl From<Raised> for Axis {
 }
 
 impl ScheduleArgs {
-    /// Which runs there are; `objectives` are what a search goes by, and `plan` is where it begins.
+    /// Which runs there are of so many targets; `objectives` are what a search goes by, and `plan` is where it begins.
     pub(super) fn mode(
         &self,
+        targets: usize,
         objectives: &[Objective],
         plan: &PlanOptions,
     ) -> Result<Mode, Failure> {
+        let mode = self.chosen(objectives, plan)?;
+        if plan.shard.is_some_and(|shard| shard.count() > 1) {
+            self.check_shared(&mode, targets)?;
+        }
+        Ok(mode)
+    }
+
+    /// Holds that processes which share a load share it in every run.
+    fn check_shared(&self, mode: &Mode, targets: usize) -> Result<(), Failure> {
+        let rounds = match mode {
+            Mode::Runs { schedule, repeats } => schedule.count(targets, *repeats),
+            Mode::Sweep { .. } | Mode::FindMax(_) => {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--shard does not go with --sweep or --find-max: each process would take steps of its own"
+                ))
+                .hint("replay each load by itself, with --speed or --rate-scale, and merge its shards"));
+            }
+        };
+        if rounds > 1 && self.start_every.is_none() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--shard with {rounds} runs one after another: each process would begin its later runs when its own earlier ones are over"
+            ))
+            .hint("give --start-at and --start-every, longer than a run takes; or --schedule interleaved for several targets"));
+        }
+        Ok(())
+    }
+
+    fn chosen(&self, objectives: &[Objective], plan: &PlanOptions) -> Result<Mode, Failure> {
+        if self.step.is_some() && !self.find_max && self.sweep.is_empty() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--step is a step of --find-max or of --sweep, and neither is given"
+            ))
+            .hint("--loop-for replays a trace for as long as you like"));
+        }
         if self.find_max {
             let start = match self.find_max_by {
                 Raised::Speed => plan.speed,
@@ -93,6 +136,7 @@ impl ScheduleArgs {
             return Ok(Mode::Sweep {
                 by: self.sweep_by.into(),
                 loads: self.sweep.clone(),
+                step: self.step.unwrap_or_default(),
             });
         }
         let schedule = match self.schedule {
@@ -115,8 +159,7 @@ impl ScheduleArgs {
             ))
             .hint("give one, such as --slo 'ttft.p99<800ms'"));
         }
-        let relative = |objective: &&Objective| matches!(objective.bound, Bound::Relative(_));
-        if let Some(objective) = objectives.iter().find(relative) {
+        if let Some(objective) = objectives.iter().find(|it| it.is_relative()) {
             return Err(Failure::usage(anyhow::anyhow!(
                 "--slo {} is relative to the first target, and --find-max takes each target to a load of its own",
                 objective.expr
@@ -134,10 +177,13 @@ impl ScheduleArgs {
             by: self.find_max_by.into(),
             precision: self.precision,
             most: self.find_max_up_to,
-            step: self.step,
+            step: self.step.unwrap_or(STEP),
         }))
     }
 }
+
+/// Half a minute: enough for a queue to build up.
+const STEP: Duration = Duration::from_secs(30);
 
 /// A precision: a share from 0.5 % to 100 %.
 fn precision(text: &str) -> Result<f64, String> {

@@ -1,9 +1,11 @@
 //! Options that say what is sampled beside the requests.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::NamedUrl;
-use crate::campaign::{EngineMetrics, Gpu};
+use super::progress::say;
+use crate::campaign::{EngineMetrics, Gpu, Live, Served};
 use crate::cli::failure::Failure;
 use crate::replay::Target;
 use crate::telemetry::PageUrl;
@@ -19,6 +21,11 @@ pub(super) struct TelemetryArgs {
     /// each target's own /metrics, `off` at none
     #[arg(long, default_value = "auto", value_name = "[NAME=]URL", value_parser = source)]
     engine_metrics: Vec<Source>,
+
+    /// Show what is going on at http://ADDR/metrics to Prometheus while it runs: per target, requests sent, open, answered and failed,
+    /// lateness, latencies so far; port 0 for any
+    #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
+    metrics: Option<SocketAddr>,
 }
 
 /// One `--engine-metrics`.
@@ -30,6 +37,23 @@ enum Source {
 }
 
 impl TelemetryArgs {
+    /// The page of the campaign's metrics, where it is asked for; it is there as long as what comes back.
+    ///
+    /// # Errors
+    /// When its address cannot be listened on.
+    pub(super) fn shown(&self) -> Result<Option<(Live, Served)>, Failure> {
+        let Some(address) = self.metrics else {
+            return Ok(None);
+        };
+        let live = Live::default();
+        let served = live.serve(address).map_err(|error| {
+            Failure::could_not_run(anyhow::anyhow!("--metrics {address}: {error}"))
+                .hint("give an address of this machine and a free port, or port 0 for any")
+        })?;
+        say(&format!("metrics on http://{}/metrics", served.address()));
+        Ok(Some((live, served)))
+    }
+
     pub(super) fn gpu(&self) -> Gpu {
         self.gpu.clone()
     }
@@ -65,6 +89,12 @@ impl TelemetryArgs {
         }
         Ok(EngineMetrics::Pages(pages))
     }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.trim().parse().map_err(|_| {
+        "not an address; write 127.0.0.1:9465, or 0.0.0.0:9465 for other machines".to_owned()
+    })
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "clap's form of a value parser")]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use crate::anonymise::{Anonymiser, Policy, Private, Sighting};
+use crate::exposition::{Buckets, DURATION, FIRST_TOKEN, IN_FLIGHT, INTER_TOKEN, seconds};
 use crate::record::front::connections::{Connections, CountedConnections};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
@@ -53,21 +54,6 @@ struct ByReason {
     reason: &'static str,
 }
 
-/// Makes histograms with the bounds that suit inference: half of a token's gap up to a long answer's minutes.
-#[derive(Clone)]
-struct Buckets;
-
-impl MetricConstructor<Histogram> for Buckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new(SECONDS)
-    }
-}
-
-const SECONDS: [f64; 23] = [
-    0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0,
-    20.0, 40.0, 60.0, 120.0, 240.0, 480.0, 960.0,
-];
-
 const OVERHEAD_SECONDS: [f64; 13] = [
     10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0,
 ];
@@ -90,17 +76,17 @@ impl Metrics {
         };
         let mut registry = Registry::default();
         registry.register(
-            "inference_duration_seconds",
+            DURATION,
             "From a request's head to the end of its answer, as seen at the proxy; code 499 is a client that left",
             metrics.durations.clone(),
         );
         registry.register(
-            "inference_time_to_first_token_seconds",
+            FIRST_TOKEN,
             "From a request's head to the first token of its streamed answer",
             metrics.first_tokens.clone(),
         );
         registry.register(
-            "inference_inter_token_seconds",
+            INTER_TOKEN,
             "Gaps between successive token events of streamed answers",
             metrics.gaps.clone(),
         );
@@ -173,14 +159,6 @@ impl Metrics {
             ..set
         }
     }
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "exact below 2^53 us = 285 years"
-)]
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
 
 /// Pseudonyms of models for labels. They have a gate of their own, since those of trace files begin anew with each file.
@@ -292,7 +270,7 @@ impl Collector for Counted {
         }
         for (name, help, value) in [
             (
-                "inference_in_flight",
+                IN_FLIGHT,
                 "Exchanges open at the proxy",
                 self.accounts.in_flight(),
             ),

@@ -6,7 +6,7 @@ mod history;
 mod link;
 mod spill;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub(super) use book::{Book, Due, Read, Ready, Stub};
 pub(super) use depot::{Depot, Slot};
@@ -39,7 +39,8 @@ impl SessionMode {
 }
 
 /// How the later turns of a run's conversations came beside their instants in the trace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TurnAccount {
     /// Turns that went on from an earlier one of their conversation.
     pub turns: u64,
@@ -58,4 +59,26 @@ pub struct TurnAccount {
     pub unlinked: u64,
     /// The most bytes of waiting turns in temporary files.
     pub spilled_peak_bytes: u64,
+}
+
+impl TurnAccount {
+    /// Adds another run's, or another part's of one run.
+    pub fn add(&mut self, other: &Self) {
+        self.turns += other.turns;
+        self.slipped += other.slipped;
+        self.slip_us += other.slip_us;
+        self.slip_max_us = self.slip_max_us.max(other.slip_max_us);
+        self.gain_us += other.gain_us;
+        self.read_late += other.read_late;
+        self.unlinked += other.unlinked;
+        self.spilled_peak_bytes = self.spilled_peak_bytes.max(other.spilled_peak_bytes);
+    }
+
+    /// The sum of several; `None` of none.
+    pub fn sum(parts: impl Iterator<Item = Self>) -> Option<Self> {
+        parts.reduce(|mut sum, part| {
+            sum.add(&part);
+            sum
+        })
+    }
 }

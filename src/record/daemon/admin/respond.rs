@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use prometheus_client::encoding::{prometheus_text, text};
 
 use super::status::Status;
 use super::{Admin, LogLevels};
+use crate::exposition::page;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -68,32 +68,16 @@ fn readyz(admin: &Admin) -> Answer {
     }
 }
 
-/// In OpenMetrics where the scraper asks for it, as Prometheus does; else in the text format that everything reads.
 fn metrics(admin: &Admin, headers: &HeaderMap) -> Answer {
-    let open = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains("application/openmetrics-text"));
-    let mut page = String::new();
-    let (written, kind) = if open {
-        (
-            text::encode(&mut page, &admin.registry),
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        )
-    } else {
-        (
-            prometheus_text::encode(&mut page, &admin.registry),
-            "text/plain; version=0.0.4; charset=utf-8",
-        )
-    };
-    if written.is_err() {
-        return say(
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept = accept.filter_map(|value| value.to_str().ok());
+    match page(&admin.registry, accept) {
+        Ok((page, kind)) => answer(StatusCode::OK, kind, page),
+        Err(_) => say(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the metrics cannot be written\n",
-        );
+        ),
     }
-    answer(StatusCode::OK, kind, page)
 }
 
 fn status(admin: &Admin) -> Answer {
