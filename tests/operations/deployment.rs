@@ -84,3 +84,45 @@ fn every_option_in_the_unit_and_the_manifest_is_one() {
         assert!(help.contains(&long), "{variable} is no option");
     }
 }
+
+#[test]
+fn the_chart_and_the_manifests_are_sound_and_their_replays_are_taken() {
+    let deploy = Path::new(ROOT).join("deploy");
+    let output = super::python()
+        .arg(format!("{ROOT}/tests/operations/chart.py"))
+        .arg(deploy.join("helm/reenact"))
+        .args(["replay", "sidecar"].map(|name| deploy.join(format!("kubernetes/{name}.yaml"))))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let replays = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(replays.lines().count(), 4, "{replays}");
+    for line in replays.lines() {
+        let args: Vec<String> = serde_json::from_str(line).unwrap();
+        // All that is wrong with them is that there is no such trace here.
+        let args = args.iter().map(|arg| match arg.as_str() {
+            "s3://traces/llm/" => "nowhere.rt",
+            arg => arg,
+        });
+        let output = support::reenact(args)
+            .arg("--dry-run")
+            .env("JOB_COMPLETION_INDEX", "0")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        assert!(said.contains("nowhere.rt"), "{line}: {said}");
+    }
+    let chart = std::fs::read_to_string(deploy.join("helm/reenact/Chart.yaml")).unwrap();
+    let version = format!("appVersion: \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert!(chart.contains(&version), "{chart}");
+}
+
+#[test]
+fn bash_reads_the_batch_script() {
+    let script = Path::new(ROOT).join("deploy/slurm/replay.sbatch");
+    let output = Command::new("bash").arg("-n").arg(script).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
