@@ -78,17 +78,52 @@ fn what_ended_after_it_was_told_of_stands_there_once() {
 
 #[test]
 fn what_is_not_to_be_recorded_is_not_told_of_while_it_is_in_flight() {
-    let between = Between::start(&["--drop-sessions", "100%"]);
-    let body = r#"{"messages":[{"role":"user","content":"hello"}]}"#;
-    let (mut client, mut server, _) = between.exchange(&post(body));
-    server.read_exact(body.len());
-    // Nothing tells that a recorder did not write: it has had the time in which it tells of others.
-    std::thread::sleep(Duration::from_secs(3));
-    server.send(OK);
-    client.read_until("hi");
-    let Between { recorder, dir, .. } = between;
-    let (status, log) = recorder.terminate();
-    assert!(status.success(), "{log}");
-    let checks = reenact::trace::verify(&[dir.path().to_owned()]).unwrap();
-    assert_eq!((checks[0].exchanges, checks[0].other_blocks), (0, 0));
+    let between = Between::start(&["--drop-sessions", "50%"]);
+    // Half of these conversations are to be left out; which ones, a random key decides.
+    const MANY: u32 = 24;
+    let chat = |number: u32| {
+        let body = format!(
+            r#"{{"messages":[{{"role":"user","content":"{number}"}}],"max_tokens":{number}}}"#
+        );
+        let (client, mut server, _) = between.exchange(&post(&body));
+        server.read_exact(body.len());
+        (client, server)
+    };
+    let numbers = || {
+        let seen = exchanges(between.dir.path());
+        let numbers = seen.iter().filter_map(|e| e.request.params.max_tokens);
+        numbers.collect::<Vec<_>>()
+    };
+    let mut open: Vec<_> = (1..=MANY).map(chat).collect();
+    // The oldest are told of first: when one that came after them is, they have had their time.
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = MANY;
+    let told = loop {
+        let told = numbers();
+        if told.iter().any(|&number| number > MANY) {
+            break told;
+        }
+        assert!(Instant::now() < deadline, "{told:?}");
+        if last < MANY + 24 {
+            last += 1;
+            open.push(chat(last));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for (client, server) in &mut open {
+        server.send(OK);
+        client.read_until("hi");
+    }
+    drop(open);
+    let recorded: Vec<_> = between
+        .finish()
+        .iter()
+        .filter_map(|exchange| exchange.request.params.max_tokens)
+        .collect();
+    assert!(recorded.len() < last as usize, "some were to be left out");
+    assert!(
+        told.iter().all(|number| recorded.contains(number)),
+        "{told:?}"
+    );
+    assert!(told.len() > 1, "others were told of: {told:?}");
 }
