@@ -13,6 +13,8 @@ mod reading;
 mod tests;
 #[cfg(test)]
 mod twin;
+#[cfg(test)]
+mod twin_tokens;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -39,7 +39,7 @@ fn said(text: &Text, turn: usize) -> String {
 
 /// One exchange, without what is said in it.
 #[derive(Debug, Clone)]
-struct Plan {
+pub(super) struct Plan {
     api: usize,
     streamed: bool,
     /// Texts, by number.
@@ -147,19 +147,30 @@ fn trace_of(
     policy: &Policy,
     key: ChainKey,
 ) -> Vec<u8> {
+    let texts: Vec<_> = texts.iter().map(|text| said(text, turn)).collect();
+    trace_of_said(plans, &texts, BlockSpec::LIVE, policy, key)
+}
+
+/// The bytes of the trace that these exchanges leave, with these texts.
+pub(super) fn trace_of_said(
+    plans: &[Plan],
+    texts: &[String],
+    block: BlockSpec,
+    policy: &Policy,
+    key: ChainKey,
+) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.rt");
     let header = Header {
         tool: "0.1.0".into(),
         source: Source::Recorded,
-        block: Some(BlockSpec::LIVE),
+        block: Some(block),
         epoch_unix_us: None,
         run: 7,
         sample_ppm: 1_000_000,
         policy: Some(policy.clone()),
         envelope: None,
     };
-    let texts: Vec<_> = texts.iter().map(|text| said(text, turn)).collect();
     let mut gate = Anonymiser::with_key(policy.clone(), key);
     let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
     let capture = Arc::new(Capture::new(
@@ -171,7 +182,7 @@ fn trace_of(
     let mut at_us = 0;
     for plan in plans {
         at_us += plan.wait_us;
-        let mut parcel = parcel_of(plan, &texts, &capture);
+        let mut parcel = parcel_of(plan, texts, &capture);
         let mut assembly = Assembly::default();
         assert!(assembly.take(&mut parcel, gate.key(), &mut desk));
         let finished = assembly.finish(TraceTime::from_us(at_us), &capture.ledger);
@@ -238,7 +249,7 @@ fn texts() -> impl Strategy<Value = Vec<Text>> {
     prop::collection::vec(prop::collection::vec(character, 0..300), 1..8)
 }
 
-fn plans() -> impl Strategy<Value = Vec<Plan>> {
+pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let number = 0..8_usize;
     let shape = (
         0..3_usize,
@@ -278,7 +289,7 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     prop::collection::vec(plan, 1..12)
 }
 
-fn policies() -> impl Strategy<Value = Policy> {
+pub(super) fn policies() -> impl Strategy<Value = Policy> {
     let lengths = prop_oneof![
         Just((Lengths::Exact, Gaps::Sketch)),
         Just((Lengths::Exact, Gaps::Full)),
@@ -294,7 +305,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     })
 }
 
-const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
+pub(super) const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -316,7 +327,7 @@ proptest! {
 }
 
 /// A chat of this many characters a turn, streamed in as many tokens.
-fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
+pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
     Plan {
         api: 0,
         streamed: true,
