@@ -138,3 +138,49 @@ fn unwrapped(error: parquet::errors::ParquetError) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{BlockId, Endpoint, Method, TraceTime};
+    use crate::trace::Source;
+
+    #[test]
+    fn long_chains_make_batches_of_few_rows() {
+        let directory = tempfile::tempdir().unwrap();
+        let header = Header {
+            tool: "0.1.0".into(),
+            source: Source::Other,
+            block: None,
+            epoch_unix_us: None,
+            run: 1,
+            sample_ppm: 1_000_000,
+            policy: None,
+            envelope: None,
+        };
+        let path = directory.path().join("a.parquet");
+        let mut sink = ParquetSink::create(&path, &header).unwrap();
+        let mut exchange = Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Post);
+        exchange.request.blocks = (0..300_000).map(BlockId).collect();
+        let mut waiting = Vec::new();
+        for _ in 0..8 {
+            assert!(sink.take(&exchange, None).is_ok());
+            waiting.push((sink.waiting, sink.elements));
+        }
+        // The fourth takes it over a million elements.
+        assert!(
+            waiting
+                .iter()
+                .all(|&(_, elements)| elements < BATCH_ELEMENTS)
+        );
+        let rows: Vec<_> = waiting.iter().map(|&(rows, _)| rows).collect();
+        assert_eq!(rows, [1, 2, 3, 0, 1, 2, 3, 0]);
+        exchange.request.blocks.clear();
+        for _ in 0..BATCH_ROWS {
+            assert!(sink.take(&exchange, None).is_ok());
+        }
+        assert_eq!((sink.waiting, sink.elements), (0, 0));
+        Box::new(sink).finish().unwrap();
+        assert!(path.exists());
+    }
+}

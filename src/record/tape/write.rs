@@ -566,4 +566,61 @@ mod tests {
         assert_eq!((totals.seen, totals.recorded), (4, 1));
         assert_eq!(totals.dropped["memory"], 3);
     }
+
+    fn totals_below(dir: &Path) -> Totals {
+        Trace::open(&[dir.to_owned()]).unwrap().totals()
+    }
+
+    #[test]
+    fn accounts_are_told_once_where_the_next_file_cannot_be_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let traces = dir.path().join("traces");
+        let mut writer = writer(&traces);
+        let ledger = Ledger::new(1000);
+        keep(&mut writer, &ledger, 1);
+        writer.flush();
+        keep(&mut writer, &ledger, 1);
+        // The file can be written to where it is now, and none can be made beside it.
+        let away = dir.path().join("away");
+        std::fs::rename(&traces, &away).unwrap();
+        writer.carry_out(Order::Begin { generation: 2 });
+        assert_eq!((writer.path(), ledger.held()), (None, 0));
+        let before = totals_below(&away);
+        assert_eq!((before.seen, before.recorded), (2, 2));
+        std::fs::rename(&away, &traces).unwrap();
+        keep(&mut writer, &ledger, 2);
+        writer.carry_out(Order::Begin { generation: 3 });
+        keep(&mut writer, &ledger, 3);
+        writer.close();
+        let after = totals_below(&traces);
+        assert_eq!((after.seen, after.recorded), (4, 3), "each exchange once");
+        assert_eq!(after.dropped.values().sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn what_is_open_weighs_until_the_file_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = writer(dir.path());
+        let ledger = Ledger::new(1000);
+        let open = |writer: &mut Writer, id| {
+            let exchange = Exchange::bare(TraceTime::default(), Endpoint::Other, Method::Get);
+            writer.carry_out(Order::Open {
+                generation: 1,
+                id,
+                recordable: Box::new(Recordable::content_free(exchange)),
+                charge: ledger.charge(100, Share::All).unwrap(),
+            });
+        };
+        open(&mut writer, 7);
+        open(&mut writer, 8);
+        // A block of what has ended does not let go of what is open.
+        keep(&mut writer, &ledger, 1);
+        writer.settle(false, &Ok(()));
+        assert_eq!(ledger.held(), 300);
+        writer.flush();
+        assert_eq!(ledger.held(), 0);
+        open(&mut writer, 9);
+        writer.guarded(|_| panic!("a bug"));
+        assert_eq!(ledger.held(), 0, "nor what is lost with its file");
+    }
 }
