@@ -86,6 +86,30 @@ fn probes_are_forwarded_and_not_recorded() {
 }
 
 #[test]
+fn what_its_client_opts_out_of_is_forwarded_and_not_recorded() {
+    let mut between = Between::start(&[]);
+    let admin = between.recorder.wait_for_url("admin on ");
+    for (number, value) in ["off", "Off ", "no", ""].into_iter().enumerate() {
+        let (mut client, mut server, head) = between.exchange(&format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Reenact-Record: {value}\r\n\r\n"
+        ));
+        assert!(head.contains("X-Reenact-Record: "), "{head}");
+        server.send(OK);
+        client.read_until("hi");
+        let dropped = "reenact_dropped_total{reason=\"opt_out\"}";
+        metric_reaches(&admin, dropped, number as u64 + 1);
+    }
+    let page = get(&admin, "/metrics");
+    assert!(!page.contains("inference_duration_seconds_count"), "{page}");
+    let (mut client, mut server, _) =
+        between.exchange("GET / HTTP/1.1\r\nHost: a\r\nx-reenact-record: on\r\n\r\n");
+    server.send(OK);
+    client.read_until("hi");
+    metric_reaches(&admin, "reenact_recorded_total", 1);
+    assert_eq!(between.finish().len(), 1);
+}
+
+#[test]
 fn metrics_have_their_documented_names_and_type() {
     let mut between = Between::start(&[]);
     let admin = between.recorder.wait_for_url("admin on ");

@@ -60,6 +60,7 @@ impl Prepared {
                 content_encoding: head.content_encoding,
                 websocket: head.websocket,
                 probe: head.probe,
+                opts_out: head.opts_out,
                 conversation: lane.conversation(|name| head.field(name.as_str())),
             },
         );

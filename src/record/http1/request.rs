@@ -4,6 +4,7 @@ use super::Malformed;
 use super::fields::{BodyFields, Field, Fields, is_token, members, next_line};
 use super::framing::{Chunked, Framing};
 use crate::record::front::forwarded::Stamp;
+use crate::record::tape::tap::opts_out;
 
 /// A request's head, borrowed from the bytes it was read from.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) content_encoding: &'a [u8],
     /// A replay's probe.
     pub(super) probe: bool,
+    /// The client wants no record of it.
+    pub(super) opts_out: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +134,7 @@ impl<'a> RequestHead<'a> {
             host: None,
             content_encoding: b"",
             probe: false,
+            opts_out: false,
         };
         let mut body = BodyFields::default();
         for field in Fields(rest) {
@@ -151,6 +155,7 @@ impl<'a> RequestHead<'a> {
                 }
                 15 if field.is("x-reenact-probe") => head.probe = true,
                 16 if field.is("content-encoding") => head.content_encoding = field.value,
+                16 if field.is("x-reenact-record") => head.opts_out |= opts_out(field.value),
                 _ => {}
             }
         }

@@ -21,6 +21,8 @@ pub enum DropReason {
     Panic,
     /// A replay's own probe, marked by its header.
     Probe,
+    /// Its client wanted no record of it, by a header.
+    OptOut,
     /// Recording is off.
     Off,
     /// The operator has paused recording.
@@ -29,7 +31,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::QueueFull,
         Self::Memory,
         Self::WriterBehind,
@@ -37,6 +39,7 @@ impl DropReason {
         Self::WriteError,
         Self::Panic,
         Self::Probe,
+        Self::OptOut,
         Self::Off,
         Self::Paused,
     ];
@@ -51,6 +54,7 @@ impl DropReason {
             Self::WriteError => "write_error",
             Self::Panic => "panic",
             Self::Probe => "probe",
+            Self::OptOut => "opt_out",
             Self::Off => "off",
             Self::Paused => "paused",
         }

@@ -35,6 +35,8 @@ pub(in crate::record) struct Passage {
     tap: RefCell<Option<Tap>>,
     /// It asked to become a WebSocket.
     websocket: bool,
+    /// Its client wants no record of it.
+    opts_out: bool,
     lane: Rc<Lane>,
 }
 
@@ -43,7 +45,9 @@ impl Passage {
     pub(in crate::record) fn begin(lane: &Rc<Lane>, request: Begun<'_>) -> Rc<Self> {
         let arrived = Instant::now();
         let in_flight = lane.accounts.arrive();
-        let tap = lane.capture.as_ref().map(|capture| {
+        // Nothing of it goes further than the traffic path: not even the observer sees it.
+        let capture = lane.capture.as_ref().filter(|_| !request.opts_out);
+        let tap = capture.map(|capture| {
             let mut tap = Tap::new(Arc::clone(capture), lane.next_id(), arrived);
             let path = request.path.get(..MAX_PATH).unwrap_or(request.path);
             let encoding = short(request.content_encoding);
@@ -70,6 +74,7 @@ impl Passage {
             unheard: Cell::new(None),
             tap: RefCell::new(tap),
             websocket: request.websocket,
+            opts_out: request.opts_out,
             lane: Rc::clone(lane),
         });
         if recorded {
@@ -187,6 +192,8 @@ impl Passage {
             tap.close(at, end, status);
         } else if self.lane.capture.is_none() {
             accounts.drop_one(DropReason::Off);
+        } else if self.opts_out {
+            accounts.drop_one(DropReason::OptOut);
         }
         accounts.leave();
     }
@@ -242,8 +249,16 @@ pub(in crate::record) struct Begun<'a> {
     pub(in crate::record) websocket: bool,
     /// A replay's probe, which is forwarded and not recorded.
     pub(in crate::record) probe: bool,
+    /// The client wants no record of it, which is forwarded as any other.
+    pub(in crate::record) opts_out: bool,
     /// The conversation that its session header names.
     pub(in crate::record) conversation: Option<Conversation>,
+}
+
+/// Whether this value of `x-reenact-record` wants the exchange left out. `off` does, and so does whatever is not `on`: a wish not
+/// to be recorded must not be lost to its spelling.
+pub(in crate::record) fn opts_out(value: &[u8]) -> bool {
+    !value.trim_ascii().eq_ignore_ascii_case(b"on")
 }
 
 /// What the tap takes of a response's head.

@@ -11,7 +11,7 @@ use crate::record::answer::Refusal;
 use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
-use crate::record::tape::tap::{Begun, Passage};
+use crate::record::tape::tap::{Begun, Passage, opts_out};
 
 /// Carries one exchange of a client of HTTP/2: the request to the upstream, its answer back. Dropped, it takes its way to the
 /// upstream with it, so that an engine stops for a client that has gone, also during prefill.
@@ -32,6 +32,11 @@ pub(super) async fn forward(
                 .map_or(b"", HeaderValue::as_bytes),
             websocket: false,
             probe: parts.headers.contains_key(PROBE),
+            opts_out: parts
+                .headers
+                .get_all(RECORD)
+                .iter()
+                .any(|value| opts_out(value.as_bytes())),
             conversation: lane
                 .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),
         },
@@ -69,6 +74,9 @@ pub(super) async fn forward(
 
 /// Marks a replay's probe, which is forwarded and not recorded.
 const PROBE: &str = "x-reenact-probe";
+
+/// Says whether the client lets the exchange be recorded.
+const RECORD: &str = "x-reenact-record";
 
 fn refuse(passage: &Passage, refusal: Refusal) -> Response<Answer> {
     passage.end_with_own_answer(refusal.end(), refusal.status());
