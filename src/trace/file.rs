@@ -55,15 +55,19 @@ impl TraceFile {
         }
         let Scan {
             blocks,
-            openings,
+            mut openings,
             ids,
             bad_blocks,
             bad_bytes,
             lost_exchanges,
+            wounds,
+            footers,
             ..
         } = scan(&file, start, len).map_err(io())?;
         let terms = header.terms();
-        let left_open = left_open(&file, &openings, &blocks, terms).map_err(io())?;
+        // A footer, even one whose content does not read, says that the file was closed in order.
+        openings.retain(|entry| footers.iter().all(|&footer| footer < entry.offset));
+        let left_open = left_open(&file, &openings, &blocks, &wounds, terms).map_err(io())?;
         Ok(Self {
             totals: last_totals(&file, &blocks, terms).map_err(io())?,
             place: place.clone(),
@@ -77,6 +81,7 @@ impl TraceFile {
                 bad_blocks: bad_blocks + left_open.bad_blocks,
                 bad_bytes: bad_bytes + left_open.bad_bytes,
                 lost_exchanges: lost_exchanges + left_open.too_many,
+                doubtful_in_flight: left_open.doubtful,
             },
             left_open,
         })

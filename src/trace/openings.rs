@@ -4,6 +4,7 @@ use std::io;
 use super::block::{BlockDecoder, Entry, Terms};
 use super::file::read_block;
 use super::footer::BlockEntry;
+use super::scan::Wound;
 use super::store::Bytes;
 use crate::shape::{Exchange, ModelId, Outcome, TraceTime};
 
@@ -95,6 +96,8 @@ pub(super) struct LeftOpen {
     pub(super) bad_bytes: u64,
     /// How many were open beyond what is held of them.
     pub(super) too_many: u64,
+    /// How many of them were opened before a damaged place, in which they may have ended.
+    pub(super) doubtful: u64,
 }
 
 /// What those that are open may weigh together, in list elements and [`BARE`] for each exchange: some 128 MB, far more than a
@@ -104,11 +107,13 @@ const BARE: usize = 96;
 
 /// Finds the exchanges that were in flight when a file's writer was killed: those in its blocks of openings whose end is in none
 /// of its blocks of exchanges. They are few, as all were in flight at one moment; what is read for it are one column of the
-/// other blocks.
+/// other blocks. An end may have stood where the file is damaged (`wounds`, and blocks that do not read): what was opened before such
+/// a place is counted as doubtful.
 pub(super) fn left_open(
     file: &Bytes,
     openings: &[BlockEntry],
     blocks: &[BlockEntry],
+    wounds: &[Wound],
     terms: Terms,
 ) -> io::Result<LeftOpen> {
     let mut left = LeftOpen::default();
@@ -117,8 +122,9 @@ pub(super) fn left_open(
     };
     let mut decoder = BlockDecoder::new(terms)?;
     // Which are open, in the order of the file, so that no more are held than were ever open at once.
-    let mut open: HashMap<u32, Exchange> = HashMap::new();
+    let mut open: HashMap<u32, (u64, Exchange)> = HashMap::new();
     let mut weight = 0;
+    let mut damaged_at = wounds.iter().map(|wound| wound.offset).max();
     let mut all: Vec<(&BlockEntry, bool)> = openings
         .iter()
         .map(|entry| (entry, true))
@@ -132,13 +138,14 @@ pub(super) fn left_open(
         };
         let Ok(numbers) = decoder.openings(&frame, &payload) else {
             // A damaged block of exchanges is counted when it is read.
+            damaged_at = damaged_at.max(Some(entry.offset));
             left.bad_blocks += u64::from(opens);
             left.bad_bytes += if opens { frame.len() } else { 0 };
             continue;
         };
         let ended = numbers.exchanges.iter().flatten().filter(|_| !opens);
         for number in ended.chain(&numbers.gone) {
-            if let Some(exchange) = open.remove(number) {
+            if let Some((_, exchange)) = open.remove(number) {
                 weight -= BARE + exchange.list_elements();
             }
         }
@@ -146,6 +153,7 @@ pub(super) fn left_open(
             continue;
         }
         let Ok(decoded) = decoder.decode(&frame, &payload) else {
+            damaged_at = damaged_at.max(Some(entry.offset));
             left.bad_blocks += 1;
             left.bad_bytes += frame.len();
             continue;
@@ -157,7 +165,7 @@ pub(super) fn left_open(
                 left.too_many += 1;
             } else if let Some(number) = number {
                 weight += more;
-                if let Some(before) = open.insert(number, exchange) {
+                if let Some((_, before)) = open.insert(number, (entry.offset, exchange)) {
                     weight -= BARE + before.list_elements();
                 }
             }
@@ -170,7 +178,10 @@ pub(super) fn left_open(
         .map(seen_us)
         .max()
         .unwrap_or(0);
-    left.exchanges = open.into_values().collect();
+    let is_doubtful = |opened_at: u64| damaged_at.is_some_and(|at| opened_at < at);
+    let doubtful = open.values().filter(|(at, _)| is_doubtful(*at));
+    left.doubtful = doubtful.count() as u64;
+    left.exchanges = open.into_values().map(|(_, exchange)| exchange).collect();
     for exchange in &mut left.exchanges {
         let known_us = exchange.outcome.at_us().unwrap_or(0);
         let at_us = known_us.max(last_us.saturating_sub(exchange.at.us()));

@@ -110,6 +110,8 @@ pub struct Damage {
     pub bad_bytes: u64,
     /// Exchanges in the skipped blocks, where that could still be read.
     pub lost_exchanges: u64,
+    /// Exchanges that read as in flight at a kill, and may have ended in what was skipped.
+    pub doubtful_in_flight: u64,
 }
 
 impl Damage {
@@ -123,6 +125,7 @@ impl Damage {
         self.bad_blocks += other.bad_blocks;
         self.bad_bytes += other.bad_bytes;
         self.lost_exchanges += other.lost_exchanges;
+        self.doubtful_in_flight += other.doubtful_in_flight;
     }
 }
 
@@ -137,7 +140,14 @@ impl fmt::Display for Damage {
             plural(blocks),
             plural(bytes),
             if lost == 1 { " is" } else { "s are" },
-        )
+        )?;
+        match self.doubtful_in_flight {
+            0 => Ok(()),
+            doubtful => write!(
+                f,
+                "; {doubtful} that read as in flight may have ended there"
+            ),
+        }
     }
 }
 
@@ -212,9 +222,11 @@ impl Trace {
         let offsets = placement.take(&file, shift_us)?;
         // What was in flight when a file of the run was left is in the next one, as that or ended.
         let before = self.files.iter_mut().map(|placed| &mut placed.file);
-        before
-            .filter(|before| before.header.run == file.header.run)
-            .for_each(|before| before.left_open = LeftOpen::default());
+        for before in before.filter(|before| before.header.run == file.header.run) {
+            before.left_open = LeftOpen::default();
+            self.open_damage.doubtful_in_flight -=
+                std::mem::take(&mut before.damage.doubtful_in_flight);
+        }
         self.open_damage.add(&file.damage);
         let number = self.files.len();
         let scheduled = file

@@ -178,3 +178,85 @@ fn a_crafted_file_cannot_have_more_in_flight_than_memory_takes() {
     assert_eq!(trace.exchange_count() + trace.damage().lost_exchanges, 40);
     assert_eq!(trace.exchange_count(), 31);
 }
+
+fn flip(path: &Path, at: u64) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[usize::try_from(at).unwrap()] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// A file of one that is open, the block that says how another ended, and a third that came after that; and where that block lies.
+fn with_a_block_between(path: &Path) -> u64 {
+    let mut writer = writer(path);
+    writer.open(1, in_flight(100, [0]));
+    writer.open(2, in_flight(200, [0]));
+    writer.flush().unwrap();
+    writer.close(2, ended(200, [0])).unwrap();
+    writer.flush().unwrap();
+    writer.open(3, in_flight(300, [0]));
+    writer.flush().unwrap();
+    drop(writer);
+    let trace = Trace::open(&[path.to_owned()]).unwrap();
+    assert_eq!(trace.damage().doubtful_in_flight, 0);
+    trace.files[0].file.blocks[0].offset
+}
+
+#[test]
+fn what_may_have_ended_in_a_damaged_block_is_told_to_be_doubtful() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let block = with_a_block_between(&path);
+    // In its payload, then in its frame.
+    for at in [block + 70, block + 10] {
+        flip(&path, at);
+        let mut trace = Trace::open(std::slice::from_ref(&path)).unwrap();
+        let read: Vec<_> = trace.exchanges().flatten().collect();
+        let times: Vec<_> = read.iter().map(|exchange| exchange.at.us()).collect();
+        assert_eq!(times, [100, 200, 300], "{at}");
+        let is_open = |exchange: &Exchange| matches!(exchange.outcome, Outcome::InFlight { .. });
+        assert!(read.iter().all(is_open));
+        // Not the third: it was opened after the damage.
+        assert_eq!(trace.damage().doubtful_in_flight, 2, "{at}");
+        assert!(
+            trace
+                .damage()
+                .to_string()
+                .ends_with("2 that read as in flight may have ended there"),
+            "{}",
+            trace.damage()
+        );
+        let check = crate::trace::verify(std::slice::from_ref(&path)).unwrap();
+        assert_eq!((check[0].in_flight, check[0].doubtful_in_flight), (3, 2));
+        assert!(check[0].to_string().contains("(of which 2 may have ended"));
+    }
+}
+
+#[test]
+fn what_the_next_file_of_the_run_tells_is_not_doubtful() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = directory.path().join("a-1.rt");
+    let block = with_a_block_between(&first);
+    flip(&first, block + 70);
+    let mut second = writer(&directory.path().join("a-2.rt"));
+    second.push(ended(100, [0])).unwrap();
+    second.finish().unwrap();
+    let trace = Trace::open(&[directory.path().to_owned()]).unwrap();
+    assert_eq!(trace.damage().doubtful_in_flight, 0);
+}
+
+#[test]
+fn none_is_in_flight_where_a_footers_frame_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    let mut writer = writer(&path);
+    writer.open(1, in_flight(100, [0]));
+    writer.push(ended(50, [0])).unwrap();
+    writer.flush().unwrap();
+    writer.finish().unwrap();
+    let len = path.metadata().unwrap().len();
+    flip(&path, len - 1);
+    let mut trace = Trace::open(&[path]).unwrap();
+    assert_eq!(trace.damage().unfinished_files, 1);
+    let read: Vec<_> = trace.exchanges().flatten().collect();
+    assert_eq!(outcomes(&read), [(50, Outcome::Completed)]);
+}

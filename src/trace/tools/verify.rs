@@ -31,6 +31,8 @@ pub struct FileCheck {
     pub exchanges: u64,
     /// Of them, those that were in flight.
     pub in_flight: u64,
+    /// Of those, such as may have ended where the file is damaged.
+    pub doubtful_in_flight: u64,
     /// Exchanges known to be lost with those that do not.
     pub lost_exchanges: u64,
     /// All that is wrong, in the order in which it stands in the file.
@@ -75,6 +77,13 @@ impl fmt::Display for FileCheck {
         }
         if self.in_flight > 0 {
             write!(f, ", {} in flight at its end", self.in_flight)?;
+        }
+        if self.doubtful_in_flight > 0 {
+            let doubtful = self.doubtful_in_flight;
+            write!(
+                f,
+                " (of which {doubtful} may have ended where it is damaged)"
+            )?;
         }
         for fault in &self.faults {
             write!(
@@ -146,6 +155,7 @@ fn unreadable(place: &Place, error: &TraceError) -> Result<FileCheck, TraceError
         other_blocks: 0,
         exchanges: 0,
         in_flight: 0,
+        doubtful_in_flight: 0,
         lost_exchanges: 0,
         faults: vec![fault],
     })
@@ -167,6 +177,7 @@ fn check(place: &Place) -> Result<FileCheck, TraceError> {
         other_blocks: 0,
         exchanges: 0,
         in_flight: file.left_open.exchanges.len() as u64,
+        doubtful_in_flight: file.left_open.doubtful,
         lost_exchanges: 0,
         faults: Vec::new(),
     };
