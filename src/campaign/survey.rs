@@ -54,11 +54,8 @@ impl Campaign {
     /// When the trace cannot be read, holds nothing to send, or cannot be planned as asked.
     pub fn survey(&self, audience: &dyn Audience) -> Result<Survey, CampaignError> {
         let mut trace = Trace::open(&self.traces)?;
-        let (block, recorded) = (
-            trace.header().block,
-            trace.header().source == Source::Recorded,
-        );
-        let mut meter = TrafficMeter::new(block, recorded);
+        let header = trace.shared_header()?;
+        let mut meter = TrafficMeter::new(header.block, header.source == Source::Recorded);
         let options = self.resolved(self.plan);
         let read = Arc::default();
         let shown = audience.reading(trace.exchange_count(), &read);
@@ -98,7 +95,7 @@ impl Campaign {
                     .last_at()
                     .map_or(0.0, crate::shape::TraceTime::seconds),
             },
-            block,
+            block: header.block,
             remarks: remarks(&trace),
         })
     }

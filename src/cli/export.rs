@@ -17,7 +17,7 @@ pub(super) struct ExportArgs {
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
 
-    /// The file to write, compressed if it ends in .gz or .zst; `-` is standard output. It must not be there yet, and
+    /// The file to write, or its URL in a store; compressed if it ends in .gz or .zst; `-` is standard output. It must not be there yet, and
     /// appears only when it is whole
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,

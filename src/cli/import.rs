@@ -17,7 +17,7 @@ pub(super) struct ImportArgs {
     /// The file to read; gzip and zstd are undone by themselves, and `-` is standard input
     file: PathBuf,
 
-    /// The trace to write (*.rt); it must not be there yet, and appears only when it is whole
+    /// The trace to write (*.rt), a file or a URL in a store; it must not be there yet, and appears only when it is whole
     #[arg(short, long, value_name = "TRACE")]
     output: PathBuf,
 
@@ -76,12 +76,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<Exit, Failure> {
     let done = import(args.format, &args.file, &args.output, &options);
     drop(bar);
     let done = done.map_err(failure)?;
-    let bytes = bytes_of(&args.output).unwrap_or(0);
-    anstream::eprintln!(
-        "wrote {}: {} exchanges, {bytes} bytes",
-        args.output.display(),
-        done.rows
-    );
+    super::inspect::tell_written(&args.output, done.rows);
     if let Some((line, reason)) = done.first_skipped {
         anstream::eprintln!(
             "warning: {} malformed rows were left out; the first is line {line}: {reason}",

@@ -1,5 +1,5 @@
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Exit, Failure, Hint, HintExt};
 use crate::measure::traffic::TrafficMeter;
@@ -74,7 +74,7 @@ fn exchanges(trace: &mut Trace, mut out: impl Write) -> Result<(), Failure> {
 }
 
 fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Result<(), Failure> {
-    let header = trace.header();
+    let header = trace.shared_header().map_err(failure)?;
     let mut meter = TrafficMeter::new(header.block, header.source == Source::Recorded);
     let mut picture = PictureMeter::new(header.block);
     for exchange in trace.exchanges() {
@@ -82,7 +82,7 @@ fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Res
         meter.add(&exchange);
         picture.add(&exchange);
     }
-    let inspection = Inspection::new(trace, meter.finish(), picture.finish());
+    let inspection = Inspection::new(trace, &header, meter.finish(), picture.finish());
     if let Some(path) = &args.html {
         inspection
             .write_html(path)
@@ -97,6 +97,19 @@ fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Res
     out.flush()?;
     warn_of_damage(trace);
     Ok(())
+}
+
+/// Says what was written, and how large it is where it lies here.
+#[allow(clippy::print_stderr, reason = "progress goes to standard error")]
+pub(super) fn tell_written(output: &Path, exchanges: u64) {
+    let shown = output.display();
+    match output.metadata() {
+        Ok(meta) => {
+            let bytes = meta.len();
+            anstream::eprintln!("wrote {shown}: {exchanges} exchanges, {bytes} bytes");
+        }
+        Err(_) => anstream::eprintln!("wrote {shown}: {exchanges} exchanges"),
+    }
 }
 
 /// Says what of the trace could not be read, where something could not.

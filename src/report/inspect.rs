@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::measure::traffic::picture::Picture;
 use crate::measure::traffic::{Quantiles, Share, Traffic};
 use crate::shape::{BlockSpec, BlockUnit};
-use crate::trace::{Damage, Missing, Source, Totals, Trace};
+use crate::trace::{Damage, Header, Missing, Source, Totals, Trace};
 
 /// The document that `reenact inspect --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -75,8 +75,8 @@ pub struct ModelCount {
 
 impl Inspection {
     /// Puts together what reading a trace to its end showed.
-    pub fn new(trace: &Trace, traffic: Traffic, picture: Picture) -> Self {
-        let header = trace.header();
+    /// `header` is what holds of all its files.
+    pub fn new(trace: &Trace, header: &Header, traffic: Traffic, picture: Picture) -> Self {
         let files = trace.files();
         let mut models: Vec<_> = traffic
             .by_model

@@ -24,6 +24,14 @@ pub enum TraceError {
         /// What it said.
         source: io::Error,
     },
+    /// What goes to a store cannot be gathered first.
+    #[error("{path}: {source}; what is written to a store is gathered here first")]
+    Spool {
+        /// The directory for temporary files.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
     /// A block could not be written; the file was cut back to the block before it.
     #[error("{path}: {source}; {lost} exchanges could not be written")]
     Write {
@@ -183,11 +191,18 @@ impl TraceError {
                 io::ErrorKind::NotFound => {
                     "check the URL; a trace is a *.rt object or a prefix that holds some"
                 }
+                io::ErrorKind::InvalidInput => {
+                    "name an object, as s3://BUCKET/PREFIX/NAME.rt for a trace"
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "it is gathered in the directory for temporary files first; TMPDIR names another"
+                }
                 io::ErrorKind::Unsupported => "build it with --features stores, or copy the files",
                 _ => {
                     "credentials, region and endpoint come from the environment (AWS_…, GOOGLE_…, AZURE_…; see docs/traces.md)"
                 }
             },
+            Self::Spool { .. } => "TMPDIR names another directory for temporary files",
             Self::NoClock { .. } => {
                 "record with --keep-wall-clock; or merge --in-sequence, where one run followed the other"
             }

@@ -25,6 +25,7 @@ mod retention;
 mod rotate;
 mod scan;
 mod seal;
+mod spool;
 mod store;
 mod tools;
 mod totals;

@@ -5,22 +5,39 @@ use std::path::{Path, PathBuf};
 
 use super::error::TraceError;
 use super::lock;
+use super::spool::Spool;
+use super::store::StoreUrl;
 
 /// A file that stands under `NAME.partial` until it is whole, so that nobody ever finds half of it under `NAME`. Removed
-/// again when dropped before [`PartialName::keep`].
+/// again when dropped before [`PartialName::keep`]. Where `NAME` is a URL in a store it has no name at all until then.
 #[derive(Debug)]
 pub struct PartialName {
     target: PathBuf,
-    partial: PathBuf,
-    kept: bool,
+    standing: Standing,
+}
+
+/// Where the file stands until it is whole.
+#[derive(Debug)]
+enum Standing {
+    Beside(PathBuf),
+    Spooled(Spool),
+    Kept,
 }
 
 impl PartialName {
-    /// Creates `TARGET.partial` with mode 0600.
+    /// Creates `TARGET.partial`, or what will go to a store, with mode 0600.
     ///
     /// # Errors
-    /// When either file is there already, or the file cannot be created.
+    /// When either file is there already, or the file cannot be created; when the store cannot be reached.
     pub fn create(target: &Path) -> Result<(File, Self), TraceError> {
+        let standing = |standing| Self {
+            target: target.to_owned(),
+            standing,
+        };
+        if StoreUrl::is_one(target) {
+            let (file, spool) = Spool::create(target)?;
+            return Ok((file, standing(Standing::Spooled(spool))));
+        }
         if target.symlink_metadata().is_ok() {
             return Err(TraceError::Exists {
                 path: target.to_owned(),
@@ -30,23 +47,24 @@ impl PartialName {
         partial.push(".partial");
         let partial = PathBuf::from(partial);
         let file = create_private(&partial)?;
-        let name = Self {
-            target: target.to_owned(),
-            partial,
-            kept: false,
-        };
-        Ok((file, name))
+        Ok((file, standing(Standing::Beside(partial))))
     }
 
-    /// Puts the file on the disk for good and gives it its name.
+    /// Puts the file on the disk, or in the store, for good and gives it its name.
     ///
     /// # Errors
-    /// When the disk cannot keep it, or it cannot be renamed.
+    /// When the disk or the store cannot keep it, or it cannot be renamed.
     pub fn keep(mut self, file: &File) -> Result<(), TraceError> {
-        file.sync_all().map_err(TraceError::io(&self.partial))?;
-        rename_new(&self.partial, &self.target).map_err(TraceError::creating(&self.target))?;
-        self.kept = true;
-        sync_directory_of(&self.target)
+        if let Standing::Beside(partial) = &self.standing {
+            file.sync_all().map_err(TraceError::io(partial))?;
+            rename_new(partial, &self.target).map_err(TraceError::creating(&self.target))?;
+            self.standing = Standing::Kept;
+            return sync_directory_of(&self.target);
+        }
+        match std::mem::replace(&mut self.standing, Standing::Kept) {
+            Standing::Spooled(spool) => spool.keep(file),
+            Standing::Beside(_) | Standing::Kept => Ok(()),
+        }
     }
 
     /// The name it will have.
@@ -67,9 +85,9 @@ fn rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
 
 impl Drop for PartialName {
     fn drop(&mut self) {
-        if !self.kept {
+        if let Standing::Beside(partial) = &self.standing {
             // It may be gone already; there is nobody left to tell.
-            drop(std::fs::remove_file(&self.partial));
+            drop(std::fs::remove_file(partial));
         }
     }
 }

@@ -11,6 +11,7 @@ use super::header::Header;
 use super::openings::Openings;
 use super::partial::{PartialName, create_private, sync_directory_of};
 use super::seal::{Envelope, Recipient};
+use super::store::{StoreUrl, has_traces_name};
 use super::totals::Totals;
 use crate::anonymise::Recordable;
 use crate::shape::ModelId;
@@ -81,15 +82,21 @@ impl TraceWriter {
         started
     }
 
-    /// Creates the file under `PATH.partial`; it gets its name when it is finished, and is removed when it never is.
+    /// Creates the file under `PATH.partial`; it gets its name when it is finished, and is removed when it never is. Where the
+    /// path is a URL in a store, the object appears there when it is finished.
     ///
     /// # Errors
-    /// When the file cannot be created or written, or is there already.
+    /// When the file cannot be created or written, or is there already; when a URL is not that of a trace file.
     pub fn create_whole(
         path: &Path,
         header: &Header,
         options: WriterOptions,
     ) -> Result<Self, TraceError> {
+        if StoreUrl::is_one(path) && !path.to_str().is_some_and(has_traces_name) {
+            // It would be read as a prefix.
+            let why = io::Error::new(io::ErrorKind::InvalidInput, "a trace's name ends in .rt");
+            return Err(TraceError::store(path, why));
+        }
         let (file, partial) = PartialName::create(path)?;
         Self::start(file, path, Some(partial), header, options)
     }

@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod large;
 mod retention;
+mod store_tools;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;

@@ -13,7 +13,7 @@ use super::{Random, exchange, header, names, serve, upstream, venv, write};
 use reenact::trace::verify;
 
 /// A moto server with a bucket, behind a gate.
-struct S3 {
+pub(super) struct S3 {
     server: Child,
     moto: String,
     /// Where the recorder finds it.
@@ -30,7 +30,7 @@ const PARTS_FAIL: u8 = 2;
 const AUTHORIZATION: &str = "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n";
 
 impl S3 {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let mut server = Command::new(venv("moto_server"))
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
@@ -56,7 +56,7 @@ impl S3 {
     }
 
     /// Asks moto itself.
-    fn ask(&self, method: &str, path: &str) -> String {
+    pub(super) fn ask(&self, method: &str, path: &str) -> String {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\nContent-Length: 0\r\n{AUTHORIZATION}\r\n"
         );
@@ -74,14 +74,14 @@ impl S3 {
     }
 
     /// The keys in the bucket.
-    fn keys(&self) -> Vec<String> {
+    pub(super) fn keys(&self) -> Vec<String> {
         let listed = self.ask("GET", "/bucket?list-type=2");
         let keys = listed.split("<Key>").skip(1);
         keys.map(|rest| rest.split('<').next().unwrap().to_owned())
             .collect()
     }
 
-    fn with<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(super) fn with<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command
             .env("AWS_ENDPOINT_URL", &self.url)
             .env("AWS_ALLOW_HTTP", "true")
@@ -107,7 +107,7 @@ impl S3 {
         (recorder, admin)
     }
 
-    fn stdout_of(&self, args: &[&str]) -> String {
+    pub(super) fn stdout_of(&self, args: &[&str]) -> String {
         let output = self.with(&mut reenact(args)).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");

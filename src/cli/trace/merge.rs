@@ -14,7 +14,7 @@ pub(super) struct MergeArgs {
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
 
-    /// The trace to write (*.rt); it must not be there yet, and appears only when it is whole
+    /// The trace to write (*.rt), a file or a URL in a store; it must not be there yet, and appears only when it is whole
     #[arg(short, long, value_name = "TRACE")]
     output: PathBuf,
 

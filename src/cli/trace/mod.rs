@@ -75,12 +75,7 @@ fn wrote(
     copied: Result<Copied, TraceError>,
 ) -> Result<Exit, Failure> {
     let copied = copied.map_err(inspect::failure)?;
-    let bytes = output.metadata().map_or(0, |meta| meta.len());
-    anstream::eprintln!(
-        "wrote {}: {} exchanges, {bytes} bytes",
-        output.display(),
-        copied.exchanges
-    );
+    inspect::tell_written(output, copied.exchanges);
     inspect::warn_of_damage(trace);
     Ok(Exit::Ok)
 }

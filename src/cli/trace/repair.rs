@@ -11,7 +11,7 @@ pub(super) struct RepairArgs {
     #[arg(value_name = "TRACE")]
     trace: PathBuf,
 
-    /// The trace to write (*.rt); it must not be there yet, and appears only when it is whole
+    /// The trace to write (*.rt), a file or a URL in a store; it must not be there yet, and appears only when it is whole
     #[arg(short, long, value_name = "TRACE")]
     output: PathBuf,
 }
@@ -25,12 +25,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(std::slice::from_ref(&args.trace)).map_err(inspect::failure)?;
     super::tell_if_in_clear(&trace, &args.output)?;
     let copied = trace::repair(&mut trace, &args.output).map_err(inspect::failure)?;
-    let bytes = args.output.metadata().map_or(0, |meta| meta.len());
-    anstream::eprintln!(
-        "wrote {}: {} exchanges, {bytes} bytes",
-        args.output.display(),
-        copied.exchanges
-    );
+    inspect::tell_written(&args.output, copied.exchanges);
     match copied.damage.is_loss() {
         true => anstream::eprintln!("lost: {}", copied.damage),
         false => anstream::eprintln!("nothing was lost"),

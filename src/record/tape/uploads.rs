@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -217,7 +218,7 @@ impl Carrier {
             of_that_name => of_that_name.is_some(),
         };
         if !is_there {
-            let bytes = self.store.upload(path, key.key())?;
+            let bytes = self.store.upload(File::open(path)?, key.key())?;
             self.counts.files.fetch_add(1, Ordering::Relaxed);
             self.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
             tracing::info!(file = %path.display(), url = %key, bytes, "stored a trace file");

@@ -187,7 +187,7 @@ fn traces_in(directory: &Path) -> Result<Vec<PathBuf>, TraceError> {
 }
 
 /// `NAME.rt`, or `NAME.rt.age` where its blocks are sealed.
-fn has_traces_name(key: &str) -> bool {
+pub(in crate::trace) fn has_traces_name(key: &str) -> bool {
     let name = key.strip_suffix(".age").unwrap_or(key);
     Path::new(name).extension().is_some_and(|end| end == "rt")
 }

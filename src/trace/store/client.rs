@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -110,13 +109,12 @@ impl Store {
         bytes < PART_BYTES
     }
 
-    /// Puts a file where no object is yet, whole or not at all: in one piece or in parts, which are taken back when one
+    /// Puts a file, from where it is read on, where no object is yet, whole or not at all: in one piece or in parts, which are taken back when one
     /// fails. Gives its length.
     ///
     /// # Errors
     /// When the file cannot be read, there is an object ([`io::ErrorKind::AlreadyExists`]), or the store does not take it.
-    pub fn upload(&self, file: &Path, to: &str) -> io::Result<u64> {
-        let mut file = std::fs::File::open(file)?;
+    pub fn upload(&self, mut file: std::fs::File, to: &str) -> io::Result<u64> {
         let to = to.to_owned();
         self.ask(|bucket| async move {
             let to = key(to)?;

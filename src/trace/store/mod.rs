@@ -12,7 +12,7 @@ mod client;
 mod client;
 mod url;
 
-pub(super) use bytes::{Bytes, Place, Places};
+pub(super) use bytes::{Bytes, Place, Places, has_traces_name};
 pub use client::Store;
 pub use url::{StoreUrl, StoreUrlError};
 
