@@ -1,6 +1,7 @@
 //! What the steps of one target come to.
 
 use super::axis::Axis;
+use super::error::CampaignError;
 use super::find_max::FindMax;
 use super::rung::Climbed;
 use super::search::Search;
@@ -19,6 +20,8 @@ pub(super) struct Climb {
     judged: Vec<ObjectiveResult>,
     invalid: Vec<String>,
     limit: Option<Limit>,
+    /// Why a step could not be taken.
+    ran_out: Option<String>,
 }
 
 impl Climb {
@@ -31,6 +34,7 @@ impl Climb {
             judged: Vec::new(),
             invalid: Vec::new(),
             limit: None,
+            ran_out: None,
         }
     }
 
@@ -45,6 +49,14 @@ impl Climb {
             self.runs.push((self.taken(), climbed.run));
         }
         self.steps.push(climbed.step);
+    }
+
+    /// Notes that the next step could not be taken, since the trace is too short for it.
+    pub(super) fn ran_out(&mut self, why: &CampaignError) {
+        let hint = why
+            .hint()
+            .map_or_else(String::new, |hint| format!(" ({hint})"));
+        self.ran_out = Some(format!("{why}{hint}"));
     }
 
     /// The end of a sweep: each step is a thing that was judged.
@@ -97,6 +109,10 @@ impl Climb {
             }
             (Some(met), _) if stopped => {
                 format!("stopped: {} met every objective so far", told(met))
+            }
+            (Some(met), _) if self.ran_out.is_some() => {
+                let why = self.ran_out.as_deref().unwrap_or_default();
+                format!("at least {}: {why}", told(met))
             }
             (Some(met), Some(_)) if search.exhausted() => format!(
                 "at least {}: this machine could not send more to tell how much more",

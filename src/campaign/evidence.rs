@@ -6,12 +6,13 @@ use crate::replay::{Calibration, Ended, RunSummary};
 
 impl Stage<'_> {
     /// What a run tells of the generator and of the trace, for the judgement of its fidelity. That it was stopped is a fault, unless it
-    /// was `on_purpose`.
+    /// was `on_purpose`. `prefix_share` is the recorded one of the requests that were measured.
     pub(super) fn evidence(
         &self,
         summary: &RunSummary,
         calibration: &Calibration,
         on_purpose: bool,
+        prefix_share: Option<f64>,
     ) -> GeneratorEvidence {
         let survey = self.survey;
         let generator = &summary.evidence;
@@ -58,7 +59,7 @@ impl Stage<'_> {
             heartbeat_p99: Some(Duration::from_micros(generator.heartbeat_p99_us)),
             cpu_share: (!self.campaign.shares_process && cores > 0.0)
                 .then(|| generator.cpu_cores_used / cores),
-            prefix_share_recorded: survey.prefix_share,
+            prefix_share_recorded: prefix_share,
             alterations: summary
                 .alterations
                 .iter()

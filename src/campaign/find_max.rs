@@ -48,7 +48,16 @@ impl Stage<'_> {
                     of: None,
                     number: climb.taken(),
                 };
-                let mut climbed = self.decided(&rung, find.step)?;
+                let decided = self.decided(&rung, find.step);
+                // What was found until here is not thrown away because the trace ends.
+                if let (Err(error @ CampaignError::Short { .. }), Next::Try(_), Some(_)) =
+                    (&decided, next, search.value())
+                {
+                    climb.ran_out(error);
+                    search.tell(next, Told::Exhausted);
+                    continue;
+                }
+                let mut climbed = decided?;
                 // A hiccup of this machine is no limit of it: only what is invalid twice is.
                 if climbed.step.verdict == StepVerdict::Invalid && !self.stop.is_requested() {
                     climb.keep(climbed);

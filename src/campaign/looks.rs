@@ -14,6 +14,8 @@ pub(super) struct Looks {
     /// Requests of the plan from one look to the next.
     parts: Vec<Part>,
     over: u64,
+    /// See [`Looks::until`].
+    until: u64,
     decision: Option<Decision>,
 }
 
@@ -53,7 +55,7 @@ impl Looks {
             .max(fewest);
         let warm_up = needed / WARM_UP;
         let mut end = warm_up;
-        let parts = LOOKS
+        let parts: Vec<Part> = LOOKS
             .iter()
             .map(|times| {
                 let length = warm_up + needed * times - end;
@@ -70,6 +72,7 @@ impl Looks {
             allowances,
             bounds: per_request_bounds(objectives),
             warm_up,
+            until: next_look(&parts, 0),
             parts,
             over: 0,
             decision: None,
@@ -113,14 +116,24 @@ impl Looks {
             return false;
         }
         let complete = part.over == part.length;
-        self.decision = if complete {
-            self.look()
+        if complete {
+            self.decision = self.look();
+            if self.decision.is_none() {
+                self.until = next_look(&self.parts, self.complete());
+            }
         } else if self.over.is_power_of_two() && self.over >= FIRST_GLANCE {
-            self.glance()
-        } else {
-            None
-        };
+            self.decision = self.glance();
+            if self.decision.is_some() {
+                self.until = u64::MAX;
+            }
+        }
         self.decision.is_some()
+    }
+
+    /// The requests that count by now are those before this place of the plan: until the next look, or until the one that decided; all
+    /// that there are where a glance did, or where no look is left.
+    pub(super) fn until(&self) -> u64 {
+        self.until
     }
 
     /// What was decided, if anything.
@@ -174,11 +187,7 @@ impl Looks {
 
     /// A look at every part that is complete, with all before it.
     fn look(&self) -> Option<Decision> {
-        let complete = self
-            .parts
-            .iter()
-            .take_while(|part| part.over == part.length)
-            .count();
+        let complete = self.complete();
         if complete == 0 {
             return None;
         }
@@ -192,6 +201,12 @@ impl Looks {
             }
         }
         met.then_some(Decision::Met)
+    }
+
+    /// Parts whose requests are all over, with those of every part before.
+    fn complete(&self) -> usize {
+        let parts = self.parts.iter();
+        parts.take_while(|part| part.over == part.length).count()
     }
 
     /// Whether an objective is clearly missed by what is over so far.
@@ -218,6 +233,11 @@ impl Looks {
             missed: sum.missed + count.missed,
         })
     }
+}
+
+/// Where the part after the first `complete` ends.
+fn next_look(parts: &[Part], complete: usize) -> u64 {
+    parts.get(complete).map_or(u64::MAX, |part| part.end)
 }
 
 fn missed(allowance: &Allowance, count: Count) -> Decision {
@@ -284,6 +304,7 @@ mod tests {
         }
         assert!(step.record(&outcome(warm_up + 3, 500)));
         assert_eq!(step.decision(), Some(&Decision::Met));
+        assert_eq!(step.until(), least, "those later ones do not count");
     }
 
     #[test]
@@ -307,7 +328,7 @@ mod tests {
         let mut close = looks(&["e2e.p99<100ms"]);
         let slow = |index: u64| if index.is_multiple_of(100) { 900 } else { 10 };
         assert!((0..close.most()).all(|index| !close.record(&outcome(index, slow(index)))));
-        assert_eq!(close.decision(), None);
+        assert_eq!((close.decision(), close.until()), (None, u64::MAX));
         // Half of what is allowed is seen at the last look.
         let mut half = looks(&["e2e.p99<100ms"]);
         let slow = |index: u64| if index.is_multiple_of(200) { 900 } else { 10 };

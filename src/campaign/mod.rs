@@ -20,6 +20,7 @@ mod search;
 mod stage;
 mod survey;
 mod sweep;
+mod tally;
 mod watch;
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! One run against one target.
 
+use std::ops::Range;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,16 +8,18 @@ use super::Campaign;
 use super::audience::Ticket;
 use super::error::CampaignError;
 use super::stage::Stage;
+use super::tally::Tally;
+use crate::measure::traffic::SharingMeter;
 use crate::measure::{
-    MeasureOptions, MeasuredRun, Observed, RECORDED, RunSample, TargetIdentity, TargetMeasure, twin,
+    MeasureOptions, MeasuredRun, Observed, RECORDED, RunSample, TargetIdentity, TargetMeasure,
 };
 use crate::replay::{
-    Calibration, Ended, Gate, Passes, Plan, PlanOptions, Progress, RequestOutcome, RunOptions,
-    Stop, Target, run,
+    Calibration, Ended, Gate, Passes, Plan, PlanOptions, Planner, Progress, RequestOutcome,
+    RunOptions, Source, Stop, Target, run,
 };
 use crate::report::{ReportError, RunHistograms};
 use crate::trace::Trace;
-use crate::verdict::{MissCount, per_request_bounds};
+use crate::verdict::per_request_bounds;
 
 /// What is run.
 pub(super) struct Order<'a> {
@@ -67,12 +70,12 @@ impl Measured {
 }
 
 impl Stage<'_> {
-    /// Runs the plan against a target. `judge` is shown every measured request as it ends, and may end the run: that it was ended so
-    /// is no fault.
+    /// Runs the plan against a target. `judge` is shown every request beyond the warm-up as it ends, says which of them count by now (see
+    /// [`Tally::add`]), and may end the run: that it was ended so is no fault.
     pub(super) fn once(
         &self,
         order: Order<'_>,
-        judge: &mut dyn FnMut(&RequestOutcome),
+        judge: &mut dyn FnMut(&RequestOutcome) -> u64,
     ) -> Result<Measured, CampaignError> {
         // Others may wait for this run at the gate, and must not do so for ever.
         let _passage = order.gate.clone().map(Passage);
@@ -91,18 +94,20 @@ impl Stage<'_> {
             run: order.salt,
             block: self.survey.block,
             start_at: campaign.starts_at(order.round),
-            gate: order.gate,
+            gate: order.gate.clone(),
             ..campaign.run.clone()
         };
         options.prompts.models.clone_from(&self.survey.models);
-        let mut measure = TargetMeasure::new(MeasureOptions {
+        let measuring = MeasureOptions {
             bounds: per_request_bounds(&campaign.objectives),
             ..campaign.measure.clone()
-        });
-        let mut misses = MissCount::new(&campaign.objectives);
-        let mut recorded = order
-            .with_recorded
-            .then(|| TargetMeasure::new(campaign.measure.clone()));
+        };
+        let mut tally = Tally::new(
+            &measuring,
+            &campaign.objectives,
+            order.with_recorded,
+            order.warm_up,
+        );
         let progress = Progress::default();
         let watched = self.audience.watch(&order.ticket, &progress);
         let watch = campaign.watch(order.target);
@@ -117,19 +122,11 @@ impl Stage<'_> {
             &order.stop,
             |outcome| {
                 self.audience.hear(name, &outcome);
-                if outcome.index >= order.warm_up {
-                    if measure.record(&outcome) {
-                        misses.record(&outcome);
-                    }
-                    if let Some((recorded, felt)) = recorded.as_mut().zip(twin(&outcome)) {
-                        recorded.record(&felt);
-                    }
-                    judge(&outcome);
-                }
                 if let Some(log) = self.log.as_ref().filter(|_| broken_log.is_none()) {
                     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
                     broken_log = log.add(name, order.number, &outcome).err();
                 }
+                tally.add(outcome, judge);
             },
         );
         let started = summary.as_ref().map(|summary| summary.started);
@@ -141,9 +138,22 @@ impl Stage<'_> {
         }
         // A run that was ended on purpose planned what it sent.
         let on_purpose = order.stop.is_requested() && !self.stop.is_requested();
-        let evidence = self.evidence(&summary, order.calibration, on_purpose);
-        // What was planned is known for sure once the plan's end was reached: copies of conversations are drawn.
+        if !on_purpose {
+            tally.take_all();
+        }
         let whole = matches!(summary.ended, Ended::Whole);
+        let measured = tally.counted();
+        let prefix_share = if whole && self.plans_what_was_surveyed(&order) {
+            self.survey.prefix_share
+        } else if whole || (on_purpose && measured.end < u64::MAX) {
+            let again = Passes::new(trace.exchanges_from(counted.from()));
+            self.prefix_share(layout.requests(again), measured)?
+        } else {
+            // It ended anywhere.
+            None
+        };
+        let evidence = self.evidence(&summary, order.calibration, on_purpose, prefix_share);
+        // What was planned is known for sure once the plan's end was reached: copies of conversations are drawn.
         let planned = if whole {
             summary.plan.planned
         } else {
@@ -155,6 +165,12 @@ impl Stage<'_> {
             url: order.target.url.to_string(),
             model: Some(order.calibration.model.clone()),
         };
+        let Tally {
+            mut measure,
+            misses,
+            recorded,
+            ..
+        } = tally;
         let sample = measure.take_sample();
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let mut told = measure.finish(identity, evidence, seen.observed());
@@ -186,6 +202,44 @@ impl Campaign {
             Some(every) => Some(first + every.saturating_mul(u32::try_from(round).ok()?)),
             None => None,
         }
+    }
+}
+
+impl Stage<'_> {
+    /// Whether a run has all the requests that the survey read, and no others: a speed brings the same ones sooner.
+    fn plans_what_was_surveyed(&self, order: &Order<'_>) -> bool {
+        let surveyed = self.campaign.plan;
+        let mut plan = order.plan;
+        if plan.loop_for_us.is_none() {
+            plan.speed = surveyed.speed;
+        }
+        order.warm_up == 0 && plan == surveyed
+    }
+
+    /// The share of the prompt tokens of some requests of a plan, by their places in it, that repeat an earlier prompt's beginning. The
+    /// first thousand requests of a trace repeat less than all of them do, and half of its conversations less than the whole.
+    fn prefix_share<S: Source>(
+        &self,
+        plan: Planner<S>,
+        counted: Range<u64>,
+    ) -> Result<Option<f64>, CampaignError> {
+        let Some(block) = self.survey.block else {
+            return Ok(None);
+        };
+        let mut meter = SharingMeter::new(block);
+        let mut begun = false;
+        for planned in plan {
+            let planned = planned?;
+            if planned.index >= counted.end {
+                break;
+            }
+            if planned.index >= counted.start && !begun {
+                begun = true;
+                meter.begin();
+            }
+            meter.add(&planned.exchange.request);
+        }
+        Ok(meter.finish().and_then(|sharing| sharing.prefix_share))
     }
 }
 

@@ -54,7 +54,7 @@ impl Stage<'_> {
             (plan, holds)
         };
         let order = self.order(rung, plan, planned);
-        let measured = self.once(order, &mut |_| ())?;
+        let measured = self.once(order, &mut |_| u64::MAX)?;
         let verdict = self.verdict(&measured, None);
         Ok(self.climbed(rung, measured, verdict, None, looped))
     }
@@ -91,6 +91,7 @@ impl Stage<'_> {
             if looks.record(outcome) {
                 stop.request();
             }
+            looks.until()
         })?;
         let verdict = self.verdict(&measured, Some(&looks));
         Ok(self.climbed(rung, measured, verdict, Some(&looks), looped))
@@ -140,7 +141,8 @@ impl Stage<'_> {
     /// Requests that the whole plan has at a step's load.
     fn holds(&self, rung: &Rung<'_>) -> u64 {
         let from = rung.axis.of(&self.campaign.plan);
-        rung.axis.planned(self.survey.plan.planned, from, rung.load)
+        let looped = self.campaign.plan.loop_for_us.is_some();
+        (rung.axis).planned(self.survey.plan.planned, from, rung.load, looped)
     }
 
     /// Requests a second that a step plans.
@@ -152,14 +154,16 @@ impl Stage<'_> {
     /// What a step says of the objectives, and why: by counting requests where `looks` did so, by its figures otherwise.
     fn verdict(&self, measured: &Measured, looks: Option<&Looks>) -> (StepVerdict, String) {
         let summary = &measured.run.summary;
+        // Before all else: latencies count from the intended instants, so a generator that falls behind misses objectives, too, and that is
+        // no limit of the target's.
+        if !summary.fidelity.valid {
+            return (StepVerdict::Invalid, summary.fidelity.reasons.join("; "));
+        }
         if let Some(Decision::Missed(why)) = looks.and_then(Looks::decision) {
             return (StepVerdict::Fail, why.clone());
         }
-        if let Some(why) = measured.run.summary.saturated.clone() {
+        if let Some(why) = summary.saturated.clone() {
             return (StepVerdict::Saturated, why);
-        }
-        if !summary.fidelity.valid {
-            return (StepVerdict::Invalid, summary.fidelity.reasons.join("; "));
         }
         let objectives = &self.campaign.objectives;
         let judged = judge(objectives, std::slice::from_ref(summary), &[]);

@@ -97,7 +97,7 @@ impl Stage<'_> {
                 .map(|order| {
                     std::thread::Builder::new()
                         .name("target".to_owned())
-                        .spawn_scoped(scope, move || self.once(order, &mut |_| ()))
+                        .spawn_scoped(scope, move || self.once(order, &mut |_| u64::MAX))
                 })
                 .collect();
             // One that cannot be started must not be waited for.

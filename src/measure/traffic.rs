@@ -13,12 +13,11 @@ use serde::Serialize;
 
 pub use self::arrivals::Arrivals;
 pub use self::quantiles::Quantiles;
-pub use self::sharing::PrefixSharing;
+pub use self::sharing::{PrefixSharing, SharingMeter};
 
 use self::arrivals::ArrivalMeter;
 use self::quantiles::Sample;
 use self::seen::SeenIds;
-use self::sharing::SharingMeter;
 use crate::shape::{BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus};
 
 /// Statistics of a trace. What is absent was not measured; a zero is a measured zero.

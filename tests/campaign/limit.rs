@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::{Server, http, reenact};
-use crate::{paced, paced_anew, replay, trace};
+use crate::{imported, paced, paced_anew, replay, trace};
 
 /// Two sequences at once, each of ten steps of 4 ms: it carries 50 requests a second.
 const SLOW: [&str; 8] = [
@@ -236,6 +236,107 @@ fn a_trace_that_was_cut_too_short_for_a_step_is_told() {
         said.contains("20 requests") && said.contains("hint: leave --limit out"),
         "{said}"
     );
+}
+
+/// No bar but those of what is sent: how late it is sent is this machine's business.
+const ANY_PACE: [&str; 2] = ["--fidelity", "lateness=1h,cpu=100%,ks=100%"];
+
+#[test]
+fn a_step_is_held_to_the_sharing_of_the_requests_that_it_sends() {
+    let dir = tempfile::tempdir().unwrap();
+    // The prompts of the first steps share nothing; those after them all begin alike.
+    let rows = (0..300).map(|i| {
+        let first = if i < 100 { i + 1000 } else { 0 };
+        format!(
+            r#"{{"timestamp":{},"input_length":1024,"output_length":2,"hash_ids":[{first},{}]}}"#,
+            i * 10,
+            i + 2000
+        )
+    });
+    let trace = imported(dir.path(), &rows.collect::<Vec<_>>().join("\n"));
+    let sim = Server::sim(&["--profile", "null"]);
+    let find = [
+        "--target",
+        &sim.url,
+        "--find-max",
+        "--slo",
+        "errors.rate<10%",
+    ];
+    let ends = ["--step", "0s", "--find-max-up-to", "2"];
+    let (output, document) = replay(&trace, &[&find[..], &ends, &ANY_PACE].concat());
+    assert_eq!(output.status.code(), Some(0), "{document:#}");
+    assert_eq!(
+        document["targets"][0]["limit"]["value"], 2.0,
+        "{document:#}"
+    );
+    let fidelity = &document["targets"][0]["fidelity"];
+    assert_eq!(fidelity["prefix_share_recorded"], 0.0, "{fidelity:#}");
+    // So is a step of a sweep that leaves conversations out.
+    let sweep = [
+        "--target",
+        &sim.url,
+        "--speed",
+        "8",
+        "--sweep",
+        "0.3,1",
+        "--sweep-by",
+        "rate",
+    ];
+    let (output, document) = replay(&trace, &[&sweep[..], &ANY_PACE].concat());
+    assert_eq!(output.status.code(), Some(0), "{document:#}");
+}
+
+#[test]
+fn a_step_of_a_generator_that_is_late_is_no_limit_of_the_target() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200, 10, 2);
+    let sim = Server::sim(&["--profile", "null"]);
+    // No send is that punctual, and no answer that fast.
+    let (output, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &sim.url,
+            "--find-max",
+            "--slo",
+            "e2e.p90<1us",
+            "--step",
+            "0s",
+            "--fidelity",
+            "lateness=0ms",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(4), "{document:#}");
+    let verdicts: Vec<String> = steps(&document)
+        .into_iter()
+        .map(|(_, verdict)| verdict)
+        .collect();
+    assert_eq!(verdicts, ["invalid", "invalid"]);
+}
+
+#[test]
+fn a_search_that_outgrows_its_trace_keeps_what_it_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100, 20, 2);
+    let sim = Server::sim(&["--profile", "null"]);
+    // 50 requests a second: a step of a third of a second is 17 of them, and from eight times as fast on more than there are.
+    let find = [
+        "--target",
+        &sim.url,
+        "--speed",
+        "2",
+        "--find-max",
+        "--slo",
+        "errors.rate<10%",
+        "--step",
+        "330ms",
+    ];
+    let (output, document) = replay(&trace, &[&find[..], &ANY_PACE].concat());
+    assert_eq!(output.status.code(), Some(0), "{document:#}");
+    let limit = &document["targets"][0]["limit"];
+    assert_eq!(limit["value"], 4.0, "{limit:#}");
+    let reason = limit["reason"].as_str().unwrap();
+    assert!(reason.contains("the trace holds 100 requests"), "{reason}");
 }
 
 #[test]

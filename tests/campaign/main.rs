@@ -27,7 +27,6 @@ use support::{python, reenact, skipped, stdout_of};
 
 /// A trace of `requests` short streams, `every_ms` apart, of 64 prompt tokens and `output` tokens each.
 fn trace(dir: &Path, requests: u64, every_ms: u64, output: u32) -> PathBuf {
-    let rows = dir.join("rows.jsonl");
     let mut text = String::new();
     for i in 0..requests {
         let at = i * every_ms;
@@ -37,6 +36,12 @@ fn trace(dir: &Path, requests: u64, every_ms: u64, output: u32) -> PathBuf {
         )
         .unwrap();
     }
+    imported(dir, &text)
+}
+
+/// A trace of these rows, as Mooncake has them.
+fn imported(dir: &Path, text: &str) -> PathBuf {
+    let rows = dir.join("rows.jsonl");
     std::fs::write(&rows, text).unwrap();
     let trace = dir.join("trace.rt");
     stdout_of([

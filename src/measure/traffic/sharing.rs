@@ -22,7 +22,8 @@ pub struct PrefixSharing {
     pub blocks_distinct: u64,
 }
 
-pub(super) struct SharingMeter {
+/// Gathers [`PrefixSharing`].
+pub struct SharingMeter {
     spec: BlockSpec,
     seen: SeenIds,
     prompts: u64,
@@ -33,7 +34,8 @@ pub(super) struct SharingMeter {
 }
 
 impl SharingMeter {
-    pub(super) fn new(spec: BlockSpec) -> Self {
+    /// A meter for prompts whose blocks are so large.
+    pub fn new(spec: BlockSpec) -> Self {
         Self {
             spec,
             seen: SeenIds::default(),
@@ -45,7 +47,8 @@ impl SharingMeter {
         }
     }
 
-    pub(super) fn add(&mut self, request: &RequestShape) {
+    /// Adds a prompt. They must come in order.
+    pub fn add(&mut self, request: &RequestShape) {
         let mut leading = true;
         let mut repeated = 0;
         for block in &request.blocks {
@@ -72,7 +75,17 @@ impl SharingMeter {
         }
     }
 
-    pub(super) fn finish(self) -> Option<PrefixSharing> {
+    /// Begins to count here: what was added so far has been seen, so that later prompts repeat it, and is in no figure.
+    pub fn begin(&mut self) {
+        let seen = std::mem::take(&mut self.seen);
+        *self = Self {
+            seen,
+            ..Self::new(self.spec)
+        };
+    }
+
+    /// The figures; `None` where no prompt had blocks.
+    pub fn finish(self) -> Option<PrefixSharing> {
         Some(PrefixSharing {
             prompts: self.prompts,
             prefix_share: ratio(self.repeated_tokens, self.tokens),
@@ -103,6 +116,16 @@ mod tests {
             blocks: blocks.iter().copied().map(BlockId).collect(),
             ..RequestShape::default()
         }
+    }
+
+    #[test]
+    fn what_came_before_the_beginning_is_repeated_and_not_counted() {
+        let mut meter = SharingMeter::new(BlockSpec::MOONCAKE);
+        meter.add(&prompt(&[1, 2], 1024, 4096));
+        meter.begin();
+        meter.add(&prompt(&[1, 3], 1024, 4096));
+        let told = meter.finish().unwrap();
+        assert_eq!((told.prompts, told.prefix_share), (1, Some(0.5)));
     }
 
     #[test]
