@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::arrival_process::{ArrivalMeter, ArrivalProcess};
 use super::latency::Distribution;
@@ -83,10 +83,14 @@ pub struct GeneratorEvidence {
 }
 
 /// The bars that a run must meet to be valid; printed with every result.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct FidelityBar {
     /// Lateness at P99 may be this (in milliseconds in results), or [`Self::lateness_of_ttft`] of the median TTFT, whichever is more.
-    #[serde(rename = "lateness_ms", serialize_with = "milliseconds")]
+    #[serde(
+        rename = "lateness_ms",
+        serialize_with = "milliseconds",
+        deserialize_with = "of_milliseconds"
+    )]
     pub lateness: Duration,
     /// See [`Self::lateness`].
     pub lateness_of_ttft: f64,
@@ -327,6 +331,11 @@ impl FidelityMeter {
 
 fn milliseconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(duration.as_secs_f64() * 1000.0)
+}
+
+fn of_milliseconds<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Duration, D::Error> {
+    let ms = f64::deserialize(from)?;
+    Duration::try_from_secs_f64(ms / 1000.0).map_err(serde::de::Error::custom)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]

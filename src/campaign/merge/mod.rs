@@ -61,12 +61,10 @@ impl Merge {
             .collect();
         let options = || MeasureOptions {
             bounds: per_request_bounds(&objectives),
-            ..MeasureOptions::default()
+            ..first.measured()
         };
         let mut measures: Vec<Runs> = first.sent_to().map(|_| Runs::new()).collect();
-        let mut recorded = first
-            .has_recorded()
-            .then(|| TargetMeasure::new(MeasureOptions::default()));
+        let mut recorded = first.has_recorded().then(|| TargetMeasure::new(options()));
         let position = |name: &str| first.sent_to().position(|target| target.name == name);
         let mut log = out.request_log()?;
         for shard in &shards {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::MergeError;
-use crate::measure::{EngineSummary, RECORDED};
+use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, RECORDED};
 use crate::replay::TurnAccount;
 use crate::report::{ReportError, ResultDocument, ScheduleAccount};
 use crate::verdict::Objective;
@@ -41,6 +41,8 @@ pub(super) struct ShardTarget {
     pub(super) requests: ShardRequests,
     pub(super) fidelity: ShardFidelity,
     #[serde(default)]
+    window: ShardSpan,
+    #[serde(default)]
     pub(super) gpu: Vec<Value>,
     #[serde(default)]
     pub(super) engine: Option<EngineSummary>,
@@ -52,6 +54,12 @@ pub(super) struct ShardTarget {
     pub(super) runs: Vec<Value>,
     #[serde(default)]
     steps: Vec<Value>,
+}
+
+/// Where its measured window lies.
+#[derive(Debug, Default, Deserialize)]
+struct ShardSpan {
+    prelude_s: f64,
 }
 
 /// What was planned.
@@ -74,6 +82,8 @@ pub(super) struct ShardFidelity {
     pub(super) reasons: Vec<String>,
     #[serde(default)]
     pub(super) alterations: Vec<String>,
+    #[serde(default)]
+    bar: FidelityBar,
 }
 
 /// What was sampled beside the requests over time.
@@ -159,6 +169,18 @@ impl Shard {
         }
     }
 
+    /// How its requests were measured, but for what its objectives say.
+    pub(super) fn measured(&self) -> MeasureOptions {
+        let Some(target) = self.sent_to().next() else {
+            return MeasureOptions::default();
+        };
+        MeasureOptions {
+            bar: target.fidelity.bar,
+            prelude_us: micros(target.window.prelude_s),
+            ..MeasureOptions::default()
+        }
+    }
+
     /// The margin of its comparisons.
     pub(super) fn margin(&self) -> Option<f64> {
         self.comparison.first()?.get("margin")?.as_f64()
@@ -227,6 +249,13 @@ impl Shard {
         let targets = |of: fn(&ShardTarget) -> &str| list(self.targets.iter().map(of).collect());
         alike.insert("the names of the targets".to_owned(), targets(|t| &t.name));
         alike.insert("the URLs of the targets".to_owned(), targets(|t| &t.url));
+        let measured = self.measured();
+        let bar = serde_json::to_value(measured.bar).unwrap_or_default();
+        alike.insert("the bars of fidelity (--fidelity)".to_owned(), bar);
+        alike.insert(
+            "the prelude, in microseconds".to_owned(),
+            measured.prelude_us.into(),
+        );
         let runs = self.targets.iter().map(|target| target.runs.len());
         alike.insert("the number of runs".to_owned(), runs.collect());
         alike
@@ -244,6 +273,15 @@ fn both(
         .chain(other.keys())
         .map(|key| (key.clone(), (of(one, key), of(other, key))))
         .collect()
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+fn micros(seconds: f64) -> u64 {
+    (seconds * 1e6).round() as u64
 }
 
 /// Parts of a plan that are each shard's own.
