@@ -47,7 +47,11 @@ impl Campaign {
         let charts = played.charts();
         let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
         let comparison = played.comparison;
-        let verdict = self.verdict(&targets, &comparison, played.judged, played.invalid);
+        let mut invalid = played.invalid;
+        if stop.is_requested() {
+            invalid.push(STOPPED.to_owned());
+        }
+        let verdict = self.verdict(&targets, &comparison, played.judged, invalid);
         let document = ResultDocument {
             schema: ResultDocument::SCHEMA,
             tool: Tool::THIS,
@@ -114,8 +118,81 @@ impl Campaign {
     }
 }
 
+/// A gate must not open because someone stopped the replay before it came to what would have been missed.
+const STOPPED: &str =
+    "the replay was stopped before it was over; what was measured until then is no verdict";
+
 /// The wall clock, to the second: nobody compares clocks closer than that.
 fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::campaign::{Baseline, EngineMetrics, Gpu, Ticket};
+    use crate::interop::{ImportFormat, ImportOptions, import};
+    use crate::measure::MeasureOptions;
+    use crate::replay::{
+        BaseUrl, Credentials, ExtraHeaders, PlanOptions, Progress, RunOptions, Target,
+    };
+
+    /// Stops everything at the first word.
+    struct Impatient(Stop);
+
+    impl Audience for Impatient {
+        fn say(&self, _: &str) {
+            self.0.request();
+        }
+
+        fn reading(&self, _: u64, _: &Arc<AtomicU64>) -> Box<dyn Send> {
+            Box::new(())
+        }
+
+        fn watch(&self, _: &Ticket, _: &Progress) -> Box<dyn Send> {
+            Box::new(())
+        }
+    }
+
+    #[test]
+    fn a_replay_that_was_stopped_between_its_runs_opens_no_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rows, trace) = (dir.path().join("rows.jsonl"), dir.path().join("trace.rt"));
+        let row = r#"{"timestamp":0,"input_length":8,"output_length":2,"hash_ids":[1]}"#;
+        std::fs::write(&rows, row).unwrap();
+        let options = ImportOptions::default();
+        import(ImportFormat::Mooncake, &rows, &trace, &options).unwrap();
+        let campaign = Campaign {
+            traces: vec![trace],
+            targets: vec![Target {
+                name: "never asked".to_owned(),
+                url: BaseUrl::parse("http://127.0.0.1:9").unwrap(),
+                model: None,
+                credentials: Credentials::NONE,
+                ca: None,
+                headers: ExtraHeaders::default(),
+                keep_alive: true,
+            }],
+            plan: PlanOptions::default(),
+            run: RunOptions::default(),
+            mode: Mode::ONCE,
+            objectives: vec!["errors.rate<1%".parse().unwrap()],
+            measure: MeasureOptions::default(),
+            baseline: Baseline::First,
+            margin: 0.05,
+            out: None,
+            gpu: Gpu::Off,
+            engine_metrics: EngineMetrics::Off,
+            command: None,
+            shares_process: false,
+        };
+        let stop = Stop::default();
+        let document = campaign.run(&Impatient(stop.clone()), &stop).unwrap();
+        assert_eq!(document.verdict.status, Status::Invalid);
+        assert_eq!(document.verdict.reasons, [STOPPED]);
+    }
 }
