@@ -40,6 +40,7 @@ impl Campaign {
                 .and_then(|moment| jiff::Timestamp::try_from(moment).ok())
                 .map(|moment| moment.to_string()),
             seed: options.seed,
+            words_seed: Some(self.run.words_seed).filter(|&words| words != options.seed),
             planned: plan.planned,
             conversations: plan.sessions,
             lone: plan.lone,

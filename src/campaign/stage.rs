@@ -97,7 +97,7 @@ impl<'a> Stage<'a> {
             connect_timeout: run.connect_timeout,
             ready_timeout: run.ready_timeout,
             probe_timeout: run.request_timeout.min(PROBE_TIMEOUT),
-            seed: run.seed,
+            seed: run.words_seed,
             prompts: run.prompts.clone(),
         };
         let tell = |error: &TargetError, most: Duration| {

@@ -30,8 +30,10 @@ use crate::shape::BlockSpec;
 /// How a plan is run against one target.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Sets this replay's words apart from another's.
+    /// What is drawn is drawn with this, but for the words.
     pub seed: u64,
+    /// What the words are drawn with: sets them apart from another replay's.
+    pub words_seed: u64,
     /// Which of the replay's runs this is (target, step, repeat), from 0: sets its words apart from the others' unless `cache`
     /// says otherwise.
     pub run: u64,
@@ -69,6 +71,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             seed: 0,
+            words_seed: 0,
             run: 0,
             cache: Cache::Fresh,
             block: None,
@@ -201,7 +204,7 @@ where
         stations.push((worker, runtime()?, receiver));
     }
     drop(tell);
-    let salt = Salt::new(options.seed, options.cache, options.run);
+    let salt = Salt::new(options.words_seed, options.cache, options.run);
     let mut synthesiser = Synthesiser::new(
         salt,
         options.block,

@@ -88,8 +88,11 @@ pub struct PlanAccount {
     /// The moment that the first run was to start at, where one was given (RFC 3339): shards that have the same loaded their target together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
-    /// What the words of the prompts were drawn with.
+    /// What was drawn with: conversations that were kept or copied, and the words of the prompts.
     pub seed: u64,
+    /// What the words of the prompts were drawn with, where not with the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words_seed: Option<u64>,
     /// Requests planned for each target.
     pub planned: u64,
     /// Conversations among them.

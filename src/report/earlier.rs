@@ -181,7 +181,7 @@ impl EarlierResult {
         format!("{}@{}", self.target, self.path.display())
     }
 
-    /// In what two results were not sent the same, if in anything (seeds and the moment of the start aside, which only choose the words and the hour).
+    /// In what two results were not sent the same, if in anything: what their words were drawn with and when they began aside.
     pub fn differs_from(&self, other: &Self) -> Option<String> {
         self.differs(&other.plan, &other.path.display().to_string())
     }
@@ -220,8 +220,13 @@ impl EarlierResult {
 fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let trace = trace.into_iter().filter(|(key, _)| key != "files");
     let trace = trace.map(|(key, value)| (format!("trace.{key}"), value));
-    let plan = plan.into_iter();
-    let plan = plan.filter(|(key, _)| !["seed", "start_at"].contains(&key.as_str()));
+    // The seed draws the words; beside them the conversations that are kept or copied, where some are.
+    let draws_conversations = plan.get("rate_scale").and_then(Value::as_f64) != Some(1.0);
+    let plan = plan.into_iter().filter(|(key, _)| match key.as_str() {
+        "seed" => draws_conversations,
+        "words_seed" | "start_at" => false,
+        _ => true,
+    });
     let plan = plan.map(|(key, value)| (format!("plan.{key}"), value));
     trace.chain(plan).collect()
 }

@@ -102,3 +102,22 @@ fn a_self_check_tells_what_this_machine_can_send_and_the_replay_goes_on() {
         None => assert!(late, "{said}"),
     }
 }
+
+#[test]
+fn no_replay_finds_the_words_of_an_earlier_one_unless_asked_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 20, 10, 2);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let cached = |args: &[&str]| {
+        let (_, document) = replay(&trace, &[&["--target", &sim.url], args].concat());
+        let share = &document["targets"][0]["fidelity"]["prefix_share_cached"];
+        share.as_f64().unwrap()
+    };
+    assert!(cached(&[]) < 0.3);
+    assert!(cached(&[]) < 0.3);
+    assert!(cached(&["--seed", "7"]) < 0.3);
+    // Whoever names the seed wants the same bytes.
+    assert!(cached(&["--seed", "7"]) > 0.6);
+    assert!(cached(&["--cache", "keep"]) < 0.3);
+    assert!(cached(&["--cache", "keep"]) > 0.6);
+}

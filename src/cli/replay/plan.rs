@@ -126,6 +126,15 @@ impl PlanArgs {
         Ok(())
     }
 
+    /// A number that all shards of a replay have, and another replay has not: the moment at which they start together. `None` where this
+    /// is no shard.
+    pub(super) fn in_common(&self) -> Result<Option<u64>, Failure> {
+        Ok(self.shard()?.map(|_| match self.start_at {
+            Some(StartAt::Moment(moment)) => u64::try_from(moment.as_second()).unwrap_or(0),
+            Some(StartAt::In(_)) | None => 0,
+        }))
+    }
+
     fn shard(&self) -> Result<Option<Shard>, Failure> {
         match (self.shard, self.shards) {
             (None, None) => Ok(None),

@@ -10,15 +10,19 @@ use crate::shape::Endpoint;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct PromptArgs {
-    /// What the words of the prompts are drawn with: the same trace and seed send the same bytes
-    #[arg(long, default_value = "0", value_name = "N")]
-    seed: u64,
+    /// Draw what is drawn with this, words and sessions: the same trace and seed send the same bytes
+    ///
+    /// Without it, sessions are drawn with 0, so that replays can be compared, and words anew each time, so that no replay finds the prompts
+    /// of an earlier one in the target's cache. Shards draw the same words, by their --start-at.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 
     /// How long answers shall be: as recorded, at most as recorded, or as the recorded request allowed
     #[arg(long, default_value = "exact", value_name = "HOW")]
     output_length: OutputLength,
 
-    /// Whether a target may find prompts of an earlier run in its prefix cache: by default every run has words of its own
+    /// Whether a target may find prompts of an earlier run, or an earlier replay, in its prefix cache: by default every run has words of its
+    /// own
     #[arg(long, default_value = "fresh", value_name = "HOW")]
     cache: CacheChoice,
 
@@ -72,8 +76,24 @@ enum PromptForm {
 }
 
 impl PromptArgs {
-    pub(super) fn apply(&self, options: &mut RunOptions) -> Result<(), Failure> {
-        options.seed = self.seed;
+    /// Takes them over. `in_common`: a number that all shards of this replay have, where it is one.
+    pub(super) fn apply(
+        &self,
+        options: &mut RunOptions,
+        in_common: Option<u64>,
+    ) -> Result<(), Failure> {
+        options.seed = self.seed.unwrap_or(0);
+        options.words_seed = match (self.seed, self.cache, in_common) {
+            (Some(seed), ..) => seed,
+            (None, CacheChoice::Keep, _) => 0,
+            (None, CacheChoice::Fresh, Some(number)) => number,
+            // Small enough for every reader of JSON.
+            (None, CacheChoice::Fresh, None) => getrandom::u32()
+                .map_err(|error| {
+                    Failure::could_not_run(anyhow::anyhow!("no random number: {error}"))
+                })?
+                .into(),
+        };
         options.cache = match self.cache {
             CacheChoice::Fresh => Cache::Fresh,
             CacheChoice::Keep => Cache::Keep,

@@ -381,7 +381,7 @@ fn the_same_replay_sends_the_same_bytes() {
     let bodies = |seed, run| {
         let server = Server::start(|_| good_stream());
         let options = RunOptions {
-            seed,
+            words_seed: seed,
             run,
             ..options()
         };
