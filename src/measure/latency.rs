@@ -319,7 +319,18 @@ impl Latencies {
                     self.ttft_from_send.miss();
                 }
             }
-            // It made load, and where its first token came before the cancel, that moment is as good as any.
+            // To leave it out would flatter the slow: of those whose client went away in the end, only the fast ones would count.
+            SendResult::Cancelled if outcome.is_abandoned() => {
+                self.e2e.miss();
+                self.e2e_from_send.miss();
+                if outcome.stream {
+                    self.ttft.miss();
+                    self.ttft_answer.miss();
+                    self.ttft_from_send.miss();
+                }
+            }
+            // It made load, and that its first token came before the cancel is as good as any. How long all of it would have taken
+            // nobody knows, or had to: its client had enough.
             SendResult::Cancelled => self.first_tokens(outcome),
         }
     }
@@ -389,6 +400,23 @@ mod tests {
         assert_eq!(summary.p99, None, "rank 99 of 100 is a failure");
         assert_eq!(summary.max, None);
         assert_eq!(Distribution::new().summary(), None);
+    }
+
+    #[test]
+    fn a_client_that_went_away_with_nothing_is_a_miss_and_one_that_had_enough_is_not() {
+        let mut latencies = Latencies::default();
+        let cancelled = |first_token_us| RequestOutcome {
+            stream: true,
+            result: crate::replay::SendResult::Cancelled,
+            first_token_us,
+            end_us: 10_000_000,
+            ..RequestOutcome::default()
+        };
+        latencies.record(&cancelled(Some(5000)));
+        assert_eq!((latencies.ttft.count(), latencies.e2e.total()), (1, 0));
+        latencies.record(&cancelled(None));
+        assert_eq!((latencies.ttft.count(), latencies.ttft.total()), (1, 2));
+        assert_eq!((latencies.e2e.count(), latencies.e2e.total()), (0, 1));
     }
 
     #[test]

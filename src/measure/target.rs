@@ -78,6 +78,8 @@ pub struct TargetMeasure {
     event_tokens: u64,
     requests: Requests,
     good: u64,
+    /// Cancelled before anything had come: see [`RequestOutcome::is_abandoned`].
+    abandoned: u64,
     input_tokens: u64,
     output_tokens: u64,
     any_input: bool,
@@ -101,6 +103,7 @@ impl TargetMeasure {
             event_tokens: 0,
             requests: Requests::default(),
             good: 0,
+            abandoned: 0,
             input_tokens: 0,
             output_tokens: 0,
             any_input: false,
@@ -146,7 +149,10 @@ impl TargetMeasure {
                     .entry(kind.name().to_owned())
                     .or_default() += 1;
             }
-            SendResult::Cancelled => self.requests.cancelled += 1,
+            SendResult::Cancelled => {
+                self.requests.cancelled += 1;
+                self.abandoned += u64::from(outcome.is_abandoned());
+            }
         }
         self.any_output |= outcome.output_tokens.is_some();
         self.output_tokens += u64::from(outcome.output_tokens.unwrap_or(0));
@@ -182,9 +188,16 @@ impl TargetMeasure {
     pub fn finish(
         self,
         identity: TargetIdentity,
-        evidence: GeneratorEvidence,
+        mut evidence: GeneratorEvidence,
         observed: Observed<'_>,
     ) -> TargetSummary {
+        if self.requests.planned == 0 {
+            let why = match self.options.prelude_us {
+                0 => "no request was measured",
+                _ => "no request was measured: --prelude is as long as the run",
+            };
+            evidence.faults.push(why.to_owned());
+        }
         let span_s = milliseconds(self.last_us.saturating_sub(self.first_us.unwrap_or(0))) / 1000.0;
         let per_s = |count: u64| {
             if span_s > 0.0 {
@@ -193,7 +206,7 @@ impl TargetMeasure {
                 0.0
             }
         };
-        let judged = self.requests.planned - self.requests.cancelled;
+        let judged = self.requests.planned - (self.requests.cancelled - self.abandoned);
         let goodput = self.options.bounds.any().then(|| Goodput {
             rate: if judged > 0 {
                 float(self.good) / float(judged)
@@ -337,17 +350,20 @@ pub(super) mod tests {
         let mut cancelled = outcome(3, 0, 100_000);
         cancelled.result = SendResult::Cancelled;
         measure.record(&cancelled);
+        let mut abandoned = cancelled.clone();
+        (abandoned.index, abandoned.first_token_us) = (4, None);
+        measure.record(&abandoned);
         let summary = measure.finish(
             TargetIdentity::default(),
             GeneratorEvidence::default(),
             Observed::default(),
         );
-        assert!((summary.goodput.unwrap().rate - 1.0 / 3.0).abs() < 1e-9);
+        assert!((summary.goodput.unwrap().rate - 1.0 / 4.0).abs() < 1e-9);
         assert_eq!(summary.requests.errors["rate_limited"], 1);
         assert_eq!(summary.requests.retry_after.sum_s, 7);
         assert_eq!(
             (summary.requests.planned, summary.requests.cancelled),
-            (4, 1)
+            (5, 2)
         );
     }
 }

@@ -140,6 +140,7 @@ impl Open {
                 self.failed += 1;
                 e2e.miss();
             }
+            SendResult::Cancelled if outcome.is_abandoned() => e2e.miss(),
             SendResult::Cancelled => {}
         }
         if outcome.stream {
@@ -147,7 +148,7 @@ impl Open {
                 .ttft
                 .get_or_insert_with(|| Box::new(Distribution::coarse()));
             match (outcome.first_token_us, outcome.result) {
-                (_, SendResult::Failed(_)) => ttft.miss(),
+                (_, SendResult::Failed(_)) | (None, SendResult::Cancelled) => ttft.miss(),
                 (Some(first), _) => ttft.record(first.saturating_sub(outcome.intended_us)),
                 (None, _) => {}
             }

@@ -69,6 +69,13 @@ pub struct RequestOutcome {
     pub recorded: RecordedTimes,
 }
 
+impl RequestOutcome {
+    /// Its client went away, where the recorded one had, before anything had come: an answer that its user did not live to see.
+    pub fn is_abandoned(&self) -> bool {
+        self.result == SendResult::Cancelled && self.first_token_us.is_none()
+    }
+}
+
 /// A request's twin in the trace: what its client felt when it was recorded. Microseconds since its arrival at the recorder; absent
 /// where the trace does not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ impl Allowance {
         Self::counted(objective).filter(|allowance| allowance.share > 0.0)
     }
 
-    /// Whether a request missed; `None` where it does not count: a cancelled one, or one that has no such figure. `bounds` are those of
+    /// Whether a request missed; `None` where it does not count: one whose client had enough, or one that has no such figure. `bounds` are those of
     /// goodput.
     pub fn missed(&self, outcome: &RequestOutcome, bounds: &PerRequestBounds) -> Option<bool> {
         let failed = matches!(outcome.result, SendResult::Failed(_));
@@ -52,11 +52,14 @@ impl Allowance {
             }
             Metric::Goodput => {
                 let good = outcome.result == SendResult::Ok && bounds.met_by(outcome);
-                return (outcome.result != SendResult::Cancelled).then_some(!good);
+                let counts = outcome.result != SendResult::Cancelled || outcome.is_abandoned();
+                return counts.then_some(!good);
             }
+            Metric::E2e if outcome.is_abandoned() => return Some(true),
             Metric::E2e if outcome.result == SendResult::Cancelled => None,
             Metric::E2e => Some(since(outcome.end_us)),
             _ if !outcome.stream => return None,
+            Metric::Ttft if outcome.is_abandoned() => return Some(true),
             Metric::Ttft => outcome.first_token_us.map(since),
             _ if outcome.result == SendResult::Cancelled => None,
             _ => tpot_us(outcome),

@@ -211,9 +211,7 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
         })
     };
     if metric.verdict == ComparisonVerdict::UnlikeLoad {
-        // A slow target that holds up its own next turns is asked for less: that must not open a gate.
-        let reason = "the two were under different load, so there is no comparison; --sessions independent sends both the same";
-        return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
+        return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
     }
     let Some((low, high)) = metric.ratio_ci95 else {
         let status = if objective.operator.is_upper() {
@@ -281,6 +279,11 @@ fn relative(
         };
         return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
     };
+    // It has no interval, and is no comparison either.
+    let differs = |comparison: &&Comparison| comparison.load.as_ref().is_some_and(|it| it.differs);
+    if objective.metric.is_latency() && compared.filter(differs).is_some() {
+        return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
+    }
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
             // Shares change by points, all else by ratio.
@@ -307,6 +310,9 @@ fn relative(
         (_, Figure::Unbounded(why)) => result(None, ObjectiveStatus::Fail, why),
     }
 }
+
+/// A slow target that holds up its own next turns is asked for less: that must not open a gate.
+const UNLIKE_LOAD: &str = "the two were under different load, so there is no comparison; --sessions independent sends both the same";
 
 /// A change, in percent.
 fn percent(change: f64) -> String {

@@ -314,6 +314,29 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_fails_was_under_the_same_load() {
+        let baseline = sample(1.0, 1);
+        let mut failing = RunSample::default();
+        for i in 0..2000 {
+            let mut outcome = outcome(i, i * 1000, 100_000);
+            if i % 10 == 0 {
+                // It took no connection, or told nothing.
+                outcome.sent_us = outcome.sent_us.filter(|_| i % 20 == 0);
+                outcome.result = SendResult::Failed(FailureKind::Connect);
+                (outcome.prompt_tokens, outcome.output_tokens) = (None, None);
+            }
+            failing.record(&outcome);
+        }
+        let compared = compared(&baseline, &failing);
+        let load = compared.load.as_ref().unwrap();
+        assert!(!load.differs, "{load:?}");
+        assert_eq!(
+            compared.metrics["e2e.p99"].verdict,
+            ComparisonVerdict::Worse
+        );
+    }
+
+    #[test]
     fn targets_under_different_load_get_no_verdict() {
         let baseline = sample(1.0, 1);
         // As many requests, spread over a longer time: a slow target slows its own conversations down.

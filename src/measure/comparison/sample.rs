@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::measure::latency::tpot_us;
-use crate::replay::{RequestOutcome, SendResult};
+use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
 /// Latencies of single requests of one run, kept to compare it with another run of the same plan. Bounded: beyond 20,000 requests
 /// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone,
@@ -32,9 +32,10 @@ pub(super) struct Values {
 /// What a run asked of its target.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Load {
-    /// Requests sent.
+    /// Requests that were sent, or would have been if the target had taken a connection.
     pub(super) requests: u64,
-    /// Tokens of their prompts and answers.
+    /// Tokens of their prompts and answers, as the target counted them; as they were asked for where it failed and told none. A target
+    /// that fails was asked for as much as one that does not.
     pub(super) tokens: u64,
     /// From the first send to the last, in microseconds.
     pub(super) first_us: Option<u64>,
@@ -42,16 +43,15 @@ pub(super) struct Load {
 }
 
 impl RunSample {
-    /// Adds one request; a cancelled one is load, and has nothing to compare.
+    /// Adds one request. Of a cancelled one only its first token can be compared, and that none came.
     pub fn record(&mut self, outcome: &RequestOutcome) {
         self.load.add(outcome);
-        if outcome.result == SendResult::Cancelled {
-            return;
-        }
-        let failed = matches!(outcome.result, SendResult::Failed(_));
+        let cut = outcome.result == SendResult::Cancelled && !outcome.is_abandoned();
+        let failed = matches!(outcome.result, SendResult::Failed(_)) || outcome.is_abandoned();
         let since = |moment: u64| milliseconds(moment.saturating_sub(outcome.intended_us));
         let miss = |value: Option<f32>| if failed { Some(f32::INFINITY) } else { value };
         let streamed = |value: Option<f32>| if outcome.stream { miss(value) } else { None };
+        let whole = |value: Option<f32>| value.filter(|_| !cut);
         let stall = outcome.gaps_us.iter().max();
         self.keep(
             outcome,
@@ -60,9 +60,9 @@ impl RunSample {
                 prompt_tokens: prompt_tokens(outcome),
                 concurrency: outcome.recorded.in_flight,
                 ttft: streamed(outcome.first_token_us.map(since)),
-                tpot: streamed(tpot_us(outcome).map(milliseconds)),
-                e2e: miss(Some(since(outcome.end_us))),
-                stall: streamed(stall.map(|&us| milliseconds(us.into()))),
+                tpot: whole(streamed(tpot_us(outcome).map(milliseconds))),
+                e2e: whole(miss(Some(since(outcome.end_us)))),
+                stall: whole(streamed(stall.map(|&us| milliseconds(us.into())))),
             },
         );
     }
@@ -94,12 +94,26 @@ impl RunSample {
 
 impl Load {
     fn add(&mut self, outcome: &RequestOutcome) {
-        let Some(sent) = outcome.sent_us else {
+        let refused =
+            matches!(outcome.result, SendResult::Failed(kind) if kind != FailureKind::Dropped);
+        let unsent = refused.then_some(outcome.intended_us);
+        let Some(sent) = outcome.sent_us.or(unsent) else {
             return;
         };
         self.requests += 1;
-        self.tokens += u64::from(outcome.prompt_tokens.unwrap_or(0))
-            + u64::from(outcome.output_tokens.unwrap_or(0));
+        let prompt = outcome
+            .prompt_tokens
+            .or(outcome.wanted_prompt_tokens)
+            .or(outcome.recorded_prompt_tokens);
+        let told = outcome.output_tokens;
+        let asked = outcome
+            .wanted_output_tokens
+            .or(outcome.recorded_output_tokens);
+        let output = match outcome.result {
+            SendResult::Failed(_) => asked.or(told),
+            SendResult::Ok | SendResult::Cancelled => told.or(asked),
+        };
+        self.tokens += u64::from(prompt.unwrap_or(0)) + u64::from(output.unwrap_or(0));
         self.first_us = Some(self.first_us.map_or(sent, |first| first.min(sent)));
         self.last_us = self.last_us.max(sent);
     }
