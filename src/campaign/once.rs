@@ -90,11 +90,12 @@ impl Stage<'_> {
             None => Plan::survey(counted, Passes::new(trace.exchanges_from(counted.from())))?,
         };
         let plan = layout.requests(Passes::new(trace.exchanges_from(counted.from())));
+        let as_surveyed = self.plans_what_was_surveyed(&order);
         let mut options = RunOptions {
             run: order.salt,
             block: self.survey.block,
             start_at: campaign.starts_at(order.round),
-            gate: order.gate.clone(),
+            gate: order.gate,
             ..campaign.run.clone()
         };
         options.prompts.models.clone_from(&self.survey.models);
@@ -143,7 +144,7 @@ impl Stage<'_> {
         }
         let whole = matches!(summary.ended, Ended::Whole);
         let measured = tally.counted();
-        let prefix_share = if whole && self.plans_what_was_surveyed(&order) {
+        let prefix_share = if whole && as_surveyed {
             self.survey.prefix_share
         } else if whole || (on_purpose && measured.end < u64::MAX) {
             let again = Passes::new(trace.exchanges_from(counted.from()));

@@ -134,7 +134,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
-    use crate::campaign::{Baseline, EngineMetrics, Gpu, Ticket};
+    use crate::campaign::{EngineMetrics, Gpu, Ticket};
     use crate::interop::{ImportFormat, ImportOptions, import};
     use crate::measure::MeasureOptions;
     use crate::replay::{
@@ -180,6 +180,7 @@ mod tests {
             plan: PlanOptions::default(),
             run: RunOptions::default(),
             mode: Mode::ONCE,
+            start_every: None,
             objectives: vec!["errors.rate<1%".parse().unwrap()],
             measure: MeasureOptions::default(),
             baseline: Baseline::First,

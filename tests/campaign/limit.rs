@@ -330,6 +330,8 @@ fn a_search_that_outgrows_its_trace_keeps_what_it_found() {
         "errors.rate<10%",
         "--step",
         "330ms",
+        "--limit",
+        "100",
     ];
     let (output, document) = replay(&trace, &[&find[..], &ANY_PACE].concat());
     assert_eq!(output.status.code(), Some(0), "{document:#}");
