@@ -93,6 +93,7 @@ AZURE = [
 write("request_head", heads(REQUEST_LINES, REQUEST_FIELDS))
 write("response_head", heads(STATUS_LINES, STATUS_FIELDS))
 write("chunked", [plan + chunks for plan in PLANS for chunks in CHUNKS])
+write("answer", [plan + head + body for plan in PLANS for head in heads(STATUS_LINES, STATUS_FIELDS) for body in [b"hello", *CHUNKS[:2]]])
 write("proxy_protocol", PROXY)
 streams = STREAMS + fixtures("http/*.resp.sse", 4000)
 write("event_stream", [plan + stream for plan in PLANS for stream in streams])

@@ -4,6 +4,7 @@
 //! Each room opens its own door, in a file `fuzzing.rs` beside what it shows, and is gathered here.
 
 pub use crate::dialect::fuzzing::events;
+pub use crate::net::http1::fuzzing::{Answered, answer};
 pub use crate::record::fuzzing::{
     Bodies, Framed, Read, Request, Response, chunks, proxy_header, recorded, request, response,
     write_proxy_header,

@@ -2,15 +2,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-use http::Request;
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{AnswerText, Draft, DraftMedia, OutputLength, synthesise};
 use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
 
 use super::calibrate::Calibration;
-use super::client::Envelope;
+use super::client::{Envelope, Message};
 use super::conversation::{Gaps, Repeated};
 use super::outcome::RecordedTimes;
 use super::plan::{PlannedRequest, Turn};
@@ -111,7 +109,7 @@ pub(super) struct Prepared {
     pub(super) recorded: RecordedTimes,
     pub(super) endpoint: Endpoint,
     pub(super) stream: bool,
-    pub(super) request: Request<Bytes>,
+    pub(super) request: Message,
     /// Answers that are still missing in its body.
     pub(super) gaps: Option<Gaps>,
     /// Where the text of its answer goes, where a later turn repeats it.

@@ -1,6 +1,8 @@
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -62,11 +64,7 @@ pub(super) fn work(
         let lead_us = u64::try_from(worker.lead.as_micros()).unwrap_or(u64::MAX);
         let shift = Arc::new(Shift {
             lane: Lane {
-                pool: Arc::new(Pool::new(
-                    worker.connector.clone(),
-                    clock,
-                    worker.connections,
-                )),
+                pool: Arc::new(Pool::new(worker.connector.clone(), worker.connections)),
                 clock,
                 idle: worker.idle,
             },
@@ -197,11 +195,17 @@ impl Shift {
             return;
         }
         progress.sent.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(async move {
+        let mut exchange: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
             let outcome = exchange(&running.shift.lane, *prepared).await;
             running.end = Some(end_of(&outcome));
             running.shift.tell(outcome);
         });
+        // Its first step is made here and now, so that the request does not wait behind the answers to others; its task asks
+        // again for all that this step found missing.
+        let mut cx = Context::from_waker(Waker::noop());
+        if exchange.as_mut().poll(&mut cx).is_pending() {
+            tokio::spawn(exchange);
+        }
     }
 
     /// A turn is over: the next has its instant, here or with the preparer.

@@ -9,15 +9,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::Link;
 use super::fate::{Break, Fate};
-use super::fields::end_of_head;
-use super::framing::{Framing, append_data};
 use super::prepared::Prepared;
-use super::response::{ResponseHead, Taker};
+use super::response::{self, Taker};
 use super::scratch::Lent;
 use super::serve::Session;
 use super::way::Way;
-use super::{Link, Malformed};
+use crate::net::http1::{Framing, Malformed, ResponseHead, append_data, end_of_head};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
@@ -326,7 +325,7 @@ impl<'a> Exchange<'a> {
                         ..self.down.taker
                     };
                     let mut out = Vec::with_capacity(end);
-                    head.write(taker, &mut out);
+                    response::write(&head, taker, &mut out);
                     self.down.interim.extend_from_slice(&out);
                 }
                 self.down.head = body.to_vec();
@@ -373,7 +372,7 @@ impl<'a> Exchange<'a> {
 
         let mut out = std::mem::take(&mut self.down.interim);
         out.reserve(body.len() + 512);
-        head.write(self.down.taker, &mut out);
+        response::write(head, self.down.taker, &mut out);
         if upgraded {
             out.extend_from_slice(body);
             self.passage.tunnelled(body, Side::Upstream);

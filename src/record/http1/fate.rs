@@ -1,4 +1,4 @@
-use super::Malformed;
+use crate::net::http1::Malformed;
 use crate::record::answer::Refusal;
 use crate::record::tape::parcel::End;
 

@@ -2,11 +2,9 @@
 
 use std::ops::Range;
 
-use super::Malformed;
-use super::fields::{Fields, end_of_head};
-use super::framing::{Chunked, Framing};
 use super::request::RequestHead;
-use super::response::{ResponseHead, Taker};
+use super::response::{self, Taker};
+use crate::net::http1::{Chunked, Fields, Framing, Malformed, ResponseHead, end_of_head};
 use crate::record::front::arrival::Arrival;
 use crate::record::front::forwarded::{Forwarded, Stamp};
 
@@ -99,7 +97,7 @@ pub fn response(bytes: &[u8]) -> Option<Read<Response>> {
             closes: old,
             upgrades: false,
         };
-        head.write(taker, &mut out);
+        response::write(&head, taker, &mut out);
         out
     };
     Some(Read {

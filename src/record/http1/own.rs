@@ -1,6 +1,6 @@
 //! What the recorder answers itself.
 
-use super::Malformed;
+use crate::net::http1::Malformed;
 use crate::record::answer::Refusal;
 
 /// An answer of the recorder's own, whole. `to_head`: the request was `HEAD`, so its body is left out.

@@ -3,11 +3,10 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::Request;
 
-use super::Malformed;
 use super::across;
-use super::framing::{Framing, append_data};
 use super::request::RequestHead;
 use super::response::Taker;
+use crate::net::http1::{Framing, Malformed, append_data};
 use crate::record::front::client_io::Protocol;
 use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};

@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::exchange::Exchange;
 use super::fate::Fate;
-use super::fields::end_of_head;
 use super::prepared::Prepared;
 use super::scratch::Lent;
-use super::{Link, Malformed, Scratch, across, own, tunnel};
+use super::{Link, Scratch, across, own, tunnel};
+use crate::net::http1::{Malformed, end_of_head};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;

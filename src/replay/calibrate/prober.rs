@@ -1,9 +1,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::Request;
-
 use super::endpoint::streaming;
 use super::error::{Problem, TargetError};
 use super::ready::Patience;
@@ -95,7 +92,7 @@ impl<'a> Prober<'a> {
             }
         };
         let connect_us = clock.now_us();
-        let pool = Arc::new(Pool::new(connector, clock, None));
+        let pool = Arc::new(Pool::new(connector, None));
         pool.put(connection);
         Ok(Self {
             target,
@@ -124,7 +121,7 @@ impl<'a> Prober<'a> {
     ) -> Result<(Connector, RunClock, Connection), ConnectError> {
         let connector = Connector::new(target, options.connect_timeout)?;
         let clock = RunClock::starting_at(Instant::now());
-        let connection = connector.connect(clock).await?;
+        let connection = connector.connect().await?;
         Ok((connector, clock, connection))
     }
 
@@ -273,7 +270,7 @@ impl<'a> Prober<'a> {
             output: question.output,
             forcing: question.forced.by(),
         });
-        let request: Request<Bytes> = self.envelope.post(question.endpoint, wire);
+        let request = self.envelope.post(question.endpoint, wire);
         let outcome = exchange(
             &self.lane,
             Prepared {

@@ -4,21 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 
-use super::stamped::{Stamped, Stamps};
+use super::connection::Connection;
 use super::traffic::Traffic;
 use crate::net::MaybeTls;
 use crate::replay::FailureKind;
-use crate::replay::pace::RunClock;
 use crate::replay::target::Target;
 
 /// Opens connections to one target. The name is resolved once, so that no send waits for it.
@@ -74,16 +68,6 @@ const LOCAL: [rustix::io::Errno; 4] = [
     rustix::io::Errno::NOMEM,
 ];
 
-/// One open connection.
-pub(in crate::replay) struct Connection {
-    pub(in crate::replay) sender: SendRequest<Full<Bytes>>,
-    pub(super) stamps: Arc<Stamps>,
-    /// Whether an exchange went over it already.
-    pub(super) used: bool,
-    /// Its place among the connections that may be open at once, while it is not idle.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
-}
-
 impl Connector {
     /// Resolves the target's name and reads what TLS needs. Blocks.
     ///
@@ -116,15 +100,12 @@ impl Connector {
         &self.traffic
     }
 
-    /// Opens a connection; its driver runs as a task of its own.
+    /// Opens a connection.
     ///
     /// # Errors
     /// When there is none to be had in time.
-    pub(in crate::replay) async fn connect(
-        &self,
-        clock: RunClock,
-    ) -> Result<Connection, ConnectError> {
-        let opened = tokio::time::timeout(self.timeout, self.open(clock))
+    pub(in crate::replay) async fn connect(&self) -> Result<Connection, ConnectError> {
+        let opened = tokio::time::timeout(self.timeout, self.open())
             .await
             .unwrap_or(Err(ConnectError::Timeout(self.timeout)));
         if opened.as_ref().is_err_and(ConnectError::is_local) {
@@ -133,15 +114,10 @@ impl Connector {
         opened
     }
 
-    async fn open(&self, clock: RunClock) -> Result<Connection, ConnectError> {
+    async fn open(&self) -> Result<Connection, ConnectError> {
         let tcp = self.tcp().await.map_err(ConnectError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
-        let stamps = Stamps::new(clock);
-        let tcp = Stamped {
-            inner: tcp,
-            stamps: Arc::clone(&stamps),
-        };
-        let stream = match &self.tls {
+        let io = match &self.tls {
             None => MaybeTls::Plain(tcp),
             Some((connector, name)) => MaybeTls::Tls(Box::new(
                 connector
@@ -151,21 +127,7 @@ impl Connector {
                     .into(),
             )),
         };
-        let (sender, driver) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| ConnectError::Connect(io::Error::other(error)))?;
-        let open = self.traffic.open_one();
-        // An error of the connection reaches whoever waits on it through the request.
-        tokio::spawn(async move {
-            let _ = driver.await;
-            drop(open);
-        });
-        Ok(Connection {
-            sender,
-            stamps,
-            used: false,
-            turn: None,
-        })
+        Ok(Connection::over(io, self.traffic.open_one()))
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {

@@ -1,7 +1,10 @@
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 
+use super::message::{Head, Message};
 use crate::dialect::WireRequest;
 use crate::replay::ExtraHeaders;
 use crate::replay::target::{BaseUrl, Credentials, Target};
@@ -15,7 +18,20 @@ pub(in crate::replay) struct Envelope {
     extra: ExtraHeaders,
     keep_alive: bool,
     probe: bool,
+    /// Heads of the requests so far: as many as a trace has endpoints, and models where these stand in paths.
+    made: Mutex<Vec<(Kind, Arc<Head>)>>,
 }
+
+/// What requests have in common that begin alike.
+#[derive(PartialEq)]
+struct Kind {
+    endpoint: Endpoint,
+    path: Cow<'static, str>,
+    headers: Vec<(&'static str, &'static str)>,
+}
+
+/// Beyond it a head is made for each request again.
+const MOST_KINDS: usize = 256;
 
 /// Marks requests that measure the target before the replay, so that a recorder in between leaves them out.
 const PROBE: HeaderName = HeaderName::from_static("x-reenact-probe");
@@ -31,6 +47,7 @@ impl Envelope {
             extra: target.headers.clone(),
             keep_alive: target.keep_alive,
             probe: false,
+            made: Mutex::default(),
         }
     }
 
@@ -43,39 +60,55 @@ impl Envelope {
     }
 
     /// A dialect's request.
-    pub(in crate::replay) fn post(&self, endpoint: Endpoint, wire: WireRequest) -> Request<Bytes> {
-        let mut request = self.request(Method::POST, endpoint, &wire.path);
+    pub(in crate::replay) fn post(&self, endpoint: Endpoint, wire: WireRequest) -> Message {
+        let kind = Kind {
+            endpoint,
+            path: wire.path,
+            headers: wire.headers,
+        };
+        Message::new(self.head(kind), wire.body)
+    }
+
+    /// A question in JSON that no dialect has.
+    pub(in crate::replay) fn ask(&self, endpoint: Endpoint, body: String) -> Message {
+        let mut request = self.request(Method::POST, endpoint, endpoint.path());
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        Message::new(Head::new(&request, true), body)
+    }
+
+    /// A plain question.
+    pub(in crate::replay) fn get(&self, endpoint: Endpoint) -> Message {
+        let mut request = self.request(Method::GET, endpoint, endpoint.path());
+        self.extra.put_into(request.headers_mut());
+        Message::new(Head::new(&request, false), "")
+    }
+
+    /// The head of a dialect's requests of this kind.
+    fn head(&self, kind: Kind) -> Arc<Head> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, head)) = made.iter().find(|(known, _)| *known == kind) {
+            return Arc::clone(head);
+        }
+        let mut request = self.request(Method::POST, kind.endpoint, &kind.path);
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in wire.headers {
+        for &(name, value) in &kind.headers {
             headers.insert(
                 HeaderName::from_static(name),
                 HeaderValue::from_static(value),
             );
         }
         self.extra.put_into(headers);
-        *request.body_mut() = Bytes::from(wire.body);
-        request
+        let head = Head::new(&request, true);
+        if made.len() < MOST_KINDS {
+            made.push((kind, Arc::clone(&head)));
+        }
+        head
     }
 
-    /// A question in JSON that no dialect has.
-    pub(in crate::replay) fn ask(&self, endpoint: Endpoint, body: String) -> Request<Bytes> {
-        let mut request = self.request(Method::POST, endpoint, endpoint.path());
-        let json = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
-        *request.body_mut() = Bytes::from(body);
-        request
-    }
-
-    /// A plain question.
-    pub(in crate::replay) fn get(&self, endpoint: Endpoint) -> Request<Bytes> {
-        let mut request = self.request(Method::GET, endpoint, endpoint.path());
-        self.extra.put_into(request.headers_mut());
-        request
-    }
-
-    fn request(&self, method: Method, endpoint: Endpoint, path: &str) -> Request<Bytes> {
-        let mut request = Request::new(Bytes::new());
+    fn request(&self, method: Method, endpoint: Endpoint, path: &str) -> Request<()> {
+        let mut request = Request::new(());
         *request.method_mut() = method;
         // The prefix came out of a parsed URL and the path is one of the dialects', so they parse.
         *request.uri_mut() = Uri::try_from(self.url.path(path)).unwrap_or_default();

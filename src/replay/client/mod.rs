@@ -1,16 +1,27 @@
 //! The client side: connections of one worker, and one request on one of them.
+//!
+//! ```text
+//! envelope ── message ── talk ── connection ── pool ── connect
+//!                          │ watch: silence, patience
+//!                          └ listen: what the answer shows ── exchange: what became of it
+//! ```
 
 mod connect;
+mod connection;
 mod envelope;
 mod exchange;
-mod failure;
+mod listen;
+mod message;
 mod pool;
 mod retry_after;
-mod stamped;
+mod talk;
 mod traffic;
+mod watch;
 
-pub(super) use connect::{ConnectError, Connection, Connector};
+pub(super) use connect::{ConnectError, Connector};
+pub(super) use connection::Connection;
 pub(super) use envelope::Envelope;
 pub(super) use exchange::{Lane, dropped, exchange, fetch};
+pub(super) use message::Message;
 pub(super) use pool::Pool;
 pub(super) use traffic::Traffic;

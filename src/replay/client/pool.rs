@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::connect::{ConnectError, Connection, Connector};
-use crate::replay::pace::RunClock;
+use super::connect::{ConnectError, Connector};
+use super::connection::Connection;
 
 /// The connections of one worker.
 ///
@@ -18,7 +18,6 @@ use crate::replay::pace::RunClock;
 /// counts as lateness.
 pub(in crate::replay) struct Pool {
     connector: Connector,
-    clock: RunClock,
     turns: Option<Arc<Semaphore>>,
     state: Mutex<State>,
 }
@@ -36,14 +35,9 @@ const FRESH: Duration = Duration::from_secs(4);
 
 impl Pool {
     /// `limit`: connections open at once, at most.
-    pub(in crate::replay) fn new(
-        connector: Connector,
-        clock: RunClock,
-        limit: Option<usize>,
-    ) -> Self {
+    pub(in crate::replay) fn new(connector: Connector, limit: Option<usize>) -> Self {
         Self {
             connector,
-            clock,
             turns: limit.map(|limit| Arc::new(Semaphore::new(limit))),
             state: Mutex::default(),
         }
@@ -54,6 +48,7 @@ impl Pool {
         let mut state = self.state();
         state.expected += 1;
         drop_stale(&mut state);
+        drop_closed(&mut state);
         if state.idle.len() + state.opening >= state.expected {
             return;
         }
@@ -131,7 +126,7 @@ impl Pool {
 
     /// A new connection.
     pub(in crate::replay) async fn open(&self) -> Result<Connection, ConnectError> {
-        self.connector.connect(self.clock).await
+        self.connector.connect().await
     }
 
     /// Puts a connection in that was opened elsewhere.
@@ -139,25 +134,16 @@ impl Pool {
         self.state().idle.push((connection, Instant::now()));
     }
 
-    /// Takes a connection back whose answer was read to its end.
-    pub(in crate::replay) fn give_back(self: &Arc<Self>, mut connection: Connection) {
+    /// Takes a connection back whose answer was read to its end, and which may bring another.
+    pub(in crate::replay) fn give_back(&self, mut connection: Connection) {
         connection.used = true;
-        if !self.connector.keep_alive || connection.sender.is_closed() {
+        if !self.connector.keep_alive {
             return;
         }
-        if self.turns.is_none() {
-            self.state().idle.push((connection, Instant::now()));
-            return;
-        }
-        // Whoever gets its turn would pass over a connection that is not ready yet, and open one too many.
-        let pool = Arc::clone(self);
-        tokio::spawn(async move {
-            if connection.sender.ready().await.is_ok() {
-                let turn = connection.turn.take();
-                pool.state().idle.push((connection, Instant::now()));
-                drop(turn);
-            }
-        });
+        let turn = connection.turn.take();
+        self.state().idle.push((connection, Instant::now()));
+        // Only now: whoever gets it has to find the connection.
+        drop(turn);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,21 +151,33 @@ impl Pool {
     }
 }
 
-/// The freshest that is ready. One that has just answered may need a moment until it is, and is passed over.
+/// The freshest that is still open.
 fn take_idle(state: &mut State) -> Option<Connection> {
     drop_stale(state);
-    let ready = state
-        .idle
-        .iter()
-        .rposition(|(connection, _)| connection.sender.is_ready())?;
-    Some(state.idle.remove(ready).0)
+    while let Some((mut connection, _)) = state.idle.pop() {
+        if connection.is_idle() {
+            return Some(connection);
+        }
+    }
+    None
 }
 
 fn drop_stale(state: &mut State) {
     let stale = state
         .idle
         .iter()
-        .take_while(|(connection, since)| connection.sender.is_closed() || since.elapsed() >= FRESH)
+        .take_while(|(_, since)| since.elapsed() >= FRESH)
         .count();
     state.idle.drain(..stale);
+}
+
+/// Makes sure of the connection that the request announced last would take: the servers of some others close theirs after every
+/// answer, and who finds that out at the instant is late by a handshake.
+fn drop_closed(state: &mut State) {
+    while let Some(at) = state.idle.len().checked_sub(state.expected)
+        && let Some((connection, _)) = state.idle.get_mut(at)
+        && !connection.is_idle()
+    {
+        state.idle.remove(at);
+    }
 }

@@ -8,10 +8,10 @@ use http::{HeaderMap, Request, response};
 
 use super::answer::{self, Coding};
 use super::request::trailers;
+use crate::net::http1::{Framing, append_data};
 use crate::record::alarm::later;
 use crate::record::front::client_io::Protocol;
 use crate::record::http1::fate::{Break, Fate};
-use crate::record::http1::framing::{Framing, append_data};
 use crate::record::http1::prepared::Prepared;
 use crate::record::http1::response::Taker;
 use crate::record::http1::serve::{LINGER, Session};

@@ -2,9 +2,8 @@ use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
+use crate::net::http1::{Field, Fields, Malformed};
 use crate::record::front::forwarded::Stamp;
-use crate::record::http1::Malformed;
-use crate::record::http1::fields::{Field, Fields};
 use crate::record::http1::request::RequestHead;
 use crate::record::translate::clean_trailers;
 

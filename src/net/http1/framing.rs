@@ -5,7 +5,7 @@ use super::fields::{Fields, end_of_head};
 
 /// What of a body is still to come.
 #[derive(Debug)]
-pub(in crate::record) enum Framing {
+pub(crate) enum Framing {
     /// This many bytes.
     Length(u64),
     /// Chunks, a last chunk and trailers.
@@ -16,9 +16,9 @@ pub(in crate::record) enum Framing {
 
 impl Framing {
     /// No body.
-    pub(in crate::record) const NONE: Self = Self::Length(0);
+    pub(crate) const NONE: Self = Self::Length(0);
 
-    pub(in crate::record) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunked) => matches!(chunked.state, State::Over),
@@ -27,7 +27,7 @@ impl Framing {
     }
 
     /// The lines of the trailer section, once it has been read.
-    pub(in crate::record) fn trailers(&self) -> &[u8] {
+    pub(crate) fn trailers(&self) -> &[u8] {
         match self {
             Self::Chunked(chunked) if self.is_over() => {
                 chunked.trailers.get(2..).unwrap_or_default()
@@ -40,7 +40,7 @@ impl Framing {
     ///
     /// # Errors
     /// When chunks are not framed as RFC 9112, 7.1 says, to the byte.
-    pub(in crate::record) fn scan(
+    pub(crate) fn scan(
         &mut self,
         bytes: &[u8],
         mut data: impl FnMut(std::ops::Range<usize>),
@@ -66,7 +66,7 @@ impl Framing {
 }
 
 /// Appends to `out` the data alone of `bytes`, whose `runs` then say where it lies in `out`.
-pub(super) fn append_data(bytes: &[u8], runs: &mut [std::ops::Range<usize>], out: &mut Vec<u8>) {
+pub(crate) fn append_data(bytes: &[u8], runs: &mut [std::ops::Range<usize>], out: &mut Vec<u8>) {
     for run in runs {
         let from = out.len();
         out.extend_from_slice(bytes.get(run.clone()).unwrap_or_default());
@@ -76,7 +76,7 @@ pub(super) fn append_data(bytes: &[u8], runs: &mut [std::ops::Range<usize>], out
 
 /// Reads the chunked coding.
 #[derive(Debug, Default)]
-pub(in crate::record) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     /// Of the chunk being read.
     left: u64,

@@ -5,23 +5,23 @@ use super::Malformed;
 
 /// One header field as it stands on the wire.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::record) struct Field<'a> {
-    pub(in crate::record) name: &'a [u8],
+pub(crate) struct Field<'a> {
+    pub(crate) name: &'a [u8],
     /// Without the white space around it.
-    pub(in crate::record) value: &'a [u8],
+    pub(crate) value: &'a [u8],
     /// The whole line, its CRLF included.
-    pub(in crate::record) line: &'a [u8],
+    pub(crate) line: &'a [u8],
 }
 
 impl Field<'_> {
-    pub(in crate::record) fn is(&self, name: &str) -> bool {
+    pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 }
 
 /// Iterates over lines that each end in CRLF.
 #[derive(Debug, Clone, Copy, Default)]
-pub(in crate::record) struct Fields<'a>(pub(in crate::record) &'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<Field<'a>, Malformed>;
@@ -33,7 +33,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Takes the next line, its end included.
-pub(super) fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(crate) fn next_line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     if rest.is_empty() {
         return None;
     }
@@ -62,14 +62,14 @@ fn read(line: &[u8]) -> Result<Field<'_>, Malformed> {
 }
 
 /// RFC 9110, 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(byte: u8) -> bool {
     matches!(byte,
         b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~'
         | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
 }
 
 /// What a value or a reason may hold: visible characters, space, tab and bytes over 127; no other control character.
-pub(super) fn is_text(byte: u8) -> bool {
+pub(crate) fn is_text(byte: u8) -> bool {
     byte >= b' ' && byte != 0x7f || byte == b'\t'
 }
 
@@ -81,7 +81,7 @@ fn trim(mut value: &[u8]) -> &[u8] {
 }
 
 /// The members of a comma-separated list.
-pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|&byte| byte == b',')
         .map(trim)
@@ -92,10 +92,7 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 ///
 /// # Errors
 /// At the first line that ends in a bare line feed, without waiting for more.
-pub(in crate::record) fn end_of_head(
-    bytes: &[u8],
-    scanned: &mut usize,
-) -> Result<Option<usize>, Malformed> {
+pub(crate) fn end_of_head(bytes: &[u8], scanned: &mut usize) -> Result<Option<usize>, Malformed> {
     let from = *scanned;
     for at in memchr::memchr_iter(b'\n', bytes.get(from..).unwrap_or_default()) {
         let at = from + at;
@@ -113,15 +110,15 @@ pub(in crate::record) fn end_of_head(
 
 /// How a message's headers say that its body is framed. RFC 9112, 6.3.
 #[derive(Debug, Default)]
-pub(super) struct BodyFields {
-    pub(super) length: Option<u64>,
-    pub(super) chunked: bool,
+pub(crate) struct BodyFields {
+    pub(crate) length: Option<u64>,
+    pub(crate) chunked: bool,
 }
 
 impl BodyFields {
     /// Takes note of a field, where it is about framing. Whoever sends both lengths, one of them twice, or a transfer coding
     /// by another name may mean two things at once.
-    pub(super) fn note(&mut self, field: &Field<'_>) -> Result<(), Malformed> {
+    pub(crate) fn note(&mut self, field: &Field<'_>) -> Result<(), Malformed> {
         if field.is("content-length") {
             if self.length.is_some() {
                 return Err(Malformed::ContentLength);

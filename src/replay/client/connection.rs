@@ -1,0 +1,82 @@
+use std::cell::RefCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::message::Outgoing;
+use super::traffic::Open;
+use crate::net::MaybeTls;
+
+/// One open connection. Nobody watches it in the background: the task of an exchange polls it while that lasts, and the pool
+/// looks at it when it is announced or taken again.
+pub(in crate::replay) struct Connection {
+    io: MaybeTls<TcpStream>,
+    /// Whether an exchange went over it already.
+    pub(super) used: bool,
+    /// Its place among the connections that may be open at once, while it is not idle.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
+    _open: Open,
+}
+
+impl Connection {
+    pub(super) fn over(io: MaybeTls<TcpStream>, open: Open) -> Self {
+        Self {
+            io,
+            used: false,
+            turn: None,
+            _open: open,
+        }
+    }
+
+    /// Whether it is open and silent, as an idle connection is. The system is asked, since word of a close may not have come
+    /// round to the runtime yet.
+    pub(super) fn is_idle(&mut self) -> bool {
+        match &self.io {
+            MaybeTls::Plain(tcp) => SockRef::from(tcp)
+                .peek(&mut [MaybeUninit::uninit()])
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
+            // Under TLS there are records that say nothing, such as tickets.
+            MaybeTls::Tls(_) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                self.poll_read(&mut cx, |_| ()).is_pending()
+            }
+        }
+    }
+
+    /// See [`Outgoing::poll_write`].
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        outgoing: &mut Outgoing,
+    ) -> Poll<io::Result<usize>> {
+        outgoing.poll_write(cx, &mut self.io)
+    }
+
+    /// One read from the system, lent to `take`; empty at the connection's end.
+    pub(super) fn poll_read<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(io::Result<&[u8]>) -> T,
+    ) -> Poll<T> {
+        BUFFER.with_borrow_mut(|buffer| {
+            let mut into = ReadBuf::new(buffer);
+            let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut into));
+            Poll::Ready(take(read.map(|()| into.filled())))
+        })
+    }
+}
+
+/// Bytes that one read brings at most.
+const READ: usize = 64 << 10;
+
+thread_local! {
+    /// Every connection of a thread is read into this; what was read is used up before the next read, so that an open stream
+    /// that is silent holds no buffer.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}

@@ -1,0 +1,179 @@
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::time::Sleep;
+
+use super::connect::ConnectError;
+use super::connection::Connection;
+use super::exchange::Lane;
+use super::message::{Message, Outgoing};
+use super::watch::Watch;
+use crate::net::http1::{Answer, ResponseHead, Seen};
+use crate::replay::FailureKind;
+
+/// Why an answer was not followed to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    Failed(FailureKind),
+    Cancelled,
+}
+
+/// Who follows an answer.
+pub(super) trait Listener {
+    /// Its head came at `at_us`.
+    fn head(&mut self, at_us: u64, head: &ResponseHead<'_>);
+
+    /// Some of its body came.
+    fn data(&mut self, at_us: u64, bytes: &[u8]);
+
+    /// Why it wants no more, if so.
+    fn enough(&self) -> Option<Cut>;
+}
+
+/// One request and its answer over HTTP/1. The task that follows the answer writes and reads itself: moments are those of the
+/// system calls, and an answer costs nothing while it is silent.
+pub(super) struct Talk<'a, L> {
+    lane: &'a Lane,
+    listener: &'a mut L,
+    outgoing: Outgoing,
+    answer: Answer,
+    watch: Watch,
+    /// The target takes no more of the request; it may have answered all the same.
+    refused: bool,
+    /// More came than the answer.
+    surplus: bool,
+    sent_us: Option<u64>,
+}
+
+/// What is known of a talk's course.
+pub(super) struct Course {
+    /// When its first byte was handed to the system.
+    pub(super) sent_us: Option<u64>,
+    /// When something was read last.
+    pub(super) heard_us: u64,
+    /// Whether the answer was followed to its end.
+    pub(super) ended: Result<(), Cut>,
+}
+
+impl<'a, L: Listener> Talk<'a, L> {
+    pub(super) fn new(lane: &'a Lane, message: Message, watch: Watch, listener: &'a mut L) -> Self {
+        Self {
+            lane,
+            listener,
+            outgoing: Outgoing::new(message),
+            answer: Answer::default(),
+            watch,
+            refused: false,
+            surplus: false,
+            sent_us: None,
+        }
+    }
+
+    /// Sends the request over a connection and follows the answer to its end; the connection goes back to the pool if another
+    /// exchange can go over it.
+    pub(super) async fn over(mut self, taken: Result<Connection, ConnectError>) -> Course {
+        let ended = self.converse(taken).await;
+        Course {
+            sent_us: self.sent_us,
+            heard_us: self.watch.heard_us(),
+            ended,
+        }
+    }
+
+    async fn converse(&mut self, mut taken: Result<Connection, ConnectError>) -> Result<(), Cut> {
+        let sleep = self.watch.sleep();
+        tokio::pin!(sleep);
+        loop {
+            let mut connection = taken.map_err(|error| Cut::Failed(error.kind()))?;
+            let step = |cx: &mut Context<'_>| self.poll(cx, &mut connection, sleep.as_mut());
+            let ended = std::future::poll_fn(step).await;
+            match ended {
+                Ok(()) => {
+                    let whole = self.outgoing.is_over() && !self.surplus;
+                    if whole && self.answer.keeps_connection() {
+                        self.lane.pool.give_back(connection);
+                    }
+                    return Ok(());
+                }
+                // The target had closed it while it was idle; nothing of the request was written, so this is no retry.
+                Err(Cut::Failed(FailureKind::Reset))
+                    if connection.used && self.sent_us.is_none() =>
+                {
+                    self.refused = false;
+                    taken = self.lane.pool.replace(connection).await;
+                }
+                Err(cut) => return Err(cut),
+            }
+        }
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+        sleep: Pin<&mut Sleep>,
+    ) -> Poll<Result<(), Cut>> {
+        self.write(cx, connection);
+        loop {
+            match connection.poll_read(cx, |read| self.take(read)) {
+                Poll::Pending => break,
+                Poll::Ready(ControlFlow::Break(end)) => return Poll::Ready(end),
+                Poll::Ready(ControlFlow::Continue(())) => {}
+            }
+        }
+        self.watch.poll(cx, sleep).map(Err)
+    }
+
+    /// Writes what the connection takes.
+    fn write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) {
+        while !self.refused && !self.outgoing.is_over() {
+            let at = Instant::now();
+            match connection.poll_write(cx, &mut self.outgoing) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(_)) => {
+                    let clock = self.lane.clock;
+                    self.sent_us.get_or_insert_with(|| clock.us_at(at));
+                }
+                Poll::Ready(Err(_)) => self.refused = true,
+            }
+        }
+    }
+
+    /// Takes what was read.
+    fn take(&mut self, read: io::Result<&[u8]>) -> ControlFlow<Result<(), Cut>> {
+        let failed = |kind| ControlFlow::Break(Err(Cut::Failed(kind)));
+        let begun = self.answer.has_begun();
+        let bytes = match read {
+            Ok([]) if self.answer.close() => return ControlFlow::Break(Ok(())),
+            // It stopped in the middle, but by an orderly end of the connection.
+            Ok([]) if begun => return failed(FailureKind::Truncated),
+            Err(error) if begun && error.kind() == io::ErrorKind::UnexpectedEof => {
+                return failed(FailureKind::Truncated);
+            }
+            Ok([]) | Err(_) => return failed(FailureKind::Reset),
+            Ok(bytes) => bytes,
+        };
+        let at_us = self.lane.clock.now_us();
+        let listener = &mut *self.listener;
+        let fed = self.answer.feed(bytes, |seen| match seen {
+            Seen::Head(head) => listener.head(at_us, &head),
+            Seen::Data(data) => listener.data(at_us, data),
+        });
+        if self.watch.heard(at_us) {
+            return ControlFlow::Break(Err(Cut::Cancelled));
+        }
+        match fed {
+            Err(_) if self.answer.has_begun() => return failed(FailureKind::Truncated),
+            Err(_) => return failed(FailureKind::NotHttp),
+            Ok(taken) => self.surplus |= taken < bytes.len(),
+        }
+        match self.listener.enough() {
+            Some(cut) => ControlFlow::Break(Err(cut)),
+            None if self.answer.is_over() => ControlFlow::Break(Ok(())),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
