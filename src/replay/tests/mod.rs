@@ -5,6 +5,7 @@ mod conversations;
 mod exchanges;
 mod memory;
 mod server;
+mod tls;
 
 use server::Server;
 

@@ -136,7 +136,7 @@ fn serve(
     }
 }
 
-fn read_request(reader: &mut BufReader<&TcpStream>) -> Option<Seen> {
+pub(super) fn read_request(reader: &mut impl BufRead) -> Option<Seen> {
     let mut head = String::new();
     let mut length = 0;
     loop {
