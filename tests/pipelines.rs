@@ -1,0 +1,184 @@
+//! What is shipped for pipelines and dashboards: run, or judged by the tools that will read it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::{Server, stdout_of, venv};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(ROOT).join("deploy").join(path)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Runs a tool that must find nothing wrong.
+fn judged(command: &mut Command) {
+    let output = command
+        .output()
+        .expect("run tests/run, which installs what the tests need");
+    assert!(output.status.success(), "{command:?}: {}", said(&output));
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    let rules = |name| shipped("prometheus").join(name);
+    judged(
+        Command::new("promtool")
+            .args(["check", "rules"])
+            .arg(rules("rules.yaml")),
+    );
+    judged(
+        Command::new("promtool")
+            .args(["test", "rules"])
+            .arg(rules("rules.test.yaml")),
+    );
+}
+
+#[test]
+fn the_jobs_are_what_their_pipelines_take() {
+    let check = || Command::new(venv("check-jsonschema"));
+    judged(
+        check()
+            .args(["--builtin-schema", "vendor.github-actions"])
+            .arg(shipped("github-action/action.yml")),
+    );
+    judged(
+        check()
+            .args([
+                "--builtin-schema",
+                "vendor.gitlab-ci",
+                "--data-transform",
+                "gitlab-ci",
+            ])
+            .arg(shipped("gitlab/replay.gitlab-ci.yml")),
+    );
+}
+
+/// The step of the GitHub action, with the program that was just built on its path.
+struct Step {
+    dir: tempfile::TempDir,
+}
+
+impl Step {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let binary = Path::new(env!("CARGO_BIN_EXE_reenact"));
+        std::os::unix::fs::symlink(binary, dir.path().join("reenact")).unwrap();
+        let rows: String = (0..40)
+            .map(|i| {
+                let at = i * 40;
+                format!(
+                    r#"{{"timestamp":{at},"input_length":32,"output_length":4,"hash_ids":[{i}]}}"#
+                ) + "\n"
+            })
+            .collect();
+        let file = dir.path().join("rows.jsonl");
+        std::fs::write(&file, rows).unwrap();
+        let trace = dir.path().join("trace.rt");
+        let words = [
+            "import".as_ref(),
+            "mooncake".as_ref(),
+            file.as_os_str(),
+            "-o".as_ref(),
+            trace.as_os_str(),
+        ];
+        stdout_of(words);
+        Self { dir }
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    fn run(&self, inputs: &[(&str, &str)]) -> Output {
+        for file in ["summary", "outputs"] {
+            let _ = std::fs::remove_file(self.dir.path().join(file));
+        }
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(shipped("github-action/replay"));
+        command
+            .current_dir(self.dir.path())
+            .env("PATH", format!("{}:{path}", self.dir.path().display()))
+            .env("GITHUB_STEP_SUMMARY", "summary")
+            .env("GITHUB_OUTPUT", "outputs")
+            .env("REENACT_ACTION_TRACE", "\n  trace.rt  \n")
+            .env("REENACT_ACTION_ARGUMENTS", "--fidelity\nlateness=10s");
+        for (name, value) in inputs {
+            command.env(format!("REENACT_ACTION_{name}"), value);
+        }
+        command.output().unwrap()
+    }
+}
+
+#[test]
+fn the_action_reports_and_fails_as_it_is_told_to() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let step = Step::new();
+    let target = format!("a={}", sim.url);
+    let missed = [
+        ("TARGETS", target.as_str()),
+        ("SLO", "errors.rate<1%\ne2e.p50<1us"),
+    ];
+
+    let passed = step.run(&[("TARGETS", &target), ("SLO", "e2e.p50<1m")]);
+    assert_eq!(passed.status.code(), Some(0), "{}", said(&passed));
+    assert_eq!(step.read("outputs"), "status=pass\nout=reenact-results\n");
+    assert!(step.read("summary").contains("# Replay: pass"));
+    assert!(!said(&passed).contains("::error"));
+
+    let failed = step.run(&missed);
+    assert_eq!(failed.status.code(), Some(3), "{}", said(&failed));
+    assert!(step.read("outputs").starts_with("status=fail\n"));
+    let note = "::error title=reenact%3A e2e.p50<1us on a::";
+    assert!(said(&failed).contains(note), "{}", said(&failed));
+
+    let reported = step.run(&[&missed[..], &[("FAIL_ON", "never")]].concat());
+    assert_eq!(reported.status.code(), Some(0), "{}", said(&reported));
+    assert!(step.read("outputs").starts_with("status=fail\n"));
+}
+
+#[test]
+fn an_action_that_could_not_run_fails_whatever_it_was_told() {
+    let step = Step::new();
+    let input = "a=http://127.0.0.1:1 ; touch here";
+    let broken = step.run(&[("TARGETS", input), ("FAIL_ON", "never")]);
+    assert!(
+        matches!(broken.status.code(), Some(1 | 2)),
+        "{}",
+        said(&broken)
+    );
+    assert!(step.read("outputs").starts_with("status=\n"));
+    assert!(
+        !step.dir.path().join("here").exists(),
+        "an input is no command"
+    );
+    let word = step.run(&[("TARGETS", "http://127.0.0.1:1"), ("FAIL_ON", "sometimes")]);
+    assert_eq!(word.status.code(), Some(2));
+    assert!(
+        said(&word).contains("missed, invalid or never"),
+        "{}",
+        said(&word)
+    );
+}
+
+#[test]
+fn every_option_in_the_analysis_is_one() {
+    let analysis = std::fs::read_to_string(shipped("argo-rollouts/analysis.yaml")).unwrap();
+    let help = stdout_of(["replay", "--help"]);
+    let options: Vec<&str> = analysis
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- --"))
+        .filter_map(|option| option.split('=').next())
+        .collect();
+    assert!(options.len() >= 6, "{options:?}");
+    for option in options {
+        assert!(help.contains(&format!("--{option} ")), "{option}");
+    }
+}
