@@ -33,6 +33,8 @@ pub mod telemetry;
 
 pub mod measure;
 
+pub mod probe;
+
 pub mod verdict;
 
 pub mod report;

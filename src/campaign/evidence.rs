@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::stage::Stage;
 use crate::measure::GeneratorEvidence;
-use crate::replay::{Calibration, Ended, RunSummary};
+use crate::replay::{Cache, Calibration, Ended, RunSummary};
 
 impl Stage<'_> {
     /// What a run tells of the generator and of the trace, for the judgement of its fidelity. That it was stopped is a fault, unless it
@@ -14,7 +14,7 @@ impl Stage<'_> {
         on_purpose: bool,
         prefix_share: Option<f64>,
     ) -> GeneratorEvidence {
-        let survey = self.survey;
+        let (survey, run) = (self.survey, &self.campaign.run);
         let generator = &summary.evidence;
         let mut faults = Vec::new();
         match &summary.ended {
@@ -60,6 +60,9 @@ impl Stage<'_> {
             cpu_share: (!self.campaign.shares_process && cores > 0.0)
                 .then(|| generator.cpu_cores_used / cores),
             prefix_share_recorded: prefix_share,
+            // With the target's own answers in its prompts, or kept words, it has seen more than the plan knows of.
+            template_tokens: (run.cache == Cache::Fresh && !run.live_history)
+                .then(|| calibration.template_tokens()),
             alterations: summary
                 .alterations
                 .iter()

@@ -5,6 +5,7 @@ mod audience;
 mod axis;
 mod climb;
 mod error;
+mod evaluate;
 mod evidence;
 mod find_max;
 mod live;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use audience::{Audience, Place, Ticket};
 pub use axis::Axis;
 pub use error::CampaignError;
+pub use evaluate::Evaluator;
 pub use find_max::FindMax;
 pub use live::{Live, Served};
 pub use merge::{Merge, MergeError};
@@ -71,6 +73,8 @@ pub struct Campaign {
     pub gpu: Gpu,
     /// Where engines and exporters tell of themselves.
     pub engine_metrics: EngineMetrics,
+    /// Who judges the answers, idle and under load.
+    pub evaluator: Option<Evaluator>,
     /// The command line, for the report.
     pub command: Option<String>,
     /// The targets run in this process, so its processor time says nothing of the generator's.

@@ -1,12 +1,13 @@
 //! One run against one target.
 
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Campaign;
 use super::audience::Ticket;
 use super::error::CampaignError;
+use super::evaluate::Under;
 use super::stage::Stage;
 use super::tally::Tally;
 use crate::measure::traffic::SharingMeter;
@@ -35,6 +36,8 @@ pub(super) struct Order<'a> {
     pub(super) ticket: Ticket,
     /// Requests at the beginning that are in the log and in no figure.
     pub(super) warm_up: u64,
+    /// Whether its target's answers are judged meanwhile.
+    pub(super) judged: bool,
     /// Where it waits for others, to begin with them.
     pub(super) gate: Option<Gate>,
     /// Whether what production felt at the same requests is measured beside it.
@@ -114,25 +117,41 @@ impl Stage<'_> {
         let watch = campaign.watch(order.target);
         let mut broken_log: Option<ReportError> = None;
         let name = &order.target.name;
-        let summary = run(
-            order.target,
-            order.calibration,
-            plan,
-            &options,
-            &progress,
-            &order.stop,
-            |outcome| {
-                self.audience.hear(name, &outcome);
-                if let Some(log) = self.log.as_ref().filter(|_| broken_log.is_none()) {
-                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                    broken_log = log.add(name, order.number, &outcome).err();
-                }
-                tally.add(outcome, judge);
-            },
-        );
-        let started = summary.as_ref().map(|summary| summary.started);
-        let seen = watch.stop(started.unwrap_or_else(|_| Instant::now()));
-        drop(watched);
+        let over = OnceLock::new();
+        let under = Under {
+            progress: &progress,
+            planned: order.ticket.planned,
+            over: &over,
+        };
+        let mut hear = |outcome: RequestOutcome| {
+            self.audience.hear(name, &outcome);
+            if let Some(log) = self.log.as_ref().filter(|_| broken_log.is_none()) {
+                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                broken_log = log.add(name, order.number, &outcome).err();
+            }
+            tally.add(outcome, judge);
+        };
+        let (summary, seen, loaded) = std::thread::scope(|scope| {
+            let judging = order.judged.then(|| {
+                scope.spawn(|| self.evaluate_loaded(order.target, order.calibration, &under))
+            });
+            let summary = run(
+                order.target,
+                order.calibration,
+                plan,
+                &options,
+                &progress,
+                &order.stop,
+                &mut hear,
+            );
+            let _ = over.set(Instant::now());
+            let started = summary.as_ref().map(|summary| summary.started);
+            let seen = watch.stop(started.unwrap_or_else(|_| Instant::now()));
+            drop(watched);
+            // A panic of the evaluator's thread must not cost the replay its figures.
+            let loaded = judging.and_then(|judging| judging.join().ok().flatten());
+            (summary, seen, loaded)
+        });
         let summary = summary?;
         if let Some(error) = broken_log {
             return Err(error.into());
@@ -176,6 +195,7 @@ impl Stage<'_> {
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let mut told = measure.finish(identity, evidence, seen.observed());
         told.misses = misses.finish();
+        told.quality = loaded.and_then(|loaded| self.quality(order.target, &loaded));
         told.simulated |= order.calibration.simulated;
         told.turns = (summary.turns.turns > 0).then_some(summary.turns);
         told.requests.planned = planned.map_or(told.requests.planned, |planned| {
@@ -255,8 +275,12 @@ pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
         name: RECORDED.to_owned(),
         ..TargetIdentity::default()
     };
+    let mut remarks = vec!["what production's clients felt when the trace was recorded".to_owned()];
+    if latencies.itl.count() > 0 {
+        remarks.push("a trace keeps the gaps between tokens as counts: ITL is within 1.6 %, the longest stall exact".to_owned());
+    }
     let evidence = crate::measure::GeneratorEvidence {
-        remarks: vec!["what production's clients felt when the trace was recorded".to_owned()],
+        remarks,
         ..Default::default()
     };
     let summary = measure.finish(identity, evidence, Observed::default());

@@ -188,6 +188,7 @@ mod tests {
             out: None,
             gpu: Gpu::Off,
             engine_metrics: EngineMetrics::Off,
+            evaluator: None,
             command: None,
             shares_process: false,
         };

@@ -117,6 +117,7 @@ impl Stage<'_> {
                 },
             },
             warm_up: 0,
+            judged: false,
             gate: None,
             with_recorded: false,
             stop: self.stop.part(),

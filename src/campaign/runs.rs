@@ -26,7 +26,10 @@ impl Stage<'_> {
             }
             for slot in round {
                 if let Entry::Vacant(unknown) = calibrations.entry(slot.target) {
-                    unknown.insert(self.calibrate(&self.campaign.targets[slot.target])?);
+                    let target = &self.campaign.targets[slot.target];
+                    let calibration = self.calibrate(target)?;
+                    self.evaluate_idle(target, &calibration);
+                    unknown.insert(calibration);
                 }
             }
             let place = Place::Run {
@@ -86,6 +89,7 @@ impl Stage<'_> {
                     place,
                 },
                 warm_up: 0,
+                judged: slot.repeat == 0,
                 gate: gate.clone(),
                 // Once is enough: every run has the same twins.
                 with_recorded: (slot.target, slot.repeat) == (0, 0),

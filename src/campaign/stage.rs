@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::audience::Audience;
@@ -11,7 +11,8 @@ use super::once::Measured;
 use super::survey::Survey;
 use super::{Baseline, Campaign};
 use crate::measure::{
-    CompareOptions, Comparison, MeasuredRun, RunSample, Side, compare, compare_with_recorded, pool,
+    CompareOptions, Comparison, Evaluation, MeasuredRun, RunSample, Side, compare,
+    compare_with_recorded, pool,
 };
 use crate::replay::{CalibrateOptions, Calibration, Stop, Target, TargetError, calibrate};
 use crate::report::{
@@ -29,6 +30,8 @@ pub(super) struct Stage<'a> {
     salts: AtomicU64,
     /// That the trace is too short for a step was said.
     pub(super) told_looped: AtomicBool,
+    /// What was judged of targets while they were idle.
+    judged_idle: Mutex<BTreeMap<String, Evaluation>>,
 }
 
 /// What the runs came to: a target for each of the campaign's that was reached, and what follows from them.
@@ -72,7 +75,15 @@ impl<'a> Stage<'a> {
             log: log.map(Mutex::new),
             salts: AtomicU64::new(0),
             told_looped: AtomicBool::new(false),
+            judged_idle: Mutex::default(),
         }
+    }
+
+    /// What was judged of targets while they were idle, by name.
+    pub(super) fn idle(&self) -> MutexGuard<'_, BTreeMap<String, Evaluation>> {
+        self.judged_idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes the log of requests.
@@ -184,6 +195,11 @@ pub(super) fn join(
             let compared = compare_with_recorded(&twins, side(target), options);
             played.comparison.push(compared);
         }
+        played.histograms.push(RunHistograms {
+            target: recorded.run.summary.name.clone(),
+            run: 0,
+            latencies: recorded.run.latencies.clone(),
+        });
         played.targets.push(recorded.run);
     }
     played

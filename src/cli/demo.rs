@@ -163,6 +163,7 @@ fn replay(
         out,
         gpu: Gpu::Auto,
         engine_metrics: EngineMetrics::Auto,
+        evaluator: None,
         command: Some("reenact demo".to_owned()),
         shares_process: true,
     }

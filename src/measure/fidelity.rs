@@ -74,6 +74,9 @@ pub struct GeneratorEvidence {
     pub cpu_share: Option<f64>,
     /// Share of the trace's prompt tokens that repeat an earlier prompt's beginning.
     pub prefix_share_recorded: Option<f64>,
+    /// The most prompt tokens that a target's own template puts before a prompt's words, which any request may find in a cache. `None` where a
+    /// warm cache is no surprise.
+    pub template_tokens: Option<u64>,
     /// What was sent otherwise than recorded, one sentence each.
     pub alterations: Vec<String>,
     /// What makes the run invalid beyond the bars, one sentence each.
@@ -138,6 +141,9 @@ pub(super) struct FidelityMeter {
     prompt_tokens: u64,
     shared_tokens: u64,
     cached_tokens: u64,
+    /// Cached tokens beyond those that repeat an earlier prompt of the run, and the requests that had such.
+    warm_tokens: u64,
+    warm_requests: u64,
     told_cached: bool,
     dropped: u64,
 }
@@ -220,7 +226,10 @@ impl FidelityMeter {
         self.prompt_tokens += u64::from(prompt.unwrap_or(0));
         self.shared_tokens += u64::from(outcome.planned_shared_tokens);
         if let Some(cached) = outcome.cached_tokens {
+            let warm = cached.saturating_sub(outcome.planned_shared_tokens);
             self.cached_tokens += u64::from(cached);
+            self.warm_tokens += u64::from(warm);
+            self.warm_requests += u64::from(warm > 0);
             self.told_cached = true;
         }
     }
@@ -298,11 +307,17 @@ impl FidelityMeter {
             .then(|| share(self.cached_tokens))
             .flatten();
         let mut remarks = evidence.remarks;
+        let warm = evidence.template_tokens.and_then(|template| {
+            share(
+                self.warm_tokens
+                    .saturating_sub(template * self.warm_requests),
+            )
+        });
         if let (Some(cached), Some(sent)) = (prefix_share_cached, prefix_share_sent)
-            && cached > sent + bar.prefix_share_error
+            && warm > Some(bar.prefix_share_error)
         {
             remarks.push(format!(
-                "{:.1} % of prompt tokens came from the target's cache, and only {:.1} % repeat an earlier prompt of this run: it has answered these words before, so its TTFT is flattered (restart it, or give another --seed)",
+                "{:.1} % of prompt tokens came from the target's cache, and only {:.1} % repeat an earlier prompt of this run: it has answered these words before, so its TTFT is flattered (restart it, or give another --seed; --cache keep, where that is what you ask)",
                 cached * 100.0,
                 sent * 100.0
             ));
@@ -393,21 +408,34 @@ mod tests {
         assert_eq!(told.prompt_tokens_error, Some(0.03));
     }
 
+    /// A target whose template has twelve tokens.
+    fn held() -> GeneratorEvidence {
+        GeneratorEvidence {
+            template_tokens: Some(12),
+            ..GeneratorEvidence::default()
+        }
+    }
+
     #[test]
     fn a_cache_that_was_warm_before_the_run_is_told() {
-        let told = judged(
-            |outcome| outcome.cached_tokens = Some(90),
-            GeneratorEvidence::default(),
-        );
+        let told = judged(|outcome| outcome.cached_tokens = Some(90), held());
         assert!(
             told.reasons[0].contains("answered these words before"),
             "{told:?}"
         );
-        let honest = judged(
-            |outcome| outcome.cached_tokens = Some(50),
+        let honest = judged(|outcome| outcome.cached_tokens = Some(50), held());
+        assert_eq!(honest.reasons, Vec::<String>::new());
+        let template = judged(|outcome| outcome.cached_tokens = Some(60), held());
+        assert_eq!(
+            template.reasons,
+            Vec::<String>::new(),
+            "any prompt begins with it"
+        );
+        let asked = judged(
+            |outcome| outcome.cached_tokens = Some(90),
             GeneratorEvidence::default(),
         );
-        assert_eq!(honest.reasons, Vec::<String>::new());
+        assert_eq!(asked.reasons, Vec::<String>::new(), "--cache keep");
     }
 
     #[test]

@@ -27,16 +27,39 @@ pub fn twin(outcome: &RequestOutcome) -> Option<RequestOutcome> {
         prompt_tokens: outcome.recorded_prompt_tokens,
         recorded_output_tokens: outcome.recorded_output_tokens,
         output_tokens: outcome.recorded_output_tokens,
+        gaps_us: gaps(outcome),
         recorded: *recorded,
         ..RequestOutcome::default()
     })
 }
+
+/// The gaps of the trace's sketch, one by one: each is the middle of its bucket, within 1.6 % of the true one, and the longest is exact. Read
+/// back from a log, only the longest is known.
+fn gaps(outcome: &RequestOutcome) -> Vec<u32> {
+    let us = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
+    let sketch = &outcome.recorded_gaps;
+    // More than any answer has tokens: a trace that claims more is not given the memory for it.
+    let sketch = sketch.clone().of_count(sketch.count().min(MOST_GAPS));
+    let mut gaps: Vec<u32> = sketch
+        .values()
+        .flat_map(|(gap, count)| std::iter::repeat_n(us(gap), count as usize))
+        .collect();
+    if let Some(longest) = outcome.recorded.longest_gap_us {
+        // They rise, so the longest is the last.
+        gaps.pop();
+        gaps.push(us(longest));
+    }
+    gaps
+}
+
+const MOST_GAPS: u64 = 1 << 18;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::replay::{FailureKind, RecordedTimes};
+    use crate::shape::GapSketch;
 
     #[test]
     fn a_twin_is_what_production_felt() {
@@ -52,6 +75,22 @@ mod tests {
         let felt = twin(&outcome).unwrap();
         assert_eq!(felt.first_token_us, Some(24_000));
         assert_eq!(felt.end_us, 115_000);
+        assert!(felt.gaps_us.is_empty(), "the trace does not tell");
+        let told = [10_000, 11_000, 90_123];
+        told.iter()
+            .for_each(|gap| outcome.recorded_gaps.record(*gap));
+        outcome.recorded.longest_gap_us = Some(90_123);
+        let felt = twin(&outcome).unwrap();
+        let near = |a: u32, b: u64| u64::from(a).abs_diff(b) as f64 <= b as f64 * 0.016;
+        assert!(
+            felt.gaps_us
+                .iter()
+                .zip(told)
+                .all(|(&gap, told)| near(gap, told))
+        );
+        assert_eq!(felt.gaps_us.last(), Some(&90_123), "the longest is exact");
+        outcome.recorded_gaps = GapSketch::default();
+        assert_eq!(twin(&outcome).unwrap().gaps_us, [90_123], "of a log");
         outcome.recorded.completed = false;
         assert_eq!(twin(&outcome), None, "its client went away");
         outcome.recorded.failure = Some(FailureKind::Overloaded);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory, Misses,
-    RetryAfter, RunFigures, Spread, Step,
+    QualitySummary, RetryAfter, RunFigures, Spread, Step,
 };
 use crate::replay::TurnAccount;
 
@@ -58,6 +58,9 @@ pub struct TargetSummary {
     /// How full memory was against the tokens in flight, and where it runs out; of several runs, the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// What an evaluator said of its answers, idle and under load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualitySummary>,
     /// Moments at which the run changed its course.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangePoint>,

@@ -245,6 +245,7 @@ impl TargetMeasure {
             gpu: observed.gpu,
             memory: memory(tokens, &observed.memory),
             engine: observed.engine,
+            quality: None,
             changes: change_points(&timeline),
             timeline,
             runs: Vec::new(),

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{Exchange, FinishReason, Outcome};
+use crate::shape::{Exchange, FinishReason, GapSketch, Outcome};
 
 /// What became of one planned request. Moments are microseconds since the target's run began, on a monotonic clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct RequestOutcome {
     pub simulated: bool,
     /// What production felt at this request.
     pub recorded: RecordedTimes,
+    /// The gaps between its token events there, as counts; empty where the trace does not tell.
+    #[serde(skip)]
+    pub recorded_gaps: GapSketch,
 }
 
 impl RequestOutcome {
@@ -91,6 +94,9 @@ pub struct RecordedTimes {
     /// To the last byte.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_us: Option<u64>,
+    /// The longest gap between two token events (streams only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_gap_us: Option<u64>,
     /// Exchanges open at the recorder when it arrived.
     pub in_flight: u32,
     /// Whether its answer was seen whole.
@@ -109,6 +115,7 @@ impl RecordedTimes {
             first_token_us: response.first_token_us,
             last_token_us: response.last_token_us,
             end_us: response.end_us.or(failure.and_then(|(_, at_us)| at_us)),
+            longest_gap_us: (!response.gaps.is_empty()).then(|| response.gaps.longest_us()),
             in_flight: exchange.in_flight,
             completed: exchange.outcome == Outcome::Completed,
             failure: failure.map(|(kind, _)| kind),

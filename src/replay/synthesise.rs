@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::{AnswerText, Draft, DraftMedia, OutputLength, synthesise};
-use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
+use crate::shape::{
+    BlockSpec, Endpoint, Exchange, GapSketch, Outcome, RequestParams, Role, ShapeStatus,
+};
 
 use super::calibrate::Calibration;
 use super::client::{Envelope, Message};
@@ -107,6 +109,7 @@ pub(super) struct Prepared {
     pub(super) intended_us: u64,
     pub(super) turn: Turn,
     pub(super) recorded: RecordedTimes,
+    pub(super) recorded_gaps: GapSketch,
     pub(super) endpoint: Endpoint,
     pub(super) stream: bool,
     pub(super) request: Message,
@@ -268,6 +271,7 @@ impl<'a> Synthesiser<'a> {
             intended_us: planned.intended_us,
             turn: planned.turn,
             recorded: RecordedTimes::of(exchange),
+            recorded_gaps: exchange.response.gaps.clone(),
             endpoint,
             stream: params.stream,
             request: self.envelope.post(endpoint, wire),

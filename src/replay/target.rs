@@ -198,6 +198,11 @@ impl Credentials {
         })
     }
 
+    /// The key itself, for a program that asks the target in our place.
+    pub fn key(&self) -> Option<&str> {
+        self.bearer.as_ref()?.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
     /// The header to send to `endpoint`.
     pub(super) fn header(&self, endpoint: Endpoint) -> Option<(HeaderName, HeaderValue)> {
         let own = match endpoint.dialect() {

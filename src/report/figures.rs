@@ -1,7 +1,7 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
 use super::fidelity;
-use crate::measure::{EngineSummary, LatencySummary, TargetSummary};
+use crate::measure::{EngineSummary, LatencySummary, PhaseQuality, TargetSummary};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
@@ -37,6 +37,18 @@ pub(super) fn number(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
+}
+
+fn passed(phase: &PhaseQuality) -> String {
+    let (low, high) = phase.pass_rate_ci95;
+    format!(
+        "{} of {}: {} ({} – {})",
+        count(phase.passed),
+        count(phase.n),
+        percent(phase.pass_rate),
+        percent(low),
+        percent(high)
+    )
 }
 
 /// A count that a page told as a decimal number.
@@ -200,12 +212,6 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     row("KV cache peak", &|target| {
         engine(target, |engine| engine.kv_cache_peak.map(percent))
     });
-    row("KV cache runs out", &|target| {
-        Some(target.memory.as_ref()?.kv_cache.as_ref()?.reason.clone())
-    });
-    row("VRAM runs out", &|target| {
-        Some(target.memory.as_ref()?.vram.as_ref()?.reason.clone())
-    });
     row("Preemptions", &|target| {
         engine(target, |engine| engine.preemptions.map(whole))
     });
@@ -215,8 +221,16 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     row("Prefix hits told by the engine", &|target| {
         engine(target, |engine| engine.prefix_hit_rate.map(percent))
     });
-    row("Engine's figures", &|target| {
-        engine(target, |engine| engine.state.clone())
+    row("Tests passed, idle", &|target| {
+        target.quality.as_ref()?.idle.as_ref().map(passed)
+    });
+    row("Tests passed, under load", &|target| {
+        let quality = target.quality.as_ref()?;
+        let loaded = quality.loaded.as_ref()?;
+        Some(match quality.flips {
+            (0, 0) => passed(loaded),
+            (worse, better) => format!("{} ({worse} worsened, {better} improved)", passed(loaded)),
+        })
     });
     row("Tokens an event", &|target| {
         target

@@ -6,7 +6,8 @@ use super::fidelity::replayed;
 use super::figures::{count, ms, number, percent, seconds};
 use super::loads::missed_it;
 use crate::measure::{
-    ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, Spread, TargetSummary,
+    Boundary, ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, Spread,
+    TargetSummary,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
 
@@ -103,6 +104,39 @@ pub(super) fn changes(targets: &[TargetSummary]) -> impl Iterator<Item = String>
             )
         };
         target.changes.iter().map(told)
+    })
+}
+
+/// At what load each memory of a target runs out, and why the engine or the evaluator told nothing where they did not: a sentence for
+/// each.
+pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
+    targets.iter().flat_map(|target| {
+        let memory = target.memory.as_ref();
+        let boundary = |name, boundary: Option<&Boundary>| {
+            boundary.map(|it| format!("{}: {name}: {}.", target.name, it.reason))
+        };
+        let engine = target
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.state.as_ref());
+        let judged = target
+            .quality
+            .as_ref()
+            .filter(|quality| !quality.problems.is_empty());
+        [
+            boundary(
+                "KV cache",
+                memory.and_then(|memory| memory.kv_cache.as_ref()),
+            ),
+            boundary("VRAM", memory.and_then(|memory| memory.vram.as_ref())),
+            engine.map(|state| format!("{}: the engine's figures: {state}.", target.name)),
+            judged.map(|quality| {
+                format!("{}: quality: {}.", target.name, quality.problems.join("; "))
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
     })
 }
 

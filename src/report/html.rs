@@ -18,8 +18,8 @@ use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
 use super::figures::{Row, count, mark, measured, objective_word, seconds, status_word};
 use super::findings::{
-    changes, compared, headline, notes, order, reason, saturations, scope, unlike_load, validity,
-    verdict_words, window,
+    beside_the_requests, changes, compared, headline, notes, order, reason, saturations, scope,
+    unlike_load, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
 use crate::measure::{ChangePoint, MeasuredWindow, MetricComparison, TargetSummary};
@@ -74,6 +74,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         headline: headline(document),
         validity: validity(document),
         changes: changes(&document.targets).collect(),
+        memories: beside_the_requests(&document.targets).collect(),
         scopes: document
             .comparison
             .iter()
@@ -114,6 +115,7 @@ struct Page<'a> {
     headline: String,
     validity: String,
     changes: Vec<String>,
+    memories: Vec<String>,
     /// What each comparison was of, or that it says nothing.
     scopes: Vec<String>,
     /// Figures over the load, where there were steps; marks and what they stand for; and the steps in words.

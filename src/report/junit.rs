@@ -4,7 +4,9 @@ use super::comparison::{change, metric_words};
 use super::directory::ReportError;
 use super::document::ResultDocument;
 use super::fidelity::replayed;
-use super::findings::{changes, compared, notes, reason, scope, spreads, unlike_load, window};
+use super::findings::{
+    beside_the_requests, changes, compared, notes, reason, scope, spreads, unlike_load, window,
+};
 use super::loads;
 use crate::measure::TargetSummary;
 use crate::verdict::{ObjectiveStatus, Status};
@@ -83,6 +85,7 @@ pub(super) fn render(document: &ResultDocument) -> Result<String, ReportError> {
 fn known(document: &ResultDocument, target: &TargetSummary) -> Vec<String> {
     let mut lines = vec![window(target)];
     lines.extend(changes(std::slice::from_ref(target)));
+    lines.extend(beside_the_requests(std::slice::from_ref(target)));
     lines.extend(notes(target));
     let spreads = spreads(std::slice::from_ref(target));
     lines.extend(spreads.into_iter().map(|row| {

@@ -5,8 +5,8 @@ use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{count, mark, objective_word, rows, seconds, status_word};
 use super::findings::{
-    changes, compared, headline, misses, notes, order, saturations, scope, spreads, unlike_load,
-    validity, window,
+    beside_the_requests, changes, compared, headline, misses, notes, order, saturations, scope,
+    spreads, unlike_load, validity, window,
 };
 use super::loads::{self, may};
 
@@ -200,6 +200,9 @@ fn known(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
     writeln!(text, "<details><summary>What else to know</summary>\n")?;
     for changed in changes(&document.targets) {
         writeln!(text, "- {}", cell(&changed))?;
+    }
+    for memory in beside_the_requests(&document.targets) {
+        writeln!(text, "- {}", cell(&memory))?;
     }
     for target in document.targets.iter().filter(|target| replayed(target)) {
         writeln!(text, "- {}: {}.", cell(&target.name), window(target))?;

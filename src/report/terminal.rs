@@ -8,8 +8,8 @@ use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{mark, objective_word, rows, status_word};
 use super::findings::{
-    changes, compared, notes, order, reason, saturations, scope, spreads, unlike_load, validity,
-    window,
+    beside_the_requests, changes, compared, notes, order, reason, saturations, scope, spreads,
+    unlike_load, validity, window,
 };
 use super::loads;
 use crate::measure::Comparison;
@@ -107,6 +107,9 @@ fn known(text: &mut String, document: &ResultDocument) -> fmt::Result {
     }
     for changed in changes(&document.targets) {
         writeln!(text, "{yellow}~{yellow:#} {changed}")?;
+    }
+    for memory in beside_the_requests(&document.targets) {
+        writeln!(text, "{DIM}·{DIM:#} {memory}")?;
     }
     for target in document.targets.iter().filter(|target| replayed(target)) {
         writeln!(text, "{DIM}· {}: {}{DIM:#}", target.name, window(target))?;

@@ -43,8 +43,31 @@ pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
         Metric::KvCache => engine(target, "KV cache", |engine| engine.kv_cache_peak),
         Metric::Preemptions => engine(target, "count of preemptions", |engine| engine.preemptions),
         Metric::Waiting => engine(target, "queue", |engine| engine.waiting_peak),
-        // Known to the language, and to no part of this version.
-        Metric::Quality => absent("answer quality"),
+        Metric::Quality => quality(target, objective.statistic),
+    }
+}
+
+fn quality(target: &TargetSummary, statistic: Statistic) -> Figure {
+    let absent = |why: &str| Figure::Absent(format!("quality under load was not measured: {why}"));
+    let Some(quality) = &target.quality else {
+        return absent("no evaluator was run; give --probe");
+    };
+    let why = quality
+        .problems
+        .first()
+        .map_or("the evaluator ran no test", String::as_str);
+    let Some(loaded) = &quality.loaded else {
+        return absent(why);
+    };
+    match statistic {
+        Statistic::Score => loaded
+            .score_mean
+            .map_or_else(|| absent("its tests have no scores"), Figure::Value),
+        Statistic::Flips if quality.change.is_none() => absent(why),
+        Statistic::Flips => Figure::Value(float(quality.flips.0)),
+        // An evaluation that was not of this target, or not under load, is no figure of it.
+        _ if !quality.problems.is_empty() => absent(why),
+        _ => Figure::Value(loaded.pass_rate),
     }
 }
 

@@ -86,6 +86,10 @@ pub enum Statistic {
     Growth,
     /// Share of tests passed.
     PassRate,
+    /// Mean score of tests.
+    Score,
+    /// Tests that passed idle, and did not under load.
+    Flips,
 }
 
 /// How a value must stand to its bound.
@@ -143,7 +147,7 @@ impl Metric {
         (Self::KvCache, "kv_cache", &[S::Peak]),
         (Self::Preemptions, "preemptions", &[S::Count]),
         (Self::Waiting, "waiting", &[S::Peak]),
-        (Self::Quality, "quality", &[S::PassRate]),
+        (Self::Quality, "quality", &[S::PassRate, S::Score, S::Flips]),
     ];
 
     /// Its name in the language.
@@ -177,6 +181,8 @@ impl Statistic {
         (Self::Peak, "peak"),
         (Self::Growth, "growth"),
         (Self::PassRate, "pass_rate"),
+        (Self::Score, "score"),
+        (Self::Flips, "flips"),
     ];
 
     /// Its name in the language.

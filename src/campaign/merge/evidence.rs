@@ -48,6 +48,8 @@ pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorE
             .filter_map(|fidelity| fidelity.cpu_share)
             .reduce(f64::max),
         prefix_share_recorded: prefix_share(parts),
+        // Each shard knows its own.
+        template_tokens: None,
         alterations: alterations(each().flat_map(|fidelity| &fidelity.alterations)),
         faults,
         remarks,

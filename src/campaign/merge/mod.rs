@@ -14,7 +14,7 @@ use super::once::{Measured, production};
 use super::stage::join;
 use crate::measure::{
     CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun,
-    MemorySamples, Observed, Sampled, TargetIdentity, TargetMeasure, twin,
+    MemorySamples, Observed, RECORDED, Sampled, TargetIdentity, TargetMeasure, twin,
 };
 use crate::replay::TurnAccount;
 use crate::report::{
@@ -107,6 +107,13 @@ impl Merge {
             .first_mut()
             .and_then(|runs: &mut Vec<Measured>| runs.first_mut())
         {
+            // Their gaps are in no row of the requests, either.
+            if let Some((recorded, whole)) = recorded
+                .as_mut()
+                .zip(latencies.get(&(RECORDED.to_owned(), 0)))
+            {
+                recorded.put_latencies(whole.clone());
+            }
             first.recorded = recorded.and_then(production);
         }
         let seed = first.plan.get("seed").and_then(Value::as_u64);

@@ -8,6 +8,7 @@ mod dry_run;
 mod plan;
 mod progress;
 mod prompts;
+mod quality;
 mod schedule;
 mod self_check;
 mod telemetry;
@@ -26,6 +27,7 @@ use connections::ConnectionArgs;
 use conversations::ConversationArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
+use quality::QualityArgs;
 use schedule::ScheduleArgs;
 use telemetry::TelemetryArgs;
 use window::WindowArgs;
@@ -90,6 +92,9 @@ pub(super) struct ReplayArgs {
     telemetry: TelemetryArgs,
 
     #[command(flatten)]
+    quality: QualityArgs,
+
+    #[command(flatten)]
     conversations: ConversationArgs,
 
     #[command(flatten)]
@@ -136,6 +141,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         out: args.out.clone(),
         gpu: args.telemetry.gpu(),
         engine_metrics,
+        evaluator: args.quality.evaluator(),
         command: Some(command_line()),
         shares_process: false,
     };

@@ -157,6 +157,13 @@ impl Calibration {
         }
     }
 
+    /// The most tokens that a target's own template puts around a system message and a user's, over all endpoints of the plan.
+    pub fn template_tokens(&self) -> u64 {
+        let known = self.endpoints.values();
+        let most = known.map(|endpoint| endpoint.costs.of_template()).max();
+        most.unwrap_or(0)
+    }
+
     /// What is known of an endpoint.
     pub fn of(&self, endpoint: Endpoint) -> &EndpointCalibration {
         self.endpoints.get(&endpoint).unwrap_or(&self.assumed)

@@ -14,7 +14,7 @@ use crate::replay::prompt::{Cache, IdTable, MediaShape, Salt, Studio, Words, pla
 use crate::replay::synthesise::Prepared;
 use crate::replay::target::Target;
 use crate::replay::{FailureKind, RecordedTimes, RequestOutcome, SendResult, Turn};
-use crate::shape::{Endpoint, RequestParams, Role, ToolsShape};
+use crate::shape::{Endpoint, GapSketch, RequestParams, Role, ToolsShape};
 
 /// Sends probes, one after another.
 pub(super) struct Prober<'a> {
@@ -279,6 +279,7 @@ impl<'a> Prober<'a> {
                 intended_us: self.lane.clock.now_us(),
                 turn: Turn::default(),
                 recorded: RecordedTimes::default(),
+                recorded_gaps: GapSketch::default(),
                 endpoint: question.endpoint,
                 stream: params.stream,
                 request,

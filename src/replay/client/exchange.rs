@@ -124,6 +124,7 @@ fn blank(prepared: &Prepared) -> RequestOutcome {
         wanted_output_tokens: prepared.wanted_output_tokens,
         planned_shared_tokens: prepared.planned_shared_tokens,
         recorded: prepared.recorded,
+        recorded_gaps: prepared.recorded_gaps.clone(),
         ..RequestOutcome::default()
     }
 }

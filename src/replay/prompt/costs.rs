@@ -53,6 +53,16 @@ impl TokenCosts {
             .saturating_add(self.of_tools(tools))
     }
 
+    /// Tokens around a system message and a user's, with the system prompt that the template puts in by itself where it does.
+    pub(in crate::replay) fn of_template(&self) -> u64 {
+        let messages = self.per_message.saturating_mul(2);
+        let most = self
+            .fixed
+            .saturating_add(messages)
+            .saturating_add(self.system.max(0));
+        u64::try_from(most).unwrap_or(0)
+    }
+
     /// Tokens of the tools; estimated where this shape was not probed.
     pub(super) fn of_tools(&self, tools: ToolsShape) -> i64 {
         if tools.is_empty() {

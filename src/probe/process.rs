@@ -1,0 +1,185 @@
+//! A program that is run to its end, or to the end of patience.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a program came to.
+pub(super) struct Ended {
+    pub(super) status: ExitStatus,
+    /// What it printed, its beginning.
+    pub(super) printed: String,
+    /// The end of what it complained.
+    pub(super) complained: String,
+}
+
+/// Why there is no end to tell of.
+#[derive(Debug)]
+pub(super) enum Unended {
+    /// It could not be started.
+    Unstarted(io::Error),
+    /// It took longer than that, and was ended with all that it had started.
+    Hung(Duration),
+    /// Nobody waits for it any more.
+    GivenUp,
+    /// Nobody knows.
+    Lost(io::Error),
+}
+
+impl Unended {
+    /// In words, for `evaluator`.
+    pub(super) fn told(&self, evaluator: &str) -> String {
+        match self {
+            Self::Unstarted(error) | Self::Lost(error) => format!("{evaluator}: {error}"),
+            Self::Hung(after) => format!(
+                "{evaluator}: no end after {after:?}, so it was ended; --probe-timeout gives it more time"
+            ),
+            Self::GivenUp => format!("{evaluator}: ended, since the replay was stopped"),
+        }
+    }
+}
+
+/// Runs it, with no input and in a group of its own, so that what it starts ends with it.
+pub(super) fn run(
+    command: &mut Command,
+    patience: Duration,
+    give_up: &dyn Fn() -> bool,
+) -> Result<Ended, Unended> {
+    // Into files: a pipe that nobody reads would stop it when full.
+    let mut printed = tempfile::tempfile().map_err(Unended::Lost)?;
+    let mut complained = tempfile::tempfile().map_err(Unended::Lost)?;
+    let stream = |file: &File| file.try_clone().map(Stdio::from).map_err(Unended::Lost);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(stream(&printed)?)
+        .stderr(stream(&complained)?)
+        .process_group(0)
+        .spawn()
+        .map_err(Unended::Unstarted)?;
+    let deadline = Instant::now() + patience;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if give_up() => {
+                end(&mut child);
+                return Err(Unended::GivenUp);
+            }
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
+            Ok(None) => {
+                end(&mut child);
+                return Err(Unended::Hung(patience));
+            }
+            Err(error) => {
+                end(&mut child);
+                return Err(Unended::Lost(error));
+            }
+        }
+    };
+    Ok(Ended {
+        status,
+        printed: beginning(&mut printed).map_err(Unended::Lost)?,
+        complained: last_lines(&mut complained).map_err(Unended::Lost)?,
+    })
+}
+
+/// Ends it and what it started.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn beginning(file: &mut File) -> io::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last words, for a message: evaluators say at their end what went wrong.
+fn last_lines(file: &mut File) -> io::Result<String> {
+    let length = file.metadata()?.len();
+    file.seek(io::SeekFrom::Start(length.saturating_sub(LAST)))?;
+    let mut bytes = Vec::new();
+    file.take(LAST).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let from = lines.len().saturating_sub(3);
+    Ok(lines.get(from..).unwrap_or_default().join(" / "))
+}
+
+/// How often it is asked whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// Of what it prints, so much is read.
+const MOST: u64 = 64 << 20;
+const LAST: u64 = 2000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(line: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", line]);
+        command
+    }
+
+    #[test]
+    fn what_it_says_and_how_it_ends_is_told() {
+        let ended = run(
+            &mut shell("echo out; echo a >&2; echo b >&2; exit 3"),
+            Duration::from_secs(60),
+            &|| false,
+        );
+        let ended = ended.ok().unwrap();
+        assert_eq!(ended.status.code(), Some(3));
+        assert_eq!(
+            (ended.printed.as_str(), ended.complained.as_str()),
+            ("out\n", "a / b")
+        );
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended_with_what_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let line = format!("sleep 1000 & echo $! > {}; wait", pid.display());
+        let began = Instant::now();
+        let hung = run(&mut shell(&line), Duration::from_millis(500), &|| false);
+        assert!(matches!(hung, Err(Unended::Hung(_))));
+        assert!(began.elapsed() < Duration::from_secs(60));
+        let child = std::fs::read_to_string(&pid).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+        // Gone, or a zombie until someone looks after it.
+        assert!(state.map_or(true, |state| state.contains(") Z ")));
+    }
+
+    #[test]
+    fn one_that_is_not_there_cannot_be_started() {
+        let missing = run(
+            &mut Command::new("/nowhere/evaluator"),
+            Duration::from_secs(1),
+            &|| false,
+        );
+        assert!(matches!(missing, Err(Unended::Unstarted(_))));
+    }
+
+    #[test]
+    fn one_that_nobody_waits_for_is_ended() {
+        let given_up = run(&mut shell("sleep 1000"), Duration::from_secs(1000), &|| {
+            true
+        });
+        assert!(matches!(given_up, Err(Unended::GivenUp)));
+    }
+}

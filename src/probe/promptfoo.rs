@@ -1,0 +1,271 @@
+//! The user's own promptfoo, by the user's own configuration: addresses and keys come to its providers by environment.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::process::{self, Unended};
+use super::{Candidate, Phase, environment};
+use crate::measure::{EvaluatedTest, Evaluation, TestOutcome};
+
+/// What it writes.
+#[derive(Deserialize)]
+struct Written {
+    results: Results,
+    #[serde(default)]
+    config: Value,
+}
+
+#[derive(Deserialize)]
+struct Results {
+    results: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    #[serde(default)]
+    success: bool,
+    #[serde(default)]
+    score: Option<f64>,
+    #[serde(default)]
+    latency_ms: Option<f64>,
+    #[serde(default)]
+    prompt_idx: u64,
+    #[serde(default)]
+    test_idx: u64,
+    #[serde(default)]
+    provider: Value,
+    /// 0 none, 1 an assertion, 2 an error of the provider.
+    #[serde(default)]
+    failure_reason: Option<u64>,
+    #[serde(default)]
+    grading_result: Option<Grading>,
+    #[serde(default)]
+    response: Option<Response>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Grading {
+    #[serde(default)]
+    component_results: Option<Vec<Component>>,
+}
+
+#[derive(Deserialize)]
+struct Component {
+    #[serde(default)]
+    pass: bool,
+    #[serde(default)]
+    assertion: Option<Assertion>,
+}
+
+#[derive(Deserialize)]
+struct Assertion {
+    #[serde(rename = "type", default)]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct Response {
+    #[serde(default)]
+    cached: bool,
+}
+
+pub(super) fn evaluate(
+    config: &Path,
+    candidate: &Candidate,
+    phase: Phase,
+    patience: Duration,
+    give_up: &dyn Fn() -> bool,
+) -> Result<Evaluation, String> {
+    let place = |error: std::io::Error| format!("promptfoo: no place for its results: {error}");
+    let dir = tempfile::tempdir().map_err(place)?;
+    let out = dir.path().join("out.json");
+    let mut command = Command::new(program(config));
+    command
+        .arg("eval")
+        .arg("-c")
+        .arg(config)
+        // From its cache it would answer without asking, and still pass every test of latency.
+        .args(["--no-cache", "--no-table", "--no-progress-bar"])
+        .arg("-o")
+        .arg(&out)
+        .envs(environment(candidate, phase))
+        .env("PROMPTFOO_CONFIG_DIR", dir.path())
+        .env("PROMPTFOO_CACHE_ENABLED", "false")
+        .env("PROMPTFOO_DISABLE_TELEMETRY", "1")
+        .env("PROMPTFOO_DISABLE_UPDATE", "1")
+        .env("PROMPTFOO_DISABLE_SHARING", "1");
+    let ended = process::run(&mut command, patience, give_up).map_err(|unended| match unended {
+        Unended::Unstarted(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            "promptfoo is not installed: npm install --global promptfoo; or name it in REENACT_PROMPTFOO"
+                .to_owned()
+        }
+        other => other.told("promptfoo"),
+    })?;
+    let written = std::fs::read(&out).ok();
+    let written = written.and_then(|bytes| serde_json::from_slice::<Written>(&bytes).ok());
+    let Some(written) = written else {
+        let code = ended
+            .status
+            .code()
+            .map_or("a signal".to_owned(), |code| format!("exit code {code}"));
+        return Err(format!(
+            "promptfoo: {code} and no results: {}",
+            ended.complained
+        ));
+    };
+    Ok(Evaluation {
+        problem: problem(&written, candidate),
+        tests: written.results.results.iter().map(evaluated).collect(),
+        ..Evaluation::default()
+    })
+}
+
+/// Named by the user, else the project's own beside its configuration, else the one on the path.
+fn program(config: &Path) -> PathBuf {
+    if let Some(named) = std::env::var_os("REENACT_PROMPTFOO").filter(|named| !named.is_empty()) {
+        return named.into();
+    }
+    let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+    let beside = config
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join("node_modules/.bin/promptfoo"))
+        .find(|program| program.is_file());
+    beside.unwrap_or_else(|| PathBuf::from("promptfoo"))
+}
+
+/// Why its results are not what they seem.
+fn problem(written: &Written, candidate: &Candidate) -> Option<String> {
+    let rows = &written.results.results;
+    let cached = |row: &&Row| {
+        row.response
+            .as_ref()
+            .is_some_and(|response| response.cached)
+    };
+    let cached = rows.iter().filter(cached).count();
+    if cached > 0 {
+        return Some(format!(
+            "promptfoo: {cached} answers came from a cache, and not from the target"
+        ));
+    }
+    let own = own_addresses(&written.config);
+    let elsewhere = own
+        .iter()
+        .find(|address| !address.starts_with(&candidate.url));
+    elsewhere.map(|address| {
+        format!(
+            "promptfoo: its configuration sends to {address} by itself, so the target was not asked; leave apiBaseUrl out"
+        )
+    })
+}
+
+/// Addresses that providers of a configuration have of their own.
+fn own_addresses(config: &Value) -> Vec<String> {
+    let providers = config.get("providers").and_then(Value::as_array);
+    providers
+        .into_iter()
+        .flatten()
+        .filter_map(|provider| {
+            let config = provider.get("config")?;
+            let address = ["apiBaseUrl", "baseUrl", "apiHost"]
+                .iter()
+                .find_map(|key| config.get(*key));
+            address?.as_str().map(str::to_owned)
+        })
+        .collect()
+}
+
+fn evaluated(row: &Row) -> EvaluatedTest {
+    let provider = ["label", "id"]
+        .iter()
+        .filter_map(|key| row.provider.get(*key)?.as_str())
+        .find(|name| !name.is_empty())
+        .or_else(|| row.provider.as_str())
+        .unwrap_or("provider");
+    let components = row
+        .grading_result
+        .as_ref()
+        .and_then(|graded| graded.component_results.as_ref());
+    EvaluatedTest {
+        id: format!(
+            "test {}, prompt {}, {provider}",
+            row.test_idx + 1,
+            row.prompt_idx + 1
+        ),
+        outcome: match (row.success, row.failure_reason) {
+            (true, _) => TestOutcome::Passed,
+            (false, Some(2)) => TestOutcome::Error,
+            (false, _) => TestOutcome::Failed,
+        },
+        score: row.score,
+        latency_ms: row.latency_ms,
+        checks: components
+            .into_iter()
+            .flatten()
+            .filter_map(|component| {
+                Some((component.assertion.as_ref()?.kind.clone(), component.pass))
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITTEN: &str = r#"{"results":{"version":3,"results":[
+        {"success":true,"score":1,"latencyMs":12,"promptIdx":0,"testIdx":1,"provider":{"id":"openai:m","label":""},"failureReason":0,
+         "response":{"output":"secret words","cached":false},
+         "gradingResult":{"pass":true,"componentResults":[{"pass":true,"assertion":{"type":"latency","threshold":5000}}]}},
+        {"success":false,"score":0,"latencyMs":3,"promptIdx":1,"testIdx":0,"provider":"anthropic:m","failureReason":2,"error":"429"},
+        {"success":false,"promptIdx":0,"testIdx":0,"provider":{"id":"x"},"failureReason":1,
+         "gradingResult":{"componentResults":[{"pass":false,"assertion":{"type":"javascript"}},{"pass":true,"assertion":null}]}}]},
+        "config":{"providers":["openai:m",{"id":"x","config":{"apiBaseUrl":"https://elsewhere/v1"}}]}}"#;
+
+    fn candidate(url: &str) -> Candidate {
+        Candidate {
+            name: "a".into(),
+            url: url.into(),
+            model: "m".into(),
+            key: None,
+        }
+    }
+
+    #[test]
+    fn rows_are_told_by_test_prompt_and_provider_and_hold_no_answers() {
+        let written: Written = serde_json::from_str(WRITTEN).unwrap();
+        let tests: Vec<EvaluatedTest> = written.results.results.iter().map(evaluated).collect();
+        assert_eq!(tests[0].id, "test 2, prompt 1, openai:m");
+        assert_eq!(tests[1].id, "test 1, prompt 2, anthropic:m");
+        let outcomes: Vec<_> = tests.iter().map(|test| test.outcome).collect();
+        assert_eq!(
+            outcomes,
+            [TestOutcome::Passed, TestOutcome::Error, TestOutcome::Failed]
+        );
+        assert_eq!(tests[0].checks, [("latency".to_owned(), true)]);
+        assert_eq!(tests[2].checks, [("javascript".to_owned(), false)]);
+        assert!(!format!("{tests:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_configuration_with_an_address_of_its_own_is_told() {
+        let written: Written = serde_json::from_str(WRITTEN).unwrap();
+        let told = problem(&written, &candidate("http://127.0.0.1:1")).unwrap();
+        assert!(told.contains("https://elsewhere/v1"), "{told}");
+        assert_eq!(problem(&written, &candidate("https://elsewhere")), None);
+    }
+
+    #[test]
+    fn answers_from_a_cache_are_told() {
+        let text = WRITTEN.replace("\"cached\":false", "\"cached\":true");
+        let written: Written = serde_json::from_str(&text).unwrap();
+        let told = problem(&written, &candidate("https://elsewhere")).unwrap();
+        assert!(told.contains("1 answers came from a cache"), "{told}");
+    }
+}
