@@ -49,8 +49,9 @@ pub fn growth(samples: &[(f64, f64)]) -> Option<Growth> {
         let index = rank.clamp(0.0, pairs - 1.0) as usize;
         slopes.get(index).copied()
     };
+    // The M1th and the (M2 + 1)th of the slopes, counted from 1, with M = (pairs ∓ half) / 2 (Gilbert 1987, section 16.5).
     let ci95 = (
-        at(((pairs - half) / 2.0).floor())?,
+        at(((pairs - half) / 2.0).floor() - 1.0)?,
         at(((pairs + half) / 2.0).ceil())?,
     );
     #[allow(

@@ -10,7 +10,7 @@ pub fn twin(outcome: &RequestOutcome) -> Option<RequestOutcome> {
         (false, None) => return None,
     };
     let at = outcome.planned_us;
-    let then = |moment: Option<u64>| moment.map(|us| at + us);
+    let then = |moment: Option<u64>| moment.map(|us| at.saturating_add(us));
     Some(RequestOutcome {
         index: outcome.index,
         session: outcome.session,

@@ -281,7 +281,6 @@ fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
     pooled
 }
 
-/// Each GPU over all runs: the memory at the start of the first and at the end of the last, and the highest peak.
 /// The engine over all runs: peaks are of the worst, preemptions are added up, and the hit rate is the mean over runs.
 fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
     let told: Vec<&EngineSummary> = runs.iter().filter_map(|run| run.engine.as_ref()).collect();
@@ -304,6 +303,7 @@ fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
     })
 }
 
+/// Each GPU over all runs: the memory at the start of the first and at the end of the last, and the highest peak.
 fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
     let mut pooled: Vec<GpuSummary> = Vec::new();
     for gpu in runs.iter().flat_map(|run| &run.gpu) {

@@ -93,7 +93,7 @@ impl Clock {
         thought_us: u64,
     ) -> Instants {
         if !self.by_session {
-            let own_us = self.run_us(pass, (start_us + later_us) as f64);
+            let own_us = self.run_us(pass, start_us.saturating_add(later_us) as f64);
             return Instants {
                 own_us,
                 start_us: own_us,
@@ -108,7 +108,7 @@ impl Clock {
             (later_us as f64 - saved_us).round() as u64
         };
         Instants {
-            own_us: start_us + later_us,
+            own_us: start_us.saturating_add(later_us),
             start_us,
         }
     }
@@ -158,7 +158,7 @@ impl Clock {
                 .map_or((1.0, 1.0), |bent| bent.shape.extremes());
             let after = |start_us: u64| {
                 let least_us = (since_us - start_us) as f64 * distance;
-                reach(start_us) + least_us as u64
+                reach(start_us).saturating_add(least_us as u64)
             };
             if 1.0 / (self.speed * slowest) <= distance {
                 after(last_start_us)
