@@ -109,7 +109,10 @@ impl Step {
             .env("GITHUB_STEP_SUMMARY", "summary")
             .env("GITHUB_OUTPUT", "outputs")
             .env("REENACT_ACTION_TRACE", "\n  trace.rt  \n")
-            .env("REENACT_ACTION_ARGUMENTS", "--fidelity\nlateness=10s");
+            .env(
+                "REENACT_ACTION_ARGUMENTS",
+                "--fidelity\nlateness=10s\n--fidelity\nks=1",
+            );
         for (name, value) in inputs {
             command.env(format!("REENACT_ACTION_{name}"), value);
         }

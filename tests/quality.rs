@@ -29,7 +29,7 @@ fn replay(command: &mut Command, trace: &Path, args: &[&str]) -> (Output, Value)
     let output = command
         .arg(trace)
         .args(args)
-        .args(["--fidelity", "lateness=10s", "--json"])
+        .args(["--fidelity", "lateness=10s", "--fidelity", "ks=1", "--json"])
         .output()
         .unwrap();
     let document = serde_json::from_slice(&output.stdout)

@@ -40,14 +40,17 @@ fn gaps(outcome: &RequestOutcome) -> Vec<u32> {
     let sketch = &outcome.recorded_gaps;
     // More than any answer has tokens: a trace that claims more is not given the memory for it.
     let sketch = sketch.clone().of_count(sketch.count().min(MOST_GAPS));
+    let longest = outcome.recorded.longest_gap_us.map(us);
+    let most = longest.unwrap_or(u32::MAX);
     let mut gaps: Vec<u32> = sketch
         .values()
-        .flat_map(|(gap, count)| std::iter::repeat_n(us(gap), count as usize))
+        // The middle of the last bucket may lie above the longest, which is in it.
+        .flat_map(|(gap, count)| std::iter::repeat_n(us(gap).min(most), count as usize))
         .collect();
-    if let Some(longest) = outcome.recorded.longest_gap_us {
+    if let Some(longest) = longest {
         // They rise, so the longest is the last.
         gaps.pop();
-        gaps.push(us(longest));
+        gaps.push(longest);
     }
     gaps
 }
