@@ -13,7 +13,7 @@ use super::conversation::{SessionMode, TurnAccount};
 use super::evidence::{self, Evidence};
 use super::gate::Gate;
 use super::outcome::RequestOutcome;
-use super::pace::RunClock;
+use super::pace::{RunClock, give_way};
 use super::plan::{PlanError, Planner};
 use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
@@ -219,6 +219,8 @@ where
         let preparer = std::thread::Builder::new()
             .name("prepare".to_owned())
             .spawn_scoped(scope, || {
+                // Its work lies ahead of the instants; the sends do not.
+                give_way();
                 let preparer = Preparer::new(
                     &mut plan,
                     &mut synthesiser,
