@@ -15,7 +15,7 @@ use reenact::trace::Trace;
 const MIB: u64 = 1 << 20;
 const BOUND: [&str; 2] = ["--capture-memory", "16MiB"];
 /// What a recorder of that bound takes at most in these tests, traffic included.
-const MOST_MIB: u64 = 96;
+const MOST_MIB: u64 = 72;
 
 fn exchanges(dir: &std::path::Path) -> Vec<Exchange> {
     let mut trace = Trace::open(&[dir.to_owned()]).unwrap();
