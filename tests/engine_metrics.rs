@@ -153,7 +153,7 @@ fn a_page_of_a_target_that_there_is_not_is_refused() {
             "no target is named `other`",
         ),
         (&["auto", "http://127.0.0.1:1"], "stand alone"),
-        (&["https://127.0.0.1:1"], "over TLS"),
+        (&["ftp://127.0.0.1:1"], "or https://"),
     ] {
         let mut command = reenact(["replay"]);
         command.arg(&trace).args(["--target", "http://127.0.0.1:1"]);
@@ -199,4 +199,125 @@ fn where_the_cache_runs_out_is_told_from_sixty_percent_of_the_load() {
         .unwrap_or_else(|| panic!("{memory:#}"));
     assert!((full / 12_000.0 - 1.0).abs() < 0.1, "{memory:#}");
     assert!(memory["seen_share"].as_f64().unwrap() < 0.75, "{memory:#}");
+}
+
+/// A trace of `seconds`, of a short stream every quarter of a second.
+fn steady(dir: &Path, seconds: u32) -> PathBuf {
+    let rows = dir.join("rows.jsonl");
+    let mut text = String::new();
+    for i in 0..seconds * 4 {
+        let at = i * 250;
+        writeln!(
+            text,
+            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
+        )
+        .unwrap();
+    }
+    std::fs::write(&rows, text).unwrap();
+    let trace = dir.join("trace.rt");
+    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
+    stdout_of([
+        "import".as_ref(),
+        "mooncake".as_ref(),
+        rows,
+        "-o".as_ref(),
+        out,
+    ]);
+    trace
+}
+
+#[test]
+fn a_leak_is_told_from_an_engine_that_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = steady(dir.path(), 40);
+    let (leaks, sound) = (
+        Server::sim(&["--vram", "80GiB", "--memory-leak", "4MiB"]),
+        Server::sim(&["--vram", "80GiB"]),
+    );
+    let (_, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &format!("leaks={}", leaks.url),
+            "--target",
+            &format!("sound={}", sound.url),
+            "--schedule",
+            "interleaved",
+            "--slo",
+            "vram.growth<1MiB/s",
+            "--slo",
+            "oom.count<=0",
+        ],
+    );
+    let status = |target: &str, expr: &str| {
+        let all = document["verdict"]["objectives"].as_array().unwrap();
+        let one = all
+            .iter()
+            .find(|one| one["expr"] == expr && one["target"] == target)
+            .unwrap();
+        one["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        status("leaks", "vram.growth<1MiB/s"),
+        "fail",
+        "{document:#}"
+    );
+    assert_eq!(
+        status("sound", "vram.growth<1MiB/s"),
+        "pass",
+        "{document:#}"
+    );
+    assert_eq!(status("sound", "oom.count<=0"), "pass");
+    let gpu = &document["targets"][0]["gpu"][0];
+    assert_eq!(
+        (&gpu["source"], &gpu["growth"]["leak"]),
+        (&"sim".into(), &true.into())
+    );
+    let per_s = gpu["growth_bytes_per_s"].as_f64().unwrap() / 1_048_576.0;
+    assert!((per_s / 4.0 - 1.0).abs() < 0.1, "{gpu:#}");
+    let fragmentation = &document["targets"][1]["engine"]["fragmentation_peak"];
+    assert!(
+        fragmentation.as_f64().is_some_and(|share| share < 0.01),
+        "{fragmentation}"
+    );
+}
+
+#[test]
+fn memory_that_runs_out_is_counted_with_the_load_at_that_instant() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = steady(dir.path(), 8);
+    // 1.2 GiB are left at start: gone after three seconds, and after each new start.
+    let sim = Server::sim(&[
+        "--vram",
+        "8GiB",
+        "--memory-leak",
+        "400MiB",
+        "--slowdown",
+        "20",
+    ]);
+    let (output, document) = replay(&trace, &["--target", &sim.url, "--slo", "oom.count<=0"]);
+    let target = &document["targets"][0];
+    assert_eq!(
+        objective(&document, "oom.count<=0")["status"],
+        "fail",
+        "{document:#}"
+    );
+    let first = &target["oom"]["events"][0];
+    assert!(first["answers"].as_u64().unwrap() >= 1, "{first:#}");
+    assert!(first["vram"].as_f64().unwrap() > 0.9, "{first:#}");
+    assert!(
+        first["in_flight_tokens"].as_f64().unwrap() > 0.0,
+        "{first:#}"
+    );
+    assert!(
+        target["engine"]["restarts"].as_u64().unwrap() >= 1,
+        "{target:#}"
+    );
+    assert!(
+        target["requests"]["errors"]["server_error"]
+            .as_u64()
+            .unwrap()
+            >= 1
+    );
+    let _ = output;
 }

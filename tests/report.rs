@@ -101,18 +101,30 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
     assert_eq!(
         files,
         [
+            "hgrm",
             "histograms.json.zst",
             "junit.xml",
+            "percentiles.csv",
             "report.html",
             "requests.jsonl.zst",
             "result.json",
-            "summary.md"
+            "summary.md",
+            "timeline.csv"
         ]
     );
 
     let page = browser::open(&out.path().join("report.html"));
     assert_eq!(page.console, "");
-    assert_eq!(page.charts.len(), 14);
+    assert_eq!(page.charts.len(), 19);
+    for id in [
+        "ttft-load",
+        "e2e-load",
+        "kv-load",
+        "kv-time",
+        "waiting-time",
+    ] {
+        assert!(page.charts.contains_key(id), "{id}");
+    }
     for (id, colours) in &page.charts {
         assert!(*colours > 3, "{id} is blank");
     }

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
+
 use super::{Campaign, EngineMetrics, Gpu};
 use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
 use crate::telemetry::{
-    EngineTimeline, GpuSampler, GpuTimeline, PageUrl, Scraped, Scraper, Signal,
+    EngineTimeline, GpuSampler, GpuSeries, GpuTimeline, PageUrl, Scraped, Scraper, Signal,
 };
 
 /// What samples during one run.
@@ -82,12 +84,10 @@ impl Campaign {
     fn pages(&self, target: &Target) -> Vec<(PageUrl, bool)> {
         match &self.engine_metrics {
             EngineMetrics::Off => Vec::new(),
-            EngineMetrics::Auto if target.url.is_tls() => Vec::new(),
             EngineMetrics::Auto => {
-                vec![(
-                    PageUrl::of_server(target.url.host(), target.url.port()),
-                    false,
-                )]
+                let url = &target.url;
+                let page = PageUrl::of_server(url.is_tls(), url.host(), url.port());
+                vec![(page.with(HeaderMap::new(), target.ca.clone()), false)]
             }
             EngineMetrics::Pages(pages) => pages
                 .iter()
@@ -153,7 +153,28 @@ impl Seen {
             .iter()
             .filter_map(|gpu| Some((gpu, gpu.fullest()?)))
             .max_by(|(_, a), (_, b)| a.total_cmp(b));
+        let of_gpu = |gpu: &GpuSeries| -> Vec<(u64, f64)> {
+            let samples = gpu.samples.iter();
+            samples
+                .map(|sample| (sample.at_us, float(sample.used_bytes)))
+                .collect()
+        };
+        let sampled = self.gpus.gpus.iter().filter(|gpu| !gpu.samples.is_empty());
+        let samples = self.engine.samples.iter();
+        let host =
+            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::HostBytes)?)));
+        let samples = self.engine.samples.iter();
+        let preemptions =
+            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::Preemptions)?)));
         MemorySamples {
+            gpu_bytes: sampled.map(of_gpu).collect(),
+            host_bytes: host.collect(),
+            preemptions: preemptions.collect(),
+            ooms: self
+                .engine
+                .samples
+                .last()
+                .and_then(|last| last.get(Signal::Ooms)),
             kv_cache: kv_cache.collect(),
             vram: fullest.map_or_else(Vec::new, |(gpu, _)| gpu.shares().collect()),
         }
@@ -169,6 +190,11 @@ impl Seen {
             preemptions: peak(Signal::Preemptions),
         }
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "bytes stay below 2^53")]
+fn float(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);

@@ -96,6 +96,14 @@ pub(super) struct SimArgs {
     #[arg(long, value_name = "X")]
     answer_tokens_sigma: Option<f64>,
 
+    /// Memory of its simulated GPU, such as 80GiB, told on /metrics; used up, it answers 500 and starts anew
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    vram: Option<u64>,
+
+    /// How much of that memory it loses every second, such as 1MiB: a leak to be found
+    #[arg(long, value_name = "SIZE", value_parser = values::size, requires = "vram")]
+    memory_leak: Option<u64>,
+
     /// Share of requests that fail with 500
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     error_rate: Option<f64>,
@@ -157,6 +165,8 @@ fn config(args: &SimArgs) -> Result<Config, Failure> {
     set(&mut config.block_tokens, args.block_tokens);
     set(&mut config.answer_tokens_median, args.answer_tokens_median);
     set(&mut config.answer_tokens_sigma, args.answer_tokens_sigma);
+    set(&mut config.vram_bytes, args.vram);
+    set(&mut config.memory_leak_bytes, args.memory_leak);
     set(&mut config.error_rate, args.error_rate);
     set(&mut config.max_body_bytes, args.max_body);
     config.max_waiting = args.max_waiting.or(config.max_waiting);

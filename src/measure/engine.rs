@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::MemoryGrowth;
 use crate::telemetry::{EngineKind, EngineTimeline, Signal};
 
 /// What a target's engine told of itself over the run.
@@ -31,6 +32,15 @@ pub struct EngineSummary {
     /// Share of the prompt tokens looked up during the run that the prefix cache held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix_hit_rate: Option<f64>,
+    /// Its process in the host's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_memory: Option<HostMemory>,
+    /// Largest share of the memory that its allocator holds which nothing is in: reserved and not allocated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragmentation_peak: Option<f64>,
+    /// How often it was started anew during the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u64>,
     /// Pages read.
     pub samples: u64,
     /// Pages that were not to be had.
@@ -38,6 +48,20 @@ pub struct EngineSummary {
     /// What went wrong first, where something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+}
+
+/// What the engine's process has in the host's memory.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostMemory {
+    /// In the first page.
+    pub used_start_bytes: f64,
+    /// The most.
+    pub used_peak_bytes: f64,
+    /// In the last page.
+    pub used_end_bytes: f64,
+    /// How it grew apart from the load, from half a minute on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<MemoryGrowth>,
 }
 
 /// What the pages of an engine say; `None` where they are of no engine that is known. A page that was never to be had is told of, with
@@ -54,6 +78,17 @@ pub fn summarise_engine(timeline: &EngineTimeline) -> Option<EngineSummary> {
     let hit_rate = hits
         .filter(|(_, queries)| *queries > 0.0)
         .map(|(hits, queries)| hits / queries);
+    let host_memory = values(Signal::HostBytes).next().map(|first| HostMemory {
+        used_start_bytes: first,
+        used_peak_bytes: peak(Signal::HostBytes).unwrap_or(first),
+        used_end_bytes: total(Signal::HostBytes).unwrap_or(first),
+        growth: None,
+    });
+    let fragmentation = timeline.samples.iter().filter_map(|sample| {
+        let reserved = sample.get(Signal::ReservedBytes)?;
+        let allocated = sample.get(Signal::AllocatedBytes)?;
+        (reserved > 0.0).then(|| (1.0 - allocated / reserved).clamp(0.0, 1.0))
+    });
     let never_read = timeline.taken == 0 && timeline.state.is_some();
     let kind = timeline.kind.map(EngineKind::name);
     Some(EngineSummary {
@@ -70,6 +105,9 @@ pub fn summarise_engine(timeline: &EngineTimeline) -> Option<EngineSummary> {
         running_peak: peak(Signal::Running),
         waiting_peak: peak(Signal::Waiting),
         prefix_hit_rate: hit_rate.or_else(|| values(Signal::PrefixHitRate).next_back()),
+        host_memory,
+        fragmentation_peak: fragmentation.reduce(f64::max),
+        restarts: (timeline.taken > 0).then_some(timeline.restarts_us.len() as u64),
         samples: timeline.taken,
         missed: timeline.missed,
         state: timeline.state.clone(),

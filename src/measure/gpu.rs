@@ -1,6 +1,16 @@
 use super::growth::growth;
+use super::memory::MemoryGrowth;
 use super::summary::GpuSummary;
 use crate::telemetry::{GpuSeries, GpuTimeline};
+
+/// Puts the growth apart from the load in the place of the mere trend.
+pub(super) fn put_growth(gpu: &mut GpuSummary, growth: Option<MemoryGrowth>) {
+    if let Some(growth) = growth {
+        gpu.growth_bytes_per_s = Some(growth.bytes_per_s);
+        gpu.growth_ci95 = Some(growth.ci95);
+        gpu.growth = Some(growth);
+    }
+}
 
 /// What the samples of each GPU say; a GPU of which no sample was taken is left out.
 pub fn summarise_gpus(timeline: &GpuTimeline) -> Vec<GpuSummary> {
@@ -30,6 +40,7 @@ fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
         used_end_bytes: last.used_bytes,
         growth_bytes_per_s: trend.map(|trend| trend.per_s),
         growth_ci95: trend.map(|trend| trend.ci95),
+        growth: None,
         samples: gpu.taken,
         state: gpu.state.clone(),
     })

@@ -124,6 +124,11 @@ impl Distribution {
         self.sum_us += other.sum_us;
     }
 
+    /// Its values, in microseconds.
+    pub(super) fn histogram(&self) -> &Histogram<u64> {
+        &self.histogram
+    }
+
     /// Values measured.
     pub fn count(&self) -> u64 {
         self.histogram.len()

@@ -19,6 +19,7 @@ mod latency;
 mod memory;
 mod misses;
 mod observed;
+mod percentile_log;
 mod quality;
 mod recorded;
 mod retry_after;
@@ -39,16 +40,19 @@ pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
     RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
-pub use engine::{EngineSummary, summarise_engine};
+pub use engine::{EngineSummary, HostMemory, summarise_engine};
 pub use fidelity::{ErrorQuantiles, Fidelity, FidelityBar, GeneratorEvidence, Lateness};
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
 pub(crate) use latency::tpot_us;
 pub use latency::{Distribution, Latencies, LatencySummary};
-pub use memory::{Boundary, Memory, MemoryPoint, MemorySamples};
+pub use memory::{
+    Boundary, Cliff, Memory, MemoryGrowth, MemoryPoint, MemorySamples, OomEvent, Ooms,
+};
 pub use misses::Misses;
 pub use observed::{Observed, Sampled};
+pub use percentile_log::{PercentileLine, PercentileLog};
 pub use quality::{EvaluatedTest, Evaluation, PhaseQuality, QualitySummary, TestOutcome, quality};
 pub use recorded::twin;
 pub use retry_after::RetryAfter;

@@ -8,6 +8,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::engine::EngineSummary;
 use super::fidelity::Fidelity;
 use super::latency::{Distribution, Latencies, LatencySummary};
+use super::memory::Ooms;
 use super::misses::{self, Misses};
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
 use super::target::latency_summaries;
@@ -102,6 +103,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
     );
     let (fidelity, gpu) = (fidelity(&summaries), gpus(&summaries));
     let engine = engine(&summaries);
+    let oom = Ooms::sum(summaries.iter().map(|summary| &summary.oom));
     let turns = TurnAccount::sum(summaries.iter().filter_map(|summary| summary.turns));
     let simulated = summaries.iter().any(|summary| summary.simulated);
     let saturated = saturated(&figures);
@@ -131,6 +133,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         fidelity,
         gpu,
         engine,
+        oom,
         turns,
         spread: spreads(&figures),
         runs: figures,
@@ -295,6 +298,11 @@ fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
         running_peak: most(|engine| engine.running_peak),
         waiting_peak: most(|engine| engine.waiting_peak),
         preemptions: preempted.reduce(|sum, more| sum + more),
+        restarts: told
+            .iter()
+            .filter_map(|engine| engine.restarts)
+            .reduce(|sum, more| sum + more),
+        fragmentation_peak: most(|engine| engine.fragmentation_peak),
         prefix_hit_rate: mean(told.iter().filter_map(|engine| engine.prefix_hit_rate)),
         samples: told.iter().map(|engine| engine.samples).sum(),
         missed: told.iter().map(|engine| engine.missed).sum(),
@@ -319,6 +327,7 @@ fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
                 if gpu.growth_bytes_per_s > known.growth_bytes_per_s {
                     known.growth_bytes_per_s = gpu.growth_bytes_per_s;
                     known.growth_ci95 = gpu.growth_ci95;
+                    known.growth.clone_from(&gpu.growth);
                 }
                 known.state = known.state.take().or_else(|| gpu.state.clone());
             }

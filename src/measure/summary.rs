@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangePoint, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory, Misses,
-    QualitySummary, RetryAfter, RunFigures, Spread, Step,
+    ChangePoint, Cliff, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory,
+    MemoryGrowth, Misses, Ooms, QualitySummary, RetryAfter, RunFigures, Spread, Step,
 };
 use crate::replay::TurnAccount;
 
@@ -58,12 +58,18 @@ pub struct TargetSummary {
     /// How full memory was against the tokens in flight, and where it runs out; of several runs, the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
+    /// Where memory ran out; of several runs, all.
+    #[serde(skip_serializing_if = "Ooms::is_none")]
+    pub oom: Ooms,
     /// What an evaluator said of its answers, idle and under load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualitySummary>,
     /// Moments at which the run changed its course.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangePoint>,
+    /// Loads from which on it was worse at once; of several runs, the first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cliffs: Vec<Cliff>,
     /// The run over time; of several runs, the first.
     pub timeline: Vec<Window>,
     /// Each run, where there were several.
@@ -144,12 +150,15 @@ pub struct GpuSummary {
     pub used_peak_bytes: u64,
     /// Memory in use at the last sample.
     pub used_end_bytes: u64,
-    /// Trend of memory in use (Theil–Sen).
+    /// Trend of memory in use (Theil–Sen): apart from the load where [`Self::growth`] is there, else as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_bytes_per_s: Option<f64>,
     /// Its 95 % interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub growth_ci95: Option<(f64, f64)>,
+    /// What is left of that apart from the load, from half a minute on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<MemoryGrowth>,
     /// Samples taken.
     pub samples: u64,
     /// Why sampling stopped or had gaps, where it did.

@@ -3,8 +3,9 @@ use std::collections::BTreeMap;
 use super::change_points::change_points;
 use super::comparison::RunSample;
 use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
+use super::gpu::put_growth;
 use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
-use super::memory::{TokensInFlight, memory};
+use super::memory::{OomLog, TokensInFlight, TpotLog, cliffs, memory};
 use super::observed::{Observed, Sampled};
 use super::saturation::saturated;
 use super::span::Span;
@@ -73,6 +74,8 @@ pub struct TargetMeasure {
     fidelity: FidelityMeter,
     windows: Windows,
     tokens: TokensInFlight,
+    ooms: OomLog,
+    tpot: TpotLog,
     span: Span,
     events: u64,
     event_tokens: u64,
@@ -98,6 +101,8 @@ impl TargetMeasure {
             fidelity: FidelityMeter::default(),
             windows: Windows::new(),
             tokens: TokensInFlight::default(),
+            ooms: OomLog::default(),
+            tpot: TpotLog::default(),
             span: Span::after(options.prelude_us),
             events: 0,
             event_tokens: 0,
@@ -121,6 +126,16 @@ impl TargetMeasure {
         self.fidelity.record(outcome);
         self.windows.record(outcome);
         self.tokens.record(outcome);
+        if let (Some(tpot), Some(first), Some(last)) = (
+            tpot_us(outcome),
+            outcome.first_token_us,
+            outcome.last_token_us,
+        ) {
+            self.tpot.record(first.midpoint(last), milliseconds(tpot));
+        }
+        if outcome.out_of_memory {
+            self.ooms.record(outcome.end_us);
+        }
         self.simulated |= outcome.simulated;
         if !self.span.record(outcome) {
             return false;
@@ -226,6 +241,8 @@ impl TargetMeasure {
             in_flight_tokens: tokens.peak_between(start_us, end_us),
             ..observed.sampled(start_us, end_us)
         });
+        let mut observed = observed;
+        grown(tokens, &mut observed);
         TargetSummary {
             name: identity.name,
             url: identity.url,
@@ -244,15 +261,32 @@ impl TargetMeasure {
             turns: None,
             gpu: observed.gpu,
             memory: memory(tokens, &observed.memory),
+            oom: self.ooms.finish(tokens, &observed.memory),
             engine: observed.engine,
             quality: None,
             changes: change_points(&timeline),
+            cliffs: cliffs(tokens, &self.tpot, &observed.memory),
             timeline,
             runs: Vec::new(),
             spread: BTreeMap::new(),
             steps: Vec::new(),
             limit: None,
         }
+    }
+}
+
+/// Says of each memory how it grew apart from the load.
+fn grown(tokens: &TokensInFlight, observed: &mut Observed<'_>) {
+    let samples = &observed.memory;
+    for (gpu, bytes) in observed.gpu.iter_mut().zip(&samples.gpu_bytes) {
+        put_growth(gpu, samples.growth(tokens, bytes));
+    }
+    if let Some(host) = observed
+        .engine
+        .as_mut()
+        .and_then(|engine| engine.host_memory.as_mut())
+    {
+        host.growth = samples.growth(tokens, &samples.host_bytes);
     }
 }
 

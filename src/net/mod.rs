@@ -1,7 +1,9 @@
 //! What the recorder and the replay both need of connections and of the system that carries them.
 
+mod client_tls;
 pub(crate) mod http1;
 mod maybe_tls;
 pub(crate) mod open_files;
 
+pub(crate) use client_tls::client_tls;
 pub(crate) use maybe_tls::MaybeTls;

@@ -53,7 +53,7 @@ impl ExtraHeaders {
     }
 
     /// Puts them in. A name that was given several times stays several headers.
-    pub(super) fn put_into(&self, headers: &mut HeaderMap) {
+    pub fn put_into(&self, headers: &mut HeaderMap) {
         for (name, _) in &self.0 {
             headers.remove(name);
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Charts, ResultDocument};
 use super::histograms::{self, RunHistograms};
 use super::requests::RequestLog;
-use super::{html, junit, markdown};
+use super::{csv, hgrm, html, junit, markdown};
 
 /// Why a result could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +92,33 @@ impl ResultDirectory {
         })?;
         self.put("result.json", &json)?;
         self.put("report.html", html::render(document, charts)?.as_bytes())?;
+        self.put("timeline.csv", csv::timeline(document).as_bytes())?;
+        let percentiles = csv::percentiles(document, charts);
+        self.put("percentiles.csv", percentiles.as_bytes())?;
+        self.put_logs(histograms)?;
         self.put("summary.md", markdown::render(document).as_bytes())?;
         self.put("junit.xml", junit::render(document)?.as_bytes())
+    }
+
+    /// Writes the percentile logs, and takes those away that an earlier run left.
+    fn put_logs(&self, histograms: &[RunHistograms]) -> Result<(), ReportError> {
+        let logs = hgrm::logs(histograms);
+        let path = self.path.join("hgrm");
+        let io = |source| ReportError::Io {
+            path: path.clone(),
+            source,
+        };
+        for old in std::fs::read_dir(&path).into_iter().flatten().flatten() {
+            if old.path().extension().is_some_and(|kind| kind == "hgrm") {
+                std::fs::remove_file(old.path()).map_err(io)?;
+            }
+        }
+        if logs.is_empty() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&path).map_err(io)?;
+        logs.iter()
+            .try_for_each(|(name, log)| write_whole(&path.join(name), log.as_bytes()))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ReportError> {

@@ -129,6 +129,9 @@ pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<It
                 memory.and_then(|memory| memory.kv_cache.as_ref()),
             ),
             boundary("VRAM", memory.and_then(|memory| memory.vram.as_ref())),
+            cliffs(target),
+            leaks(target),
+            ran_out(target),
             engine.map(|state| format!("{}: the engine's figures: {state}.", target.name)),
             judged.map(|quality| {
                 format!("{}: quality: {}.", target.name, quality.problems.join("; "))
@@ -138,6 +141,77 @@ pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<It
         .flatten()
         .collect::<Vec<_>>()
     })
+}
+
+/// From which load on it was worse at once.
+fn cliffs(target: &TargetSummary) -> Option<String> {
+    let told: Vec<String> = target
+        .cliffs
+        .iter()
+        .map(|cliff| {
+            let from = format!(
+                "{}: from some {:.0} tokens in flight on, ",
+                target.name, cliff.in_flight_tokens
+            );
+            match cliff.metric.as_str() {
+                "tpot_ms" => format!(
+                    "{from}the median TPOT is {}, where {} would follow from what it is below: a cliff.",
+                    ms(cliff.after),
+                    ms(cliff.before)
+                ),
+                _ => format!("{from}{} preemptions / s.", number(cliff.after)),
+            }
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join(" "))
+}
+
+/// That a memory grows whatever the load.
+fn leaks(target: &TargetSummary) -> Option<String> {
+    let gpus = target.gpu.iter().filter_map(|gpu| {
+        let growth = gpu.growth.as_ref()?;
+        Some((format!("GPU {} ({})", gpu.index, gpu.source), growth))
+    });
+    let host = target.engine.as_ref().and_then(|engine| {
+        let growth = engine.host_memory.as_ref()?.growth.as_ref()?;
+        Some(("the engine's process".to_owned(), growth))
+    });
+    let told: Vec<String> = gpus
+        .chain(host)
+        .filter(|(_, growth)| growth.leak)
+        .map(|(what, growth)| format!("{}: memory of {what}: {}.", target.name, growth.reason))
+        .collect();
+    (!told.is_empty()).then(|| told.join(" "))
+}
+
+/// How often memory ran out, and at what load first.
+fn ran_out(target: &TargetSummary) -> Option<String> {
+    if target.oom.is_none() {
+        return None;
+    }
+    let mut told = format!(
+        "{}: memory ran out {}",
+        target.name,
+        match target.oom.count {
+            1 => "once".to_owned(),
+            many => format!("{many} times"),
+        }
+    );
+    if let Some(first) = target.oom.events.first() {
+        let full = |name: &str, share: Option<f64>| {
+            share.map_or_else(String::new, |share| {
+                format!(", {name} {} full", percent(share))
+            })
+        };
+        told += &format!(
+            ", first at {} with {:.0} tokens in flight{}{}",
+            seconds(first.t_s),
+            first.in_flight_tokens,
+            full("VRAM", first.vram),
+            full("the KV cache", first.kv_cache)
+        );
+    }
+    Some(told + ".")
 }
 
 /// Where the measured window of a target lies.

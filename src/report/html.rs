@@ -22,7 +22,9 @@ use super::findings::{
     unlike_load, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
-use crate::measure::{ChangePoint, MeasuredWindow, MetricComparison, TargetSummary};
+use crate::measure::{
+    ChangePoint, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary, Window,
+};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
 /// The whole page.
@@ -52,6 +54,11 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .targets
             .iter()
             .map(|target| &target.window)
+            .collect(),
+        memories: document
+            .targets
+            .iter()
+            .map(|target| target.memory.as_ref())
             .collect(),
         charts,
     };
@@ -102,6 +109,11 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .flat_map(ShiftChart::of)
             .collect(),
         has_vram: document.targets.iter().any(|target| !target.gpu.is_empty()),
+        has_kv: told(document, |window| window.kv_cache),
+        has_waiting: told(document, |window| window.waiting),
+        has_latency: told(document, |window| window.e2e_p50_ms),
+        kv_against: seen(document, |point| point.kv_cache),
+        vram_against: seen(document, |point| point.vram),
         skeleton,
     };
     page.render().map_err(|error| failed(error.to_string()))
@@ -133,7 +145,26 @@ struct Page<'a> {
     comparisons: Vec<ComparisonRow>,
     shifts: Vec<ShiftChart>,
     has_vram: bool,
+    has_kv: bool,
+    has_waiting: bool,
+    has_latency: bool,
+    /// How full memories were against the tokens in flight is there to be drawn.
+    kv_against: bool,
+    vram_against: bool,
     skeleton: Skeleton,
+}
+
+/// Whether any window tells it.
+fn told(document: &ResultDocument, value: fn(&Window) -> Option<f64>) -> bool {
+    let mut windows = document.targets.iter().flat_map(|target| &target.timeline);
+    windows.any(|window| value(window).is_some())
+}
+
+/// Whether any sample beside the tokens in flight tells it.
+fn seen(document: &ResultDocument, value: fn(&MemoryPoint) -> Option<f64>) -> bool {
+    let memories = document.targets.iter().filter_map(|t| t.memory.as_ref());
+    let mut points = memories.flat_map(|memory| &memory.points);
+    points.any(|point| value(point).is_some())
 }
 
 /// What the script draws from.
@@ -145,6 +176,7 @@ struct Island<'a> {
     reference: Option<usize>,
     changes: Vec<&'a Vec<ChangePoint>>,
     spans: Vec<&'a MeasuredWindow>,
+    memories: Vec<Option<&'a Memory>>,
     charts: &'a Charts,
 }
 

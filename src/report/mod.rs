@@ -5,12 +5,14 @@
 pub mod audit;
 mod columns;
 mod comparison;
+mod csv;
 mod directory;
 mod document;
 mod earlier;
 mod fidelity;
 mod figures;
 mod findings;
+mod hgrm;
 mod histograms;
 mod html;
 pub mod inspect;

@@ -57,6 +57,11 @@ pub struct Config {
     /// Spread of answer lengths: the standard deviation of their logarithm.
     pub answer_tokens_sigma: f64,
 
+    /// Memory of its simulated GPU, in bytes; 0: it tells of none.
+    pub vram_bytes: u64,
+    /// Bytes of that memory that it loses every second.
+    pub memory_leak_bytes: u64,
+
     /// Share of requests that fail with 500, chosen by the seed and the request's number.
     pub error_rate: f64,
     /// Largest request body accepted, in bytes.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Config;
 use super::engine::{Event, Stats};
+use super::memory::Vram;
 
 /// All metrics of one server.
 pub(super) struct Metrics {
@@ -29,6 +30,17 @@ pub(super) struct Metrics {
     itl: Histogram,
     e2e: Histogram,
     queue: Histogram,
+    vram: Memory,
+}
+
+/// Gauges of the simulated GPU, and of the process that is simulated to use it.
+#[derive(Default)]
+struct Memory {
+    total: Gauge<f64, AtomicU64>,
+    used: Gauge<f64, AtomicU64>,
+    reserved: Gauge<f64, AtomicU64>,
+    allocated: Gauge<f64, AtomicU64>,
+    started: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -62,6 +74,7 @@ impl Metrics {
             itl: Histogram::new(SECONDS),
             e2e: Histogram::new(SECONDS),
             queue: Histogram::new(SECONDS),
+            vram: Memory::default(),
             registry: Registry::default(),
         };
         let cache = Info::new(vec![
@@ -134,6 +147,9 @@ impl Metrics {
             "Arrival to admission",
             metrics.queue.clone(),
         );
+        if config.vram_bytes > 0 {
+            metrics.vram.register(&mut root);
+        }
         Self {
             registry: root,
             ..metrics
@@ -155,7 +171,15 @@ impl Metrics {
     }
 
     /// The text format, with gauges and counters as of `stats`.
-    pub(super) fn text(&self, stats: &Stats) -> String {
+    pub(super) fn text(&self, stats: &Stats, vram: Option<&Vram>) -> String {
+        if let Some(vram) = vram {
+            let in_use = vram.look(stats);
+            self.vram.total.set(vram.total());
+            self.vram.used.set(in_use.reserved);
+            self.vram.reserved.set(in_use.reserved);
+            self.vram.allocated.set(in_use.allocated);
+            self.vram.started.set(in_use.started_s);
+        }
         self.running.set(i64::from(stats.running));
         self.waiting.set(i64::from(stats.waiting));
         self.kv_usage.set(stats.kv_usage());
@@ -180,6 +204,39 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+impl Memory {
+    fn register(&self, registry: &mut Registry) {
+        let mut put = |name: &str, help: &str, gauge: &Gauge<f64, AtomicU64>| {
+            registry.register(name, help, gauge.clone());
+        };
+        put(
+            "reenact_sim_gpu_memory_total_bytes",
+            "Memory of the simulated GPU",
+            &self.total,
+        );
+        put(
+            "reenact_sim_gpu_memory_used_bytes",
+            "Of it, in use",
+            &self.used,
+        );
+        put(
+            "torch_cuda_memory_reserved_bytes",
+            "Held by the simulated allocator",
+            &self.reserved,
+        );
+        put(
+            "torch_cuda_memory_allocated_bytes",
+            "Of that, with something in it",
+            &self.allocated,
+        );
+        put(
+            "process_start_time_seconds",
+            "When the simulated engine was started",
+            &self.started,
+        );
     }
 }
 

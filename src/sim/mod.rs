@@ -8,6 +8,7 @@ mod answer;
 mod config;
 mod driver;
 mod engine;
+mod memory;
 mod metrics;
 mod noise;
 mod null;

@@ -71,6 +71,8 @@ pub(crate) fn small() -> Config {
         prefix_cache: true,
         answer_tokens_median: 150,
         answer_tokens_sigma: 0.8,
+        vram_bytes: 0,
+        memory_leak_bytes: 0,
         error_rate: 0.0,
         max_body_bytes: 256 << 20,
     }

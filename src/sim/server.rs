@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::driver::{self, Delivery, Orders};
 use super::engine::{RequestId, Stats};
+use super::memory::Vram;
 use super::metrics::Metrics;
 use super::noise::{mix, unit};
 use super::wire::{Api, Chat, Completions, Embeddings, Messages, Problem, Reply, models, tokenize};
@@ -58,6 +59,7 @@ impl Server {
         let (orders, engine) = driver::start(config.clone(), Arc::clone(&metrics))?;
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
+            vram: Vram::new(&config),
             config,
             orders: orders.clone(),
             metrics,
@@ -106,6 +108,7 @@ struct Shared {
     config: Config,
     orders: Orders,
     metrics: Arc<Metrics>,
+    vram: Option<Vram>,
     next: AtomicU64,
 }
 
@@ -185,7 +188,9 @@ async fn answer(
         "/version" => Ok(json(200, &serde_json::json!({"version": SIMULATED}))),
         "/health" => Ok(respond(200, "text/plain", Answered::whole(Bytes::new()))),
         "/metrics" => {
-            let text = shared.metrics.text(&shared.orders.stats());
+            let text = shared
+                .metrics
+                .text(&shared.orders.stats(), shared.vram.as_ref());
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             Ok(respond(200, kind, Answered::whole(text.into())))
         }
@@ -211,6 +216,14 @@ async fn generate(
         return Err(Problem {
             status: 500,
             message: "this failure is simulated".to_owned(),
+        });
+    }
+    if let Some(vram) = &shared.vram
+        && vram.look(&shared.orders.stats()).out
+    {
+        return Err(Problem {
+            status: 500,
+            message: "CUDA out of memory (simulated)".to_owned(),
         });
     }
     let deliveries = shared.orders.submit(request, understood.submission);

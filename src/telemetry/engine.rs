@@ -20,6 +20,8 @@ pub struct EngineTimeline {
     pub missed: u64,
     /// What went wrong first, where something did.
     pub state: Option<String>,
+    /// When it was seen to have been started anew, in microseconds since the run began.
+    pub restarts_us: Vec<u64>,
 }
 
 /// What one page said. Counters count from the first page on, restarts of the engine bridged.
@@ -56,6 +58,10 @@ impl EngineTimeline {
             .first()
             .map(|sample| sample.values.clone())
             .unwrap_or_default();
+        self.restarts_us.retain(|at| *at >= lead_us);
+        for at in &mut self.restarts_us {
+            *at -= lead_us;
+        }
         for sample in &mut self.samples {
             sample.at_us = sample.at_us.saturating_sub(lead_us);
             for (signal, value) in &mut sample.values {
@@ -87,6 +93,8 @@ pub(super) struct Diary {
     pub(super) gpus: GpuTimeline,
     /// Counters as last read, and what restarts took from them.
     last: BTreeMap<Signal, (f64, f64)>,
+    /// When the engine's process was started, as last told.
+    started: Option<f64>,
 }
 
 impl Diary {
@@ -145,6 +153,11 @@ impl Diary {
             ..EngineSample::default()
         };
         let mut restarted = false;
+        if let Some((started, _)) = reading.values.get(&Signal::Started) {
+            // Two ranks that were started one after the other are no restart: the page tells the younger all along.
+            restarted = self.started.is_some_and(|before| *started > before + 0.5);
+            self.started = Some(*started);
+        }
         for (signal, (value, name)) in reading.values {
             let value = if signal.counts() {
                 let (last, lost) = self.last.get(&signal).copied().unwrap_or((value, 0.0));
@@ -164,6 +177,7 @@ impl Diary {
             self.engine.names.entry(signal).or_insert(name);
         }
         if restarted {
+            self.engine.restarts_us.push(at_us);
             self.complain(format!(
                 "its counters began anew at {:.1} s: the engine was restarted",
                 seconds(at_us)

@@ -43,6 +43,19 @@ const FIGURES: &[(&str, &str, Part, f64)] = &[
     ("amd", "gpu_total_vram", Part::Total, MIB),
     ("triton", "nv_gpu_memory_used_bytes", Part::Used, 1.0),
     ("triton", "nv_gpu_memory_total_bytes", Part::Total, 1.0),
+    (
+        "tensorrt-llm",
+        "trtllm_gpu_memory_usage_bytes",
+        Part::Used,
+        1.0,
+    ),
+    ("sim", "reenact_sim_gpu_memory_used_bytes", Part::Used, 1.0),
+    (
+        "sim",
+        "reenact_sim_gpu_memory_total_bytes",
+        Part::Total,
+        1.0,
+    ),
 ];
 
 const MIB: f64 = 1_048_576.0;

@@ -9,6 +9,8 @@ mod exporter;
 mod exposition;
 mod nvml;
 mod page;
+#[cfg(test)]
+mod recorded;
 mod scraper;
 mod series;
 mod signals;

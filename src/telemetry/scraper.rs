@@ -4,7 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::engine::{Diary, EngineTimeline};
-use super::page::{PageError, PageUrl};
+use super::page::{PageError, PageReader, PageUrl};
 use super::series::GpuTimeline;
 
 /// Reads a `/metrics` page once a second, on a thread of its own.
@@ -37,15 +37,16 @@ impl Scraper {
             .enable_all()
             .build()
             .map_err(PageError::Connect)?;
-        let page = runtime.block_on(url.get())?;
+        let reader = url.reader()?;
+        let page = runtime.block_on(reader.get())?;
         let mut diary = Diary::of(&url.to_string());
         diary.note(us_since(began), &page);
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, read) = (Arc::clone(&stop), url.clone());
+        let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("metrics".to_owned())
             .spawn(move || {
-                follow(&runtime, &read, began, &stopped, &mut diary);
+                follow(&runtime, &reader, began, &stopped, &mut diary);
                 diary
             })
             .map_err(PageError::Connect)?;
@@ -74,7 +75,7 @@ impl Scraper {
 
 fn follow(
     runtime: &tokio::runtime::Runtime,
-    url: &PageUrl,
+    reader: &PageReader,
     began: Instant,
     stop: &AtomicBool,
     diary: &mut Diary,
@@ -87,7 +88,7 @@ fn follow(
             continue;
         }
         let asked = us_since(began);
-        let page = runtime.block_on(url.get());
+        let page = runtime.block_on(reader.get());
         // The engine wrote the page somewhere between question and answer.
         let at_us = asked.midpoint(us_since(began));
         match page {

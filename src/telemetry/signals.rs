@@ -15,6 +15,8 @@ pub enum EngineKind {
     LlamaCpp,
     /// Triton, with or without TensorRT-LLM.
     Triton,
+    /// TensorRT-LLM's own server.
+    Trtllm,
 }
 
 /// What an engine tells of itself.
@@ -36,6 +38,16 @@ pub enum Signal {
     PrefixHitRate,
     /// Tokens that the KV cache holds at most.
     KvCapacity,
+    /// Bytes that the engine's process has in the host's memory.
+    HostBytes,
+    /// Bytes of GPU memory that its allocator holds.
+    ReservedBytes,
+    /// Bytes of them that something is in.
+    AllocatedBytes,
+    /// Allocations that failed for want of memory, since the engine's start.
+    Ooms,
+    /// When the engine's process was started, in seconds since 1970.
+    Started,
 }
 
 impl EngineKind {
@@ -47,6 +59,7 @@ impl EngineKind {
             Self::Tgi => "tgi",
             Self::LlamaCpp => "llama.cpp",
             Self::Triton => "triton",
+            Self::Trtllm => "tensorrt-llm",
         }
     }
 }
@@ -63,6 +76,11 @@ impl Signal {
             Self::PrefixHits => "prefix_hits",
             Self::PrefixHitRate => "prefix_hit_rate",
             Self::KvCapacity => "kv_capacity_tokens",
+            Self::HostBytes => "host_memory",
+            Self::ReservedBytes => "reserved_bytes",
+            Self::AllocatedBytes => "allocated_bytes",
+            Self::Ooms => "ooms",
+            Self::Started => "started",
         }
     }
 
@@ -70,7 +88,7 @@ impl Signal {
     pub(super) const fn counts(self) -> bool {
         matches!(
             self,
-            Self::Preemptions | Self::PrefixQueries | Self::PrefixHits
+            Self::Preemptions | Self::PrefixQueries | Self::PrefixHits | Self::Ooms
         )
     }
 
@@ -78,7 +96,7 @@ impl Signal {
     fn join(self, a: f64, b: f64) -> f64 {
         match self {
             // The fullest cache is the one that preempts.
-            Self::KvUsage | Self::PrefixHitRate => a.max(b),
+            Self::KvUsage | Self::PrefixHitRate | Self::Started => a.max(b),
             _ => a + b,
         }
     }
@@ -125,6 +143,21 @@ const NAMES: &[(EngineKind, Signal, &str)] = &[
     (E::Triton, S::Waiting, "nv_inference_pending_request_count"),
     (E::Triton, S::KvUsage, "nv_trt_llm_kv_cache_block_metrics"),
     (E::Triton, S::Running, "nv_trt_llm_request_metrics"),
+    (E::Trtllm, S::Running, "trtllm_num_requests_running"),
+    (E::Trtllm, S::Waiting, "trtllm_num_requests_waiting"),
+    (E::Trtllm, S::KvUsage, "trtllm_kv_cache_utilization"),
+    (E::Trtllm, S::PrefixHitRate, "trtllm_kv_cache_hit_rate"),
+];
+
+/// What any engine's page may tell beside: its process (Prometheus' client libraries), and PyTorch's allocator, where someone has
+/// `torch.cuda.memory_stats()` shown. Of no engine's page alone.
+const BESIDE: &[(Signal, &str)] = &[
+    (S::HostBytes, "process_resident_memory_bytes"),
+    (S::Started, "process_start_time_seconds"),
+    (S::ReservedBytes, "torch_cuda_memory_reserved_bytes"),
+    (S::AllocatedBytes, "torch_cuda_memory_allocated_bytes"),
+    (S::Ooms, "torch_cuda_num_ooms_total"),
+    (S::Ooms, "torch_cuda_num_ooms"),
 ];
 
 /// Of a name that stands for several things, the one that is meant.
@@ -153,6 +186,7 @@ pub(super) fn read(page: &str) -> Reading {
     // By signal: how far down the table of names, and the value so far.
     let mut best: BTreeMap<Signal, (usize, f64)> = BTreeMap::new();
     let mut reading = Reading::default();
+    let mut beside = BTreeMap::new();
     for line in lines(page).filter(|line| line.value.is_finite()) {
         if line.name == VLLM_CACHE
             && let Some(tokens) = capacity(&line)
@@ -164,6 +198,12 @@ pub(super) fn read(page: &str) -> Reading {
             reading
                 .values
                 .insert(S::KvCapacity, (sum + tokens, line.name.to_owned()));
+        }
+        if let Some((signal, _)) = BESIDE.iter().find(|(_, name)| *name == line.name) {
+            let known = beside.get(signal).map(|(value, _): &(f64, String)| *value);
+            let joined = known.map_or(line.value, |known| signal.join(known, line.value));
+            beside.insert(*signal, (joined, line.name.to_owned()));
+            continue;
         }
         let Some(rank) = NAMES.iter().position(|(_, _, name)| *name == line.name) else {
             continue;
@@ -187,6 +227,9 @@ pub(super) fn read(page: &str) -> Reading {
         if let Some((_, _, name)) = NAMES.get(rank) {
             reading.values.insert(signal, (value, (*name).to_owned()));
         }
+    }
+    if reading.kind.is_some() {
+        reading.values.append(&mut beside);
     }
     reading
 }

@@ -1,5 +1,5 @@
 use super::objective::{Metric, Objective, Statistic, Unit};
-use crate::measure::{EngineSummary, LatencySummary, TargetSummary};
+use crate::measure::{EngineSummary, GpuSummary, LatencySummary, TargetSummary};
 
 /// What a target's summary says of what an objective is about.
 pub(super) enum Figure {
@@ -35,16 +35,42 @@ pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
             Statistic::RequestsPerS => Figure::Value(target.throughput.requests_per_s),
             _ => known(target.throughput.output_tokens_per_s, "the rate of output tokens"),
         },
+        Metric::Oom => Figure::Value(float(target.oom.count)),
+        Metric::Vram if objective.statistic == Statistic::Growth => known(
+            fastest(target).and_then(|gpu| gpu.growth_bytes_per_s),
+            "growth of GPU memory",
+        ),
         Metric::Vram => {
             let peak = target.gpu.iter().map(|gpu| float(gpu.used_peak_bytes)).reduce(f64::max);
-            let growth = target.gpu.iter().filter_map(|gpu| gpu.growth_bytes_per_s).reduce(f64::max);
-            known(if objective.statistic == Statistic::Growth { growth } else { peak }, "GPU memory")
+            known(peak, "GPU memory")
         }
         Metric::KvCache => engine(target, "KV cache", |engine| engine.kv_cache_peak),
         Metric::Preemptions => engine(target, "count of preemptions", |engine| engine.preemptions),
         Metric::Waiting => engine(target, "queue", |engine| engine.waiting_peak),
         Metric::Quality => quality(target, objective.statistic),
     }
+}
+
+/// The GPU whose memory grows most.
+fn fastest(target: &TargetSummary) -> Option<&GpuSummary> {
+    let grows = target
+        .gpu
+        .iter()
+        .filter(|gpu| gpu.growth_bytes_per_s.is_some());
+    let per_s = |gpu: &GpuSummary| gpu.growth_bytes_per_s.unwrap_or_default();
+    grows.max_by(|a, b| per_s(a).total_cmp(&per_s(b)))
+}
+
+/// Between which values a figure may as well lie, and why; `None` where it is to be taken as it is. A leak is; what grows by chance is not.
+pub(super) fn between(
+    objective: &Objective,
+    target: &TargetSummary,
+) -> Option<((f64, f64), String)> {
+    if objective.statistic != Statistic::Growth {
+        return None;
+    }
+    let growth = fastest(target)?.growth.as_ref()?;
+    (!growth.leak).then(|| (growth.ci95, growth.reason.clone()))
 }
 
 fn quality(target: &TargetSummary, statistic: Statistic) -> Figure {

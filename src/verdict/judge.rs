@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::figure::{Figure, figure, show};
+use super::figure::{Figure, between, figure, show};
 use super::objective::{Bound, Metric, Objective, Unit, unit};
 use crate::measure::{Comparison, ComparisonVerdict, PerRequestBounds, RECORDED, TargetSummary};
 
@@ -156,8 +156,18 @@ pub fn judge_against(
 
 fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> ObjectiveResult {
     let unit = unit(objective.metric, objective.statistic);
-    let (value, status, reason) = match figure(objective, target) {
-        Figure::Value(value) => {
+    let interval = between(objective, target);
+    let (value, status, reason) = match (figure(objective, target), interval) {
+        (Figure::Value(value), Some(((low, high), why))) => {
+            let holds = |value| objective.operator.holds(value, bound);
+            let status = match (holds(low), holds(high)) {
+                (true, true) => ObjectiveStatus::Pass,
+                (false, false) => ObjectiveStatus::Fail,
+                _ => ObjectiveStatus::Inconclusive,
+            };
+            (Some(value), status, why)
+        }
+        (Figure::Value(value), None) => {
             let met = objective.operator.holds(value, bound);
             let status = if met {
                 ObjectiveStatus::Pass
@@ -170,7 +180,7 @@ fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> Object
                 format!("{} against {}", show(value, unit), show(bound, unit)),
             )
         }
-        Figure::Unbounded(why) => {
+        (Figure::Unbounded(why), _) => {
             let met = !objective.operator.is_upper();
             (
                 None,
@@ -182,7 +192,7 @@ fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> Object
                 why,
             )
         }
-        Figure::Absent(why) => (None, ObjectiveStatus::NotMeasured, why),
+        (Figure::Absent(why), _) => (None, ObjectiveStatus::NotMeasured, why),
     };
     ObjectiveResult {
         expr: objective.expr.clone(),

@@ -47,6 +47,8 @@ pub enum Metric {
     KvCache,
     /// Requests thrown out of the engine's batch for want of memory.
     Preemptions,
+    /// Memory that ran out.
+    Oom,
     /// Requests that wait in the engine.
     Waiting,
     /// Answer quality.
@@ -146,6 +148,7 @@ impl Metric {
         (Self::Vram, "vram", &[S::Peak, S::Growth]),
         (Self::KvCache, "kv_cache", &[S::Peak]),
         (Self::Preemptions, "preemptions", &[S::Count]),
+        (Self::Oom, "oom", &[S::Count]),
         (Self::Waiting, "waiting", &[S::Peak]),
         (Self::Quality, "quality", &[S::PassRate, S::Score, S::Flips]),
     ];

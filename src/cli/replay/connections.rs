@@ -85,46 +85,57 @@ impl ConnectionArgs {
 
     /// What `--header` says, secrets read from where they stand.
     pub(super) fn headers(&self) -> Result<ExtraHeaders, Failure> {
-        let mut headers = ExtraHeaders::default();
-        for text in &self.headers {
-            let Some((name, value)) = text.split_once(':') else {
-                return Err(Failure::usage(anyhow::anyhow!(
-                    "a --header without a colon is no header"
-                ))
-                .hint("write --header 'NAME: VALUE'"));
-            };
-            let (name, value) = (name.trim(), value.trim());
-            let value = if let Some(variable) = value.strip_prefix("env:") {
-                std::env::var(variable)
-                    .map_err(|_| {
-                        Failure::usage(anyhow::anyhow!(
-                            "--header {name}: the environment variable {variable} is not set"
-                        ))
-                    })
-                    .hint("export the header's value in it")?
-            } else if let Some(path) = value.strip_prefix("file:") {
-                std::fs::read_to_string(path)
-                    .map_err(|error| {
-                        Failure::could_not_run(anyhow::anyhow!("--header {name}: {path}: {error}"))
-                    })
-                    .hint("the file holds nothing but the header's value")?
-            } else if SECRET
-                .iter()
-                .any(|secret| name.eq_ignore_ascii_case(secret))
-            {
-                return Err(Failure::usage(anyhow::anyhow!(
-                    "--header {name} would show a secret to everyone who sees this machine's processes"
-                ))
-                .hint(format!(
-                    "write --header '{name}: env:VARIABLE' or --header '{name}: file:PATH'"
-                )));
-            } else {
-                value.to_owned()
-            };
-            headers.add(name, &value).map_err(bad_header)?;
-        }
-        Ok(headers)
+        read_headers("--header", &self.headers)
     }
+}
+
+/// What an option that is given headers says, secrets read from where they stand.
+///
+/// # Errors
+/// When one is none, its secret is not where it is said to be, or stands on the command line.
+pub(super) fn read_headers(
+    option: &'static str,
+    texts: &[String],
+) -> Result<ExtraHeaders, Failure> {
+    let mut headers = ExtraHeaders::default();
+    for text in texts {
+        let Some((name, value)) = text.split_once(':') else {
+            return Err(
+                Failure::usage(anyhow::anyhow!("a {option} without a colon is no header"))
+                    .hint(format!("write {option} 'NAME: VALUE'")),
+            );
+        };
+        let (name, value) = (name.trim(), value.trim());
+        let value = if let Some(variable) = value.strip_prefix("env:") {
+            std::env::var(variable)
+                .map_err(|_| {
+                    Failure::usage(anyhow::anyhow!(
+                        "{option} {name}: the environment variable {variable} is not set"
+                    ))
+                })
+                .hint("export the header's value in it")?
+        } else if let Some(path) = value.strip_prefix("file:") {
+            std::fs::read_to_string(path)
+                .map_err(|error| {
+                    Failure::could_not_run(anyhow::anyhow!("{option} {name}: {path}: {error}"))
+                })
+                .hint("the file holds nothing but the header's value")?
+        } else if SECRET
+            .iter()
+            .any(|secret| name.eq_ignore_ascii_case(secret))
+        {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "{option} {name} would show a secret to everyone who sees this machine's processes"
+            ))
+            .hint(format!(
+                "write {option} '{name}: env:VARIABLE' or {option} '{name}: file:PATH'"
+            )));
+        } else {
+            value.to_owned()
+        };
+        headers.add(name, &value).map_err(bad_header)?;
+    }
+    Ok(headers)
 }
 
 /// Headers whose values are secrets wherever they are sent.
@@ -146,6 +157,9 @@ fn bad_header(error: BadHeader) -> Failure {
     Failure::usage(error).hint(hint)
 }
 
+/// Options that are given headers.
+const HEADERS: [&str; 2] = ["--header", "--engine-metrics-header"];
+
 /// A command's arguments with the values of headers left out: the result document shows them.
 pub(super) fn without_header_values(
     args: impl Iterator<Item = String>,
@@ -159,9 +173,12 @@ pub(super) fn without_header_values(
         if std::mem::take(&mut value_follows) {
             return hidden(&arg);
         }
-        value_follows = arg == "--header";
-        match arg.strip_prefix("--header=") {
-            Some(header) => format!("--header={}", hidden(header)),
+        value_follows = HEADERS.contains(&arg.as_str());
+        let given = arg
+            .split_once('=')
+            .filter(|(option, _)| HEADERS.contains(option));
+        match given {
+            Some((option, header)) => format!("{option}={}", hidden(header)),
             None => arg,
         }
     })
@@ -178,6 +195,8 @@ mod tests {
             "--header",
             "x-a: s3cret",
             "--header=x-b:s3cret",
+            "--engine-metrics-header",
+            "x-c: s3cret",
             "--speed",
             "2",
         ];
@@ -190,6 +209,8 @@ mod tests {
                 "--header",
                 "x-a: …",
                 "--header=x-b: …",
+                "--engine-metrics-header",
+                "x-c: …",
                 "--speed",
                 "2"
             ]

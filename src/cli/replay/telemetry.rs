@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use http::HeaderMap;
+
 use super::NamedUrl;
+use super::connections::read_headers;
 use super::progress::say;
 use crate::campaign::{EngineMetrics, Gpu, Live, Served};
 use crate::cli::failure::Failure;
@@ -21,6 +24,11 @@ pub(super) struct TelemetryArgs {
     /// each target's own /metrics, `off` at none
     #[arg(long, default_value = "auto", value_name = "[NAME=]URL", value_parser = source)]
     engine_metrics: Vec<Source>,
+
+    /// Send this header with every question for a page of --engine-metrics URL (repeatable); a secret as `NAME: env:VARIABLE` or
+    /// `NAME: file:PATH`
+    #[arg(long = "engine-metrics-header", value_name = "NAME: VALUE")]
+    engine_metrics_headers: Vec<String>,
 
     /// Show what is going on at http://ADDR/metrics to Prometheus while it runs: per target, requests sent, open, answered and failed,
     /// lateness, latencies so far; port 0 for any
@@ -61,6 +69,11 @@ impl TelemetryArgs {
     /// # Errors
     /// When a page is said to be of a target that there is not, or `auto` or `off` stands beside pages.
     pub(super) fn engine_metrics(&self, targets: &[Target]) -> Result<EngineMetrics, Failure> {
+        let mut headers = HeaderMap::new();
+        read_headers("--engine-metrics-header", &self.engine_metrics_headers)?
+            .put_into(&mut headers);
+        // Who has an authority of their own has it for their exporters, too.
+        let ca = targets.iter().find_map(|target| target.ca.clone());
         let mut pages = Vec::new();
         for source in &self.engine_metrics {
             match (source, self.engine_metrics.len()) {
@@ -72,7 +85,10 @@ impl TelemetryArgs {
                     ))
                     .hint("leave them out beside URLs"));
                 }
-                (Source::Page(name, url), _) => pages.push((name.clone(), url.clone())),
+                (Source::Page(name, url), _) => {
+                    let page = url.clone().with(headers.clone(), ca.clone());
+                    pages.push((name.clone(), page));
+                }
             }
         }
         let names = || targets.iter().map(|target| target.name.as_str());

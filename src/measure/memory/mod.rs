@@ -1,12 +1,21 @@
 //! How full memory is against the tokens in flight, and where it runs out.
 
 mod boundary;
+mod cliffs;
+mod growth;
 mod in_flight;
+mod ooms;
 
 use serde::{Deserialize, Serialize};
 
 pub use boundary::Boundary;
+pub use cliffs::Cliff;
+pub(super) use cliffs::{TpotLog, cliffs};
+pub use growth::MemoryGrowth;
+use growth::{Loaded, apart_from_load};
 pub(super) use in_flight::TokensInFlight;
+pub(super) use ooms::OomLog;
+pub use ooms::{OomEvent, Ooms};
 
 /// Samples of how full memories were during a run, in order of time: microseconds since its start, and the share in use.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,7 +24,57 @@ pub struct MemorySamples {
     pub kv_cache: Vec<(u64, f64)>,
     /// The GPU that is fullest at its peak.
     pub vram: Vec<(u64, f64)>,
+    /// Bytes in use of each GPU, in the order of [`Observed::gpu`](super::Observed::gpu).
+    pub gpu_bytes: Vec<Vec<(u64, f64)>>,
+    /// Requests thrown out of the batch since the run's start.
+    pub preemptions: Vec<(u64, f64)>,
+    /// Allocations that failed during the run, where the engine counts them.
+    pub ooms: Option<f64>,
+    /// Bytes that the engine's process has in the host's memory.
+    pub host_bytes: Vec<(u64, f64)>,
 }
+
+impl MemorySamples {
+    /// How a memory grew, apart from what the KV cache in use (where the engine tells it), else the tokens in flight took of it.
+    pub(super) fn growth(
+        &self,
+        tokens: &TokensInFlight,
+        bytes: &[(u64, f64)],
+    ) -> Option<MemoryGrowth> {
+        let load = |us: u64| match nearest(&self.kv_cache, us) {
+            Some(share) => share,
+            None => tokens.at(us),
+        };
+        let step = bytes.len().div_ceil(MOST_SAMPLES).max(1);
+        let samples: Vec<Loaded> = bytes
+            .iter()
+            .step_by(step)
+            .map(|&(us, bytes)| Loaded {
+                t_s: seconds(us),
+                bytes,
+                load: load(us),
+            })
+            .collect();
+        apart_from_load(&samples)
+    }
+}
+
+/// The sample nearest to an instant.
+fn nearest(samples: &[(u64, f64)], us: u64) -> Option<f64> {
+    let after = samples.partition_point(|(at, _)| *at < us);
+    let before = after.checked_sub(1).and_then(|place| samples.get(place));
+    let near = [before, samples.get(after)].into_iter().flatten();
+    near.min_by_key(|(at, _)| at.abs_diff(us))
+        .map(|(_, value)| *value)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+/// Samples of one memory that are looked at: half an hour at ten a second.
+const MOST_SAMPLES: usize = 18_000;
 
 /// Memory against load.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

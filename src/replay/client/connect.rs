@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::traffic::Traffic;
-use crate::net::MaybeTls;
+use crate::net::{MaybeTls, client_tls};
 use crate::replay::FailureKind;
 use crate::replay::target::Target;
 
@@ -143,38 +142,5 @@ impl Connector {
 }
 
 fn tls_connector(target: &Target) -> Result<TlsConnector, ConnectError> {
-    let mut roots = rustls::RootCertStore::empty();
-    match &target.ca {
-        Some(path) => {
-            let unreadable =
-                |error: String| ConnectError::Roots(format!("{}: {error}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path)
-                .map_err(|error| unreadable(error.to_string()))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| unreadable(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(unreadable("it holds no certificate".to_owned()));
-            }
-        }
-        None => {
-            let native = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(native.certs);
-            if roots.is_empty() {
-                let text = "the system has none; give a PEM file".to_owned();
-                return Err(ConnectError::Roots(text));
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ConnectError::Roots(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
+    client_tls(target.ca.as_deref(), &[b"http/1.1"]).map_err(ConnectError::Roots)
 }

@@ -94,6 +94,7 @@ impl Listener for Hearing<'_> {
     fn data(&mut self, at_us: u64, bytes: &[u8]) {
         if self.refusal.is_some() {
             self.drained += bytes.len();
+            self.outcome.out_of_memory |= tells_of_memory(bytes);
         }
         // What came with the last event that the client waited for came too late for it.
         if self.has_lost_patience() {
@@ -139,6 +140,21 @@ impl Listener for Fetched {
         (self.body.len() > MOST_BYTES).then_some(Cut::Failed(FailureKind::Truncated))
     }
 }
+
+/// Whether an error's body says that memory ran out, in the words of PyTorch, CUDA, HIP or llama.cpp. Read and let go.
+fn tells_of_memory(body: &[u8]) -> bool {
+    let says = |words: &[u8]| memchr::memmem::find(body, words).is_some();
+    OUT_OF_MEMORY.iter().any(|words| says(words.as_bytes()))
+}
+
+const OUT_OF_MEMORY: [&str; 6] = [
+    "out of memory",
+    "OutOfMemory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "cudaErrorMemoryAllocation",
+    "hipErrorOutOfMemory",
+    "failed to allocate",
+];
 
 /// How simulated servers introduce themselves.
 fn is_simulator(head: &ResponseHead<'_>) -> bool {

@@ -57,14 +57,14 @@ const charts = (() => {
     const axis = { stroke: style("--soft"), grid: { stroke: style("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 34 };
     const numbers = table(filled);
     const log = options.log && numbers.slice(1).flat().some((v) => v > 0);
-    const paths = (s) => (s.steps ? uPlot.paths.stepped({ align: 1 }) : s.bars ? uPlot.paths.stepped({ align: -1 }) : undefined);
+    const paths = (s) => (s.dots ? () => null : s.steps ? uPlot.paths.stepped({ align: 1 }) : s.bars ? uPlot.paths.stepped({ align: -1 }) : undefined);
     const between = options.stack ? filled.slice(1).map((s, i) => [i + 1, i + 2, colour(filled[i].target) + "66"]) : options.between || [];
     const fill = (s, i) => (options.stack ? (i === filled.length - 1 ? colour(s.target) + "66" : undefined) : s.bars || s.area ? colour(s.target) + "22" : undefined);
     const marks = (options.marks || []).filter(([x]) => x != null);
     const plot = new uPlot({
       width: place.clientWidth || 480,
       height: 190,
-      cursor: { drag: { x: true, y: false } },
+      cursor: { drag: { x: true, y: false }, ...(options.sync ? { sync: { key: options.sync, scales: ["x", null] } } : {}) },
       legend: { live: true },
       scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * (marks.length ? 1.3 : 1.08)] } },
       axes: [
@@ -80,7 +80,7 @@ const charts = (() => {
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
           label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
-          points: { show: !s.ghost && (s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
+          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !s.ghost && (s.dots || s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
           value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
         })),
       ],
@@ -88,8 +88,25 @@ const charts = (() => {
     place.tabIndex = 0;
     place.setAttribute("role", "img");
     const last = measured.filter((s) => !s.ghost).map((s) => `${s.label}: highest ${show(Math.max(...s.y.filter((v) => v != null)))}`);
-    place.setAttribute("aria-label", `${place.closest("figure").querySelector("figcaption").textContent}. ${last.join("; ")}. Drag to zoom, double-click to reset.`);
-    drawn.push([plot, place]);
+    place.setAttribute("aria-label", `${place.closest("figure").querySelector("figcaption").textContent}. ${last.join("; ")}. Drag or press + and - to zoom, arrows to move, double-click or press 0 to reset.`);
+    const own = { plot, place, sync: options.sync, whole: [plot.scales.x.min, plot.scales.x.max] };
+    place.onkeydown = (event) => zoomed(own, event);
+    drawn.push(own);
+  };
+
+  // What a key does to a chart, and to those that share its axis.
+  const zoomed = (own, event) => {
+    const { min, max } = own.plot.scales.x;
+    const wide = max - min, middle = (min + max) / 2;
+    const range = {
+      "+": [middle - wide / 4, middle + wide / 4], "=": [middle - wide / 4, middle + wide / 4], "-": [middle - wide, middle + wide],
+      ArrowLeft: [min - wide / 4, max - wide / 4], ArrowRight: [min + wide / 4, max + wide / 4], 0: own.whole, Escape: own.whole,
+    }[event.key];
+    if (!range || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const [from, to] = own.whole;
+    const kept = { min: Math.max(from, Math.min(range[0], to - wide / 8)), max: Math.min(to, Math.max(range[1], from + wide / 8)) };
+    for (const one of drawn) if (one === own || (own.sync && one.sync === own.sync)) one.plot.setScale("x", kept);
   };
 
   // A shade behind the chart for each [from, to, name].
@@ -169,7 +186,7 @@ const charts = (() => {
   // Draws a page, and draws it again when its colours or its width change.
   const page = (draw) => {
     const anew = () => {
-      for (const [plot, place] of drawn.splice(0)) { plot.destroy(); place.replaceChildren(); }
+      for (const { plot, place } of drawn.splice(0)) { plot.destroy(); place.replaceChildren(); }
       draw();
     };
     draw();

@@ -37,8 +37,37 @@
     .filter((c) => c.metric === metric && target !== data.reference)
     .map((c) => [c.t_s, `${show(c.before)} → ${show(c.after)}`, target]));
 
+  // Points of one thing over another, and (of memories) the line through them up to where it is full.
+  const points = (of) => names.flatMap((name, target) => {
+    const pairs = of(target).filter(([x, y]) => x != null && y != null).sort((a, b) => a[0] - b[0]);
+    // uPlot wants each x once: those that stand on another move by less than a pixel's thousandth.
+    const hair = (pairs.length ? pairs[pairs.length - 1][0] || 1 : 1) * 1e-9;
+    return [{ label: name, ...look(target), dots: true, x: pairs.map(([x], i) => x + i * hair), y: pairs.map(([, y]) => y) }];
+  });
+  const windows = (key) => points((target) => data.timelines[target].map((w) => [w.in_flight, w[key]]));
+  const against = (key) => {
+    const dots = points((target) => (data.memories[target]?.points || []).map((p) => [p.in_flight_tokens, p[key] == null ? null : p[key] * 100]));
+    const lines = names.flatMap((name, target) => {
+      const told = data.memories[target]?.[key];
+      if (!told || !(told.share_per_token > 0)) return [];
+      const to = told.in_flight_tokens ?? told.seen_tokens;
+      const at = (x) => 100 * Math.min(1, told.share_at_rest + told.share_per_token * x);
+      return [{ label: `${name} line`, ...look(target), thin: true, x: [0, to * (1 + 1e-7)], y: [at(0), at(to)] }];
+    });
+    return [...dots, ...lines];
+  };
+  const boundaries = (key) => names.flatMap((_, target) => {
+    const told = data.memories[target]?.[key];
+    return told?.in_flight_tokens == null ? [] : [[told.in_flight_tokens, `full: ${short(told.in_flight_tokens)}`, target]];
+  });
+  const intervals = (key) => names.flatMap((_, target) => {
+    const told = data.memories[target]?.[key];
+    if (!told?.ci95 || told.ci95[0] == null) return [];
+    return [[told.ci95[0], told.ci95[1] ?? told.in_flight_tokens * 2, "95 %"]];
+  });
+
   charts.page(() => {
-    const along = { ...time, shades };
+    const along = { ...time, shades, sync: "time" };
     const ms = { ...along, show: shortMs };
     chart("ttft-time", [...overTime("ttft_p99_ms"), ...overTime("ttft_p50_ms", { thin: true, suffix: "median" })], { ...ms, marks: changed("ttft_p50_ms", shortMs) });
     chart("e2e-time", [...overTime("e2e_p99_ms"), ...overTime("e2e_p50_ms", { thin: true, suffix: "median" })], { ...ms, marks: changed("e2e_p50_ms", shortMs) });
@@ -46,6 +75,13 @@
     chart("sent-time", [...perSecond("sent"), ...perSecond("failed", { dash: [2, 4], suffix: "failed" })], along);
     chart("tokens-time", overTime("output_tokens_per_s"), { ...along, show: short, marks: changed("output_tokens_per_s", short) });
     chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, show: (v) => `${+v.toPrecision(4)} GiB` });
+    chart("kv-time", overTime("kv_cache", { scale: 100 }), { ...along, show: percent });
+    chart("waiting-time", [...overTime("waiting"), ...overTime("preemptions", { dash: [2, 4], suffix: "preemptions" })], { ...along, show: short });
+    for (const key of ["ttft", "e2e"]) chart(`${key}-load`, windows(`${key}_p50_ms`), { show: shortMs, xLabel: "in flight", showX: short });
+    for (const key of ["kv_cache", "vram"]) {
+      const over = { show: percent, xLabel: "tokens in flight", showX: short, marks: boundaries(key), shades: intervals(key) };
+      chart(`${key === "vram" ? "vram" : "kv"}-load`, against(key), over);
+    }
     for (const key of ["ttft", "e2e", "tpot", "itl", "stall"]) chart(`${key}-curve`, curve(key), byPercentile);
     for (const key of ["ttft", "e2e"]) chart(`${key}-hist`, histograms(key), latencies);
     chart("lateness-curve", replays(curve("lateness")), byPercentile);
