@@ -16,11 +16,17 @@ struct Standin {
 
 impl Standin {
     fn build() -> Self {
+        Self::build_with(&[])
+    }
+
+    fn build_with(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let standin = Self { dir };
         standin.uses("0");
         let status = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
+            .args(["-shared", "-fPIC"])
+            .args(options)
+            .arg("-o")
             .arg(standin.library())
             .arg(format!("-DSTANDIN=\"{}\"", standin.file().display()))
             .arg(concat!(
@@ -129,6 +135,45 @@ fn a_driver_that_was_reloaded_is_opened_anew() {
     let gpu = summarise_gpus(&sampler.stop()).remove(0);
     assert_eq!(gpu.used_peak_bytes, 3 * GIB, "it was sampled again");
     assert!(gpu.state.is_some(), "and the gap is told");
+}
+
+#[test]
+fn gpus_are_chosen_and_instances_stand_in_their_gpus_place() {
+    let standin = Standin::build_with(&["-DFLEET"]);
+    standin.uses(&GIB.to_string());
+    let start = |chosen: &[&str]| {
+        GpuSampler::start_chosen(
+            Some(standin.library()),
+            chosen.iter().map(ToString::to_string).collect(),
+            Instant::now(),
+            Duration::from_millis(2),
+        )
+    };
+    let seen = |chosen: &[&str]| -> Vec<(u32, Option<u32>, u64)> {
+        let gpus = summarise_gpus(&start(chosen).unwrap().stop());
+        let seen = gpus
+            .iter()
+            .map(|gpu| (gpu.index, gpu.instance, gpu.used_peak_bytes / GIB));
+        seen.collect()
+    };
+    let (whole, empty, used) = ((0, None, 1), (1, Some(0), 0), (1, Some(1), 5));
+    assert_eq!(seen(&[]), [whole, empty, used]);
+    assert_eq!(seen(&["0"]), [whole]);
+    assert_eq!(seen(&["1"]), [empty, used]);
+    assert_eq!(seen(&["MIG-00000001-stand-in"]), [used]);
+    let gpu = summarise_gpus(&start(&["MIG-00000001-stand-in"]).unwrap().stop()).remove(0);
+    // The second's memory is not told: it is no zero.
+    assert_eq!(gpu.processes.len(), 1);
+    let process = gpu.processes[0];
+    assert_eq!((process.pid, process.used_peak_bytes), (4242, 5 * GIB));
+    assert_eq!(gpu.total_bytes, 40 * GIB);
+    let GpuAbsent::NotThere { wanted, known } = start(&["0", "7"]).unwrap_err() else {
+        panic!("there is no GPU 7");
+    };
+    assert!(
+        wanted == "7" && known.contains("GPU-00000000-stand-in"),
+        "{known}"
+    );
 }
 
 #[test]

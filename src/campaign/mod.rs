@@ -142,6 +142,12 @@ pub enum Gpu {
     Auto,
     /// Nowhere.
     Off,
-    /// This library; that it cannot be used is told.
-    Library(PathBuf),
+    /// These GPUs (by index or UUID; all where none is named) by this library (wherever it lies where absent); that it cannot be used is
+    /// told.
+    Asked {
+        /// Where the library lies.
+        library: Option<PathBuf>,
+        /// Which GPUs.
+        chosen: Vec<String>,
+    },
 }

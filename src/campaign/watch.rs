@@ -1,6 +1,5 @@
 //! What is sampled beside the requests of a run: GPUs, and the pages on which engines and exporters tell of themselves.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -9,7 +8,8 @@ use super::{Campaign, EngineMetrics, Gpu};
 use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
 use crate::telemetry::{
-    EngineTimeline, GpuSampler, GpuSeries, GpuTimeline, PageUrl, Scraped, Scraper, Signal,
+    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, PageUrl, Scraped, Scraper,
+    Signal,
 };
 
 /// What samples during one run.
@@ -32,9 +32,7 @@ impl Campaign {
         let began = Instant::now();
         let mut watch = Watch {
             began,
-            gpu: self
-                .gpu_library()
-                .and_then(|library| GpuSampler::start(library, began, SAMPLE_EVERY).ok()),
+            gpu: self.gpu_sampler(began).and_then(Result::ok),
             pages: Vec::new(),
             unread: Vec::new(),
         };
@@ -57,8 +55,8 @@ impl Campaign {
     /// What was asked to be sampled and cannot be, as warnings.
     pub(super) fn unwatched(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if let (Gpu::Library(_), Some(library)) = (&self.gpu, self.gpu_library())
-            && let Err(absent) = GpuSampler::start(library, Instant::now(), SAMPLE_EVERY)
+        if matches!(self.gpu, Gpu::Asked { .. })
+            && let Some(Err(absent)) = self.gpu_sampler(Instant::now())
         {
             warnings.push(format!("warning: GPU memory is not sampled: {absent}"));
         }
@@ -97,14 +95,19 @@ impl Campaign {
         }
     }
 
-    /// The library that tells of GPUs (`Some(None)`: wherever it lies); `None` where nobody wants to know.
-    #[allow(clippy::option_option, reason = "said above")]
-    fn gpu_library(&self) -> Option<Option<PathBuf>> {
-        match &self.gpu {
-            Gpu::Off => None,
-            Gpu::Auto => Some(None),
-            Gpu::Library(path) => Some(Some(path.clone())),
-        }
+    /// What samples GPUs; `None` where nobody wants to know.
+    fn gpu_sampler(&self, began: Instant) -> Option<Result<GpuSampler, GpuAbsent>> {
+        let (library, chosen) = match &self.gpu {
+            Gpu::Off => return None,
+            Gpu::Auto => (None, Vec::new()),
+            Gpu::Asked { library, chosen } => (library.clone(), chosen.clone()),
+        };
+        Some(GpuSampler::start_chosen(
+            library,
+            chosen,
+            began,
+            SAMPLE_EVERY,
+        ))
     }
 }
 

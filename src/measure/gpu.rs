@@ -1,6 +1,6 @@
 use super::growth::growth;
 use super::memory::MemoryGrowth;
-use super::summary::GpuSummary;
+use super::summary::{GpuProcess, GpuSummary};
 use crate::telemetry::{GpuSeries, GpuTimeline};
 
 /// Puts the growth apart from the load in the place of the mere trend.
@@ -41,6 +41,15 @@ fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
         growth_bytes_per_s: trend.map(|trend| trend.per_s),
         growth_ci95: trend.map(|trend| trend.ci95),
         growth: None,
+        instance: gpu.instance,
+        processes: gpu
+            .processes
+            .iter()
+            .map(|(&pid, &used_peak_bytes)| GpuProcess {
+                pid,
+                used_peak_bytes,
+            })
+            .collect(),
         samples: gpu.taken,
         state: gpu.state.clone(),
     })

@@ -315,9 +315,10 @@ fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
 fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
     let mut pooled: Vec<GpuSummary> = Vec::new();
     for gpu in runs.iter().flat_map(|run| &run.gpu) {
-        let known = pooled
-            .iter_mut()
-            .find(|known| known.source == gpu.source && known.index == gpu.index);
+        let known = pooled.iter_mut().find(|known| {
+            (known.source == gpu.source && known.index == gpu.index)
+                && known.instance == gpu.instance
+        });
         match known {
             None => pooled.push(gpu.clone()),
             Some(known) => {

@@ -159,11 +159,26 @@ pub struct GpuSummary {
     /// What is left of that apart from the load, from half a minute on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<MemoryGrowth>,
+    /// Which MIG instance of that GPU it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<u32>,
+    /// What processes had of it, where the driver tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<GpuProcess>,
     /// Samples taken.
     pub samples: u64,
     /// Why sampling stopped or had gaps, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+}
+
+/// A process that has memory of a GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuProcess {
+    /// Its id, as the driver counts: the host's.
+    pub pid: u32,
+    /// The most that it was seen to have, at one look in ten seconds.
+    pub used_peak_bytes: u64,
 }
 
 /// One window of the run. Requests belong to the window of their intended send.

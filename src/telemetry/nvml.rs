@@ -5,8 +5,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nvml_wrapper::Nvml;
+use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
+use nvml_wrapper::{Device, Nvml};
 
 use super::series::{GpuSample, GpuSeries, GpuTimeline};
 
@@ -26,6 +27,14 @@ pub enum GpuAbsent {
     /// A driver without a GPU.
     #[error("the NVIDIA driver shows no GPU")]
     NoGpu,
+    /// A GPU that was chosen is not there.
+    #[error("there is no GPU `{wanted}`; there are {known}")]
+    NotThere {
+        /// What was asked for.
+        wanted: String,
+        /// What there is: indices and UUIDs.
+        known: String,
+    },
 }
 
 impl GpuSampler {
@@ -39,6 +48,19 @@ impl GpuSampler {
         began: Instant,
         period: Duration,
     ) -> Result<Self, GpuAbsent> {
+        Self::start_chosen(library, Vec::new(), began, period)
+    }
+
+    /// The same of those GPUs alone that are named, by index or UUID (of the GPU or of a MIG instance); of all where none is.
+    ///
+    /// # Errors
+    /// When there is nothing to sample, or one that is named is not there.
+    pub fn start_chosen(
+        library: Option<PathBuf>,
+        chosen: Vec<String>,
+        began: Instant,
+        period: Duration,
+    ) -> Result<Self, GpuAbsent> {
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, first) = channel();
         let stopped = Arc::clone(&stop);
@@ -47,6 +69,7 @@ impl GpuSampler {
             .spawn(move || {
                 sample(
                     library.as_deref().map(std::path::Path::as_os_str),
+                    &chosen,
                     began,
                     period,
                     &stopped,
@@ -72,6 +95,7 @@ impl GpuSampler {
 
 fn sample(
     library: Option<&std::ffi::OsStr>,
+    chosen: &[String],
     began: Instant,
     period: Duration,
     stop: &AtomicBool,
@@ -89,9 +113,13 @@ fn sample(
         let _ = ready.send(Err(GpuAbsent::NoGpu));
         return timeline;
     }
+    if let Err(absent) = choose(&mut timeline, chosen) {
+        let _ = ready.send(Err(absent));
+        return GpuTimeline::default();
+    }
     let _ = ready.send(Ok(()));
     let mut next = Instant::now();
-    let mut reopen_at = next;
+    let (mut reopen_at, mut list_at) = (next, next);
     while !stop.load(Ordering::Relaxed) {
         let now = Instant::now();
         match &nvml {
@@ -99,6 +127,11 @@ fn sample(
             Some(handle) if read(handle, began, &mut timeline) => {
                 nvml = None;
                 reopen_at = now + REOPEN_AFTER;
+            }
+            // The list costs the driver's lock a hundred times what memory does.
+            Some(handle) if now >= list_at => {
+                processes(handle, &mut timeline);
+                list_at = now + LIST_EVERY;
             }
             Some(_) => {}
             None if now >= reopen_at => {
@@ -117,6 +150,7 @@ fn sample(
     }
     if let Some(handle) = &nvml {
         read(handle, began, &mut timeline);
+        processes(handle, &mut timeline);
     }
     timeline
 }
@@ -128,21 +162,83 @@ fn open(library: Option<&std::ffi::OsStr>) -> Result<Nvml, NvmlError> {
     }
 }
 
+/// Every GPU, or the MIG instances of one that is parted into some: their memory is what an engine gets.
 fn inventory(nvml: &Nvml) -> GpuTimeline {
     let count = nvml.device_count().unwrap_or(0);
-    let gpus = (0..count).filter_map(|index| {
-        let device = nvml.device_by_index(index).ok()?;
-        Some(GpuSeries {
-            source: "nvml",
-            index,
-            uuid: device.uuid().ok(),
-            name: device.name().ok(),
-            total_bytes: device.memory_info().ok()?.total,
-            ..GpuSeries::default()
-        })
-    });
-    GpuTimeline {
-        gpus: gpus.collect(),
+    let mut gpus = Vec::new();
+    for index in 0..count {
+        let Ok(device) = nvml.device_by_index(index) else {
+            continue;
+        };
+        // What cannot be parted says that it does not know of instances.
+        let most = device.mig_device_count().unwrap_or(0);
+        let before = gpus.len();
+        gpus.extend((0..most).filter_map(|instance| {
+            let part = device.mig_device_by_index(instance).ok()?;
+            series(&part, index, Some(instance))
+        }));
+        if gpus.len() == before {
+            gpus.extend(series(&device, index, None));
+        }
+    }
+    GpuTimeline { gpus }
+}
+
+fn series(device: &Device<'_>, index: u32, instance: Option<u32>) -> Option<GpuSeries> {
+    Some(GpuSeries {
+        source: "nvml",
+        index,
+        instance,
+        uuid: device.uuid().ok(),
+        name: device.name().ok(),
+        total_bytes: device.memory_info().ok()?.total,
+        ..GpuSeries::default()
+    })
+}
+
+/// Leaves those that are named.
+fn choose(timeline: &mut GpuTimeline, chosen: &[String]) -> Result<(), GpuAbsent> {
+    let is = |gpu: &GpuSeries, name: &str| {
+        gpu.uuid.as_deref() == Some(name) || name.parse() == Ok(gpu.index)
+    };
+    for wanted in chosen {
+        if !timeline.gpus.iter().any(|gpu| is(gpu, wanted)) {
+            let known = timeline.gpus.iter().map(|gpu| match &gpu.uuid {
+                Some(uuid) => format!("{} ({uuid})", gpu.index),
+                None => gpu.index.to_string(),
+            });
+            return Err(GpuAbsent::NotThere {
+                wanted: wanted.clone(),
+                known: known.collect::<Vec<_>>().join(", "),
+            });
+        }
+    }
+    if !chosen.is_empty() {
+        timeline
+            .gpus
+            .retain(|gpu| chosen.iter().any(|name| is(gpu, name)));
+    }
+    Ok(())
+}
+
+fn device<'n>(nvml: &'n Nvml, gpu: &GpuSeries) -> Result<Device<'n>, NvmlError> {
+    let device = nvml.device_by_index(gpu.index)?;
+    match gpu.instance {
+        Some(instance) => device.mig_device_by_index(instance),
+        None => Ok(device),
+    }
+}
+
+/// Notes what each process has, where the driver tells.
+fn processes(nvml: &Nvml, timeline: &mut GpuTimeline) {
+    for gpu in &mut timeline.gpus {
+        let listed = device(nvml, gpu).and_then(|device| device.running_compute_processes());
+        for process in listed.unwrap_or_default() {
+            if let UsedGpuMemory::Used(bytes) = process.used_gpu_memory {
+                let most = gpu.processes.entry(process.pid).or_default();
+                *most = bytes.max(*most);
+            }
+        }
     }
 }
 
@@ -151,10 +247,7 @@ fn read(nvml: &Nvml, began: Instant, timeline: &mut GpuTimeline) -> bool {
     let mut broken = false;
     for gpu in &mut timeline.gpus {
         let at_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        match nvml
-            .device_by_index(gpu.index)
-            .and_then(|device| device.memory_info())
-        {
+        match device(nvml, gpu).and_then(|device| device.memory_info()) {
             Ok(memory) => gpu.push(GpuSample {
                 at_us,
                 used_bytes: memory.used,
@@ -191,4 +284,6 @@ fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
 }
 
+/// Longer than most processes of an engine take to come and go.
+const LIST_EVERY: Duration = Duration::from_secs(10);
 const REOPEN_AFTER: Duration = Duration::from_secs(1);

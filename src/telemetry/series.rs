@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 /// What was sampled of every GPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuTimeline {
@@ -24,6 +26,11 @@ pub struct GpuSeries {
     pub taken: u64,
     /// Why samples are missing, where some are.
     pub state: Option<String>,
+    /// Which MIG instance of that GPU it is.
+    pub instance: Option<u32>,
+    /// The most that each process was seen to have of it, in bytes, by process id; empty where the driver does not tell (in a container
+    /// that does not see the host's processes, say).
+    pub processes: BTreeMap<u32, u64>,
 }
 
 /// Memory in use at one instant.

@@ -7,18 +7,49 @@
 
 typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
 
-enum { SUCCESS = 0, NOT_FOUND = 6, GPU_IS_LOST = 15, UNKNOWN = 999 };
+enum { SUCCESS = 0, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15, UNKNOWN = 999 };
 
 int nvmlInit_v2(void) { return SUCCESS; }
 int nvmlInitWithFlags(unsigned flags) { (void)flags; return SUCCESS; }
 int nvmlShutdown(void) { return SUCCESS; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 1; return SUCCESS; }
+/* With -DFLEET: a second GPU, parted into two MIG instances of 40 GiB, of which the second has 5 GiB in use by process 4242. */
+#ifdef FLEET
+enum { GPUS = 2 };
+#else
+enum { GPUS = 1 };
+#endif
+static int gpus[2], instances[2];
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = GPUS; return SUCCESS; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
-    static int gpu;
-    *device = &gpu;
-    return index == 0 ? SUCCESS : NOT_FOUND;
+    if (index >= GPUS) return NOT_FOUND;
+    *device = &gpus[index];
+    return SUCCESS;
 }
+
+#ifdef FLEET
+int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count) {
+    *count = device == &gpus[1] ? 7 : 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **part) {
+    if (device != &gpus[1] || index >= 2) return NOT_FOUND;
+    *part = &instances[index];
+    return SUCCESS;
+}
+
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process;
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process *list) {
+    if (device != &instances[1]) { *count = 0; return SUCCESS; }
+    if (*count == 0) { *count = 2; return INSUFFICIENT_SIZE; }
+    *count = 2;
+    list[0] = (process){ 4242, 5ull << 30, 2, 0 };
+    list[1] = (process){ 4243, ~0ull, 2, 0 };
+    return SUCCESS;
+}
+#endif
 
 int nvmlDeviceGetName(void *device, char *name, unsigned length) {
     (void)device;
@@ -27,13 +58,21 @@ int nvmlDeviceGetName(void *device, char *name, unsigned length) {
 }
 
 int nvmlDeviceGetUUID(void *device, char *uuid, unsigned length) {
-    (void)device;
-    snprintf(uuid, length, "GPU-00000000-stand-in");
+    if (device == &instances[0] || device == &instances[1])
+        snprintf(uuid, length, "MIG-0000000%d-stand-in", device == &instances[1]);
+    else
+        snprintf(uuid, length, "GPU-0000000%d-stand-in", device == &gpus[1]);
     return SUCCESS;
 }
 
 int nvmlDeviceGetMemoryInfo_v2(void *device, memory_v2 *memory) {
-    (void)device;
+    if (device == &instances[0] || device == &instances[1]) {
+        memory->total = 40ull << 30;
+        memory->reserved = 0;
+        memory->used = device == &instances[1] ? 5ull << 30 : 0;
+        memory->free = memory->total - memory->used;
+        return SUCCESS;
+    }
     char word[64] = "0";
     FILE *file = fopen(STANDIN, "r");
     if (file) {

@@ -15,7 +15,8 @@ use crate::telemetry::PageUrl;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TelemetryArgs {
-    /// GPU memory through NVML: `auto`, `off`, or the path of libnvidia-ml.so.1
+    /// GPU memory through NVML: `auto` (every GPU of this machine), `off`, or GPUs by index or UUID (`0,2`, `MIG-…`); the path of
+    /// libnvidia-ml.so.1 among them where it is not on the system's path
     #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = gpu)]
     gpu: Gpu,
 
@@ -113,12 +114,29 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "clap's form of a value parser")]
 fn gpu(text: &str) -> Result<Gpu, String> {
     Ok(match text {
         "auto" => Gpu::Auto,
         "off" => Gpu::Off,
-        path => Gpu::Library(PathBuf::from(path)),
+        asked => {
+            let mut library = None;
+            let mut chosen = Vec::new();
+            for part in asked.split(',').map(str::trim) {
+                if part.contains('/') {
+                    library = Some(PathBuf::from(part));
+                } else if part.parse::<u32>().is_ok()
+                    || part.starts_with("GPU-")
+                    || part.starts_with("MIG-")
+                {
+                    chosen.push(part.to_owned());
+                } else {
+                    return Err(format!(
+                        "`{part}` is no GPU; write auto, off, an index (0,2), a UUID (GPU-…, MIG-…) or the library's path (with a /)"
+                    ));
+                }
+            }
+            Gpu::Asked { library, chosen }
+        }
     })
 }
 
