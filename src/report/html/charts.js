@@ -28,6 +28,9 @@ const charts = (() => {
     return steps.length > room ? steps.filter((s) => Number.isInteger(+Math.log10(s).toFixed(6))) : steps;
   };
 
+  // A range that shows what changes, where the whole is much larger.
+  const around = (min, max) => { const air = Math.max(max - min, max / 100) / 2; return [Math.max(0, min - air), max + air]; };
+
   // Merges the x values of several series into one uPlot table.
   const table = (series) => {
     const xs = [...new Set(series.flatMap((s) => s.x))].sort((a, b) => a - b);
@@ -66,7 +69,7 @@ const charts = (() => {
       height: 190,
       cursor: { drag: { x: true, y: false }, ...(options.sync ? { sync: { key: options.sync, scales: ["x", null] } } : {}) },
       legend: { live: true },
-      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => [0, (max || 1) * (marks.length ? 1.3 : 1.08)] } },
+      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => (options.fit ? around(min, max) : [0, (max || 1) * (marks.length ? 1.3 : 1.08)]) } },
       axes: [
         { ...axis, values: (u, ticks) => ticks.map((v) => showX(v, u.scales.x.max)), splits: options.xSplits, ...(options.xIncrs ? { incrs: options.xIncrs } : {}) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
@@ -80,7 +83,7 @@ const charts = (() => {
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
           label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
-          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !s.ghost && (s.dots || s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
+          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !s.ghost && !s.line && (s.dots || s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
           value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
         })),
       ],

@@ -49,10 +49,10 @@
     const dots = points((target) => (data.memories[target]?.points || []).map((p) => [p.in_flight_tokens, p[key] == null ? null : p[key] * 100]));
     const lines = names.flatMap((name, target) => {
       const told = data.memories[target]?.[key];
-      if (!told || !(told.share_per_token > 0)) return [];
-      const to = told.in_flight_tokens ?? told.seen_tokens;
+      if (told?.in_flight_tokens == null) return [];
+      const to = told.in_flight_tokens;
       const at = (x) => 100 * Math.min(1, told.share_at_rest + told.share_per_token * x);
-      return [{ label: `${name} line`, ...look(target), thin: true, x: [0, to * (1 + 1e-7)], y: [at(0), at(to)] }];
+      return [{ label: `${name} line`, ...look(target), thin: true, line: true, x: [0, to * (1 + 1e-7)], y: [at(0), at(to)] }];
     });
     return [...dots, ...lines];
   };
@@ -74,7 +74,7 @@
     chart("load-time", overTime("in_flight"), along);
     chart("sent-time", [...perSecond("sent"), ...perSecond("failed", { dash: [2, 4], suffix: "failed" })], along);
     chart("tokens-time", overTime("output_tokens_per_s"), { ...along, show: short, marks: changed("output_tokens_per_s", short) });
-    chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, show: (v) => `${+v.toPrecision(4)} GiB` });
+    chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, fit: true, show: (v) => `${+v.toPrecision(4)} GiB` });
     chart("kv-time", overTime("kv_cache", { scale: 100 }), { ...along, show: percent });
     chart("waiting-time", [...overTime("waiting"), ...overTime("preemptions", { dash: [2, 4], suffix: "preemptions" })], { ...along, show: short });
     for (const key of ["ttft", "e2e"]) chart(`${key}-load`, windows(`${key}_p50_ms`), { show: shortMs, xLabel: "in flight", showX: short });
