@@ -93,6 +93,8 @@ pub(super) struct Diary {
     pub(super) gpus: GpuTimeline,
     /// Counters as last read, and what restarts took from them.
     last: BTreeMap<Signal, (f64, f64)>,
+    /// The last error of each GPU, by its place.
+    xids: BTreeMap<usize, u64>,
     /// When the engine's process was started, as last told.
     started: Option<f64>,
 }
@@ -135,6 +137,15 @@ impl Diary {
             if let Some(series) = self.gpus.gpus.get_mut(place) {
                 series.total_bytes = series.total_bytes.max(gpu.total_bytes);
                 series.push(GpuSample { at_us, used_bytes });
+                // What stood there before the run is an old error.
+                let before = gpu.xid.and_then(|xid| self.xids.insert(place, xid));
+                if let (Some(before), Some(xid)) = (before, gpu.xid)
+                    && xid != before
+                    && xid > 0
+                {
+                    let told = format!("the driver told Xid {xid} at {:.1} s", seconds(at_us));
+                    series.state.get_or_insert(told);
+                }
             }
         }
     }
@@ -274,6 +285,25 @@ mod tests {
         assert_eq!(
             engine.peak_between(Signal::KvUsage, 0, u64::MAX),
             Some(0.99)
+        );
+    }
+
+    #[test]
+    fn an_error_of_the_driver_in_mid_run_is_told_and_an_older_one_is_not() {
+        let mut diary = Diary::of("");
+        for (at_us, xid) in [(0, 13), (1_000_000, 13), (2_500_000, 31)] {
+            let page = format!(
+                "DCGM_FI_DEV_FB_USED{{gpu=\"0\",UUID=\"a\"}} 10\nDCGM_FI_DEV_XID_ERRORS{{gpu=\"0\",UUID=\"a\"}} {xid}\n"
+            );
+            assert_eq!(
+                diary.gpus.gpus.first().and_then(|gpu| gpu.state.clone()),
+                None
+            );
+            diary.note(at_us, &page);
+        }
+        assert_eq!(
+            diary.gpus.gpus[0].state.as_deref(),
+            Some("the driver told Xid 31 at 2.5 s")
         );
     }
 

@@ -11,6 +11,8 @@ pub(super) struct GpuReading {
     pub(super) name: Option<String>,
     pub(super) used_bytes: Option<u64>,
     pub(super) total_bytes: u64,
+    /// The driver's last error on it; 0 where there was none.
+    pub(super) xid: Option<u64>,
 }
 
 /// Which memory a figure is.
@@ -20,6 +22,8 @@ enum Part {
     /// In the total beside what is used.
     Rest,
     Total,
+    /// No memory: the number of the driver's last error.
+    Xid,
 }
 
 /// An exporter's figure: who, its name, what it is, bytes in its unit.
@@ -27,6 +31,7 @@ const FIGURES: &[(&str, &str, Part, f64)] = &[
     ("dcgm", "DCGM_FI_DEV_FB_USED", Part::Used, MIB),
     ("dcgm", "DCGM_FI_DEV_FB_FREE", Part::Rest, MIB),
     ("dcgm", "DCGM_FI_DEV_FB_RESERVED", Part::Rest, MIB),
+    ("dcgm", "DCGM_FI_DEV_XID_ERRORS", Part::Xid, 1.0),
     (
         "nvidia_gpu_exporter",
         "nvidia_smi_memory_used_bytes",
@@ -99,6 +104,7 @@ pub(super) fn read(page: &str) -> Vec<GpuReading> {
                 }
                 Part::Rest => gpu.total_bytes = gpu.total_bytes.saturating_add(bytes),
                 Part::Total => gpu.total_bytes = bytes,
+                Part::Xid => gpu.xid = Some(bytes),
             }
         }
     }
