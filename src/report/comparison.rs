@@ -117,7 +117,8 @@ pub(super) fn change(ratio: Option<f64>, interval: Option<(f64, Option<f64>)>) -
                 |high| format!("{:+.1}", (high - 1.0) * 100.0)
             )
         ),
-        _ => "–".to_owned(),
+        (Some(ratio), None) => format!("{:+.1} %", (ratio - 1.0) * 100.0),
+        (None, _) => "–".to_owned(),
     }
 }
 

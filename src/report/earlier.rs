@@ -266,9 +266,11 @@ fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, Ear
             continue;
         }
         let mut outcome = request.outcome;
-        // Of the gaps, only the longest is kept in the log, and compared.
+        // Of the gaps, only the longest is kept in the log.
         outcome.gaps_us.extend(request.longest_gap_us);
-        let (measured, recorded) = runs.entry(request.run).or_default();
+        let (measured, recorded) = runs
+            .entry(request.run)
+            .or_insert_with(|| (RunSample::of_log(), RunSample::of_log()));
         measured.record(&outcome);
         if let Some(felt) = twin(&outcome) {
             recorded.record(&felt);

@@ -6,8 +6,8 @@ use super::fidelity::replayed;
 use super::figures::{count, ms, number, percent, seconds};
 use super::loads::missed_it;
 use crate::measure::{
-    Boundary, ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, Spread,
-    TargetSummary,
+    Boundary, ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, RunFigures,
+    Spread, TargetSummary,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
 
@@ -80,31 +80,37 @@ pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = Str
     })
 }
 
-/// A sentence for each moment at which a replayed target changed its course.
+/// A sentence for each moment at which a replayed target changed its course, in each of its runs.
 pub(super) fn changes(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
-    let replays = targets.iter().filter(|target| replayed(target));
-    replays.flat_map(|target| {
-        let first = if target.runs.is_empty() {
-            ""
-        } else {
-            ", in its first run"
-        };
-        let told = move |change: &ChangePoint| {
-            let (what, show): (_, fn(f64) -> String) = match change.metric {
-                "ttft_p50_ms" => ("the median TTFT", ms),
-                "e2e_p50_ms" => ("the median E2E", ms),
-                _ => ("output tokens / s", number),
+    targets
+        .iter()
+        .filter(|target| replayed(target))
+        .flat_map(|target| {
+            let run = |run: &RunFigures| (format!(", in run {}", run.run), run.changes.clone());
+            let runs: Vec<(String, Vec<ChangePoint>)> = match target.runs.is_empty() {
+                true => vec![(String::new(), target.changes.clone())],
+                false => target.runs.iter().map(run).collect(),
             };
-            format!(
-                "{}: from {} on{first}, {what} went from {} to {}.",
-                target.name,
-                seconds(change.t_s),
-                show(change.before),
-                show(change.after)
-            )
-        };
-        target.changes.iter().map(told)
-    })
+            runs.into_iter().flat_map(|(place, changes)| {
+                let told = |change| changed(target, &place, change);
+                changes.iter().map(told).collect::<Vec<_>>()
+            })
+        })
+}
+
+fn changed(target: &TargetSummary, place: &str, change: &ChangePoint) -> String {
+    let (what, show): (_, fn(f64) -> String) = match change.metric {
+        "ttft_p50_ms" => ("the median TTFT", ms),
+        "e2e_p50_ms" => ("the median E2E", ms),
+        _ => ("output tokens / s", number),
+    };
+    format!(
+        "{}: from {} on{place}, {what} went from {} to {}.",
+        target.name,
+        seconds(change.t_s),
+        show(change.before),
+        show(change.after)
+    )
 }
 
 /// At what load each memory of a target runs out, and why the engine or the evaluator told nothing where they did not: a sentence for
@@ -233,6 +239,9 @@ pub(super) fn window(target: &TargetSummary) -> String {
     if let Some(rate) = window.requests_per_s {
         text += &format!("; {} requests / s without the drain", number(rate));
     }
+    if target.runs.len() > 1 {
+        text += "; in the mean over runs";
+    }
     text
 }
 
@@ -345,6 +354,9 @@ pub(super) fn scope(comparison: &Comparison) -> String {
 /// Worse, not worse, or how many more runs would tell.
 pub(super) fn compared(figures: &MetricComparison) -> String {
     let words = verdict_words(figures.verdict);
+    if let Some(needed) = figures.pairs_needed {
+        return format!("{words} (an interval takes {})", count(needed));
+    }
     match figures.more_runs {
         Some(1) => format!("{words} (about one more run of each would tell)"),
         Some(more) => format!("{words} (about {more} more runs of each would tell)"),

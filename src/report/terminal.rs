@@ -165,7 +165,9 @@ fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {
     }
     let told = comparison.metrics.iter().filter(|(metric, _)| {
         // The whole table is in the report.
-        !metric.starts_with("stall") && (metric.ends_with("p50") || metric.ends_with("p99"))
+        !metric.starts_with("stall")
+            && !metric.starts_with("itl")
+            && (metric.ends_with("p50") || metric.ends_with("p99"))
     });
     let rows = told.map(|(metric, figures)| {
         vec![

@@ -1,7 +1,7 @@
 use serde::Serialize;
 
 use super::figure::{Figure, between, figure, show};
-use super::objective::{Bound, Metric, Objective, Unit, unit};
+use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use crate::measure::{Comparison, ComparisonVerdict, PerRequestBounds, RECORDED, TargetSummary};
 
 /// How a run ended.
@@ -223,6 +223,19 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
     if metric.verdict == ComparisonVerdict::UnlikeLoad {
         return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
     }
+    if let Some(needed) = metric.pairs_needed {
+        let change = metric.ratio.map(|ratio| ratio - 1.0);
+        let what = match objective.metric {
+            Metric::Itl => "gaps between tokens",
+            _ => "requests",
+        };
+        let reason = format!(
+            "{} against {}: no interval, which takes {needed} {what} that both answered",
+            change.map_or_else(|| "it".to_owned(), percent),
+            comparison.baseline
+        );
+        return result(change, ObjectiveStatus::Inconclusive, reason);
+    }
     let Some((low, high)) = metric.ratio_ci95 else {
         let status = if objective.operator.is_upper() {
             ObjectiveStatus::Fail
@@ -284,12 +297,17 @@ fn relative(
     let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
         let reason = match compared {
             // An earlier result is read request by request, and has nothing else.
-            Some(_) => "a comparison tells p50, p95 and p99 of ttft, tpot and e2e",
+            Some(_) if objective.metric == Metric::Itl => {
+                "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
+            }
+            Some(_) => {
+                "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
+            }
             None => "there is no other target to compare with; give --target twice",
         };
         return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
     };
-    // It has no interval, and is no comparison either.
+    // What has no interval is no comparison either.
     let differs = |comparison: &&Comparison| comparison.load.as_ref().is_some_and(|it| it.differs);
     if objective.metric.is_latency() && compared.filter(differs).is_some() {
         return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
@@ -308,10 +326,14 @@ fn relative(
             } else {
                 ObjectiveStatus::Fail
             };
+            let largest = match objective.statistic {
+                Statistic::Max => " (the largest of a run is one request, and has no interval)",
+                _ => "",
+            };
             result(
                 Some(change),
                 status,
-                format!("{} against {}", percent(change), baseline.name),
+                format!("{} against {}{largest}", percent(change), baseline.name),
             )
         }
         (Figure::Absent(why) | Figure::Unbounded(why), _) | (_, Figure::Absent(why)) => {
@@ -462,6 +484,51 @@ mod tests {
         assert!(verdict.objectives[0].reason.contains("this run"));
         let alone = judge(&objectives(&["e2e.p50<+10%"]), &[run("a", 1000, 0).0], &[]);
         assert_eq!(alone.objectives[0].status, ObjectiveStatus::NotMeasured);
+    }
+
+    #[test]
+    fn gaps_means_and_every_quantile_are_judged_by_their_interval_too() {
+        let (a, mut a_measure) = run("a", 100_000, 0);
+        let (b, mut b_measure) = run("b", 130_000, 0);
+        let compared = compared(&a_measure.take_sample(), &b_measure.take_sample());
+        let exprs = ["e2e.mean", "tpot.p90", "e2e.p99.9", "itl.p99", "ttft.p90"];
+        let targets = [a, b];
+        let judged = |tolerance: &str| -> Vec<ObjectiveResult> {
+            let exprs: Vec<String> = exprs.map(|expr| format!("{expr}<{tolerance}")).to_vec();
+            let exprs: Vec<&str> = exprs.iter().map(String::as_str).collect();
+            let compared = std::slice::from_ref(&compared);
+            judge(&objectives(&exprs), &targets, compared).objectives
+        };
+        use ObjectiveStatus::{Fail, Pass};
+        let wide = judged("+50%");
+        assert!(wide.iter().all(|it| it.status == Pass), "{wide:#?}");
+        assert!(wide.iter().all(|it| it.reason.contains("95 %")));
+        let statuses: Vec<_> = judged("+10%").iter().map(|it| it.status).collect();
+        // The simulated gaps are the same on both sides.
+        assert_eq!(statuses, [Fail, Fail, Fail, Pass, Fail]);
+        let largest = judge(
+            &objectives(&["e2e.max<+10%"]),
+            &targets,
+            &[compared.clone()],
+        );
+        assert!(largest.objectives[0].reason.contains("no interval"));
+    }
+
+    #[test]
+    fn too_few_requests_for_an_interval_are_inconclusive() {
+        let sample = |took_us: u64| {
+            let mut sample = RunSample::default();
+            (0..50).for_each(|i| sample.record(&outcome(i, took_us, false)));
+            sample
+        };
+        let compared = compared(&sample(1000), &sample(3000));
+        let judged = judge_compared(&objectives(&["e2e.p99<+10%"])[0], &compared).unwrap();
+        assert_eq!(judged.status, ObjectiveStatus::Inconclusive);
+        assert!(
+            judged.reason.contains("takes 100 requests"),
+            "{}",
+            judged.reason
+        );
     }
 
     #[test]

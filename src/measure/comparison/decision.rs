@@ -34,7 +34,9 @@ impl Ratio {
     /// nothing is known of other runs, and the interval speaks of this one.
     pub(super) fn of(observed: (f64, f64), resamples: &[(f64, f64)], runs: usize) -> Self {
         let value = ratio(observed);
-        let mut ratios: Vec<f64> = resamples.iter().map(|&pair| ratio(pair)).collect();
+        // One that drew only requests without the figure tells nothing.
+        let drawn = resamples.iter().filter(|(a, b)| !a.is_nan() && !b.is_nan());
+        let mut ratios: Vec<f64> = drawn.map(|&pair| ratio(pair)).collect();
         ratios.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let last = ratios.len().saturating_sub(1);

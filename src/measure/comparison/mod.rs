@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod decision;
+mod gaps;
 mod load;
 mod sample;
 mod shift;
@@ -99,6 +100,9 @@ pub struct MetricComparison {
     /// failures; absent where all of it lies there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_ci95: Option<(f64, Option<f64>)>,
+    /// Requests (of gaps between tokens: gaps) that an interval takes, where there are fewer, and so none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs_needed: Option<u64>,
     /// What the interval says against the margin.
     pub verdict: ComparisonVerdict,
     /// How many more runs of each would decide, where it is not decided and some number would.
@@ -109,7 +113,8 @@ pub struct MetricComparison {
 /// One of a request's values.
 type Figure = fn(&Values) -> Option<f32>;
 
-/// The metrics that are compared, as objectives name them.
+/// The metrics that are compared, as objectives name them, of which a request has one value. Gaps between tokens (`itl`), which are many to a
+/// request, come beside them.
 const METRICS: [(&str, Figure); 4] = [
     ("ttft", |values| values.ttft),
     ("tpot", |values| values.tpot),
@@ -118,9 +123,20 @@ const METRICS: [(&str, Figure); 4] = [
 ];
 
 /// The quantiles that are looked at, rising: deciles for the shift, the tail for verdicts.
-const QUANTILES: [f64; 11] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
-/// Those of them that get a verdict: (label, index).
-const JUDGED: [(&str, usize); 3] = [("p50", 4), ("p95", 9), ("p99", 10)];
+const QUANTILES: [f64; 12] = [
+    0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999,
+];
+/// So many of them make the shift function: few runs have requests enough for the last.
+const SHIFT: usize = 11;
+/// The figures that get a verdict: (label, index among the quantiles and, after them, the mean).
+const JUDGED: [(&str, usize); 6] = [
+    ("p50", 4),
+    ("p90", 8),
+    ("p95", 9),
+    ("p99", 10),
+    ("p99.9", 11),
+    ("mean", 12),
+];
 
 /// Compares a target with the baseline over the requests that both have, run by run (the n-th with the n-th).
 ///
@@ -136,9 +152,15 @@ pub fn compare(baseline: Side<'_>, target: Side<'_>, options: &CompareOptions) -
     let unlike = load.as_ref().is_some_and(|load| load.differs);
     let (mut metrics, mut shift) = (BTreeMap::new(), BTreeMap::new());
     let mut pairs = 0;
-    for (name, value) in METRICS {
-        let column = column(baseline.runs, target.runs, value);
-        pairs = pairs.max(column.pairs());
+    let columns = METRICS
+        .map(|(name, value)| (name, column(baseline.runs, target.runs, value)))
+        .into_iter()
+        .chain([("itl", gap_column(baseline.runs, target.runs))]);
+    for (name, column) in columns {
+        let (has, clusters) = (column.pairs(), column.clusters());
+        if name != "itl" {
+            pairs = pairs.max(has);
+        }
         let Some(resampled) = column.resample(&QUANTILES, options.resamples, options.seed) else {
             continue;
         };
@@ -149,13 +171,23 @@ pub fn compare(baseline: Side<'_>, target: Side<'_>, options: &CompareOptions) -
             ) else {
                 continue;
             };
-            let ratio = Ratio::of(observed, resamples, runs);
-            metrics.insert(
-                format!("{name}.{label}"),
-                metric(observed, ratio, runs, options.margin, unlike),
+            // No request was answered on both sides.
+            if observed.0.is_nan() || observed.1.is_nan() {
+                continue;
+            }
+            let needed = pairs_needed(QUANTILES.get(index).copied(), has, clusters);
+            let figures = metric(
+                observed,
+                Ratio::of(observed, resamples, runs),
+                needed,
+                runs,
+                options.margin,
+                unlike,
             );
+            metrics.insert(format!("{name}.{label}"), figures);
         }
-        shift.insert(name.to_owned(), shift::points(&QUANTILES, &resampled, runs));
+        let points = shift::points(&QUANTILES[..SHIFT], &resampled, runs);
+        shift.insert(name.to_owned(), points);
     }
     Comparison {
         target: target.name.to_owned(),
@@ -196,25 +228,53 @@ pub fn compare_with_recorded(
 /// The name of production's own figures among targets.
 pub const RECORDED: &str = "recorded";
 
+/// Where requests are too few for an interval: how many it takes. Below 1 / (1 − q) of them, a quantile is the largest of them all, and resampling cannot
+/// know what lies beyond: an interval of a nominal 95 % then leaves the truth out to either side in 6 to 8 cases of a hundred (independent
+/// log-normal values), and from there on in 2 to 4. Below six conversations, no interval of a median reaches 95 % (0.5^5 > 2.5 %).
+fn pairs_needed(quantile: Option<f64>, has: usize, clusters: usize) -> Option<u64> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "1 / (1 - q) is at most 1,000"
+    )]
+    let least = quantile.map_or(1, |q| (1.0 / (1.0 - q)).round() as u64);
+    let (has, clusters) = (has as u64, clusters as u64);
+    let least = if clusters < FEWEST_CLUSTERS {
+        // As many more as it takes to have so many conversations of this size.
+        least.max((FEWEST_CLUSTERS * has).div_ceil(clusters.max(1)))
+    } else {
+        least
+    };
+    (has < least).then_some(least)
+}
+
+const FEWEST_CLUSTERS: u64 = 6;
+
 fn metric(
     (baseline, target): (f64, f64),
     ratio: Ratio,
+    needed: Option<u64>,
     runs: usize,
     margin: f64,
     unlike: bool,
 ) -> MetricComparison {
     let finite = |value: f64| value.is_finite().then_some(value);
+    // That all of the interval lies among failures needs no interval.
+    let pairs_needed = needed.filter(|_| ratio.low.is_finite());
+    let verdict = match (unlike, pairs_needed) {
+        (true, _) => ComparisonVerdict::UnlikeLoad,
+        (false, Some(_)) => ComparisonVerdict::Inconclusive,
+        (false, None) => ratio.verdict(margin),
+    };
+    let interval = finite(ratio.low).map(|low| (low, finite(ratio.high)));
     MetricComparison {
         baseline_ms: finite(baseline),
         target_ms: finite(target),
         ratio: finite(ratio.value),
-        ratio_ci95: finite(ratio.low).map(|low| (low, finite(ratio.high))),
-        verdict: if unlike {
-            ComparisonVerdict::UnlikeLoad
-        } else {
-            ratio.verdict(margin)
-        },
-        more_runs: if unlike {
+        ratio_ci95: interval.filter(|_| pairs_needed.is_none()),
+        pairs_needed,
+        verdict,
+        more_runs: if unlike || pairs_needed.is_some() {
             None
         } else {
             ratio.more_runs(margin, runs)
@@ -224,21 +284,39 @@ fn metric(
 
 /// One latency of both sides over the requests that both have, conversation by conversation, run by run.
 fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column {
+    clustered(baseline, target, |baseline, target| {
+        let both = target.values.iter().filter_map(|(index, now)| {
+            let before = value(baseline.values.get(index)?)?;
+            Some((now.cluster, ([before], [value(now)?])))
+        });
+        both.collect()
+    })
+}
+
+/// The gaps between the tokens of the requests that both have.
+fn gap_column(baseline: &[RunSample], target: &[RunSample]) -> Column {
+    clustered(baseline, target, |baseline, target| {
+        gaps::paired(baseline, target).collect()
+    })
+}
+
+/// A column of what `paired` finds in each run: a cluster, and both sides' values, for each request.
+fn clustered<T: AsRef<[f32]>>(
+    baseline: &[RunSample],
+    target: &[RunSample],
+    paired: impl Fn(&RunSample, &RunSample) -> Vec<(u64, (T, T))>,
+) -> Column {
     let mut column = Column::default();
     for (baseline, target) in baseline.iter().zip(target) {
         column.open_run();
-        let mut clusters: BTreeMap<u64, Vec<(f32, f32)>> = BTreeMap::new();
-        for (index, target) in &target.values {
-            let both = baseline
-                .values
-                .get(index)
-                .and_then(|baseline| Some((value(baseline)?, value(target)?)));
-            if let Some(pair) = both {
-                clusters.entry(target.cluster).or_default().push(pair);
-            }
+        let mut clusters: BTreeMap<u64, Vec<(&[f32], &[f32])>> = BTreeMap::new();
+        let requests = paired(baseline, target);
+        for (cluster, (before, now)) in &requests {
+            let cluster = clusters.entry(*cluster).or_default();
+            cluster.push((before.as_ref(), now.as_ref()));
         }
-        for pairs in clusters.values() {
-            column.add(pairs);
+        for requests in clusters.values() {
+            column.add(requests);
         }
     }
     column
@@ -311,6 +389,53 @@ mod tests {
             (p99.verdict, p99.target_ms),
             (ComparisonVerdict::Worse, None)
         );
+    }
+
+    #[test]
+    fn gaps_between_tokens_are_compared_and_so_are_means_and_every_quantile() {
+        let slower = compared(&sample(1.0, 1), &sample(1.2, 2));
+        for figure in ["p50", "p90", "p95", "p99", "p99.9", "mean"] {
+            for metric in ["ttft", "itl", "tpot", "e2e", "stall"] {
+                let one = &slower.metrics[&format!("{metric}.{figure}")];
+                assert_eq!(one.verdict, ComparisonVerdict::Worse, "{metric}.{figure}");
+                let (low, high) = one.ratio_ci95.unwrap();
+                assert!(low > 1.15 && high.unwrap() < 1.25, "{metric}.{figure}");
+            }
+        }
+        assert_eq!(slower.pairs, 2000, "requests, and not gaps");
+    }
+
+    #[test]
+    fn too_few_requests_have_no_interval_and_say_how_many_it_takes() {
+        let few = |factor: f64, requests: u64| {
+            let mut sample = RunSample::default();
+            for i in 0..requests {
+                let took = (100_000.0 + i as f64 * 100.0) * factor;
+                sample.record(&outcome(i, i * 1000, took as u64));
+            }
+            sample
+        };
+        let twice = compared(&few(1.0, 60), &few(2.0, 60));
+        let of = |figure: &str| twice.metrics[&format!("e2e.{figure}")].clone();
+        assert_eq!(of("p50").verdict, ComparisonVerdict::Worse);
+        assert_eq!(of("p95").verdict, ComparisonVerdict::Worse);
+        for (figure, needs) in [("p99", 100), ("p99.9", 1000)] {
+            let none = of(figure);
+            assert_eq!(none.verdict, ComparisonVerdict::Inconclusive, "{figure}");
+            assert_eq!((none.ratio_ci95, none.pairs_needed), (None, Some(needs)));
+            assert!(none.ratio.is_some());
+        }
+        let tiny = compared(&few(1.0, 5), &few(2.0, 5));
+        assert_eq!(tiny.metrics["e2e.p50"].pairs_needed, Some(6));
+        // That every request failed needs no interval.
+        let mut failing = RunSample::default();
+        for i in 0..5 {
+            let mut outcome = outcome(i, i * 1000, 100_000);
+            outcome.result = SendResult::Failed(FailureKind::Reset);
+            failing.record(&outcome);
+        }
+        let failed = compared(&few(1.0, 5), &failing);
+        assert_eq!(failed.metrics["e2e.p50"].verdict, ComparisonVerdict::Worse);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::gaps::GapSample;
 use crate::measure::latency::tpot_us;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
@@ -11,6 +12,9 @@ pub struct RunSample {
     pub(super) values: BTreeMap<u64, Values>,
     /// Only conversations whose hash has this many zeros at its end are kept.
     thinned_log2: u32,
+    pub(super) gaps: GapSample,
+    /// Of the gaps between a request's tokens, only the longest is known.
+    longest_only: bool,
     pub(super) load: Load,
 }
 
@@ -27,6 +31,8 @@ pub(super) struct Values {
     pub(super) tpot: Option<f32>,
     pub(super) e2e: Option<f32>,
     pub(super) stall: Option<f32>,
+    /// It failed, or its client went away before anything had come.
+    pub(super) failed: bool,
 }
 
 /// What a run asked of its target.
@@ -43,6 +49,14 @@ pub(super) struct Load {
 }
 
 impl RunSample {
+    /// Of requests read from a log, which has of the gaps between tokens only the longest.
+    pub fn of_log() -> Self {
+        Self {
+            longest_only: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds one request. Of a cancelled one only its first token can be compared, and that none came.
     pub fn record(&mut self, outcome: &RequestOutcome) {
         self.load.add(outcome);
@@ -63,6 +77,7 @@ impl RunSample {
                 tpot: whole(streamed(tpot_us(outcome).map(milliseconds))),
                 e2e: whole(miss(Some(since(outcome.end_us)))),
                 stall: whole(streamed(stall.map(|&us| milliseconds(us.into())))),
+                failed,
             },
         );
     }
@@ -82,12 +97,17 @@ impl RunSample {
             return;
         }
         self.values.insert(outcome.index, values);
+        let whole = outcome.stream && outcome.result == SendResult::Ok && !self.longest_only;
+        if whole {
+            self.gaps.add(outcome.index, &outcome.gaps_us);
+        }
         // One conversation of more turns than that is kept whole: it cannot be thinned.
         while self.values.len() > MOST && self.thinned_log2 < 64 {
             self.thinned_log2 += 1;
             let thinned = self.thinned_log2;
             self.values
                 .retain(|_, values| kept(values.cluster, thinned));
+            self.gaps.keep_only(&self.values);
         }
     }
 }
@@ -132,9 +152,9 @@ fn cluster(outcome: &RequestOutcome) -> u64 {
     }
 }
 
-/// Whether a cluster's hash ends in `zeros` zeros (the finaliser of SplitMix64, Steele et al. 2014).
-fn kept(cluster: u64, zeros: u32) -> bool {
-    let mut hash = cluster.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// Whether a key's hash ends in `zeros` zeros (the finaliser of SplitMix64, Steele et al. 2014).
+pub(super) fn kept(key: u64, zeros: u32) -> bool {
+    let mut hash = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     (hash ^ hash >> 31).trailing_zeros() >= zeros
@@ -145,7 +165,7 @@ fn kept(cluster: u64, zeros: u32) -> bool {
     clippy::cast_possible_truncation,
     reason = "24 bits are enough to compare"
 )]
-fn milliseconds(us: u64) -> f32 {
+pub(super) fn milliseconds(us: u64) -> f32 {
     (us as f64 / 1000.0) as f32
 }
 

@@ -85,7 +85,13 @@ fn columns(
                 column.open_run();
                 opened = Some(*cell);
             }
-            column.add(pairs);
+            let both = |(before, now): &(f32, f32)| ([*before], [*now]);
+            let pairs_of_one: Vec<_> = pairs.iter().map(both).collect();
+            let requests: Vec<(&[f32], &[f32])> = pairs_of_one
+                .iter()
+                .map(|(before, now)| (&before[..], &now[..]))
+                .collect();
+            column.add(&requests);
             differences.extend(pairs.iter().map(|(before, now)| now - before));
         }
     }
@@ -103,6 +109,7 @@ fn stratum(
     if pairs < FEWEST {
         return None;
     }
+    let few = super::pairs_needed(Some(0.5), pairs, column.clusters()).is_some();
     let resampled = column.resample(&[0.5], options.resamples, options.seed)?;
     let ratio = Ratio::of(
         *resampled.observed.first()?,
@@ -121,7 +128,7 @@ fn stratum(
         pairs: pairs as u64,
         median_difference_ms: median.is_finite().then_some(median),
         ratio: ratio.value.is_finite().then_some(ratio.value),
-        ratio_ci95: (ratio.low.is_finite() && ratio.high.is_finite())
+        ratio_ci95: (!few && ratio.low.is_finite() && ratio.high.is_finite())
             .then_some((ratio.low, ratio.high)),
     })
 }

@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+
+use super::sample::{RunSample, Values, kept, milliseconds};
+
+/// Gaps between the tokens of one run's answers. Bounded: beyond [`MOST`] every second gap is left out, by a hash of its request and its place
+/// there alone, then every second of those left, and so on. Every answer keeps some, since a gap has more to do with the others of its answer
+/// than with those of another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GapSample {
+    /// By the request's place in the plan: each gap's place in its answer, and its milliseconds.
+    requests: BTreeMap<u64, Vec<(u32, f32)>>,
+    held: usize,
+    thinned_log2: u32,
+}
+
+impl GapSample {
+    pub(super) fn add(&mut self, request: u64, gaps_us: &[u32]) {
+        if gaps_us.is_empty() {
+            return;
+        }
+        let gaps: Vec<(u32, f32)> = (0..)
+            .zip(gaps_us)
+            .filter(|&(place, _)| is_kept(request, place, self.thinned_log2))
+            .map(|(place, &us)| (place, milliseconds(us.into())))
+            .collect();
+        self.held += gaps.len();
+        self.requests.insert(request, gaps);
+        while self.held > MOST && self.thinned_log2 < 63 {
+            self.thinned_log2 += 1;
+            let thinned = self.thinned_log2;
+            for (&request, gaps) in &mut self.requests {
+                gaps.retain(|&(place, _)| is_kept(request, place, thinned));
+            }
+            self.count();
+        }
+    }
+
+    /// Lets go of requests that are not compared any more.
+    pub(super) fn keep_only(&mut self, values: &BTreeMap<u64, Values>) {
+        self.requests
+            .retain(|request, _| values.contains_key(request));
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.held = self.requests.values().map(Vec::len).sum();
+    }
+
+    /// A request's gaps, thinned so far; `None` where it has none.
+    fn of(&self, request: u64, thinned_log2: u32) -> Option<Vec<f32>> {
+        let gaps = self.requests.get(&request)?.iter();
+        let kept = gaps.filter(|&&(place, _)| is_kept(request, place, thinned_log2));
+        Some(kept.map(|&(_, gap)| gap).collect())
+    }
+}
+
+/// The gaps of each request that both runs have, with its cluster. One that failed on one side has as many as on the other, and each is infinite: else
+/// a target that fails at its slow answers would seem smooth.
+pub(super) fn paired(
+    baseline: &RunSample,
+    target: &RunSample,
+) -> impl Iterator<Item = (u64, (Vec<f32>, Vec<f32>))> {
+    let thinned = baseline.gaps.thinned_log2.max(target.gaps.thinned_log2);
+    target.values.iter().filter_map(move |(&request, now)| {
+        let before = baseline.values.get(&request)?;
+        let lost = |gaps: &Vec<f32>| vec![f32::INFINITY; gaps.len()];
+        let (gaps_before, gaps_now) = (
+            baseline.gaps.of(request, thinned),
+            target.gaps.of(request, thinned),
+        );
+        let pair = match (gaps_before, gaps_now) {
+            (Some(before), Some(now)) => (before, now),
+            (Some(before), None) if now.failed => {
+                let now = lost(&before);
+                (before, now)
+            }
+            (None, Some(now)) if before.failed => (lost(&now), now),
+            _ => return None,
+        };
+        Some((now.cluster, pair))
+    })
+}
+
+fn is_kept(request: u64, place: u32, thinned_log2: u32) -> bool {
+    thinned_log2 == 0 || kept(request.rotate_left(32) ^ u64::from(place), thinned_log2)
+}
+
+const MOST: usize = 60_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::target::tests::outcome;
+    use crate::replay::{FailureKind, SendResult};
+
+    fn run(requests: u64, gap_us: u32, fails: impl Fn(u64) -> bool) -> RunSample {
+        let mut sample = RunSample::default();
+        for i in 0..requests {
+            let mut outcome = outcome(i, i * 1000, 100_000);
+            outcome.gaps_us = (0..100).map(|place| gap_us + place).collect();
+            if fails(i) {
+                outcome.result = SendResult::Failed(FailureKind::Reset);
+                outcome.gaps_us.truncate(3);
+            }
+            sample.record(&outcome);
+        }
+        sample
+    }
+
+    #[test]
+    fn long_answers_are_thinned_alike_on_both_sides_and_each_keeps_some() {
+        let (one, other) = (run(2000, 10_000, |_| false), run(2000, 20_000, |_| false));
+        assert!(one.gaps.held <= MOST && one.gaps.held > MOST / 4);
+        assert_eq!(one.gaps.requests.len(), 2000);
+        for (_, (before, now)) in paired(&one, &other) {
+            assert_eq!(before.len(), now.len());
+            assert!(
+                before
+                    .iter()
+                    .zip(&now)
+                    .all(|(before, now)| (now - before - 10.0).abs() < 1e-3)
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_that_failed_on_one_side_has_as_many_infinite_gaps_as_on_the_other() {
+        let (sound, failing) = (run(3, 10_000, |_| false), run(3, 10_000, |i| i == 1));
+        let pairs: Vec<_> = paired(&sound, &failing).collect();
+        assert_eq!(pairs.len(), 3);
+        let (before, now) = &pairs[1].1;
+        assert_eq!((before.len(), now.len()), (100, 100));
+        assert!(now.iter().all(|gap| gap.is_infinite()) && before[0].is_finite());
+        assert_eq!(paired(&failing, &failing).count(), 2, "both failed at one");
+    }
+
+    #[test]
+    fn a_log_has_no_gaps_to_compare() {
+        let mut log = RunSample::of_log();
+        log.record(&outcome(0, 0, 100_000));
+        assert_eq!(paired(&log, &log).count(), 0);
+    }
+}
