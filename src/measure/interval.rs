@@ -9,20 +9,27 @@ pub struct Ranks {
     pub upper: Option<u64>,
 }
 
-/// The distribution-free 95 % interval of the `q` quantile of `n` samples, as ranks of order statistics.
+/// The distribution-free 95 % interval of the `q` quantile of `n` samples, as ranks of order statistics. An end is one of the samples' values
+/// only if the truth lies beyond all of them in at most 2.5 % of the cases.
 ///
 /// The number of samples below the quantile is B(n, q); the interval takes 2.5 % off each side (Hahn and Meeker, *Statistical
 /// Intervals*, section 5.2). For a P99 there is no upper end below n = 368. It speaks of this run on this trace only: requests
 /// that wait in one queue are correlated, so it says nothing of other runs (docs/metrics.md).
 ///
-/// `None` where there are no samples or `q` is not inside (0, 1).
+/// `None` where there is no lower end: below six samples for a median, below two for a P90; and where `q` is not inside (0, 1).
 pub fn quantile_ranks(n: u64, q: f64) -> Option<Ranks> {
     if n == 0 {
         return None;
     }
     let below = Binomial::new(q, n).ok().filter(|_| q > 0.0 && q < 1.0)?;
     // Lower: the largest l with P(B < l) = P(B <= l - 1) <= 2.5 %. Upper: the smallest u with P(B >= u) <= 2.5 %.
-    let lower = smallest_with(&below, n, TAIL).max(1);
+    let lower = match smallest_with(&below, n, TAIL) {
+        // The largest l is 0: even below the smallest sample the truth lies too often.
+        0 => return None,
+        // P(B <= l) is 2.5 % at most, too.
+        lower if below.cdf(lower) <= TAIL => lower + 1,
+        lower => lower,
+    };
     let upper = smallest_with(&below, n, 1.0 - TAIL) + 1;
     Some(Ranks {
         lower,
@@ -75,13 +82,31 @@ mod tests {
     fn there_is_no_interval_of_nothing() {
         assert_eq!(quantile_ranks(0, 0.99), None);
         assert_eq!(quantile_ranks(10, 1.0), None);
-        assert_eq!(
-            quantile_ranks(1, 0.5),
-            Some(Ranks {
-                lower: 1,
-                upper: None
-            })
-        );
+    }
+
+    #[test]
+    fn every_end_keeps_its_promise_or_is_not_there() {
+        for q in [0.5, 0.9, 0.95, 0.99, 0.999] {
+            for n in 1..500 {
+                let below = Binomial::new(q, n).unwrap();
+                let Some(ranks) = quantile_ranks(n, q) else {
+                    assert!(below.cdf(0) > TAIL, "{q} of {n} has a lower end");
+                    continue;
+                };
+                assert!(below.cdf(ranks.lower - 1) <= TAIL, "{q} of {n}");
+                assert!(below.cdf(ranks.lower) > TAIL, "{q} of {n}: too wide");
+                match ranks.upper {
+                    Some(upper) => assert!(below.sf(upper - 1) <= TAIL + 1e-12, "{q} of {n}"),
+                    None => assert!(below.sf(n - 1) > TAIL, "{q} of {n}"),
+                }
+            }
+        }
+        assert_eq!(quantile_ranks(5, 0.5), None);
+        let (lower, upper) = (1, Some(6));
+        assert_eq!(quantile_ranks(6, 0.5), Some(Ranks { lower, upper }));
+        assert_eq!(quantile_ranks(1, 0.9), None);
+        let (lower, upper) = (1, None);
+        assert_eq!(quantile_ranks(2, 0.9), Some(Ranks { lower, upper }));
     }
 
     /// Two uniform draws as a value.

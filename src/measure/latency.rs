@@ -46,7 +46,8 @@ pub struct LatencySummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
     /// 95 % intervals of the quantiles by order statistics, this trace, this run; an upper end is null where the sample is too
-    /// small to have one (below 368 for a P99) or the end lies among the misses.
+    /// small to have one (below 368 for a P99) or the end lies among the misses. Absent where there is no lower end either (a median of
+    /// fewer than six).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ci95: Option<(f64, Option<f64>)>,
     /// Of the 90th percentile.
