@@ -44,8 +44,9 @@ pub(super) enum Decision {
 }
 
 impl Looks {
-    /// For a step of `objectives` that lasts at least `fewest` measured requests, whatever the objectives need.
-    pub(super) fn new(objectives: &[Objective], fewest: u64) -> Self {
+    /// For a step of `objectives` that lasts at least `fewest` measured requests, whatever the objectives need, after at least `prelude` that
+    /// do not count.
+    pub(super) fn new(objectives: &[Objective], fewest: u64, prelude: u64) -> Self {
         let allowances: Vec<Allowance> = objectives.iter().filter_map(Allowance::of).collect();
         let needed = allowances
             .iter()
@@ -53,7 +54,7 @@ impl Looks {
             .max()
             .unwrap_or(WITHOUT_ALLOWANCE)
             .max(fewest);
-        let warm_up = needed / WARM_UP;
+        let warm_up = (needed / WARM_UP).max(prelude);
         let mut end = warm_up;
         let parts: Vec<Part> = LOOKS
             .iter()
@@ -273,7 +274,7 @@ mod tests {
 
     fn looks(exprs: &[&str]) -> Looks {
         let objectives: Vec<Objective> = exprs.iter().map(|expr| expr.parse().unwrap()).collect();
-        Looks::new(&objectives, 0)
+        Looks::new(&objectives, 0, 0)
     }
 
     fn outcome(index: u64, ms: u64) -> RequestOutcome {
@@ -292,6 +293,14 @@ mod tests {
         assert_eq!(looks(&["e2e.p99.9<1s"]).least(), 6636 + 663);
         assert_eq!(looks(&["e2e.mean<1s"]).least(), 728);
         assert!(!looks(&["e2e.mean<1s"]).is_open());
+    }
+
+    #[test]
+    fn a_prelude_that_is_longer_than_the_warm_up_takes_its_place() {
+        let objectives = ["ttft.p99<1s".parse().unwrap()];
+        let long = Looks::new(&objectives, 0, 500);
+        assert_eq!((long.warm_up(), long.least()), (500, 500 + 662));
+        assert_eq!(Looks::new(&objectives, 0, 10).warm_up(), 66);
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Stage<'_> {
         options.prompts.models.clone_from(&self.survey.models);
         let measuring = MeasureOptions {
             bounds: per_request_bounds(&campaign.objectives),
+            // A warm-up holds the prelude's requests already, by their number: what decides a step must be what is measured of it.
+            prelude_us: match order.warm_up {
+                0 => campaign.measure.prelude_us,
+                _ => 0,
+            },
             ..campaign.measure.clone()
         };
         let mut tally = Tally::new(
@@ -189,6 +194,7 @@ impl Stage<'_> {
             mut measure,
             misses,
             recorded,
+            without_twin,
             ..
         } = tally;
         let sample = measure.take_sample();
@@ -208,7 +214,7 @@ impl Stage<'_> {
                 lateness,
             },
             sample,
-            recorded: recorded.and_then(production),
+            recorded: recorded.and_then(|recorded| production(recorded, without_twin)),
             elapsed: summary.elapsed,
         })
     }
@@ -264,8 +270,8 @@ impl Stage<'_> {
     }
 }
 
-/// Production's own figures; `None` where the trace tells nothing of them.
-pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
+/// Production's own figures, and of how many requests there are none; `None` where the trace tells nothing of any.
+pub(super) fn production(mut measure: TargetMeasure, without_twin: u64) -> Option<Recorded> {
     let sample = measure.take_sample();
     if sample.is_empty() {
         return None;
@@ -278,6 +284,11 @@ pub(super) fn production(mut measure: TargetMeasure) -> Option<Recorded> {
     let mut remarks = vec!["what production's clients felt when the trace was recorded".to_owned()];
     if latencies.itl.count() > 0 {
         remarks.push("a trace keeps the gaps between tokens as counts: ITL is within 1.6 %, the longest stall exact".to_owned());
+    }
+    if without_twin > 0 {
+        remarks.push(format!(
+            "{without_twin} requests are not compared with production: their clients went away before anything had come, or the trace does not tell their end"
+        ));
     }
     let evidence = crate::measure::GeneratorEvidence {
         remarks,

@@ -68,6 +68,7 @@ impl Stage<'_> {
         let mut looks = Looks::new(
             &self.campaign.objectives,
             requests_in(least, self.offered(rung)),
+            requests_in(self.prelude(), self.offered(rung)),
         );
         let (holds, most) = (self.holds(rung), looks.most());
         let looped = holds < most && self.may_loop(rung);
@@ -122,6 +123,11 @@ impl Stage<'_> {
             with_recorded: false,
             stop: self.stop.part(),
         }
+    }
+
+    /// How long requests are sent before those that count.
+    fn prelude(&self) -> Duration {
+        Duration::from_micros(self.campaign.measure.prelude_us)
     }
 
     /// Whether a step that needs more requests than the trace holds may take it again and again: not where the user said how many there are.

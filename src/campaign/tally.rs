@@ -15,6 +15,8 @@ pub(super) struct Tally {
     pub(super) misses: MissCount,
     /// What production felt at the same requests.
     pub(super) recorded: Option<TargetMeasure>,
+    /// Requests of which the trace tells nothing that production felt.
+    pub(super) without_twin: u64,
     warm_up: u64,
     until: u64,
     aside: Vec<RequestOutcome>,
@@ -33,6 +35,7 @@ impl Tally {
             measure: measure(),
             misses: MissCount::new(objectives),
             recorded: with_recorded.then(measure),
+            without_twin: 0,
             warm_up,
             until: 0,
             aside: Vec::new(),
@@ -80,8 +83,13 @@ impl Tally {
         if self.measure.record(outcome) {
             self.misses.record(outcome);
         }
-        if let Some((recorded, felt)) = self.recorded.as_mut().zip(twin(outcome)) {
-            recorded.record(&felt);
+        if let Some(recorded) = self.recorded.as_mut() {
+            match twin(outcome) {
+                Some(felt) => {
+                    recorded.record(&felt);
+                }
+                None => self.without_twin += 1,
+            }
         }
     }
 }

@@ -1,13 +1,17 @@
 use crate::replay::{RequestOutcome, SendResult};
 
 /// What production felt at a replayed request, as if it were an outcome of the same plan: sent on time, and then everything as it was
-/// recorded. `None` where the trace does not tell, or where its client went away.
+/// recorded. Where its client went away, or the recording ended, after the first token, that token's time is as good as any, and the rest is not
+/// told: a cancelled request. `None` where nothing is told that could be compared: how long a user who left had still to wait, nobody knows.
 pub fn twin(outcome: &RequestOutcome) -> Option<RequestOutcome> {
     let recorded = &outcome.recorded;
     let result = match (recorded.completed, recorded.failure) {
         (true, _) => SendResult::Ok,
         (false, Some(kind)) => SendResult::Failed(kind),
-        (false, None) => return None,
+        (false, None) => {
+            recorded.first_token_us?;
+            SendResult::Cancelled
+        }
     };
     let at = outcome.planned_us;
     let then = |moment: Option<u64>| moment.map(|us| at.saturating_add(us));
@@ -20,7 +24,17 @@ pub fn twin(outcome: &RequestOutcome) -> Option<RequestOutcome> {
         sent_us: Some(at),
         first_token_us: then(recorded.first_token_us),
         last_token_us: then(recorded.last_token_us),
-        end_us: then(recorded.end_us)?,
+        end_us: match result {
+            SendResult::Cancelled => {
+                let seen = [
+                    recorded.end_us,
+                    recorded.last_token_us,
+                    recorded.first_token_us,
+                ];
+                then(seen.into_iter().flatten().max())?
+            }
+            SendResult::Ok | SendResult::Failed(_) => then(recorded.end_us)?,
+        },
         stream: outcome.stream,
         result,
         recorded_prompt_tokens: outcome.recorded_prompt_tokens,
@@ -95,7 +109,14 @@ mod tests {
         outcome.recorded_gaps = GapSketch::default();
         assert_eq!(twin(&outcome).unwrap().gaps_us, [90_123], "of a log");
         outcome.recorded.completed = false;
-        assert_eq!(twin(&outcome), None, "its client went away");
+        let left = twin(&outcome).unwrap();
+        assert_eq!(left.result, SendResult::Cancelled, "its client went away");
+        assert_eq!(
+            (left.first_token_us, left.is_abandoned()),
+            (Some(24_000), false)
+        );
+        outcome.recorded.first_token_us = None;
+        assert_eq!(twin(&outcome), None, "and had seen nothing");
         outcome.recorded.failure = Some(FailureKind::Overloaded);
         let failed = twin(&outcome).unwrap();
         assert_eq!(failed.result, SendResult::Failed(FailureKind::Overloaded));

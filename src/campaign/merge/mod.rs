@@ -65,6 +65,7 @@ impl Merge {
         };
         let mut measures: Vec<Runs> = first.sent_to().map(|_| Runs::new()).collect();
         let mut recorded = first.has_recorded().then(|| TargetMeasure::new(options()));
+        let mut without_twin = 0;
         let position = |name: &str| first.sent_to().position(|target| target.name == name);
         let mut log = out.request_log()?;
         for shard in &shards {
@@ -78,9 +79,13 @@ impl Merge {
                 };
                 if let Some(recorded) = &mut recorded
                     && (position, request.run) == (Some(0), 0)
-                    && let Some(felt) = twin(&request.outcome)
                 {
-                    recorded.record(&felt);
+                    match twin(&request.outcome) {
+                        Some(felt) => {
+                            recorded.record(&felt);
+                        }
+                        None => without_twin += 1,
+                    }
                 }
                 let (measure, misses) = runs.entry(request.run).or_insert_with(|| {
                     (TargetMeasure::new(options()), MissCount::new(&objectives))
@@ -114,7 +119,7 @@ impl Merge {
             {
                 recorded.put_latencies(whole.clone());
             }
-            first.recorded = recorded.and_then(production);
+            first.recorded = recorded.and_then(|recorded| production(recorded, without_twin));
         }
         let seed = first.plan.get("seed").and_then(Value::as_u64);
         let compared = CompareOptions {
