@@ -18,7 +18,8 @@ pub struct ArrivalProcess {
     pub rate_error_max: f64,
     /// Requests a second that the trace alone asked for, first to last.
     pub offered_per_s: f64,
-    /// Requests a second that were sent, first to last. Less than offered where conversations waited for slow answers.
+    /// Requests a second that were sent, first to last. Less than offered where conversations waited for slow answers, and where some
+    /// could not be sent.
     pub achieved_per_s: f64,
     /// Tokens a second (prompts and answers, as recorded) that the trace alone asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,8 +40,39 @@ pub(super) struct ArrivalMeter {
     planned: Span,
     sent: Span,
     tokens: u64,
+    sent_requests: u64,
+    sent_tokens: u64,
     slip_us: i128,
     requests: u64,
+}
+
+impl ArrivalProcess {
+    /// Several runs of one plan: rates and the mean errors are means over runs, distances and largest errors those of the worst.
+    pub(super) fn pooled(runs: &[&Self]) -> Option<Self> {
+        let count = float(runs.len() as u64);
+        let mean = |value: fn(&Self) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / count;
+        let mean_of_told = |value: fn(&Self) -> Option<f64>| {
+            let told: Option<Vec<f64>> = runs.iter().map(|run| value(run)).collect();
+            told.map(|told| told.iter().sum::<f64>() / count)
+        };
+        let worst = runs
+            .iter()
+            .max_by(|a, b| a.ks_distance.total_cmp(&b.ks_distance))?;
+        Some(Self {
+            ks_distance: worst.ks_distance,
+            ks_requests: worst.ks_requests,
+            rate_error_mean: mean(|run| run.rate_error_mean),
+            rate_error_max: runs
+                .iter()
+                .map(|run| run.rate_error_max)
+                .fold(0.0, f64::max),
+            offered_per_s: mean(|run| run.offered_per_s),
+            achieved_per_s: mean(|run| run.achieved_per_s),
+            offered_tokens_per_s: mean_of_told(|run| run.offered_tokens_per_s),
+            achieved_tokens_per_s: mean_of_told(|run| run.achieved_tokens_per_s),
+            slip_mean_s: mean(|run| run.slip_mean_s),
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,13 +99,16 @@ impl ArrivalMeter {
         self.planned.add(outcome.planned_us);
         self.requests += 1;
         self.slip_us += i128::from(intended) - i128::from(outcome.planned_us);
+        let tokens = u64::from(outcome.recorded_prompt_tokens.unwrap_or(0))
+            + u64::from(outcome.recorded_output_tokens.unwrap_or(0));
+        self.tokens += tokens;
         let Some(sent) = outcome.sent_us else {
             return;
         };
+        self.sent_requests += 1;
+        self.sent_tokens += tokens;
         self.count(sent, |second| second.1 += 1);
         self.sent.add(sent);
-        self.tokens += u64::from(outcome.recorded_prompt_tokens.unwrap_or(0))
-            + u64::from(outcome.recorded_output_tokens.unwrap_or(0));
         if outcome.index < MOST_GAPS {
             self.moments.push((intended, sent));
         }
@@ -113,7 +148,7 @@ impl ArrivalMeter {
                 0.0
             }
         };
-        let tokens = |span| (self.tokens > 0).then(|| per_s(self.tokens, span));
+        let tokens = |count, span| (self.tokens > 0).then(|| per_s(count, span));
         #[allow(clippy::cast_precision_loss, reason = "a mean, in seconds")]
         let slip_mean_s = self.slip_us as f64 / float(self.requests.max(1)) / 1e6;
         Some(ArrivalProcess {
@@ -122,9 +157,9 @@ impl ArrivalMeter {
             rate_error_mean,
             rate_error_max,
             offered_per_s: per_s(self.requests, &self.planned),
-            achieved_per_s: per_s(self.requests, &self.sent),
-            offered_tokens_per_s: tokens(&self.planned),
-            achieved_tokens_per_s: tokens(&self.sent),
+            achieved_per_s: per_s(self.sent_requests, &self.sent),
+            offered_tokens_per_s: tokens(self.tokens, &self.planned),
+            achieved_tokens_per_s: tokens(self.sent_tokens, &self.sent),
             slip_mean_s,
         })
     }
@@ -244,6 +279,29 @@ mod tests {
         let told = meter.finish().unwrap();
         assert!((told.slip_mean_s - 0.99).abs() < 0.001, "{told:?}");
         assert!((told.achieved_per_s / told.offered_per_s - 1.0 / 1.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_could_not_be_sent_was_offered_and_not_achieved() {
+        let mut meter = ArrivalMeter::default();
+        for index in 0..100 {
+            meter.record(&RequestOutcome {
+                index,
+                planned_us: index * 100_000,
+                intended_us: index * 100_000,
+                sent_us: (index % 2 == 0 || index == 99).then_some(index * 100_000),
+                recorded_prompt_tokens: Some(1000),
+                ..RequestOutcome::default()
+            });
+        }
+        let told = meter.finish().unwrap();
+        let share = |achieved: f64, offered: f64| (achieved / offered * 100.0).round();
+        assert_eq!(share(told.achieved_per_s, told.offered_per_s), 51.0);
+        let tokens = told.achieved_tokens_per_s.zip(told.offered_tokens_per_s);
+        assert_eq!(
+            tokens.map(|(achieved, offered)| share(achieved, offered)),
+            Some(51.0)
+        );
     }
 
     #[test]

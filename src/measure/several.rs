@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use super::arrival_process::ArrivalProcess;
+use super::change_points::ChangePoint;
 use super::engine::EngineSummary;
-use super::fidelity::Fidelity;
+use super::fidelity::{ErrorQuantiles, Fidelity};
 use super::latency::{Distribution, Latencies, LatencySummary};
 use super::memory::Ooms;
 use super::misses::{self, Misses};
+use super::span::MeasuredWindow;
 use super::summary::{Goodput, GpuSummary, Requests, TargetSummary, Throughput};
 use super::target::latency_summaries;
 use crate::replay::TurnAccount;
@@ -39,6 +42,11 @@ pub struct RunFigures {
     /// Why its latencies say how long the run was and no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saturated: Option<String>,
+    /// Where its measured window lies.
+    pub window: MeasuredWindow,
+    /// Moments at which it changed its course.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangePoint>,
 }
 
 /// How a figure varies from run to run. Milliseconds.
@@ -72,7 +80,7 @@ pub struct MeasuredRun {
 }
 
 /// Several runs of one target, in the order in which they were run, as one: counts and histograms are added up, rates are means over
-/// runs, and the fidelity is that of the worst. Windows over time are those of the first run. No interval is given for a pooled quantile, since
+/// runs, and the fidelity is that of the worst. The timeline, with its changes and memory against load, is that of the first run. No interval is given for a pooled quantile, since
 /// requests of one run depend on each other; [`Spread`] has one over runs.
 ///
 /// One run is given back as it is; `None` where there is none.
@@ -93,6 +101,8 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
             goodput: run.summary.goodput.clone(),
             misses: run.summary.misses.clone(),
             saturated: run.summary.saturated.clone(),
+            window: run.summary.window.clone(),
+            changes: run.summary.changes.clone(),
         })
         .collect();
     let summaries: Vec<&TargetSummary> = runs.iter().map(|run| &run.summary).collect();
@@ -104,6 +114,12 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
     let (fidelity, gpu) = (fidelity(&summaries), gpus(&summaries));
     let engine = engine(&summaries);
     let oom = Ooms::sum(summaries.iter().map(|summary| &summary.oom));
+    let window = window(&summaries);
+    let tokens_per_event = mean(
+        summaries
+            .iter()
+            .filter_map(|summary| summary.tokens_per_event),
+    );
     let turns = TurnAccount::sum(summaries.iter().filter_map(|summary| summary.turns));
     let simulated = summaries.iter().any(|summary| summary.simulated);
     let saturated = saturated(&figures);
@@ -135,6 +151,8 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
         engine,
         oom,
         turns,
+        window,
+        tokens_per_event,
         spread: spreads(&figures),
         runs: figures,
         ..first.summary
@@ -229,6 +247,20 @@ fn requests(runs: &[&TargetSummary]) -> Requests {
     sum
 }
 
+/// Lengths and rates are means over runs; requests of preludes are added up, as all requests are.
+fn window(runs: &[&TargetSummary]) -> MeasuredWindow {
+    let each = || runs.iter().map(|run| &run.window);
+    let mean_of = |value: fn(&MeasuredWindow) -> Option<f64>| mean(each().filter_map(value));
+    MeasuredWindow {
+        prelude_s: each().next().map_or(0.0, |window| window.prelude_s),
+        prelude_requests: each().map(|window| window.prelude_requests).sum(),
+        measured_s: mean_of(|window| Some(window.measured_s)).unwrap_or(0.0),
+        drain_s: mean_of(|window| Some(window.drain_s)).unwrap_or(0.0),
+        requests_per_s: mean_of(|window| window.requests_per_s),
+        output_tokens_per_s: mean_of(|window| window.output_tokens_per_s),
+    }
+}
+
 fn throughput(runs: &[&TargetSummary]) -> Throughput {
     let mean_of = |value: fn(&Throughput) -> Option<f64>| {
         mean(runs.iter().filter_map(|run| value(&run.throughput)))
@@ -263,6 +295,25 @@ fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
     }
     pooled.prompt_tokens_error = worst(|fidelity| fidelity.prompt_tokens_error);
     pooled.output_tokens_error = worst(|fidelity| fidelity.output_tokens_error);
+    pooled.prompt_tokens_errors = worst_errors(each().filter_map(|it| it.prompt_tokens_errors));
+    pooled.output_tokens_errors = worst_errors(each().filter_map(|it| it.output_tokens_errors));
+    let arrivals: Vec<&ArrivalProcess> = each().filter_map(|it| it.arrivals.as_ref()).collect();
+    pooled.arrivals = ArrivalProcess::pooled(&arrivals);
+    // The run that is furthest from the trace.
+    let off = |it: &&Fidelity| {
+        let shares = it.prefix_share_sent.zip(it.prefix_share_recorded);
+        shares.map_or(0.0, |(sent, recorded)| (sent - recorded).abs())
+    };
+    if let Some(furthest) = each().max_by(|a, b| off(a).total_cmp(&off(b))) {
+        pooled.prefix_share_recorded = furthest.prefix_share_recorded;
+        pooled.prefix_share_sent = furthest.prefix_share_sent;
+    }
+    pooled.prefix_share_cached = worst(|fidelity| fidelity.prefix_share_cached);
+    for alteration in each().flat_map(|fidelity| &fidelity.alterations) {
+        if !pooled.alterations.contains(alteration) {
+            pooled.alterations.push(alteration.clone());
+        }
+    }
     pooled.heartbeat_p99_ms = worst(|fidelity| fidelity.heartbeat_p99_ms);
     pooled.cpu_share = worst(|fidelity| fidelity.cpu_share);
     // What is true of every run is said once.
@@ -282,6 +333,15 @@ fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
     }
     pooled.reasons = reasons;
     pooled
+}
+
+/// Each quantile of the run in which it is largest.
+fn worst_errors(runs: impl Iterator<Item = ErrorQuantiles>) -> Option<ErrorQuantiles> {
+    runs.reduce(|worst, run| ErrorQuantiles {
+        p50: worst.p50.max(run.p50),
+        p99: worst.p99.max(run.p99),
+        max: worst.max.max(run.max),
+    })
 }
 
 /// The engine over all runs: peaks are of the worst, preemptions are added up, and the hit rate is the mean over runs.
@@ -396,6 +456,40 @@ mod tests {
         let spread = pooled.spread["e2e_ms.p99"];
         assert!(spread.min < 101.0 && spread.max > 299.0, "{spread:?}");
         assert!(spread.ci95.is_some());
+    }
+
+    #[test]
+    fn what_a_run_was_like_is_not_taken_from_the_first_alone() {
+        let mut runs = [run(100_000, None), run(200_000, None)];
+        let second = &mut runs[1].summary;
+        second.window.drain_s += 2.0;
+        second.fidelity.prefix_share_recorded = Some(0.5);
+        second.fidelity.prefix_share_sent = Some(0.1);
+        second.fidelity.prompt_tokens_errors = Some(ErrorQuantiles {
+            p50: 0.1,
+            p99: 0.2,
+            max: 0.3,
+        });
+        let arrivals = second.fidelity.arrivals.as_mut().unwrap();
+        (arrivals.ks_distance, arrivals.achieved_per_s) = (0.5, 50.0);
+        second.changes = vec![ChangePoint {
+            t_s: 5.0,
+            metric: "e2e_p50_ms",
+            before: 1.0,
+            after: 2.0,
+        }];
+        let first = runs[0].summary.clone();
+        let drains = first.window.drain_s + runs[1].summary.window.drain_s;
+        let pooled = pool(runs.to_vec()).unwrap().summary;
+        let fidelity = &pooled.fidelity;
+        assert!((pooled.window.drain_s - drains / 2.0).abs() < 1e-9);
+        assert_eq!(fidelity.prefix_share_sent, Some(0.1));
+        assert_eq!(fidelity.prompt_tokens_errors.unwrap().p99, 0.2);
+        let arrivals = fidelity.arrivals.as_ref().unwrap();
+        let before = first.fidelity.arrivals.unwrap().achieved_per_s;
+        assert_eq!(arrivals.ks_distance, 0.5);
+        assert!((arrivals.achieved_per_s - (before + 50.0) / 2.0).abs() < 1e-9);
+        assert_eq!((pooled.changes.len(), pooled.runs[1].changes.len()), (0, 1));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct TargetSummary {
     pub latency: BTreeMap<&'static str, LatencySummary>,
     /// Rates over the run.
     pub throughput: Throughput,
-    /// Where the measured window lies.
+    /// Where the measured window lies; of several runs, lengths and rates are means, and requests are added up.
     pub window: MeasuredWindow,
     /// Why its latencies say how long the run was and no more: the queue only grew.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,7 @@ pub struct TargetSummary {
     /// What an evaluator said of its answers, idle and under load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<QualitySummary>,
-    /// Moments at which the run changed its course.
+    /// Moments at which the run changed its course; of several runs, the first (each has its own in `runs`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangePoint>,
     /// Loads from which on it was worse at once; of several runs, the first.
