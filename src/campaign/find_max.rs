@@ -30,7 +30,9 @@ impl Stage<'_> {
             if self.stop.is_requested() {
                 break;
             }
-            let calibration = self.calibrate(named)?;
+            let Some(calibration) = self.calibrate(named)? else {
+                break;
+            };
             let mut search =
                 Search::new(find.by.of(&self.campaign.plan), find.most, find.precision);
             let mut climb = Climb::new(find.by, &named.name);

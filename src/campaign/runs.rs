@@ -20,14 +20,16 @@ impl Stage<'_> {
         let mut runs: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
         let rounds = schedule.rounds(targets, repeats);
         let mut run: Vec<Vec<ScheduledRun>> = Vec::new();
-        for (position, round) in rounds.iter().enumerate() {
+        'rounds: for (position, round) in rounds.iter().enumerate() {
             if self.stop.is_requested() {
                 break;
             }
             for slot in round {
                 if let Entry::Vacant(unknown) = calibrations.entry(slot.target) {
                     let target = &self.campaign.targets[slot.target];
-                    let calibration = self.calibrate(target)?;
+                    let Some(calibration) = self.calibrate(target)? else {
+                        break 'rounds;
+                    };
                     self.evaluate_idle(target, &calibration);
                     unknown.insert(calibration);
                 }

@@ -14,7 +14,7 @@ use crate::measure::{
     CompareOptions, Comparison, Evaluation, MeasuredRun, RunSample, Side, compare,
     compare_with_recorded, pool,
 };
-use crate::replay::{CalibrateOptions, Calibration, Stop, Target, TargetError, calibrate};
+use crate::replay::{CalibrateOptions, Calibration, Problem, Stop, Target, TargetError, calibrate};
 use crate::report::{
     Charts, EarlierResult, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
 };
@@ -101,8 +101,8 @@ impl<'a> Stage<'a> {
         self.salts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks each target how it counts, once for all of its runs.
-    pub(super) fn calibrate(&self, target: &Target) -> Result<Calibration, CampaignError> {
+    /// Asks each target how it counts, once for all of its runs; `None` where the replay was stopped meanwhile.
+    pub(super) fn calibrate(&self, target: &Target) -> Result<Option<Calibration>, CampaignError> {
         let run = &self.campaign.run;
         let probing = CalibrateOptions {
             connect_timeout: run.connect_timeout,
@@ -118,7 +118,10 @@ impl<'a> Stage<'a> {
             ));
         };
         let needs = &self.survey.plan.endpoints;
-        Ok(calibrate(target, needs, &probing, self.stop, &tell)?)
+        match calibrate(target, needs, &probing, self.stop, &tell) {
+            Err(error) if matches!(error.problem, Problem::Stopped) => Ok(None),
+            found => Ok(Some(found?)),
+        }
     }
 
     /// The earlier result that the targets are compared with.

@@ -21,7 +21,9 @@ impl Stage<'_> {
             if self.stop.is_requested() {
                 break;
             }
-            let calibration = self.calibrate(named)?;
+            let Some(calibration) = self.calibrate(named)? else {
+                break;
+            };
             let mut climb = Climb::new(axis, &named.name);
             for &load in loads {
                 let round = rounds.next().unwrap_or(steps);

@@ -55,6 +55,9 @@ pub enum Problem {
     /// It does not say which models it serves.
     #[error("it does not name a model at /v1/models")]
     NoModel,
+    /// Whoever replays it wanted it to end.
+    #[error("it was still being asked how it counts when the replay was stopped")]
+    Stopped,
     /// This machine cannot start the client.
     #[error("the client cannot start: {0}")]
     Runtime(std::io::Error),
@@ -111,6 +114,7 @@ impl TargetError {
             Problem::Foreign { .. } => {
                 "the trace's requests need a target that speaks the same API"
             }
+            Problem::Stopped => "start the replay again",
             Problem::NoModel => "name one with --model",
             Problem::Runtime(_) => "is the limit on open files or threads reached?",
         }

@@ -172,7 +172,7 @@ impl Calibration {
 
 /// Asks the target what the plan's endpoints need to know. Blocks; takes some dozen requests of one token for each endpoint, one for
 /// each shape of tools and media, and a few for the words. `tell` hears once that a target is waited for that is not ready, why, and for
-/// how long at most; `stop` ends the waiting.
+/// how long at most; `stop` ends the asking, whatever is waited for ([`Problem::Stopped`]).
 ///
 /// # Errors
 /// When the target cannot be reached, does not speak HTTP, does not answer or refuses the first probe of an endpoint.
@@ -187,7 +187,7 @@ pub fn calibrate(
         .enable_all()
         .build()
         .map_err(|error| TargetError::new(target, Problem::Runtime(error)))?;
-    runtime.block_on(async {
+    let asking = async {
         let mut prober = Prober::new(
             target,
             options,
@@ -233,5 +233,12 @@ pub fn calibrate(
             words,
             assumed: EndpointCalibration::default(),
         })
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            found = asking => found,
+            () = stop.requested() => Err(TargetError::new(target, Problem::Stopped)),
+        }
     })
 }

@@ -130,6 +130,20 @@ fn an_engine_that_refuses_forced_lengths_is_only_capped() {
 }
 
 #[test]
+fn a_target_that_says_nothing_does_not_hold_up_whoever_wants_to_stop() {
+    let server = Server::start(|_| vec![Step::Hang]);
+    let stop = Stop::default();
+    stop.request();
+    let patient = CalibrateOptions {
+        probe_timeout: Duration::from_secs(3600),
+        ..options()
+    };
+    let target = target(&server.url());
+    let stopped = calibrate::calibrate(&target, &needs(), &patient, &stop, &|_, _| ());
+    assert!(matches!(stopped.unwrap_err().problem, Problem::Stopped));
+}
+
+#[test]
 fn every_way_of_not_being_a_target_has_its_own_message() {
     let (_held, url) = refusing();
     let unreachable = calibrate(&target(&url), &needs(), &options()).unwrap_err();
