@@ -72,8 +72,9 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
         target("baseline", &url(&baseline))?,
         target("candidate", &url(&candidate))?,
     ];
+    // Of so few requests, a P99 is the slowest one.
     let objectives =
-        ["ttft.p99<+10%", "tpot.p50<+10%", "errors.rate<1%"].map(str::parse::<Objective>);
+        ["ttft.p90<+10%", "tpot.p50<+10%", "errors.rate<1%"].map(str::parse::<Objective>);
     let objectives = objectives.into_iter().collect::<Result<Vec<_>, _>>()?;
     let document = conduct(&replay(
         vec![trace_dir.clone()],

@@ -355,7 +355,7 @@ pub(super) fn scope(comparison: &Comparison) -> String {
 pub(super) fn compared(figures: &MetricComparison) -> String {
     let words = verdict_words(figures.verdict);
     if let Some(needed) = figures.pairs_needed {
-        return format!("{words} (an interval takes {})", count(needed));
+        return format!("{words} (too few for an interval, which takes {})", count(needed));
     }
     match figures.more_runs {
         Some(1) => format!("{words} (about one more run of each would tell)"),
