@@ -6,8 +6,8 @@ use super::fidelity::replayed;
 use super::figures::{count, ms, number, percent, seconds};
 use super::loads::missed_it;
 use crate::measure::{
-    Boundary, ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, RunFigures,
-    Spread, TargetSummary,
+    Boundary, ChangePoint, Comparison, ComparisonVerdict, MetricComparison, Misses, Spread,
+    TargetSummary,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
 
@@ -80,22 +80,33 @@ pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = Str
     })
 }
 
-/// A sentence for each moment at which a replayed target changed its course, in each of its runs.
+/// A sentence for each moment at which a replayed target changed its course; of several runs those of the first, and which others did.
 pub(super) fn changes(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
-    targets
-        .iter()
-        .filter(|target| replayed(target))
-        .flat_map(|target| {
-            let run = |run: &RunFigures| (format!(", in run {}", run.run), run.changes.clone());
-            let runs: Vec<(String, Vec<ChangePoint>)> = match target.runs.is_empty() {
-                true => vec![(String::new(), target.changes.clone())],
-                false => target.runs.iter().map(run).collect(),
-            };
-            runs.into_iter().flat_map(|(place, changes)| {
-                let told = |change| changed(target, &place, change);
-                changes.iter().map(told).collect::<Vec<_>>()
-            })
-        })
+    let replays = targets.iter().filter(|target| replayed(target));
+    replays.flat_map(|target| {
+        let place = match target.runs.is_empty() {
+            true => "",
+            false => ", in its first run",
+        };
+        let told = move |change| changed(target, place, change);
+        target.changes.iter().map(told).chain(others(target))
+    })
+}
+
+/// Which of the runs after the first changed their course, if any did.
+fn others(target: &TargetSummary) -> Option<String> {
+    let later = target.runs.iter().skip(1);
+    let changed: Vec<String> = later
+        .filter(|run| !run.changes.is_empty())
+        .map(|run| run.run.to_string())
+        .collect();
+    (!changed.is_empty()).then(|| {
+        format!(
+            "{}: run {} changed its course, too (`runs[].changes` in result.json).",
+            target.name,
+            changed.join(", run ")
+        )
+    })
 }
 
 fn changed(target: &TargetSummary, place: &str, change: &ChangePoint) -> String {
@@ -240,7 +251,7 @@ pub(super) fn window(target: &TargetSummary) -> String {
         text += &format!("; {} requests / s without the drain", number(rate));
     }
     if target.runs.len() > 1 {
-        text += "; in the mean over runs";
+        text += "; lengths and rates are means over runs";
     }
     text
 }
@@ -355,7 +366,10 @@ pub(super) fn scope(comparison: &Comparison) -> String {
 pub(super) fn compared(figures: &MetricComparison) -> String {
     let words = verdict_words(figures.verdict);
     if let Some(needed) = figures.pairs_needed {
-        return format!("{words} (too few for an interval, which takes {})", count(needed));
+        return format!(
+            "{words} (too few for an interval, which takes {})",
+            count(needed)
+        );
     }
     match figures.more_runs {
         Some(1) => format!("{words} (about one more run of each would tell)"),
