@@ -27,6 +27,9 @@ struct Values {
     sums: Vec<(f64, f64)>,
 }
 
+/// The values of one request: the baseline's, the target's.
+pub(super) type Both<'a> = (&'a [f32], &'a [f32]);
+
 /// What resampling a column gave, for each of the quantiles asked for and, last, for the mean: the figures themselves, then one pair (baseline,
 /// target) for each resample. A figure that a resample does not have is not a number.
 pub(super) struct Resampled {
@@ -43,7 +46,7 @@ impl Column {
 
     /// Adds one conversation of the run: both sides' values of each of its requests, which are one to each side, or as many as there are
     /// gaps between its tokens.
-    pub(super) fn add(&mut self, requests: &[(&[f32], &[f32])]) {
+    pub(super) fn add(&mut self, requests: &[Both<'_>]) {
         let (Some(run), Ok(cluster)) =
             (self.runs.last_mut(), u32::try_from(self.target.sizes.len()))
         else {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use bootstrap::Column;
+use bootstrap::{Both, Column};
 use decision::Ratio;
 use sample::Values;
 
@@ -309,7 +309,7 @@ fn clustered<T: AsRef<[f32]>>(
     let mut column = Column::default();
     for (baseline, target) in baseline.iter().zip(target) {
         column.open_run();
-        let mut clusters: BTreeMap<u64, Vec<(&[f32], &[f32])>> = BTreeMap::new();
+        let mut clusters: BTreeMap<u64, Vec<Both<'_>>> = BTreeMap::new();
         let requests = paired(baseline, target);
         for (cluster, (before, now)) in &requests {
             let cluster = clusters.entry(*cluster).or_default();

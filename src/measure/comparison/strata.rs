@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::bootstrap::Column;
+use super::bootstrap::{Both, Column};
 use super::decision::Ratio;
 use super::sample::RunSample;
 use super::{CompareOptions, Figure, METRICS};
@@ -87,7 +87,7 @@ fn columns(
             }
             let both = |(before, now): &(f32, f32)| ([*before], [*now]);
             let pairs_of_one: Vec<_> = pairs.iter().map(both).collect();
-            let requests: Vec<(&[f32], &[f32])> = pairs_of_one
+            let requests: Vec<Both<'_>> = pairs_of_one
                 .iter()
                 .map(|(before, now)| (&before[..], &now[..]))
                 .collect();
