@@ -1,9 +1,11 @@
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::arrival_process::{ArrivalMeter, ArrivalProcess};
-use super::latency::Distribution;
+use super::distribution::Distribution;
+use super::fidelity_bar::FidelityBar;
+use super::token_errors::{ErrorQuantiles, ErrorSum};
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
 /// How true a replay was to its trace, and whether its figures can be believed.
@@ -85,52 +87,6 @@ pub struct GeneratorEvidence {
     pub remarks: Vec<String>,
 }
 
-/// The bars that a run must meet to be valid; printed with every result.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct FidelityBar {
-    /// Lateness at P99 may be this (in milliseconds in results), or [`Self::lateness_of_ttft`] of the median TTFT, whichever is more.
-    #[serde(
-        rename = "lateness_ms",
-        serialize_with = "milliseconds",
-        deserialize_with = "of_milliseconds"
-    )]
-    pub lateness: Duration,
-    /// See [`Self::lateness`].
-    pub lateness_of_ttft: f64,
-    /// Processor share above which the generator may have been the bottleneck.
-    pub cpu_share: f64,
-    /// Prompt tokens that are off, as a share of all those wanted.
-    pub prompt_tokens_error: f64,
-    /// Absolute difference of the prefix shares recorded and sent.
-    pub prefix_share_error: f64,
-    /// Kolmogorov–Smirnov distance of the gaps between sends, intended against actual.
-    pub ks_distance: f64,
-}
-
-impl Default for FidelityBar {
-    fn default() -> Self {
-        Self {
-            lateness: Duration::from_millis(2),
-            lateness_of_ttft: 0.05,
-            cpu_share: 0.6,
-            prompt_tokens_error: 0.02,
-            prefix_share_error: 0.02,
-            ks_distance: 0.1,
-        }
-    }
-}
-
-/// Quantiles of |found − wanted| / wanted over requests.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ErrorQuantiles {
-    /// Median.
-    pub p50: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// Largest.
-    pub max: f64,
-}
-
 /// Gathers the evidence while outcomes come in.
 #[derive(Debug, Default)]
 pub(super) struct FidelityMeter {
@@ -146,58 +102,6 @@ pub(super) struct FidelityMeter {
     warm_requests: u64,
     told_cached: bool,
     dropped: u64,
-}
-
-#[derive(Debug, Default)]
-struct ErrorSum {
-    sum: f64,
-    count: u64,
-    /// Tokens that were off, and that were wanted, over all requests.
-    off: u64,
-    wanted: u64,
-    /// In millionths.
-    errors: Distribution,
-}
-
-impl ErrorSum {
-    fn add(&mut self, found: Option<u32>, recorded: Option<u32>) {
-        if let (Some(found), Some(recorded)) = (found, recorded) {
-            let (off, recorded) = (found.abs_diff(recorded), recorded.max(1));
-            self.sum += f64::from(off) / f64::from(recorded);
-            self.count += 1;
-            self.off += u64::from(off);
-            self.wanted += u64::from(recorded);
-            self.errors
-                .record(u64::from(off) * 1_000_000 / u64::from(recorded));
-        }
-    }
-
-    /// Tokens that were off as a share of those wanted. A prompt of two tokens that a chat template makes eight of is off by 300 %, and no
-    /// load: the mean over requests would call a true replay invalid for one of those in a hundred.
-    fn of_load(&self) -> f64 {
-        float(self.off) / float(self.wanted.max(1))
-    }
-
-    fn quantiles(&self) -> Option<ErrorQuantiles> {
-        // The distribution tells thousandths of what it was given, and takes 0 for 1.
-        let at = |q| {
-            let thousandths = self.errors.quantile_ms(q)?;
-            Some(if thousandths <= 0.001 {
-                0.0
-            } else {
-                thousandths / 1000.0
-            })
-        };
-        Some(ErrorQuantiles {
-            p50: at(0.5)?,
-            p99: at(0.99)?,
-            max: at(1.0)?,
-        })
-    }
-
-    fn mean(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.sum / float(self.count))
-    }
 }
 
 impl FidelityMeter {
@@ -342,15 +246,6 @@ impl FidelityMeter {
             alterations: evidence.alterations,
         }
     }
-}
-
-fn milliseconds<S: serde::Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64(duration.as_secs_f64() * 1000.0)
-}
-
-fn of_milliseconds<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Duration, D::Error> {
-    let ms = f64::deserialize(from)?;
-    Duration::try_from_secs_f64(ms / 1000.0).map_err(serde::de::Error::custom)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]

@@ -10,8 +10,10 @@ mod arrival_process;
 pub mod audit;
 mod change_points;
 mod comparison;
+mod distribution;
 mod engine;
 mod fidelity;
+mod fidelity_bar;
 mod gpu;
 mod growth;
 mod interval;
@@ -30,6 +32,7 @@ mod steps;
 mod stored;
 mod summary;
 mod target;
+mod token_errors;
 pub mod traffic;
 mod windows;
 
@@ -40,13 +43,15 @@ pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
     RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
+pub use distribution::{Distribution, LatencySummary};
 pub use engine::{EngineSummary, HostMemory, summarise_engine};
-pub use fidelity::{ErrorQuantiles, Fidelity, FidelityBar, GeneratorEvidence, Lateness};
+pub use fidelity::{Fidelity, GeneratorEvidence, Lateness};
+pub use fidelity_bar::FidelityBar;
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
+pub use latency::Latencies;
 pub(crate) use latency::tpot_us;
-pub use latency::{Distribution, Latencies, LatencySummary};
 pub use memory::{
     Boundary, Cliff, Memory, MemoryGrowth, MemoryPoint, MemorySamples, OomEvent, Ooms,
 };
@@ -62,3 +67,4 @@ pub use steps::{Limit, Step, StepVerdict};
 pub use stored::StoredDistribution;
 pub use summary::{Goodput, GpuProcess, GpuSummary, Requests, TargetSummary, Throughput, Window};
 pub use target::{MeasureOptions, PerRequestBounds, TargetIdentity, TargetMeasure};
+pub use token_errors::ErrorQuantiles;

@@ -1,4 +1,4 @@
-use super::latency::Distribution;
+use super::distribution::Distribution;
 
 /// One line of a percentile log: at most this many milliseconds in this share of all requests.
 #[derive(Debug, Clone, Copy, PartialEq)]

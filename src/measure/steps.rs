@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::latency::LatencySummary;
+use super::distribution::LatencySummary;
 use super::misses::Misses;
 use super::summary::{Goodput, Requests, Throughput};
 

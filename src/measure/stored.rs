@@ -1,7 +1,7 @@
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
-use super::latency::Distribution;
+use super::distribution::Distribution;
 
 /// A distribution as a file has it: nothing of it is lost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 
 use super::change_points::change_points;
 use super::comparison::RunSample;
-use super::fidelity::{FidelityBar, FidelityMeter, GeneratorEvidence};
+use super::distribution::{Distribution, LatencySummary};
+use super::fidelity::{FidelityMeter, GeneratorEvidence};
+use super::fidelity_bar::FidelityBar;
 use super::gpu::put_growth;
-use super::latency::{Distribution, Latencies, LatencySummary, tpot_us};
+use super::latency::{Latencies, tpot_us};
 use super::memory::{OomLog, TokensInFlight, TpotLog, cliffs, memory};
 use super::observed::{Observed, Sampled};
 use super::saturation::saturated;

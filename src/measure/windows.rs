@@ -1,4 +1,4 @@
-use super::latency::Distribution;
+use super::distribution::Distribution;
 use super::observed::Sampled;
 use super::summary::Window;
 use crate::replay::{RequestOutcome, SendResult};

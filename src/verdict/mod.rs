@@ -7,13 +7,14 @@ mod margin;
 mod miss_count;
 mod objective;
 mod parse;
+mod relative;
 
 pub use allowance::Allowance;
 pub use judge::{
-    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, judge_compared,
-    per_request_bounds,
+    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, per_request_bounds,
 };
 pub use margin::judge_margin;
 pub use miss_count::MissCount;
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;
+pub use relative::judge_compared;
