@@ -3,7 +3,7 @@
 import dataclasses, json, os, pathlib, shutil, subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-REENACT = pathlib.Path(os.environ.get("REENACT", ROOT / "target/release/reenact")).resolve()
+REENACT = pathlib.Path(os.environ.get("REENACT", ROOT / "target/dist/reenact")).resolve()
 PEERS = pathlib.Path(os.environ.get("PEERS", ROOT / ".peers")).resolve()
 CONNECTIONS = 64
 TOKENS = 100
