@@ -8,132 +8,24 @@
     clippy::print_stderr
 )]
 
+mod dashboards;
+mod server;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::Value;
+use server::Prometheus;
+use support::Server;
 use support::http::{post, send, status};
 use support::wire::get;
-use support::{PATIENCE, Server};
 
 const QUERY: &str =
     "histogram_quantile(0.99, sum by (le) (rate(inference_duration_seconds_bucket[5m])))";
-
-/// A Prometheus that scrapes one recorder, ended with the test.
-struct Prometheus {
-    child: Child,
-    url: String,
-}
-
-impl Prometheus {
-    fn start(dir: &Path, target: &str) -> Self {
-        let config = format!(
-            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\n\
-             scrape_configs: [{{job_name: reenact, static_configs: [{{targets: [\"{target}\"]}}]}}]\n"
-        );
-        let file = dir.join("prometheus.yml");
-        std::fs::write(&file, config).unwrap();
-        let mut tries = std::iter::repeat_with(|| Self::listening(dir, &file)).take(20);
-        tries
-            .find_map(|it| it)
-            .expect("no port is left to Prometheus")
-    }
-
-    /// One that listens; `None` where somebody else took the port that was found for it, since it cannot say which port it got when asked for
-    /// any.
-    fn listening(dir: &Path, config: &Path) -> Option<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
-        drop(free);
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                dir.join("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("prometheus: run tests/run, which installs it");
-        let mut started = Self {
-            child,
-            url: format!("http://{address}"),
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while started.ask("vector(1)").is_empty() {
-            let ended = started.child.try_wait().unwrap();
-            if ended.is_some() {
-                return None;
-            }
-            assert!(Instant::now() < deadline, "Prometheus does not answer");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Some(started)
-    }
-
-    /// What it answers to a query: the value of each series.
-    fn ask(&self, query: &str) -> Vec<f64> {
-        let encoded: String = query
-            .bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => char::from(byte).to_string(),
-                _ => format!("%{byte:02X}"),
-            })
-            .collect();
-        let path = format!("/api/v1/query?query={encoded}");
-        let request = format!("GET {path} HTTP/1.0\r\nHost: a\r\n\r\n");
-        let Ok(mut stream) = std::net::TcpStream::connect(support::http::addr(&self.url)) else {
-            return Vec::new();
-        };
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-        let Some((_, body)) = answer.split_once("\r\n\r\n") else {
-            return Vec::new();
-        };
-        let Ok(document) = serde_json::from_str::<Value>(body) else {
-            return Vec::new();
-        };
-        let series = document["data"]["result"].as_array();
-        series
-            .into_iter()
-            .flatten()
-            .map(|each| each["value"][1].as_str().unwrap().parse().unwrap())
-            .collect()
-    }
-
-    /// Waits until a query has one answer, and it is `value`.
-    fn wait_for(&self, query: &str, value: f64) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.ask(query);
-            if answer == [value] {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{query} is {answer:?} and not {value}"
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn chat(tokens: usize, stream: bool) -> Vec<u8> {
     let body = serde_json::json!({
@@ -284,18 +176,21 @@ fn trace(dir: &Path, requests: u64) -> std::path::PathBuf {
     trace
 }
 
+/// A replay that goes on until it is dropped, and its page.
+fn endless_replay(trace: &Path, target: &str) -> (Server, String) {
+    let mut replay = support::reenact(["replay", "--metrics", "127.0.0.1:0", "--loop-for", "1h"]);
+    replay.arg(trace).args(["--target", target]);
+    let mut replay = Server::spawn(&mut replay, Stdio::null());
+    let metrics = replay.wait_for_url("metrics on ");
+    (replay, metrics)
+}
+
 #[test]
 fn prometheus_sees_a_replay_while_it_runs() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path(), 100);
-    // It goes on until Prometheus has seen what it should.
-    let mut replay = support::reenact(["replay", "--metrics", "127.0.0.1:0", "--loop-for", "1h"]);
-    replay
-        .arg(&trace)
-        .args(["--target", &format!("a={}", sim.url)]);
-    let mut replay = Server::spawn(&mut replay, Stdio::null());
-    let metrics = replay.wait_for_url("metrics on ");
+    let (_replay, metrics) = endless_replay(&trace, &format!("a={}", sim.url));
     let address = metrics.strip_prefix("http://").unwrap();
     let prometheus = Prometheus::start(dir.path(), address.strip_suffix("/metrics").unwrap());
     prometheus.wait_for("reenact_replay_runs_total{target=\"a\"}", 1.0);

@@ -1,0 +1,122 @@
+//! Each query of `deploy/grafana` is put to the real Prometheus, which scrapes a recorder or a replay at work: a panel whose query names a
+//! label that is no more would stay empty for ever.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::server::Prometheus;
+use crate::support::http::{post, send};
+use crate::support::{PATIENCE, Server};
+use crate::{chat, endless_replay, take, trace};
+
+/// The queries of a dashboard: panels' and rows' panels', and what its variables are listed from. Variables stand for all there is.
+fn queries(name: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("deploy/grafana/{name}.json"));
+    let dashboard: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut found = BTreeSet::new();
+    expressions(&dashboard["panels"], &mut found);
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        if let Some(listed) = variable["query"]["query"].as_str() {
+            let (series, label) = listed
+                .strip_prefix("label_values(")
+                .and_then(|rest| rest.strip_suffix(')')?.rsplit_once(','))
+                .unwrap_or_else(|| panic!("{listed}"));
+            found.insert(format!("count by ({label}) ({series})"));
+        }
+    }
+    found
+        .iter()
+        .map(|query| {
+            let query = query.replace("$__rate_interval", "10s");
+            ["$instance", "$model", "$target"]
+                .iter()
+                .fold(query, |query, variable| query.replace(variable, ".*"))
+        })
+        .inspect(|query| assert!(!query.contains('$'), "{query}"))
+        .collect()
+}
+
+fn expressions(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(expression) = fields.get("expr").and_then(Value::as_str) {
+                found.insert(expression.to_owned());
+            }
+            fields.values().for_each(|each| expressions(each, found));
+        }
+        Value::Array(all) => all.iter().for_each(|each| expressions(each, found)),
+        _ => {}
+    }
+}
+
+/// Waits until Prometheus has an answer to each that is a number, be it infinite: a quantile of requests most of which failed.
+fn all_have_data(prometheus: &Prometheus, mut queries: BTreeSet<String>) {
+    assert!(queries.len() > 5, "{queries:?}");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        queries.retain(|query| !prometheus.ask(query).iter().any(|value| !value.is_nan()));
+        if queries.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no data: {queries:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn every_panel_of_the_recorders_dashboard_has_data() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&sim.url, &dir.path().join("traces"), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    let prometheus = Prometheus::start(dir.path(), admin.strip_prefix("http://").unwrap());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let unasked = post(
+                "/v1/chat/completions",
+                &[("x-reenact-record", "off")],
+                r#"{"model":"m","messages":[{"role":"user","content":"hello"}],"max_tokens":2}"#,
+            );
+            while !done.load(Ordering::Relaxed) {
+                take(&recorder.url, &chat(5, true));
+                // Left out at its client's wish: one of the reasons for which there is a panel.
+                send(&recorder.url, &unasked);
+            }
+        });
+        let _end = End(&done);
+        all_have_data(&prometheus, queries("recorder"));
+    });
+}
+
+#[test]
+fn every_panel_of_a_replays_dashboard_has_data() {
+    // One at a time and one in the queue: it turns away most of the load, and no probe, which comes alone.
+    let full = Server::sim(&[
+        "--profile",
+        "small",
+        "--max-num-seqs",
+        "1",
+        "--max-waiting",
+        "1",
+    ]);
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100);
+    let (_replay, metrics) = endless_replay(&trace, &format!("a={}", full.url));
+    let address = metrics.strip_prefix("http://").unwrap();
+    let prometheus = Prometheus::start(dir.path(), address.strip_suffix("/metrics").unwrap());
+    all_have_data(&prometheus, queries("replay"));
+}
+
+/// Ends the load however the test ends: a scope waits for its threads.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
