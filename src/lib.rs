@@ -41,6 +41,8 @@ pub mod report;
 
 pub mod campaign;
 
+pub mod gate;
+
 pub mod sim;
 
 pub mod cli;

@@ -20,6 +20,7 @@ mod demo;
 mod export;
 /// Exit codes, and errors with hints.
 pub mod failure;
+mod gate;
 mod import;
 mod inspect;
 mod layers;
@@ -78,6 +79,7 @@ struct Global {
 enum Command {
     Record(Box<record::RecordArgs>),
     Replay(Box<replay::ReplayArgs>),
+    Gate(gate::GateArgs),
     Merge(merge::MergeArgs),
     Compare(compare::CompareArgs),
     Inspect(inspect::InspectArgs),
@@ -134,6 +136,7 @@ fn dispatch(command: &Command, log_levels: LogLevels) -> Result<Exit, Failure> {
     match command {
         Command::Record(args) => record::run(args, log_levels),
         Command::Replay(args) => replay::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Merge(args) => merge::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Inspect(args) => inspect::run(args),

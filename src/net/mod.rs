@@ -4,6 +4,7 @@ mod client_tls;
 pub(crate) mod http1;
 mod maybe_tls;
 pub(crate) mod open_files;
+pub(crate) mod pages;
 
 pub(crate) use client_tls::client_tls;
 pub(crate) use maybe_tls::MaybeTls;

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use crate::server::Prometheus;
 use crate::support::http::{post, send};
+use crate::support::traffic::short_requests;
 use crate::support::{PATIENCE, Server};
-use crate::{chat, endless_replay, take, trace};
+use crate::{chat, endless_replay, take};
 
 /// The queries of a dashboard: panels' and rows' panels', and what its variables are listed from. Variables stand for all there is.
 fn queries(name: &str) -> BTreeSet<String> {
@@ -105,7 +106,7 @@ fn every_panel_of_a_replays_dashboard_has_data() {
         "1",
     ]);
     let dir = tempfile::tempdir().unwrap();
-    let trace = trace(dir.path(), 100);
+    let trace = short_requests(dir.path(), 100);
     let (_replay, metrics) = endless_replay(&trace, &format!("a={}", full.url));
     let address = metrics.strip_prefix("http://").unwrap();
     let prometheus = Prometheus::start(dir.path(), address.strip_suffix("/metrics").unwrap());

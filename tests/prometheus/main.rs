@@ -22,6 +22,7 @@ use std::time::Instant;
 use server::Prometheus;
 use support::Server;
 use support::http::{post, send, status};
+use support::traffic::short_requests;
 use support::wire::get;
 
 const QUERY: &str =
@@ -160,22 +161,6 @@ fn check(page: &str) {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-/// A trace of one short stream every 20 ms.
-fn trace(dir: &Path, requests: u64) -> std::path::PathBuf {
-    let rows: String = (0..requests)
-        .map(|i| {
-            let at = i * 20;
-            format!(r#"{{"timestamp":{at},"input_length":32,"output_length":8,"hash_ids":[{i}]}}"#)
-                + "\n"
-        })
-        .collect();
-    let (file, trace) = (dir.join("rows.jsonl"), dir.join("trace.rt"));
-    std::fs::write(&file, rows).unwrap();
-    let import = ["import".as_ref(), "mooncake".as_ref(), file.as_os_str()];
-    support::stdout_of(import.into_iter().chain(["-o".as_ref(), trace.as_os_str()]));
-    trace
-}
-
 /// A replay that goes on until it is dropped, and its page.
 fn endless_replay(trace: &Path, target: &str) -> (Server, String) {
     let mut replay = support::reenact(["replay", "--metrics", "127.0.0.1:0", "--loop-for", "1h"]);
@@ -189,7 +174,7 @@ fn endless_replay(trace: &Path, target: &str) -> (Server, String) {
 fn prometheus_sees_a_replay_while_it_runs() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();
-    let trace = trace(dir.path(), 100);
+    let trace = short_requests(dir.path(), 100);
     let (_replay, metrics) = endless_replay(&trace, &format!("a={}", sim.url));
     let address = metrics.strip_prefix("http://").unwrap();
     let prometheus = Prometheus::start(dir.path(), address.strip_suffix("/metrics").unwrap());

@@ -60,3 +60,19 @@ pub fn drive(url: &str, calls: Vec<Call>) {
         thread.join().unwrap();
     }
 }
+
+/// A trace of one short stream every 20 ms.
+pub fn short_requests(dir: &std::path::Path, requests: u64) -> std::path::PathBuf {
+    let rows: String = (0..requests)
+        .map(|i| {
+            let at = i * 20;
+            format!(r#"{{"timestamp":{at},"input_length":32,"output_length":8,"hash_ids":[{i}]}}"#)
+                + "\n"
+        })
+        .collect();
+    let (file, trace) = (dir.join("rows.jsonl"), dir.join("trace.rt"));
+    std::fs::write(&file, rows).unwrap();
+    let import = ["import".as_ref(), "mooncake".as_ref(), file.as_os_str()];
+    super::stdout_of(import.into_iter().chain(["-o".as_ref(), trace.as_os_str()]));
+    trace
+}

@@ -6,7 +6,7 @@ mod connections;
 mod conversations;
 mod dry_run;
 mod plan;
-mod progress;
+pub(in crate::cli) mod progress;
 mod prompts;
 mod quality;
 mod schedule;
@@ -14,7 +14,10 @@ mod self_check;
 mod telemetry;
 mod window;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+use clap::Parser;
 
 use super::failure::{Exit, Failure};
 use super::values;
@@ -155,6 +158,47 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let document = conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
     conduct::print(&document, args.json)?;
     Ok(conduct::exit(&document))
+}
+
+/// Holds that a gate can run this command line: it is one of `replay`, names targets or leaves them to the callers, and leaves it to the gate where
+/// results go.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn check_for_gate(args: &[OsString], callers_name_targets: bool) -> Result<(), Failure> {
+    #[derive(clap::Parser)]
+    #[command(name = "reenact replay", no_binary_name = true)]
+    struct Line {
+        #[command(flatten)]
+        replay: ReplayArgs,
+    }
+    let stand_in = callers_name_targets.then(|| OsString::from("--target=named=http://localhost"));
+    let line = Line::try_parse_from(args.iter().cloned().chain(stand_in)).map_err(|error| {
+        let told = error.to_string();
+        let told: Vec<&str> = told
+            .trim_start_matches("error: ")
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .map(str::trim)
+            .collect();
+        Failure::usage(anyhow::anyhow!("after --: {}", told.join(" ")))
+            .hint("what follows -- is given to `reenact replay`; see reenact replay --help")
+    })?;
+    let named = usize::from(callers_name_targets);
+    let replay = line.replay;
+    if callers_name_targets && replay.targets.len() > named {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "targets are named after --, and --allow-target lets callers name them"
+        ))
+        .hint("do one or the other"));
+    }
+    if replay.out.is_some() || replay.json || replay.dry_run {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "after --: --out, --json and --dry-run are the gate's affair"
+        ))
+        .hint("--results says where results go"));
+    }
+    Ok(())
 }
 
 fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {

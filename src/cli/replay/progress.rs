@@ -102,7 +102,7 @@ fn lines(ticket: &Ticket, progress: &Progress, over: &AtomicBool) {
     clippy::print_stderr,
     reason = "progress and notes stand beside machine-clean output"
 )]
-pub(super) fn say(line: &str) {
+pub(in crate::cli) fn say(line: &str) {
     anstream::eprintln!("{line}");
 }
 
