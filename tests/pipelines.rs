@@ -172,15 +172,17 @@ fn an_action_that_could_not_run_fails_whatever_it_was_told() {
 }
 
 #[test]
-fn every_option_in_the_analysis_is_one() {
-    let analysis = std::fs::read_to_string(shipped("argo-rollouts/analysis.yaml")).unwrap();
-    let help = stdout_of(["replay", "--help"]);
-    let options: Vec<&str> = analysis
+fn every_option_that_is_shipped_is_one() {
+    let help = stdout_of(["replay", "--help"]) + &stdout_of(["gate", "--help"]);
+    let read = |path| std::fs::read_to_string(shipped(path)).unwrap();
+    let shipped = read("argo-rollouts/analysis.yaml") + &read("kubernetes/gate.yaml");
+    let options: Vec<&str> = shipped
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- --"))
         .filter_map(|option| option.split('=').next())
+        .filter(|option| !option.is_empty())
         .collect();
-    assert!(options.len() >= 6, "{options:?}");
+    assert!(options.len() >= 13, "{options:?}");
     for option in options {
         assert!(help.contains(&format!("--{option} ")), "{option}");
     }

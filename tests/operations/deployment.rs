@@ -91,7 +91,10 @@ fn the_chart_and_the_manifests_are_sound_and_their_replays_are_taken() {
     let output = super::python()
         .arg(format!("{ROOT}/tests/operations/chart.py"))
         .arg(deploy.join("helm/reenact"))
-        .args(["replay", "sidecar"].map(|name| deploy.join(format!("kubernetes/{name}.yaml"))))
+        .args(
+            ["replay", "sidecar", "gate"]
+                .map(|name| deploy.join(format!("kubernetes/{name}.yaml"))),
+        )
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
