@@ -22,6 +22,7 @@ mod markdown;
 pub mod policy;
 mod requests;
 mod terminal;
+mod textfile;
 
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};

@@ -19,6 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use serde_json::Value;
 use server::Prometheus;
 use support::Server;
 use support::http::{post, send, status};
@@ -196,4 +197,61 @@ fn prometheus_sees_a_replay_while_it_runs() {
     let answer = get(metrics.strip_suffix("/metrics").unwrap(), "/metrics");
     let (_, page) = answer.split_once("\r\n\r\n").unwrap();
     check(page);
+}
+
+#[test]
+fn the_textfile_of_a_replay_says_what_its_result_says() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let trace = short_requests(dir.path(), 50);
+    let textfile = dir.path().join("reenact.prom");
+    let output = support::reenact(["replay", "--json", "--slo", "e2e.p50<1us"])
+        .arg(&trace)
+        .args(["--target", &format!("a \"quoted\" name={}", sim.url)])
+        .arg("--metrics-textfile")
+        .arg(&textfile)
+        .output()
+        .unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = std::fs::read_to_string(&textfile).unwrap();
+    check(&text);
+    let status = result["verdict"]["status"].as_str().unwrap();
+    let verdict = format!("reenact_result_verdict{{status=\"{status}\"}} 1");
+    assert!(
+        text.lines().any(|line| line.starts_with(&verdict)),
+        "{text}"
+    );
+    let labels = r#"target="a \"quoted\" name",latency="ttft",stat="p50""#;
+    let value: f64 = text
+        .lines()
+        .find(|line| line.contains(labels))
+        .and_then(|line| line.rsplit_once(' ')?.1.parse().ok())
+        .unwrap_or_else(|| panic!("{text}"));
+    let told = result["targets"][0]["latency"]["ttft_ms"]["p50"]
+        .as_f64()
+        .unwrap();
+    assert!((value * 1e3 - told).abs() < 1e-9, "{value} {told}");
+    assert!(text.contains(r#"outcome="ok"} 50"#), "{text}");
+    assert!(
+        text.contains(r#"objective="e2e.p50<1us",status="fail"} 1"#),
+        "{text}"
+    );
+
+    // What no collector would read is told before anything is sent.
+    for (wrong, told) in [
+        ("reenact.txt", "*.prom"),
+        ("/nowhere/reenact.prom", "/nowhere"),
+    ] {
+        let args = [
+            "replay",
+            "t.rt",
+            "--target",
+            "http://127.0.0.1:1",
+            "--metrics-textfile",
+        ];
+        let output = support::run(args.into_iter().chain([wrong]));
+        assert!(matches!(output.status.code(), Some(1 | 2)));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(told) && said.contains("hint: "), "{said}");
+    }
 }

@@ -151,11 +151,13 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run::print(&campaign, args.json);
     }
+    args.telemetry.check_textfile()?;
     if args.self_check {
         self_check::check(&campaign)?;
     }
     let shown = args.telemetry.shown()?;
     let document = conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
+    args.telemetry.write_textfile(&document)?;
     conduct::print(&document, args.json)?;
     Ok(conduct::exit(&document))
 }

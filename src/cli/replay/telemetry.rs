@@ -1,7 +1,7 @@
 //! Options that say what is sampled beside the requests.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::HeaderMap;
 
@@ -11,6 +11,7 @@ use super::progress::say;
 use crate::campaign::{EngineMetrics, Gpu, Live, Served};
 use crate::cli::failure::Failure;
 use crate::replay::Target;
+use crate::report::ResultDocument;
 use crate::telemetry::PageUrl;
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,10 @@ pub(super) struct TelemetryArgs {
     /// lateness, latencies so far; port 0 for any
     #[arg(long, value_name = "HOST:PORT", value_parser = listen)]
     metrics: Option<SocketAddr>,
+
+    /// When it has ended, write its figures and its verdict as Prometheus text, for node_exporter's textfile collector, which reads *.prom
+    #[arg(long, value_name = "FILE.prom", value_parser = textfile)]
+    metrics_textfile: Option<PathBuf>,
 }
 
 /// One `--engine-metrics`.
@@ -61,6 +66,35 @@ impl TelemetryArgs {
         })?;
         say(&format!("metrics on http://{}/metrics", served.address()));
         Ok(Some((live, served)))
+    }
+
+    /// Holds that the textfile can be written: better before a run than after it.
+    ///
+    /// # Errors
+    /// When its directory is not there.
+    pub(super) fn check_textfile(&self) -> Result<(), Failure> {
+        let Some(dir) = self.metrics_textfile.as_deref().and_then(Path::parent) else {
+            return Ok(());
+        };
+        if dir.as_os_str().is_empty() || dir.is_dir() {
+            return Ok(());
+        }
+        Err(Failure::could_not_run(anyhow::anyhow!(
+            "--metrics-textfile: {} is no directory",
+            dir.display()
+        ))
+        .hint("make it, or name the one that node_exporter's --collector.textfile.directory names"))
+    }
+
+    /// Writes the textfile, where one is asked for.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write_textfile(&self, document: &ResultDocument) -> Result<(), Failure> {
+        match &self.metrics_textfile {
+            Some(path) => Ok(document.write_textfile(path)?),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn gpu(&self) -> Gpu {
@@ -112,6 +146,14 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
     text.trim().parse().map_err(|_| {
         "not an address; write 127.0.0.1:9465, or 0.0.0.0:9465 for other machines".to_owned()
     })
+}
+
+fn textfile(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(kind) if kind == "prom" => Ok(path),
+        _ => Err("the textfile collector reads nothing but *.prom; name it FILE.prom".to_owned()),
+    }
 }
 
 fn gpu(text: &str) -> Result<Gpu, String> {
