@@ -101,18 +101,18 @@ fn render(document: &ResultDocument) -> Result<String, fmt::Error> {
 
     #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 ms")]
     let now = jiff::Timestamp::now().as_millisecond() as f64 / 1e3;
-    set(&ended, Vec::new(), now);
+    set(&ended, &[], now);
     for status in [Status::Pass, Status::Fail, Status::Invalid] {
         let is = document.verdict.status == status;
-        set(&verdict, vec![("status", word(status))], is.into());
+        set(&verdict, &[("status", word(status))], is.into());
     }
     for result in &document.verdict.objectives {
-        let labels = vec![
+        let labels = [
             ("target", result.target.clone()),
             ("objective", result.expr.clone()),
             ("status", outcome(result.status).to_owned()),
         ];
-        set(&objective, labels, 1.0);
+        set(&objective, &labels, 1.0);
     }
     for target in &document.targets {
         let of = |more: &[(&'static str, &str)]| -> Labels {
@@ -126,29 +126,33 @@ fn render(document: &ResultDocument) -> Result<String, fmt::Error> {
             ("cancelled", target.requests.cancelled),
         ] {
             #[allow(clippy::cast_precision_loss, reason = "exact below 2^53")]
-            set(&requests, of(&[("outcome", became)]), count as f64);
+            set(&requests, &of(&[("outcome", became)]), count as f64);
         }
         for (name, summary) in &target.latency {
             let Some(name) = name.strip_suffix("_ms") else {
                 continue;
             };
             for (stat, ms) in figures(summary) {
-                set(&latency, of(&[("latency", name), ("stat", stat)]), ms / 1e3);
+                set(
+                    &latency,
+                    &of(&[("latency", name), ("stat", stat)]),
+                    ms / 1e3,
+                );
             }
         }
-        set(&rate, of(&[]), target.throughput.requests_per_s);
+        set(&rate, &of(&[]), target.throughput.requests_per_s);
         if let Some(per_s) = target.throughput.output_tokens_per_s {
-            set(&tokens, of(&[]), per_s);
+            set(&tokens, &of(&[]), per_s);
         }
         if let Some(peak) = target.engine.as_ref().and_then(|it| it.kv_cache_peak) {
-            set(&kv_cache, of(&[]), peak);
+            set(&kv_cache, &of(&[]), peak);
         }
         for gpu in &target.gpu {
             let index = gpu.index.to_string();
             #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 bytes")]
             set(
                 &vram,
-                of(&[("source", &gpu.source), ("gpu", &index)]),
+                &of(&[("source", &gpu.source), ("gpu", &index)]),
                 gpu.used_peak_bytes as f64,
             );
         }
@@ -158,8 +162,8 @@ fn render(document: &ResultDocument) -> Result<String, fmt::Error> {
     Ok(text)
 }
 
-fn set(gauges: &Gauges, labels: Labels, value: f64) {
-    gauges.get_or_create(&labels).set(value);
+fn set(gauges: &Gauges, labels: &[(&'static str, String)], value: f64) {
+    gauges.get_or_create(&labels.to_vec()).set(value);
 }
 
 /// Those that there are; a percentile that lies among the failures is infinite.
