@@ -3,17 +3,25 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 use support::{Server, reenact, skipped, stdout_of};
 
 /// A trace of short streams, 30 ms apart.
 fn trace(dir: &Path, requests: u32) -> PathBuf {
+    spaced(dir, requests, 30)
+}
+
+fn spaced(dir: &Path, requests: u32, apart_ms: u32) -> PathBuf {
     let rows: String = (0..requests)
         .map(|i| {
-            let at = i * 30;
+            let at = i * apart_ms;
             format!(r#"{{"timestamp":{at},"input_length":32,"output_length":4,"hash_ids":[{i}]}}"#)
                 + "\n"
         })
@@ -88,6 +96,145 @@ fn what_load_does_to_answers_is_told_and_judged() {
     assert_eq!(output.status.code(), Some(3));
 }
 
+/// A promptfoo that asks each test's question until it is not refused, as the real one does, and writes what it writes.
+const STAND_IN: &str = r#"#!/usr/bin/env python3
+import json, os, sys, urllib.request, urllib.error
+out = sys.argv[sys.argv.index("-o") + 1]
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+asks = int(os.environ["STAND_IN_ASKS"])
+rows = []
+for test in range(2):
+    for _ in range(asks):
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hello promptfoo"}], "max_tokens": 2}).encode()
+        while True:
+            request = urllib.request.Request(url, body, {"content-type": "application/json"})
+            try:
+                urllib.request.urlopen(request).read()
+                break
+            except urllib.error.HTTPError as error:
+                assert error.code == 429, error.code
+    rows.append({"success": True, "score": 1, "latencyMs": 9, "promptIdx": 0, "testIdx": test, "provider": {"id": "openai:m"},
+                 "failureReason": 0, "response": {"output": "x", "cached": False}})
+json.dump({"results": {"version": 3, "results": rows}, "config": {}}, open(out, "w"))
+"#;
+
+/// Refuses every second question with 429 before a simulator, one request a connection.
+fn refusing_front(sim: &Server) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let behind: Arc<str> = sim.url.trim_start_matches("http://").into();
+    let questions = Arc::new(AtomicU64::new(0));
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (behind, questions) = (Arc::clone(&behind), Arc::clone(&questions));
+            // A client that breaks off ends its own thread.
+            std::thread::spawn(move || {
+                client.and_then(|client| answer_or_refuse(client, &behind, &questions))
+            });
+        }
+    });
+    url
+}
+
+fn answer_or_refuse(
+    mut client: TcpStream,
+    behind: &str,
+    questions: &AtomicU64,
+) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&head).to_lowercase();
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.trim().parse().unwrap());
+    let mut body = vec![0; length];
+    client.read_exact(&mut body)?;
+    // The replay's own requests are of other words.
+    let is_question = String::from_utf8_lossy(&body).contains("hello promptfoo");
+    if is_question && questions.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        return client.write_all(
+            b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        );
+    }
+    let mut server = TcpStream::connect(behind)?;
+    let head = String::from_utf8(head).unwrap();
+    for line in head.lines().filter(|line| !line.is_empty()) {
+        if !line.to_lowercase().starts_with("connection:") {
+            server.write_all(format!("{line}\r\n").as_bytes())?;
+        }
+    }
+    server.write_all(b"connection: close\r\n\r\n")?;
+    server.write_all(&body)?;
+    std::io::copy(&mut server, &mut client).map(drop)
+}
+
+fn with_stand_in(dir: &Path, asks: &str) -> (Command, String) {
+    use std::os::unix::fs::PermissionsExt;
+    let (program, config) = (dir.join("promptfoo"), dir.join("promptfooconfig.yaml"));
+    std::fs::write(&program, STAND_IN).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&config, "prompts: [hello]\n").unwrap();
+    let mut command = reenact(["replay"]);
+    command
+        .env("REENACT_PROMPTFOO", &program)
+        .env("STAND_IN_ASKS", asks);
+    (command, format!("promptfoo:{}", config.display()))
+}
+
+#[test]
+fn what_promptfoo_repeats_without_a_word_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let front = refusing_front(&sim);
+    let (mut command, probe) = with_stand_in(dir.path(), "1");
+    let (_, document) = replay(
+        &mut command,
+        &trace,
+        &["--target", &front, "--no-keep-alive", "--probe", &probe],
+    );
+    let quality = &document["targets"][0]["quality"];
+    for phase in ["idle", "loaded"] {
+        assert_eq!(quality[phase]["passed"], 2, "{quality:#}");
+        assert_eq!(quality[phase]["requests"], 4, "{quality:#}");
+        assert_eq!(quality[phase]["refused"], 2, "{quality:#}");
+        assert!(
+            quality[phase].get("latency_p50_ms").is_none(),
+            "{quality:#}"
+        );
+    }
+    let remark = quality["remarks"][0].as_str().unwrap();
+    assert!(
+        remark.contains("idle: the target refused 2 requests (429)"),
+        "{remark}"
+    );
+}
+
+#[test]
+fn a_promptfoo_that_answers_without_asking_has_measured_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 60);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let (mut command, probe) = with_stand_in(dir.path(), "0");
+    let objective = "quality.pass_rate>=1%";
+    let (_, document) = replay(
+        &mut command,
+        &trace,
+        &["--target", &sim.url, "--probe", &probe, "--slo", objective],
+    );
+    let (status, reason) = status(&document, objective);
+    assert_eq!(status, "not_measured");
+    assert!(
+        reason.contains("2 results and sent the target nothing"),
+        "{reason}"
+    );
+}
+
 #[test]
 fn an_evaluator_that_is_missing_fails_or_hangs_costs_the_replay_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -128,6 +275,114 @@ fn an_evaluator_that_is_missing_fails_or_hangs_costs_the_replay_nothing() {
     }
 }
 
+/// A replay against one or two targets.
+fn canary(trace: &Path, targets: &[&Server], args: &[&str]) -> (Output, Value) {
+    let named: Vec<String> = targets
+        .iter()
+        .zip(["stable", "candidate"])
+        .map(|(sim, name)| format!("{name}={}", sim.url))
+        .collect();
+    let mut all: Vec<&str> = Vec::new();
+    for target in &named {
+        all.extend(["--target", target.as_str()]);
+    }
+    all.extend(args);
+    replay(&mut reenact(["replay"]), trace, &all)
+}
+
+#[test]
+fn answers_that_depend_on_the_batch_are_found_and_those_that_do_not_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = spaced(dir.path(), 500, 10);
+    let prompts = dir.path().join("prompts.txt");
+    std::fs::write(&prompts, "# ours\nmarmalade recipe\n\nzeppelin history\n").unwrap();
+    let probe = format!("canary:{}", prompts.display());
+    // Whatever else is in the engine changes its answers; while it is idle it gives the same again.
+    let steady = Server::sim(&["--profile", "fast"]);
+    let drifting = Server::sim(&[
+        "--profile",
+        "fast",
+        "--nondeterministic-above",
+        "1",
+        "--slowdown",
+        "20",
+    ]);
+    let (output, document) = canary(
+        &trace,
+        &[&steady, &drifting],
+        &[
+            "--probe",
+            &probe,
+            "--slo",
+            "quality.canary.identical>=99%",
+            "--slo",
+            "quality.canary.distance<=0.01",
+        ],
+    );
+    let [stable, candidate] =
+        [0, 1].map(|target| &document["targets"][target]["quality"]["canary"]);
+    for (quality, phase) in [(stable, "idle"), (stable, "loaded"), (candidate, "idle")] {
+        assert_eq!(
+            (&quality[phase]["n"], &quality[phase]["identical"]),
+            (&2.into(), &2.into()),
+            "{phase}: {quality:#}"
+        );
+    }
+    assert_eq!(candidate["loaded"]["identical"], 0, "{candidate:#}");
+    assert!(candidate["loaded"]["distance_mean"].as_f64().unwrap() > 0.5);
+    assert_eq!(
+        candidate["loaded"]["changed"],
+        serde_json::json!(["line 2", "line 4"])
+    );
+    // Both are simulators of one seed, so idle they say the same.
+    assert_eq!(candidate["first"]["identical"], 2, "{candidate:#}");
+    assert!(stable.get("first").is_none());
+    let objectives = document["verdict"]["objectives"].as_array().unwrap();
+    let judged: Vec<_> = objectives
+        .iter()
+        .map(|one| {
+            (
+                one["target"].as_str().unwrap(),
+                one["status"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        judged
+            .iter()
+            .filter(|one| **one == ("stable", "pass"))
+            .count(),
+        2
+    );
+    assert_eq!(
+        judged
+            .iter()
+            .filter(|one| **one == ("candidate", "fail"))
+            .count(),
+        2
+    );
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !said.contains("marmalade") && !said.contains("zeppelin"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_target_of_another_seed_answers_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 60);
+    let sims = [
+        Server::sim(&["--profile", "fast"]),
+        Server::sim(&["--profile", "fast", "--seed", "99"]),
+    ];
+    let (_, document) = canary(&trace, &[&sims[0], &sims[1]], &["--probe", "canary"]);
+    let quality = &document["targets"][1]["quality"];
+    assert_eq!(quality["canary"]["idle"]["identical"], 12, "{quality:#}");
+    assert_eq!(quality["canary"]["first"]["identical"], 0, "{quality:#}");
+}
+
 #[test]
 fn a_probe_that_is_none_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -137,7 +392,11 @@ fn a_probe_that_is_none_is_refused() {
             "promptfoo:nowhere.yaml",
             "nowhere.yaml: there is no such file",
         ),
-        ("deepeval", "write promptfoo:FILE or cmd:COMMAND"),
+        ("canary:nowhere.txt", "nowhere.txt: "),
+        (
+            "deepeval",
+            "write promptfoo:FILE, cmd:COMMAND, canary or canary:FILE",
+        ),
     ] {
         let mut command = reenact(["replay"]);
         command
@@ -206,6 +465,7 @@ fn a_real_promptfoo_runs_as_its_user_wrote_it() {
         for phase in ["idle", "loaded"] {
             assert_eq!(quality[phase]["n"], 8, "{quality:#}");
             assert_eq!(quality[phase]["passed"], 8, "{quality:#}");
+            assert_eq!(quality[phase]["requests"], 8, "{quality:#}");
             assert_eq!(
                 quality[phase]["checks"]["latency"],
                 serde_json::json!([8, 8])

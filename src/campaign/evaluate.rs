@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::stage::Stage;
-use crate::measure::{Evaluation, QualitySummary, quality};
-use crate::probe::{Candidate, Key, Phase, Probe};
+use crate::measure::{Evaluation, QualitySummary, canary, quality};
+use crate::probe::{Phase, Probe};
 use crate::replay::{Calibration, Progress, Target};
 
 /// Who judges the answers, and how long it may take for it.
@@ -86,13 +86,17 @@ impl Stage<'_> {
     /// What was judged of a target, idle and under load.
     pub(super) fn quality(&self, target: &Target, loaded: &Loaded) -> Option<QualitySummary> {
         let evaluator = self.campaign.evaluator.as_ref()?;
-        let idle = self.idle().remove(&target.name);
-        Some(quality(
-            evaluator.probe.name(),
-            idle.as_ref(),
-            Some(&loaded.evaluation),
-            Some(loaded.overlap),
-        ))
+        let judged_idle = self.idle();
+        let idle = judged_idle.get(&target.name);
+        let first = self.campaign.targets.first();
+        let first = first.filter(|first| first.name != target.name);
+        let first = first.and_then(|first| judged_idle.get(&first.name));
+        let loaded_one = Some(&loaded.evaluation);
+        let name = evaluator.probe.name();
+        Some(QualitySummary {
+            canary: canary(idle, loaded_one, first),
+            ..quality(name, idle, loaded_one, Some(loaded.overlap))
+        })
     }
 
     fn evaluate(
@@ -102,16 +106,8 @@ impl Stage<'_> {
         calibration: &Calibration,
         phase: Phase,
     ) -> Evaluation {
-        let candidate = Candidate {
-            name: target.name.clone(),
-            url: target.url.to_string(),
-            model: calibration.model.clone(),
-            key: target.credentials.key().map(|key| Key(key.to_owned())),
-        };
-        let give_up = || self.stop.is_requested();
-        evaluator
-            .probe
-            .evaluate(&candidate, phase, evaluator.patience, &give_up)
+        let probe = &evaluator.probe;
+        probe.evaluate(target, calibration, phase, evaluator.patience, self.stop)
     }
 }
 

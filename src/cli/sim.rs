@@ -108,6 +108,10 @@ pub(super) struct SimArgs {
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     error_rate: Option<f64>,
 
+    /// Let answers differ from one time to the next while more than N requests are in the engine, as where results depend on the batch
+    #[arg(long, value_name = "N")]
+    nondeterministic_above: Option<u32>,
+
     /// Largest request body, such as 256MiB
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     max_body: Option<u64>,
@@ -169,6 +173,9 @@ fn config(args: &SimArgs) -> Result<Config, Failure> {
     set(&mut config.memory_leak_bytes, args.memory_leak);
     set(&mut config.error_rate, args.error_rate);
     set(&mut config.max_body_bytes, args.max_body);
+    config.nondeterministic_above = args
+        .nondeterministic_above
+        .or(config.nondeterministic_above);
     config.max_waiting = args.max_waiting.or(config.max_waiting);
     config.strict_model |= args.strict_model;
     config.prefix_cache &= !args.no_prefix_cache;

@@ -8,6 +8,7 @@ mod allowed;
 mod arrival_process;
 /// What in a trace could identify someone.
 pub mod audit;
+mod canary;
 mod change_points;
 mod comparison;
 mod distribution;
@@ -38,6 +39,7 @@ mod windows;
 
 pub use allowed::{Allowed, allowed, fewest_requests};
 pub use arrival_process::ArrivalProcess;
+pub use canary::{AnswerPairs, CanarySummary, canary};
 pub use change_points::ChangePoint;
 pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::canary::CanarySummary;
+
 /// What an evaluator found in one go. It holds ids and figures, and nothing of prompts or answers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
@@ -13,6 +15,10 @@ pub struct Evaluation {
     pub took_s: f64,
     /// Why it tells nothing, or less than it should.
     pub problem: Option<String>,
+    /// Requests that the target was sent for it, where they were counted.
+    pub requests: Option<u64>,
+    /// Of them, those that the target refused with 429; the evaluator repeated them by itself.
+    pub refused: Option<u64>,
 }
 
 /// One test of an evaluator.
@@ -28,6 +34,10 @@ pub struct EvaluatedTest {
     pub latency_ms: Option<f64>,
     /// Its assertions: kind, and whether it held.
     pub checks: Vec<(String, bool)>,
+    /// Hashes of its answer's words, where answers are compared.
+    pub answer: Option<Vec<u64>>,
+    /// The same of a second answer.
+    pub answer_again: Option<Vec<u64>>,
 }
 
 /// How a test ended.
@@ -45,7 +55,7 @@ pub enum TestOutcome {
 /// Quality of a target's answers, idle and under load.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QualitySummary {
-    /// Who judged: `promptfoo`, `cmd`.
+    /// Who judged: `promptfoo`, `cmd`, `canary`.
     pub evaluator: String,
     /// While nothing was replayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,9 +80,15 @@ pub struct QualitySummary {
     /// Share of the evaluation under load during which the replay ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f64>,
+    /// How far answers to fixed prompts stayed the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanarySummary>,
     /// Why there is less than there should be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// What to know of the figures, which hold all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// One go of an evaluator.
@@ -104,6 +120,13 @@ pub struct PhaseQuality {
     pub checks: BTreeMap<String, (u64, u64)>,
     /// Seconds that it took.
     pub took_s: f64,
+    /// Requests that the target was sent for it, where they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// Of them, those that the target refused with 429. The evaluator sent them again by itself, so its latencies hold the waits and are
+    /// left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
 }
 
 /// Puts the goes of an evaluator side by side. `overlap`: the share of the one under load during which the replay ran.
@@ -125,6 +148,12 @@ pub fn quality(
         summary
             .problems
             .extend(problem.map(|problem| format!("{when}: {problem}")));
+        let refused = go.and_then(|go| go.refused.filter(|refused| *refused > 0));
+        summary.remarks.extend(refused.map(|refused| {
+            format!(
+                "{when}: the target refused {refused} requests (429), which the evaluator repeated by itself; its latencies hold the waits, and so do its assertions on latency"
+            )
+        }));
     }
     if let (Some(idle), Some(loaded)) = (idle, loaded) {
         compare(&mut summary, idle, loaded);
@@ -194,7 +223,9 @@ fn phase(evaluation: &Evaluation) -> Option<PhaseQuality> {
     };
     let (n, passed) = (tests.len() as u64, count(TestOutcome::Passed));
     let scores: Vec<f64> = tests.iter().filter_map(|test| test.score).collect();
-    let mut latencies: Vec<f64> = tests.iter().filter_map(|test| test.latency_ms).collect();
+    let waited = evaluation.refused.is_some_and(|refused| refused > 0);
+    let latencies = tests.iter().filter_map(|test| test.latency_ms);
+    let mut latencies: Vec<f64> = latencies.filter(|_| !waited).collect();
     latencies.sort_by(f64::total_cmp);
     let mut checks: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (kind, held) in tests.iter().flat_map(|test| &test.checks) {
@@ -217,11 +248,13 @@ fn phase(evaluation: &Evaluation) -> Option<PhaseQuality> {
         latency_max_ms: latencies.last().copied(),
         checks,
         took_s: evaluation.took_s,
+        requests: evaluation.requests,
+        refused: evaluation.refused,
     })
 }
 
 /// The 95 % score interval of a share (Wilson, *JASA* 22, 1927).
-fn wilson(passed: f64, n: f64) -> (f64, f64) {
+pub(super) fn wilson(passed: f64, n: f64) -> (f64, f64) {
     let (share, z2) = (passed / n, Z * Z);
     let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
@@ -229,13 +262,13 @@ fn wilson(passed: f64, n: f64) -> (f64, f64) {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-fn float(count: u64) -> f64 {
+pub(super) fn float(count: u64) -> f64 {
     count as f64
 }
 
 const Z: f64 = 1.959_964;
 /// Tests that are named.
-const NAMED: usize = 100;
+pub(super) const NAMED: usize = 100;
 /// An evaluation of which the replay covered less was not one under load.
 const ENOUGH: f64 = 0.9;
 
@@ -254,7 +287,7 @@ mod tests {
         Evaluation {
             tests: outcomes.iter().map(test).collect(),
             took_s: 1.0,
-            problem: None,
+            ..Evaluation::default()
         }
     }
 
@@ -280,6 +313,26 @@ mod tests {
         let (low, high) = told.change_ci95.unwrap();
         assert!(low < -0.25 && high > -0.25 && low >= -1.0, "{low} {high}");
         assert!(told.problems.is_empty(), "{:?}", told.problems);
+    }
+
+    #[test]
+    fn latencies_that_hold_silent_repeats_are_none() {
+        let idle = evaluation(&[("a", Passed)]);
+        let loaded = Evaluation {
+            requests: Some(4),
+            refused: Some(3),
+            ..idle.clone()
+        };
+        let told = quality("promptfoo", Some(&idle), Some(&loaded), Some(1.0));
+        assert_eq!(told.idle.unwrap().latency_p50_ms, Some(10.0));
+        let phase = told.loaded.unwrap();
+        assert_eq!((phase.latency_p50_ms, phase.latency_max_ms), (None, None));
+        assert!(
+            told.remarks[0].contains("refused 3 requests (429)"),
+            "{:?}",
+            told.remarks
+        );
+        assert!(told.problems.is_empty());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Test {
             },
             score: self.score.filter(|score| score.is_finite()),
             latency_ms: self.latency_ms.filter(|ms| ms.is_finite()),
-            checks: Vec::new(),
+            ..EvaluatedTest::default()
         }
     }
 }

@@ -1,9 +1,11 @@
-//! Evaluators of answer quality, run beside a replay: the user's own promptfoo, or any other command.
+//! Evaluators of answer quality, run beside a replay: the user's own promptfoo, any other command, or a comparison of answers to fixed prompts.
 //!
-//! An evaluator is a program that asks the candidate by itself. Whatever becomes of it (missing, failing, hanging) is told in its
+//! An evaluator asks the candidate by itself. Whatever becomes of it (missing, failing, hanging) is told in its
 //! result, and never ends a replay.
 
+mod canary;
 mod command;
+mod door;
 mod process;
 mod promptfoo;
 
@@ -13,6 +15,8 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use crate::measure::Evaluation;
+use crate::replay::{Calibration, Stop, Target};
+pub use canary::Canary;
 
 /// Who judges the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,24 +25,26 @@ pub enum Probe {
     Promptfoo(PathBuf),
     /// A command line of the shell.
     Command(String),
+    /// Fixed prompts, whose answers are compared.
+    Canary(Canary),
 }
 
-/// Whose answers are judged.
+/// Whose answers are judged, as a program is told.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+struct Candidate {
     /// Its name in results.
-    pub name: String,
+    name: String,
     /// Its base URL, without `/v1`.
-    pub url: String,
+    url: String,
     /// The model that is asked for.
-    pub model: String,
+    model: String,
     /// The key that it wants.
-    pub key: Option<Key>,
+    key: Option<Key>,
 }
 
 /// An API key, shown nowhere.
 #[derive(Clone)]
-pub struct Key(pub String);
+struct Key(String);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,23 +76,33 @@ impl Probe {
         match self {
             Self::Promptfoo(_) => "promptfoo",
             Self::Command(_) => "cmd",
+            Self::Canary(_) => "canary",
         }
     }
 
-    /// Runs it once. Blocks until it has ended, `patience` has, or `give_up` says so.
+    /// Runs it once. Blocks until it has ended, `patience` has, or `stop` is asked.
     pub fn evaluate(
         &self,
-        candidate: &Candidate,
+        target: &Target,
+        calibration: &Calibration,
         phase: Phase,
         patience: Duration,
-        give_up: &dyn Fn() -> bool,
+        stop: &Stop,
     ) -> Evaluation {
         let began = Instant::now();
+        let candidate = Candidate {
+            name: target.name.clone(),
+            url: target.url.to_string(),
+            model: calibration.model.clone(),
+            key: target.credentials.key().map(|key| Key(key.to_owned())),
+        };
+        let give_up = || stop.is_requested();
         let evaluated = match self {
             Self::Promptfoo(config) => {
-                promptfoo::evaluate(config, candidate, phase, patience, give_up)
+                promptfoo::evaluate(config, target, candidate, phase, patience, &give_up)
             }
-            Self::Command(line) => command::evaluate(line, candidate, phase, patience, give_up),
+            Self::Command(line) => command::evaluate(line, &candidate, phase, patience, &give_up),
+            Self::Canary(canary) => Ok(canary.evaluate(target, calibration, phase, patience, stop)),
         };
         Evaluation {
             took_s: began.elapsed().as_secs_f64(),
@@ -110,10 +126,14 @@ impl FromStr for Probe {
                 }
                 Ok(Self::Promptfoo(file))
             }
+            None if text == "canary" => Ok(Self::Canary(Canary::house())),
+            Some(("canary", file)) if !file.trim().is_empty() => {
+                Canary::read(std::path::Path::new(file.trim())).map(Self::Canary)
+            }
             Some(("cmd", line)) if !line.trim().is_empty() => {
                 Ok(Self::Command(line.trim().to_owned()))
             }
-            _ => Err("write promptfoo:FILE or cmd:COMMAND".to_owned()),
+            _ => Err("write promptfoo:FILE, cmd:COMMAND, canary or canary:FILE".to_owned()),
         }
     }
 }

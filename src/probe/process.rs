@@ -6,10 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
 /// What a program came to.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    /// What it printed, its beginning.
+    /// What it printed.
     pub(super) printed: String,
     /// The end of what it complained.
     pub(super) complained: String,
@@ -22,6 +24,8 @@ pub(super) enum Unended {
     Unstarted(io::Error),
     /// It took longer than that, and was ended with all that it had started.
     Hung(Duration),
+    /// It printed more than anyone reads.
+    Flooded,
     /// Nobody waits for it any more.
     GivenUp,
     /// Nobody knows.
@@ -36,12 +40,17 @@ impl Unended {
             Self::Hung(after) => format!(
                 "{evaluator}: no end after {after:?}, so it was ended; --probe-timeout gives it more time"
             ),
+            Self::Flooded => format!(
+                "{evaluator}: it printed more than {} MiB, so it was ended",
+                MOST >> 20
+            ),
             Self::GivenUp => format!("{evaluator}: ended, since the replay was stopped"),
         }
     }
 }
 
-/// Runs it, with no input and in a group of its own, so that what it starts ends with it.
+/// Runs it, with no input and in a group of its own, so that what it starts ends with it: also what it leaves behind when it has ended by
+/// itself, which would go on to ask the target.
 pub(super) fn run(
     command: &mut Command,
     patience: Duration,
@@ -58,45 +67,67 @@ pub(super) fn run(
         .process_group(0)
         .spawn()
         .map_err(Unended::Unstarted)?;
-    let deadline = Instant::now() + patience;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if give_up() => {
-                end(&mut child);
-                return Err(Unended::GivenUp);
+    let deadline = Instant::now().checked_add(patience);
+    let ended = loop {
+        match has_ended(&child) {
+            Ok(true) => break Ok(()),
+            Ok(false) if give_up() => break Err(Unended::GivenUp),
+            Ok(false) if is_flood(&printed) || is_flood(&complained) => {
+                break Err(Unended::Flooded);
             }
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(LOOK),
-            Ok(None) => {
-                end(&mut child);
-                return Err(Unended::Hung(patience));
+            Ok(false) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                std::thread::sleep(LOOK);
             }
-            Err(error) => {
-                end(&mut child);
-                return Err(Unended::Lost(error));
-            }
+            Ok(false) => break Err(Unended::Hung(patience)),
+            Err(error) => break Err(Unended::Lost(error)),
         }
     };
+    let status = end(&mut child, ended.is_ok());
+    ended?;
+    let status = status.map_err(Unended::Lost)?;
+    if is_flood(&printed) {
+        return Err(Unended::Flooded);
+    }
     Ok(Ended {
         status,
-        printed: beginning(&mut printed).map_err(Unended::Lost)?,
+        printed: whole(&mut printed).map_err(Unended::Lost)?,
         complained: last_lines(&mut complained).map_err(Unended::Lost)?,
     })
 }
 
-/// Ends it and what it started.
-fn end(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+/// Whether it has ended. It is left as it is, so that its number, and its group's, are nobody else's yet.
+fn has_ended(child: &Child) -> io::Result<bool> {
+    let Some(pid) = pid(child) else {
+        return Ok(true);
+    };
+    let looking = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(pid), looking) {
+        Ok(ended) => Ok(ended.is_some()),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
-fn beginning(file: &mut File) -> io::Result<String> {
+fn pid(child: &Child) -> Option<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+}
+
+/// Ends what it started, and itself where it has not ended.
+fn end(child: &mut Child, has_ended: bool) -> io::Result<ExitStatus> {
+    if let Some(group) = pid(child) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    if !has_ended {
+        let _ = child.kill();
+    }
+    child.wait()
+}
+
+fn is_flood(file: &File) -> bool {
+    file.metadata().is_ok_and(|it| it.len() > MOST)
+}
+
+fn whole(file: &mut File) -> io::Result<String> {
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(MOST).read_to_end(&mut bytes)?;
@@ -121,7 +152,7 @@ fn last_lines(file: &mut File) -> io::Result<String> {
 
 /// How often it is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
-/// Of what it prints, so much is read.
+/// So much may it print; beyond, it would fill the disk.
 const MOST: u64 = 64 << 20;
 const LAST: u64 = 2000;
 
@@ -133,6 +164,21 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", line]);
         command
+    }
+
+    /// Holds that the process whose number stands in the file is gone, or a zombie until someone looks after it.
+    fn is_gone(pid: &std::path::Path) {
+        let child = std::fs::read_to_string(pid).unwrap();
+        // A signal is delivered when its receiver runs next.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
+            if state.map_or(true, |state| state.contains(") Z ")) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "it goes on");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -159,10 +205,23 @@ mod tests {
         let hung = run(&mut shell(&line), Duration::from_millis(500), &|| false);
         assert!(matches!(hung, Err(Unended::Hung(_))));
         assert!(began.elapsed() < Duration::from_secs(60));
-        let child = std::fs::read_to_string(&pid).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-        // Gone, or a zombie until someone looks after it.
-        assert!(state.map_or(true, |state| state.contains(") Z ")));
+        is_gone(&pid);
+    }
+
+    #[test]
+    fn what_it_leaves_behind_ends_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pid = dir.path().join("pid");
+        let line = format!("sleep 1000 & echo $! > {}; exit 0", pid.display());
+        let ended = run(&mut shell(&line), Duration::from_secs(60), &|| false).ok();
+        assert_eq!(ended.unwrap().status.code(), Some(0));
+        is_gone(&pid);
+    }
+
+    #[test]
+    fn one_that_prints_without_end_is_ended() {
+        let flooded = run(&mut shell("exec yes"), Duration::from_secs(60), &|| false);
+        assert!(matches!(flooded, Err(Unended::Flooded)));
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::door::{Door, Passed};
 use super::process::{self, Unended};
 use super::{Candidate, Phase, environment};
 use crate::measure::{EvaluatedTest, Evaluation, TestOutcome};
+use crate::replay::Target;
 
 /// What it writes.
 #[derive(Deserialize)]
@@ -77,7 +79,8 @@ struct Response {
 
 pub(super) fn evaluate(
     config: &Path,
-    candidate: &Candidate,
+    target: &Target,
+    candidate: Candidate,
     phase: Phase,
     patience: Duration,
     give_up: &dyn Fn() -> bool,
@@ -85,6 +88,11 @@ pub(super) fn evaluate(
     let place = |error: std::io::Error| format!("promptfoo: no place for its results: {error}");
     let dir = tempfile::tempdir().map_err(place)?;
     let out = dir.path().join("out.json");
+    let door = Door::open(target).map_err(|error| format!("promptfoo: {error}"))?;
+    let behind = Candidate {
+        url: door.url(),
+        ..candidate.clone()
+    };
     let mut command = Command::new(program(config));
     command
         .arg("eval")
@@ -94,7 +102,7 @@ pub(super) fn evaluate(
         .args(["--no-cache", "--no-table", "--no-progress-bar"])
         .arg("-o")
         .arg(&out)
-        .envs(environment(candidate, phase))
+        .envs(environment(&behind, phase))
         .env("PROMPTFOO_CONFIG_DIR", dir.path())
         .env("PROMPTFOO_CACHE_ENABLED", "false")
         .env("PROMPTFOO_DISABLE_TELEMETRY", "1")
@@ -119,8 +127,13 @@ pub(super) fn evaluate(
             ended.complained
         ));
     };
+    let passed = door.passed();
+    let elsewhere = own_addresses(&written.config);
     Ok(Evaluation {
-        problem: problem(&written, candidate),
+        problem: problem(&written, &candidate, &behind, passed),
+        // Providers that have the target's address by themselves went past the door.
+        requests: elsewhere.is_empty().then_some(passed.requests),
+        refused: elsewhere.is_empty().then_some(passed.refused),
         tests: written.results.results.iter().map(evaluated).collect(),
         ..Evaluation::default()
     })
@@ -141,7 +154,12 @@ fn program(config: &Path) -> PathBuf {
 }
 
 /// Why its results are not what they seem.
-fn problem(written: &Written, candidate: &Candidate) -> Option<String> {
+fn problem(
+    written: &Written,
+    candidate: &Candidate,
+    behind: &Candidate,
+    passed: Passed,
+) -> Option<String> {
     let rows = &written.results.results;
     let cached = |row: &&Row| {
         row.response
@@ -155,12 +173,21 @@ fn problem(written: &Written, candidate: &Candidate) -> Option<String> {
         ));
     }
     let own = own_addresses(&written.config);
-    let elsewhere = own
-        .iter()
-        .find(|address| !address.starts_with(&candidate.url));
-    elsewhere.map(|address| {
-        format!(
+    let elsewhere = own.iter().find(|address| {
+        [candidate, behind]
+            .iter()
+            .all(|it| !address.starts_with(&it.url))
+    });
+    if let Some(address) = elsewhere {
+        return Some(format!(
             "promptfoo: its configuration sends to {address} by itself, so the target was not asked; leave apiBaseUrl out"
+        ));
+    }
+    let silent = own.is_empty() && passed.requests == 0 && !rows.is_empty();
+    silent.then(|| {
+        format!(
+            "promptfoo: it has {} results and sent the target nothing; its providers take no address from OPENAI_BASE_URL or ANTHROPIC_BASE_URL",
+            rows.len()
         )
     })
 }
@@ -212,6 +239,7 @@ fn evaluated(row: &Row) -> EvaluatedTest {
                 Some((component.assertion.as_ref()?.kind.clone(), component.pass))
             })
             .collect(),
+        ..EvaluatedTest::default()
     }
 }
 
@@ -253,19 +281,44 @@ mod tests {
         assert!(!format!("{tests:?}").contains("secret"));
     }
 
+    fn told_of(written: &Written, url: &str, requests: u64) -> Option<String> {
+        let passed = Passed {
+            requests,
+            refused: 0,
+        };
+        problem(
+            written,
+            &candidate(url),
+            &candidate("http://127.0.0.1:9"),
+            passed,
+        )
+    }
+
+    #[test]
+    fn results_without_a_request_are_told() {
+        let mut written: Written = serde_json::from_str(WRITTEN).unwrap();
+        written.config = Value::Null;
+        let told = told_of(&written, "http://127.0.0.1:1", 0).unwrap();
+        assert!(
+            told.contains("3 results and sent the target nothing"),
+            "{told}"
+        );
+        assert_eq!(told_of(&written, "http://127.0.0.1:1", 1), None);
+    }
+
     #[test]
     fn a_configuration_with_an_address_of_its_own_is_told() {
         let written: Written = serde_json::from_str(WRITTEN).unwrap();
-        let told = problem(&written, &candidate("http://127.0.0.1:1")).unwrap();
+        let told = told_of(&written, "http://127.0.0.1:1", 3).unwrap();
         assert!(told.contains("https://elsewhere/v1"), "{told}");
-        assert_eq!(problem(&written, &candidate("https://elsewhere")), None);
+        assert_eq!(told_of(&written, "https://elsewhere", 3), None);
     }
 
     #[test]
     fn answers_from_a_cache_are_told() {
         let text = WRITTEN.replace("\"cached\":false", "\"cached\":true");
         let written: Written = serde_json::from_str(&text).unwrap();
-        let told = problem(&written, &candidate("https://elsewhere")).unwrap();
+        let told = told_of(&written, "https://elsewhere", 3).unwrap();
         assert!(told.contains("1 answers came from a cache"), "{told}");
     }
 }

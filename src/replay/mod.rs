@@ -1,9 +1,11 @@
 //! The replay engine: plan, synthesise, pace, send, outcome. It neither aggregates nor prints.
 
 mod agenda;
+mod ask;
 mod calibrate;
 mod client;
 mod conversation;
+mod dial;
 mod evidence;
 mod gate;
 mod headers;
@@ -27,11 +29,13 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use ask::{AskOptions, Asked, ask_greedily};
 pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Forced, Problem, TargetError, Vocabulary,
     VocabularySource, calibrate,
 };
 pub use conversation::{SessionMode, TurnAccount};
+pub(crate) use dial::Dialer;
 pub use evidence::Evidence;
 pub use gate::Gate;
 pub use headers::{BadHeader, ExtraHeaders};

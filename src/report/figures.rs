@@ -1,7 +1,9 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
 use super::fidelity;
-use crate::measure::{EngineSummary, LatencySummary, PhaseQuality, TargetSummary};
+use crate::measure::{
+    AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PhaseQuality, TargetSummary,
+};
 use crate::verdict::{ObjectiveStatus, Status};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
@@ -37,6 +39,23 @@ pub(super) fn number(value: f64) -> String {
     } else {
         format!("{value:.2}")
     }
+}
+
+/// How many answers were the same, and how far the others were from each other.
+fn same_answers(
+    target: &TargetSummary,
+    pairs: fn(&CanarySummary) -> Option<&AnswerPairs>,
+) -> Option<String> {
+    let pairs = pairs(target.quality.as_ref()?.canary.as_ref()?)?;
+    let distance = match pairs.n - pairs.identical {
+        0 => String::new(),
+        _ => format!(", mean distance {}", percent(pairs.distance_mean)),
+    };
+    Some(format!(
+        "{} of {}{distance}",
+        count(pairs.identical),
+        count(pairs.n)
+    ))
 }
 
 fn passed(phase: &PhaseQuality) -> String {
@@ -231,6 +250,15 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
             (0, 0) => passed(loaded),
             (worse, better) => format!("{} ({worse} worsened, {better} improved)", passed(loaded)),
         })
+    });
+    row("Canary answers unchanged, idle again", &|target| {
+        same_answers(target, |canary| canary.idle.as_ref())
+    });
+    row("Canary answers unchanged, under load", &|target| {
+        same_answers(target, |canary| canary.loaded.as_ref())
+    });
+    row("Canary answers as the first target's", &|target| {
+        same_answers(target, |canary| canary.first.as_ref())
     });
     row("Tokens an event", &|target| {
         target

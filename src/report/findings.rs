@@ -139,7 +139,12 @@ pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<It
         let judged = target
             .quality
             .as_ref()
-            .filter(|quality| !quality.problems.is_empty());
+            .map(|quality| {
+                [&quality.problems[..], &quality.remarks[..]]
+                    .concat()
+                    .join("; ")
+            })
+            .filter(|told| !told.is_empty());
         [
             boundary(
                 "KV cache",
@@ -150,9 +155,7 @@ pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<It
             leaks(target),
             ran_out(target),
             engine.map(|state| format!("{}: the engine's figures: {state}.", target.name)),
-            judged.map(|quality| {
-                format!("{}: quality: {}.", target.name, quality.problems.join("; "))
-            }),
+            judged.map(|told| format!("{}: quality: {told}.", target.name)),
         ]
         .into_iter()
         .flatten()

@@ -64,6 +64,9 @@ pub struct Config {
 
     /// Share of requests that fail with 500, chosen by the seed and the request's number.
     pub error_rate: f64,
+    /// With more requests than this in the engine, a request's answer depends on which it is, as where results depend on the batch;
+    /// absent: answers never do.
+    pub nondeterministic_above: Option<u32>,
     /// Largest request body accepted, in bytes.
     pub max_body_bytes: u64,
 }

@@ -74,6 +74,7 @@ pub(crate) fn small() -> Config {
         vram_bytes: 0,
         memory_leak_bytes: 0,
         error_rate: 0.0,
+        nondeterministic_above: None,
         max_body_bytes: 256 << 20,
     }
 }

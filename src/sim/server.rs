@@ -205,13 +205,28 @@ async fn answer(
     }
 }
 
+/// What a request is answered by where the batch decides what is said.
+fn drifting(shared: &Shared, request: RequestId) -> Option<Config> {
+    let above = shared.config.nondeterministic_above?;
+    let stats = shared.orders.stats();
+    let is_batched = stats.running.saturating_add(stats.waiting) > above;
+    is_batched.then(|| {
+        let config = shared.config.clone();
+        let seed = mix(config.seed, request);
+        config.with_seed(seed)
+    })
+}
+
 async fn generate(
     shared: &Arc<Shared>,
     api: &'static dyn Api,
     body: &Value,
 ) -> Result<Response<Answered>, Problem> {
-    let understood = api.understand(&shared.config, body)?;
     let request = shared.next.fetch_add(1, Ordering::Relaxed);
+    let understood = match drifting(shared, request) {
+        None => api.understand(&shared.config, body)?,
+        Some(config) => api.understand(&config, body)?,
+    };
     if unit(mix(shared.config.seed ^ FAILURES, request)) < shared.config.error_rate {
         return Err(Problem {
             status: 500,

@@ -86,13 +86,23 @@ fn quality(target: &TargetSummary, statistic: Statistic) -> Figure {
         return absent(why);
     };
     match statistic {
+        // An evaluation that was not of this target, or not under load, is no figure of it.
+        _ if !quality.problems.is_empty() => absent(why),
+        Statistic::CanaryIdentical | Statistic::CanaryDistance => {
+            let canary = quality.canary.as_ref();
+            match canary.and_then(|canary| canary.loaded.as_ref()) {
+                None => absent("its answers were not compared; --probe canary does"),
+                Some(pairs) if statistic == Statistic::CanaryIdentical => {
+                    Figure::Value(pairs.identical_rate)
+                }
+                Some(pairs) => Figure::Value(pairs.distance_mean),
+            }
+        }
         Statistic::Score => loaded
             .score_mean
             .map_or_else(|| absent("its tests have no scores"), Figure::Value),
         Statistic::Flips if quality.change.is_none() => absent(why),
         Statistic::Flips => Figure::Value(float(quality.flips.0)),
-        // An evaluation that was not of this target, or not under load, is no figure of it.
-        _ if !quality.problems.is_empty() => absent(why),
         _ => Figure::Value(loaded.pass_rate),
     }
 }

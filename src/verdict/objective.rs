@@ -92,6 +92,10 @@ pub enum Statistic {
     Score,
     /// Tests that passed idle, and did not under load.
     Flips,
+    /// Share of the canary's prompts whose answer under load is the idle one.
+    CanaryIdentical,
+    /// Mean distance of the canary's answers under load to the idle ones.
+    CanaryDistance,
 }
 
 /// How a value must stand to its bound.
@@ -150,7 +154,17 @@ impl Metric {
         (Self::Preemptions, "preemptions", &[S::Count]),
         (Self::Oom, "oom", &[S::Count]),
         (Self::Waiting, "waiting", &[S::Peak]),
-        (Self::Quality, "quality", &[S::PassRate, S::Score, S::Flips]),
+        (
+            Self::Quality,
+            "quality",
+            &[
+                S::PassRate,
+                S::Score,
+                S::Flips,
+                S::CanaryIdentical,
+                S::CanaryDistance,
+            ],
+        ),
     ];
 
     /// Its name in the language.
@@ -186,6 +200,8 @@ impl Statistic {
         (Self::PassRate, "pass_rate"),
         (Self::Score, "score"),
         (Self::Flips, "flips"),
+        (Self::CanaryIdentical, "canary.identical"),
+        (Self::CanaryDistance, "canary.distance"),
     ];
 
     /// Its name in the language.
@@ -228,7 +244,9 @@ pub(super) fn unit(metric: Metric, statistic: Statistic) -> Unit {
         (_, Statistic::Growth) => Unit::BytesPerSecond,
         (Metric::Vram, _) => Unit::Bytes,
         (metric, _) if metric.is_latency() => Unit::Milliseconds,
-        (_, Statistic::Rate | Statistic::PassRate) | (Metric::KvCache, _) => Unit::Share,
+        (_, Statistic::Rate | Statistic::PassRate)
+        | (_, Statistic::CanaryIdentical | Statistic::CanaryDistance)
+        | (Metric::KvCache, _) => Unit::Share,
         _ => Unit::Number,
     }
 }

@@ -177,6 +177,8 @@ mod tests {
             ("vram.growth<1MiB/s", Bound::Absolute(1_048_576.0)),
             ("kv_cache.peak<90%", Bound::Absolute(0.9)),
             ("quality.pass_rate>=98%", Bound::Absolute(0.98)),
+            ("quality.canary.identical>=99%", Bound::Absolute(0.99)),
+            ("quality.canary.distance<=0.02", Bound::Absolute(0.02)),
             ("ttft.p99<+10%", Bound::Relative(0.1)),
             ("quality.pass_rate>-1%", Bound::Relative(-0.01)),
             (" itl.p99 <= 500 us ", Bound::Absolute(0.5)),

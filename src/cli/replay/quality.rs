@@ -9,7 +9,9 @@ use crate::probe::Probe;
 #[derive(Debug, clap::Args)]
 pub(super) struct QualityArgs {
     /// Have each target's answers judged, idle and again at the replay's full load: promptfoo:FILE runs your promptfoo by that
-    /// configuration, cmd:COMMAND any other evaluator (docs/quality.md). Objectives: quality.pass_rate, quality.score, quality.flips
+    /// configuration, cmd:COMMAND any other evaluator; canary compares greedy answers to fixed prompts by itself, canary:FILE to those of
+    /// a file, one a line (docs/quality.md). Objectives: quality.pass_rate, quality.score, quality.flips, quality.canary.identical,
+    /// quality.canary.distance
     #[arg(long, value_name = "EVALUATOR")]
     probe: Option<Probe>,
 

@@ -89,7 +89,7 @@ fn of_its_kind(recorded: Endpoint) -> Vec<Endpoint> {
 }
 
 /// Some dialects have an endpoint of their own for streams.
-pub(super) fn streaming(endpoint: Endpoint, stream: bool) -> Endpoint {
+pub(in crate::replay) fn streaming(endpoint: Endpoint, stream: bool) -> Endpoint {
     match (endpoint, stream) {
         (Endpoint::TgiGenerate | Endpoint::TgiGenerateStream, true) => Endpoint::TgiGenerateStream,
         (Endpoint::TgiGenerate | Endpoint::TgiGenerateStream, false) => Endpoint::TgiGenerate,

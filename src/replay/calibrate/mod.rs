@@ -21,6 +21,7 @@ use super::progress::Stop;
 use super::prompt::{IdTable, PromptOptions, TokenCosts, Words};
 use super::survey::EndpointNeeds;
 use super::target::Target;
+pub(super) use endpoint::streaming;
 pub use error::{Problem, TargetError};
 use prober::Prober;
 use ready::Patience;

@@ -113,10 +113,24 @@ impl Connector {
         opened
     }
 
+    /// Opens one for another use.
+    ///
+    /// # Errors
+    /// When there is none to be had in time.
+    pub(in crate::replay) async fn bare(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
+        let opened = tokio::time::timeout(self.timeout, self.io()).await;
+        opened.unwrap_or(Err(ConnectError::Timeout(self.timeout)))
+    }
+
     async fn open(&self) -> Result<Connection, ConnectError> {
+        let io = self.io().await?;
+        Ok(Connection::over(io, self.traffic.open_one()))
+    }
+
+    async fn io(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
         let tcp = self.tcp().await.map_err(ConnectError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
-        let io = match &self.tls {
+        Ok(match &self.tls {
             None => MaybeTls::Plain(tcp),
             Some((connector, name)) => MaybeTls::Tls(Box::new(
                 connector
@@ -125,8 +139,7 @@ impl Connector {
                     .map_err(ConnectError::Tls)?
                     .into(),
             )),
-        };
-        Ok(Connection::over(io, self.traffic.open_one()))
+        })
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
