@@ -222,6 +222,13 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
             .args(["--upstream", &upstream])
             .args(["--trace-dir", &trace_dir, "--log-level", "trace"])
             .args(["--session-header", "X-Request-Id"])
+            // What is mirrored is held in memory, and nowhere else.
+            .args([
+                "--mirror",
+                &format!("next={upstream}"),
+                "--mirror-share",
+                "100%",
+            ])
             .env("RUST_LOG", "trace"),
     );
     let admin = recorder.wait_for_url("admin on ");
@@ -298,6 +305,11 @@ fn no_canary_is_found_in_trace_log_or_metrics() {
         b"GET /metrics HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
     );
     assert!(String::from_utf8_lossy(&metrics).contains("inference_duration_seconds_bucket"));
+    support::wire::metric_reaches(
+        &admin,
+        "reenact_mirror_duration_seconds_count{target=\"production\",code=\"200\"}",
+        1,
+    );
     // The admin endpoint shows nothing, and repeats nothing that it was sent.
     let mut admin_answers = http::send(
         &admin,

@@ -1,4 +1,5 @@
 mod keeping;
+mod mirror;
 mod placement;
 mod privacy;
 
@@ -74,6 +75,8 @@ pub(super) struct RecordArgs {
     gaps: Gaps,
     #[command(flatten)]
     privacy: privacy::PrivacyArgs,
+    #[command(flatten)]
+    mirror: mirror::MirrorArgs,
     /// Threads that carry traffic [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -171,6 +174,7 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         admin: Some(admin(args, log_levels)?),
         sandbox: !args.no_sandbox,
         trace,
+        mirror: args.mirror.mirror(args.idle_timeout)?,
         threads: args.threads.map_or_else(default_threads, usize::from),
         connect_timeout: args.connect_timeout,
         first_byte_timeout: args.first_byte_timeout,

@@ -20,6 +20,7 @@ mod daemon;
 mod front;
 mod http1;
 mod lane;
+mod mirror;
 mod options;
 mod recorder;
 mod serve;
@@ -40,6 +41,7 @@ pub use front::tls::{
     CertificateFiles, ClientCa, ListenTls, PemError, TlsVersion, UpstreamTlsOptions,
 };
 pub use front::transparent::Transparent;
+pub use mirror::{BadMirrorKey, MirrorKey, MirrorOptions};
 pub use options::{Keeping, Options, RecordError, StoreOptions, TraceOptions};
 pub use recorder::{Recorder, run};
 pub use tape::accounts::{DropReason, Summary};

@@ -8,6 +8,7 @@ use crate::record::daemon::admin::AdminOptions;
 use crate::record::front::listen::Listen;
 use crate::record::front::placement::{Placement, PlacementError};
 use crate::record::front::tls;
+use crate::record::mirror::MirrorOptions;
 use crate::record::upstream::connect::UpstreamProtocol;
 use crate::record::upstream::url::{NamedUpstream, UpstreamUrl};
 use crate::trace::{Recipient, StoreUrl, TraceError};
@@ -31,6 +32,8 @@ pub struct Options {
     pub trace: Option<TraceOptions>,
     /// Threads that carry traffic.
     pub threads: usize,
+    /// Where a share of the sessions goes as well; nowhere where absent, and only where a trace is written.
+    pub mirror: Option<MirrorOptions>,
     /// How long connecting to the upstream may take.
     pub connect_timeout: Duration,
     /// How long the upstream may be silent before its response's head.
@@ -124,6 +127,7 @@ impl Options {
             sandbox: false,
             trace: None,
             threads: 1,
+            mirror: None,
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: 10 * minute,
             idle_timeout: 10 * minute,

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use prometheus_client::registry::Registry;
+
 use crate::anonymise::{ConversationKey, Gates, Policy};
 use crate::net::open_files;
 use crate::record::daemon::admin;
@@ -20,6 +22,8 @@ use crate::record::front::place::{Place, Taken};
 use crate::record::front::tls;
 use crate::record::lane;
 use crate::record::lane::{LaneParts, Limits};
+use crate::record::mirror;
+use crate::record::mirror::MirrorHandle;
 use crate::record::options::{Options, RecordError, TraceOptions};
 use crate::record::tape::accounts::{Accounts, Summary};
 use crate::record::tape::capture::Capture;
@@ -44,6 +48,7 @@ pub struct Recorder {
     traffic: Vec<JoinHandle<()>>,
     observer: Option<ObserverHandle>,
     uploads: Option<Uploads>,
+    mirror: Option<MirrorHandle>,
     ending: Vec<JoinHandle<()>>,
 }
 
@@ -94,17 +99,32 @@ impl Recorder {
                 .session_header
                 .clone()
                 .map(|name| SessionHeader::new(name, sampling.clone()));
-            Arc::new(capture)
+            capture
         });
         let policy = options
             .trace
             .as_ref()
             .map_or_else(Policy::default, |trace| trace.policy.of_labels());
-        let (metrics, mut registry) = Metrics::new(
+        let mut registry = Registry::default();
+        let mirror = match (&options.mirror, &capture) {
+            (Some(mirror), Some(_)) => Some(mirror::start(
+                mirror,
+                &options.placement.upstream_tls,
+                options.connect_timeout,
+                &mut registry,
+            )?),
+            _ => None,
+        };
+        let capture = capture.map(|mut capture| {
+            capture.mirror = mirror.as_ref().map(MirrorHandle::mirror);
+            Arc::new(capture)
+        });
+        let metrics = Metrics::new(
             policy,
             Arc::clone(&accounts),
             Arc::clone(&connections),
             capture.clone(),
+            &mut registry,
         )
         .map_err(std::io::Error::other)?;
         let (stopper, stop) = Stopper::new();
@@ -192,6 +212,7 @@ impl Recorder {
             traffic,
             observer,
             uploads,
+            mirror,
             ending,
         })
     }
@@ -235,6 +256,9 @@ impl Recorder {
         join_all(std::mem::take(&mut self.traffic));
         if let Some(observer) = self.observer.take() {
             observer.finish();
+        }
+        if let Some(mirror) = self.mirror.take() {
+            mirror.finish();
         }
         if let Some(uploads) = self.uploads.take() {
             uploads.finish();

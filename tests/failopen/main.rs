@@ -17,6 +17,7 @@ mod disk;
 mod hindrance;
 mod load;
 mod memory;
+mod mirror;
 mod observer;
 mod readers;
 #[path = "../support/mod.rs"]

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_queue::ArrayQueue;
 
 use crate::dialect::DialectRule;
+use crate::record::mirror::Mirror;
 use crate::record::tape::accounts::{Accounts, DropReason};
 use crate::record::tape::buffers::Buffers;
 use crate::record::tape::ledger::{Ledger, Share};
@@ -37,6 +38,8 @@ pub(in crate::record) struct Capture {
     pub(in crate::record) dialects: Vec<DialectRule>,
     /// What the tables that number prompt blocks may take.
     pub(in crate::record) table_bytes: u64,
+    /// Takes a share of the requests as well.
+    pub(in crate::record) mirror: Option<Arc<Mirror>>,
 }
 
 impl Capture {
@@ -66,6 +69,7 @@ impl Capture {
             max_body,
             session_header: None,
             dialects: Vec::new(),
+            mirror: None,
             table_bytes,
         }
     }

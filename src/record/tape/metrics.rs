@@ -59,13 +59,14 @@ const OVERHEAD_SECONDS: [f64; 13] = [
 ];
 
 impl Metrics {
-    /// The histograms, registered, and beside them whatever `accounts` and `capture` count.
+    /// The histograms, in `registry`, and beside them whatever `accounts` and `capture` count.
     pub(in crate::record) fn new(
         policy: Policy,
         accounts: Arc<Accounts>,
         connections: Arc<Connections>,
         capture: Option<Arc<Capture>>,
-    ) -> Result<(Self, Registry), getrandom::Error> {
+        registry: &mut Registry,
+    ) -> Result<Self, getrandom::Error> {
         let metrics = Self {
             durations: Family::new_with_constructor(Buckets),
             first_tokens: Family::new_with_constructor(Buckets),
@@ -74,7 +75,6 @@ impl Metrics {
             models: ModelLabels::new(policy)?,
             sets: HashSet::new(),
         };
-        let mut registry = Registry::default();
         registry.register(
             DURATION,
             "From a request's head to the end of its answer, as seen at the proxy; code 499 is a client that left",
@@ -97,7 +97,7 @@ impl Metrics {
         );
         registry.register_collector(Box::new(Counted { accounts, capture }));
         registry.register_collector(Box::new(CountedConnections(connections)));
-        Ok((metrics, registry))
+        Ok(metrics)
     }
 
     /// Takes in a finished exchange. Scrapes and health checks would only blur the latencies of inference.
@@ -295,8 +295,14 @@ mod tests {
 
     #[test]
     fn labels_are_bounded_whatever_clients_and_upstreams_send() {
-        let (mut metrics, _) =
-            Metrics::new(Policy::default(), Arc::default(), Connections::new(1), None).unwrap();
+        let mut metrics = Metrics::new(
+            Policy::default(),
+            Arc::default(),
+            Connections::new(1),
+            None,
+            &mut Registry::default(),
+        )
+        .unwrap();
         let mut models = HashSet::new();
         let mut sets = HashSet::new();
         for number in 0..20_000_u16 {

@@ -333,8 +333,9 @@ impl Tap {
             Weighed::Shed => self.shed = true,
             Weighed::Lost => self.lost = true,
         }
-        let boil_down =
-            kind == MarkKind::UploadEnd && (self.parcel.is_heavy() || self.alive.is_some());
+        // A mirror gets the request when production does, not when the answer is over.
+        let is_due = || self.alive.is_some() || self.capture.mirror.is_some();
+        let boil_down = kind == MarkKind::UploadEnd && (self.parcel.is_heavy() || is_due());
         if self.parcel.is_full() || boil_down {
             self.hand_over_part();
         }

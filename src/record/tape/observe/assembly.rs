@@ -29,6 +29,10 @@ pub(super) struct Assembly {
     unsettled: bool,
     /// The model that the path names.
     model: Option<Private>,
+    /// The path, where a mirror may want it.
+    path: String,
+    /// A mirror has taken the request.
+    mirrored: bool,
     /// How the request's body is coded.
     coded: Option<Coded>,
     /// The request's body until it is read.
@@ -80,6 +84,8 @@ pub(in crate::record) struct Finished {
     /// Which conversation it is a turn of: by the client's own word, else by how its prompt begins.
     pub(in crate::record) conversation: Option<Conversation>,
     pub(in crate::record) probe: bool,
+    /// A mirror has taken the request.
+    pub(in crate::record) mirrored: bool,
     pub(in crate::record) simulated: bool,
 }
 
@@ -220,6 +226,9 @@ impl Assembly {
             self.unsettled = unsettled;
             self.model = model;
             self.coded = Some(Coded::named(&encoding));
+            if capture.mirror.is_some() {
+                self.path = path.into_owned();
+            }
             self.opening = Some(opening);
         }
         if let Some(head) = parcel.head {
@@ -235,6 +244,7 @@ impl Assembly {
         let held = size_of::<Self>()
             + self.upload.capacity()
             + self.content_type.capacity()
+            + self.path.capacity()
             + self.content_encoding.capacity()
             + self.frames.as_ref().map_or(0, |frames| frames.held_bytes())
             + self.model.as_ref().map_or(0, Private::held_bytes)
@@ -298,12 +308,29 @@ impl Assembly {
             return;
         }
         match self.coded {
-            None | Some(Coded::Plain) => self.read_plain(body, key, &capture.ledger),
+            None | Some(Coded::Plain) => {
+                self.read_plain(body, key, &capture.ledger);
+                self.mirror(body, capture);
+            }
             Some(Coded::By(coding)) => match self.decoded(body, coding, capture) {
-                Ok(body) => self.read_plain(&body, key, &capture.ledger),
+                Ok(body) => {
+                    self.read_plain(&body, key, &capture.ledger);
+                    self.mirror(&body, capture);
+                }
                 Err(status) => self.is_in_trouble(status),
             },
             Some(Coded::Unknown) => self.is_in_trouble(ShapeStatus::Unparsable),
+        }
+    }
+
+    /// Offers a request that was read to the mirror, where there is one that wants it.
+    fn mirror(&mut self, body: &[u8], capture: &Capture) {
+        let (Some(mirror), Some(_)) = (&capture.mirror, &self.request) else {
+            return;
+        };
+        let is_probe = self.opening.is_some_and(|opening| opening.probe);
+        if !is_probe && mirror.wants(self.endpoint(), self.conversation()) {
+            self.mirrored = mirror.offer(self.endpoint(), &self.path, body);
         }
     }
 
@@ -562,6 +589,7 @@ impl Assembly {
             duration_us: at_us,
             conversation,
             probe: opening.is_some_and(|opening| opening.probe),
+            mirrored: self.mirrored,
             simulated: self.head.is_some_and(|head| head.simulated),
         }
     }

@@ -270,6 +270,9 @@ impl Observer {
             return Err(Some(DropReason::Probe));
         }
         self.metrics.observe(&finished);
+        if let Some(mirror) = self.capture.mirror.as_ref().filter(|_| finished.mirrored) {
+            mirror.beside(&finished);
+        }
         if self.pause.is_on() {
             return Err(Some(DropReason::Paused));
         }

@@ -4,6 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use crate::record::mirror::MIRROR_THREAD;
+
 /// The observer's name, by which the panic hook knows it.
 pub(super) const OBSERVER_THREAD: &str = "reenact-observe";
 
@@ -34,7 +36,10 @@ pub(super) fn hide_panic_messages() {
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if std::thread::current().name() == Some(OBSERVER_THREAD) {
+            if matches!(
+                std::thread::current().name(),
+                Some(OBSERVER_THREAD | MIRROR_THREAD)
+            ) {
                 let (file, line) = info
                     .location()
                     .map_or(("", 0), |place| (place.file(), place.line()));

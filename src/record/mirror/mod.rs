@@ -1,0 +1,280 @@
+//! Live shadow traffic: a share of the sessions goes to a candidate as well, whose answers are measured and thrown away.
+//!
+//! ```text
+//! tap ─▶ observer ── offer ─▶ bounded queue ─▶ thread of its own ─▶ candidate
+//!                  (never waits; what has no room is dropped and counted)
+//! ```
+//!
+//! Everything here is behind the tap: production neither waits for it nor learns of it. Requests are held in memory, within a bound, and
+//! nowhere else; credentials of clients never get here, since the tap takes none.
+
+mod felt;
+mod send;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use prometheus_client::registry::Registry;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::anonymise::Conversation;
+use crate::record::options::RecordError;
+use crate::record::tape::observe::Finished;
+use crate::record::upstream::url::UpstreamUrl;
+use crate::shape::Endpoint;
+use felt::{Felt, Lost};
+
+/// Where shadow traffic goes, and how much of it.
+#[derive(Debug, Clone)]
+pub struct MirrorOptions {
+    /// The candidate's name in metrics.
+    pub name: String,
+    /// Where it is.
+    pub url: UpstreamUrl,
+    /// Share of conversations that it gets, each with all its turns.
+    pub share: f64,
+    /// The model to ask it for; the one that the client asked for where absent.
+    pub model: Option<String>,
+    /// The key that it wants.
+    pub key: Option<MirrorKey>,
+    /// How long it may be silent.
+    pub silence: Duration,
+}
+
+/// An API key, shown nowhere.
+#[derive(Clone)]
+pub struct MirrorKey {
+    plain: HeaderValue,
+    bearer: HeaderValue,
+}
+
+/// A key that cannot stand in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the mirror's key holds characters that cannot stand in a header (a line end, perhaps)")]
+pub struct BadMirrorKey;
+
+impl MirrorKey {
+    /// The key, without the white space around it.
+    ///
+    /// # Errors
+    /// When it cannot stand in a header, or is empty.
+    pub fn new(key: &str) -> Result<Self, BadMirrorKey> {
+        let key = key.trim();
+        let value = |text: &str| {
+            let mut value = HeaderValue::from_str(text).map_err(|_| BadMirrorKey)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        if key.is_empty() {
+            return Err(BadMirrorKey);
+        }
+        Ok(Self {
+            plain: value(key)?,
+            bearer: value(&format!("Bearer {key}"))?,
+        })
+    }
+}
+
+impl std::fmt::Debug for MirrorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MirrorKey(…)")
+    }
+}
+
+/// A request to be sent to the candidate.
+pub(in crate::record) struct Shadow {
+    endpoint: Endpoint,
+    path: String,
+    body: Bytes,
+    _weight: Weight,
+}
+
+/// The observer's side.
+pub(in crate::record) struct Mirror {
+    share: f64,
+    queue: mpsc::Sender<Shadow>,
+    held: Arc<AtomicU64>,
+    felt: Arc<Felt>,
+    over: AtomicBool,
+}
+
+/// The running sender.
+pub(in crate::record) struct MirrorHandle {
+    mirror: Arc<Mirror>,
+    stop: tokio::sync::oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Starts the thread that sends. `ca` and `min_version` as for upstreams.
+pub(in crate::record) fn start(
+    options: &MirrorOptions,
+    tls: &crate::record::UpstreamTlsOptions,
+    connect_timeout: Duration,
+    registry: &mut Registry,
+) -> Result<MirrorHandle, RecordError> {
+    let felt = Arc::new(Felt::new(&options.name, registry));
+    let (queue, shadows) = mpsc::channel(QUEUE);
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let sender = send::Sender::new(options, tls, connect_timeout, Arc::clone(&felt))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name(MIRROR_THREAD.to_owned())
+        .spawn(move || {
+            // Not fatal where it is not allowed: traffic comes first where cores are short.
+            let _ = rustix::process::nice(NICE);
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async {
+                tokio::select! {
+                    () = sender.run(shadows) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+    tracing::info!(
+        mirror = options.name,
+        to = %options.url,
+        share = options.share,
+        "a share of the sessions goes to the mirror as well; its answers are discarded"
+    );
+    Ok(MirrorHandle {
+        mirror: Arc::new(Mirror {
+            share: options.share,
+            queue,
+            held: Arc::default(),
+            felt,
+            over: AtomicBool::new(false),
+        }),
+        stop,
+        thread,
+    })
+}
+
+impl MirrorHandle {
+    /// The observer's side.
+    pub(in crate::record) fn mirror(&self) -> Arc<Mirror> {
+        Arc::clone(&self.mirror)
+    }
+
+    /// Ends it at once: answers that are still to come are nobody's. Says what it came to.
+    pub(in crate::record) fn finish(self) {
+        self.mirror.over.store(true, Ordering::Release);
+        // An error means that it has ended by itself.
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the mirror's thread ended in a panic");
+        }
+        self.mirror.felt.say();
+    }
+}
+
+impl Mirror {
+    /// Whether an exchange of this conversation goes to the candidate. By the same draw as sampling, so that with a smaller share what
+    /// is mirrored is also recorded. What belongs to no conversation goes only where everything does.
+    pub(in crate::record) fn wants(
+        &self,
+        endpoint: Endpoint,
+        conversation: Option<Conversation>,
+    ) -> bool {
+        let drawn = match conversation {
+            Some(conversation) => conversation.is_sampled(self.share),
+            None => self.share >= 1.0,
+        };
+        drawn && endpoint.generates() && !self.over.load(Ordering::Acquire)
+    }
+
+    /// Takes a request's copy, or drops it, and counts it. Never waits. Says whether it was taken.
+    pub(in crate::record) fn offer(&self, endpoint: Endpoint, path: &str, body: &[u8]) -> bool {
+        let Some(weight) = Weight::of(&self.held, body.len() as u64) else {
+            self.felt.lose(Lost::Memory);
+            return false;
+        };
+        let shadow = Shadow {
+            endpoint,
+            path: path.to_owned(),
+            body: Bytes::copy_from_slice(body),
+            _weight: weight,
+        };
+        match self.queue.try_send(shadow) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.felt.lose(Lost::QueueFull);
+                false
+            }
+        }
+    }
+
+    /// What production felt at an exchange that was mirrored.
+    pub(in crate::record) fn beside(&self, finished: &Finished) {
+        let response = &finished.sighting.exchange.response;
+        self.felt.production(
+            finished.code,
+            response.first_token_us,
+            &response.gaps,
+            finished.duration_us,
+        );
+    }
+}
+
+/// What a request weighs as long as it waits or is sent.
+struct Weight {
+    held: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Weight {
+    /// `None` where there is no room for it.
+    fn of(held: &Arc<AtomicU64>, bytes: u64) -> Option<Self> {
+        let taken = held.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+            now.checked_add(bytes).filter(|sum| *sum <= MOST_BYTES)
+        });
+        taken.ok().map(|_| Self {
+            held: Arc::clone(held),
+            bytes,
+        })
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// Names the thread.
+pub(in crate::record) const MIRROR_THREAD: &str = "reenact-mirror";
+/// Requests that wait.
+const QUEUE: usize = 256;
+/// Bytes of requests that wait or are sent.
+const MOST_BYTES: u64 = 64 << 20;
+const NICE: i32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_nowhere_and_stands_in_a_header() {
+        let key = MirrorKey::new(" s3cret\n").unwrap();
+        assert!(!format!("{key:?} {:?} {:?}", key.plain, key.bearer).contains("s3cret"));
+        assert_eq!(key.bearer.to_str().unwrap(), "Bearer s3cret");
+        assert_eq!(MirrorKey::new("a\nb").unwrap_err(), BadMirrorKey);
+        assert_eq!(MirrorKey::new(" ").unwrap_err(), BadMirrorKey);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_given_back() {
+        let held = Arc::default();
+        let most = Weight::of(&held, MOST_BYTES).unwrap();
+        assert!(Weight::of(&held, 1).is_none());
+        drop(most);
+        assert!(Weight::of(&held, 1).is_some());
+        assert_eq!(held.load(Ordering::Acquire), 0);
+    }
+}
