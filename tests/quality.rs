@@ -156,7 +156,7 @@ fn answer_or_refuse(
     client.read_exact(&mut body)?;
     // The replay's own requests are of other words.
     let is_question = String::from_utf8_lossy(&body).contains("hello promptfoo");
-    if is_question && questions.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+    if is_question && questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
         return client.write_all(
             b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         );

@@ -122,7 +122,10 @@ fn distance(one: &[u64], other: &[u64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn go(answers: &[(&str, &[u64], Option<&[u64]>)]) -> Evaluation {
+    /// A prompt's id, its answer, and the second one where there was one.
+    type Answers<'a> = (&'a str, &'a [u64], Option<&'a [u64]>);
+
+    fn go(answers: &[Answers<'_>]) -> Evaluation {
         let tests = answers.iter().map(|(id, answer, again)| EvaluatedTest {
             id: (*id).to_owned(),
             answer: Some(answer.to_vec()),

@@ -99,7 +99,7 @@ impl Probe {
         let give_up = || stop.is_requested();
         let evaluated = match self {
             Self::Promptfoo(config) => {
-                promptfoo::evaluate(config, target, candidate, phase, patience, &give_up)
+                promptfoo::evaluate(config, target, &candidate, phase, patience, &give_up)
             }
             Self::Command(line) => command::evaluate(line, &candidate, phase, patience, &give_up),
             Self::Canary(canary) => Ok(canary.evaluate(target, calibration, phase, patience, stop)),

@@ -80,7 +80,7 @@ struct Response {
 pub(super) fn evaluate(
     config: &Path,
     target: &Target,
-    candidate: Candidate,
+    candidate: &Candidate,
     phase: Phase,
     patience: Duration,
     give_up: &dyn Fn() -> bool,
@@ -130,7 +130,7 @@ pub(super) fn evaluate(
     let passed = door.passed();
     let elsewhere = own_addresses(&written.config);
     Ok(Evaluation {
-        problem: problem(&written, &candidate, &behind, passed),
+        problem: problem(&written, candidate, &behind, passed),
         // Providers that have the target's address by themselves went past the door.
         requests: elsewhere.is_empty().then_some(passed.requests),
         refused: elsewhere.is_empty().then_some(passed.refused),
