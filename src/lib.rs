@@ -39,6 +39,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod outward;
+
 pub mod campaign;
 
 pub mod gate;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::replay::{Progress, RequestOutcome};
 
@@ -18,6 +18,9 @@ pub trait Audience: Sync {
 
     /// A request to a target is over. Heard on the run's own thread, so it must not take long.
     fn hear(&self, _target: &str, _outcome: &RequestOutcome) {}
+
+    /// A target's run (or step) number `run`, from 0, is over: it began at this moment of the wall clock.
+    fn ran(&self, _target: &str, _run: u64, _began: SystemTime) {}
 }
 
 /// A run, for those who watch it.

@@ -158,6 +158,7 @@ impl Stage<'_> {
             (summary, seen, loaded)
         });
         let summary = summary?;
+        self.audience.ran(name, order.number, summary.started_at);
         if let Some(error) = broken_log {
             return Err(error.into());
         }

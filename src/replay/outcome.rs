@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{Exchange, FinishReason, GapSketch, Outcome};
+use crate::shape::{Endpoint, Exchange, FinishReason, GapSketch, Outcome};
 
 /// What became of one planned request. Moments are microseconds since the target's run began, on a monotonic clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,10 +82,13 @@ impl RequestOutcome {
     }
 }
 
-/// A request's twin in the trace: what its client felt when it was recorded. Microseconds since its arrival at the recorder; absent
+/// A request's twin in the trace: what it was, and what its client felt when it was recorded. Microseconds since its arrival at the recorder; absent
 /// where the trace does not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedTimes {
+    /// What it asked of the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
     /// When it arrived, since the trace's epoch.
     pub at_us: u64,
     /// To the first token of any kind (streams only).
@@ -114,6 +117,7 @@ impl RecordedTimes {
         let response = &exchange.response;
         let failure = failure(exchange);
         Self {
+            endpoint: Some(exchange.endpoint),
             at_us: exchange.at.us(),
             first_token_us: response.first_token_us,
             last_token_us: response.last_token_us,

@@ -1,27 +1,29 @@
 //! A campaign carried out at a terminal: progress on standard error, the result on standard output, an exit code.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::progress::{Bar, say};
 use crate::campaign::{Audience, Campaign, CampaignError, Live, Ticket};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::progress::{self as reading, Unit};
+use crate::outward::RunStart;
 use crate::replay::{Progress, RequestOutcome, Stop};
 use crate::report::ResultDocument;
 use crate::verdict::Status;
 
 /// Runs it; an interrupt ends it early with what was measured so far.
 pub(in crate::cli) fn conduct(campaign: &Campaign) -> Result<ResultDocument, Failure> {
-    conduct_shown(campaign, None)
+    conduct_shown(campaign, None).map(|(document, _)| document)
 }
 
-/// The same, with `live` to show it meanwhile.
+/// The same, with `live` to show it meanwhile; gives when its runs began, too.
 pub(super) fn conduct_shown(
     campaign: &Campaign,
     live: Option<&Live>,
-) -> Result<ResultDocument, Failure> {
+) -> Result<(ResultDocument, Vec<RunStart>), Failure> {
     let stop = Stop::default();
     let asked = stop.clone();
     // A second handler in one process (the demo) is refused, and the first one serves.
@@ -34,8 +36,11 @@ pub(super) fn conduct_shown(
     });
     let display = Display {
         live: live.cloned(),
+        starts: Mutex::default(),
     };
-    campaign.run(&display, &stop).map_err(failure)
+    let document = campaign.run(&display, &stop).map_err(failure)?;
+    let starts = display.starts.into_inner();
+    Ok((document, starts.unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Prints the result for a person, or as the document itself.
@@ -78,6 +83,7 @@ pub(super) fn failure(error: CampaignError) -> Failure {
 #[derive(Default)]
 pub(super) struct Display {
     live: Option<Live>,
+    starts: Mutex<Vec<RunStart>>,
 }
 
 impl Audience for Display {
@@ -102,5 +108,14 @@ impl Audience for Display {
         if let Some(live) = &self.live {
             live.record(target, outcome);
         }
+    }
+
+    fn ran(&self, target: &str, run: u64, began: SystemTime) {
+        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.push(RunStart {
+            target: target.to_owned(),
+            run,
+            at: began,
+        });
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod conduct;
 mod connections;
 mod conversations;
 mod dry_run;
+mod outward;
 mod plan;
 pub(in crate::cli) mod progress;
 mod prompts;
@@ -28,6 +29,7 @@ use crate::verdict::Objective;
 use baseline::BaselineArgs;
 use connections::ConnectionArgs;
 use conversations::ConversationArgs;
+use outward::OutwardArgs;
 use plan::PlanArgs;
 use prompts::PromptArgs;
 use quality::QualityArgs;
@@ -95,6 +97,9 @@ pub(super) struct ReplayArgs {
     telemetry: TelemetryArgs,
 
     #[command(flatten)]
+    outward: OutwardArgs,
+
+    #[command(flatten)]
     quality: QualityArgs,
 
     #[command(flatten)]
@@ -126,6 +131,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         .baseline
         .choice(&targets, &args.objectives, &mode, &plan)?;
     let engine_metrics = args.telemetry.engine_metrics(&targets)?;
+    let outward = args.outward.outward(args.out.as_deref())?;
     let campaign = Campaign {
         traces: args.traces.clone(),
         targets,
@@ -156,9 +162,13 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         self_check::check(&campaign)?;
     }
     let shown = args.telemetry.shown()?;
-    let document = conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
+    let (document, starts) =
+        conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
     args.telemetry.write_textfile(&document)?;
     conduct::print(&document, args.json)?;
+    if let Some(outward) = outward {
+        outward.send(&document, &starts);
+    }
     Ok(conduct::exit(&document))
 }
 
