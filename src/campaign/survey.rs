@@ -149,7 +149,21 @@ fn remarks(trace: &Trace) -> Vec<String> {
     if let Some(missing) = trace.totals().missing() {
         remarks.push(format!("the trace lacks {missing}"));
     }
+    remarks.extend(sampled(trace.header().sample_ppm));
     remarks
+}
+
+/// A trace of a share of production's conversations is that share of its load. Files of unlike shares are not read as one trace.
+fn sampled(ppm: u32) -> Option<String> {
+    const WHOLE: f64 = 1e6;
+    if ppm == 0 || f64::from(ppm) >= WHOLE {
+        return None;
+    }
+    Some(format!(
+        "the trace holds {} % of production's conversations: --rate-scale {:.4} sends as many as there were",
+        f64::from(ppm) / 1e4,
+        WHOLE / f64::from(ppm)
+    ))
 }
 
 /// Why exchanges are not replayed, as half a sentence.
@@ -168,4 +182,17 @@ pub(super) fn skip_words(reason: SkipReason) -> &'static str {
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
 pub(super) fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sampled;
+
+    #[test]
+    fn a_sampled_trace_says_how_to_send_the_whole_load() {
+        assert_eq!(sampled(1_000_000), None);
+        let eighth = sampled(125_000).unwrap();
+        assert!(eighth.contains(" 12.5 % "), "{eighth}");
+        assert!(eighth.contains("--rate-scale 8.0000"), "{eighth}");
+    }
 }

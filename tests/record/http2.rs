@@ -17,7 +17,7 @@ use reenact::shape::Outcome;
 
 use super::exchanges;
 use super::support::Server;
-use super::support::wire::{Ending, Upstream, Wire};
+use super::support::wire::{Ending, Upstream, Wire, metric_reaches};
 
 /// What the upstream saw of a request: its version and target, its headers, its body and trailers.
 type Seen = (String, HeaderMap, Bytes, Option<HeaderMap>);
@@ -149,6 +149,36 @@ fn http2_passes_with_its_trailers_and_its_name() {
     assert_eq!(recorded[0].request.bytes, 5);
     assert_eq!(recorded[0].response.bytes, 6);
     assert_eq!(recorded[0].outcome, Outcome::Completed);
+}
+
+#[test]
+fn an_http2_client_opts_out_as_any_other() {
+    let runtime = runtime();
+    let (address, seen) = upstream(&runtime);
+    let dir = tempfile::tempdir().unwrap();
+    let mut recorder = Server::recorder(&format!("http://{address}"), dir.path(), &[]);
+    let admin = recorder.wait_for_url("admin on ");
+    runtime.block_on(async {
+        let mut client = h2_client(&recorder.url).await;
+        for wish in ["off", "no", "on"] {
+            let request = post("http://model.test:1/v1/chat/completions")
+                .header("x-reenact-record", wish)
+                .body(Full::from("{}"))
+                .unwrap();
+            let response = client.send_request(request).await.unwrap();
+            assert_eq!(response.collect().await.unwrap().to_bytes(), "onetwo");
+        }
+    });
+    let wishes: Vec<_> = seen
+        .iter()
+        .take(3)
+        .map(|(_, headers, ..)| headers["x-reenact-record"].clone())
+        .collect();
+    assert_eq!(wishes, ["off", "no", "on"]);
+    metric_reaches(&admin, "reenact_dropped_total{reason=\"opt_out\"}", 2);
+    metric_reaches(&admin, "reenact_recorded_total", 1);
+    assert!(recorder.terminate().0.success());
+    assert_eq!(exchanges(dir.path()).len(), 1);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 mod commands;
 mod crash;
 mod damage;
+mod google;
 mod large;
 mod retention;
 mod store_tools;
