@@ -15,7 +15,7 @@ use crate::report::ResultDocument;
 #[derive(Debug, clap::Args)]
 pub(super) struct OutwardArgs {
     /// When it is over, send a span for each request (GenAI attributes, no content) and metrics to this address over OTLP/HTTP: a collector's
-    /// (http://host:4318), https://api.smith.langchain.com/otel or https://HOST/api/public/otel (Langfuse). Keys stand in
+    /// (`http://host:4318`), `https://api.smith.langchain.com/otel` or `https://HOST/api/public/otel` (Langfuse). Keys stand in
     /// OTEL_EXPORTER_OTLP_HEADERS. Needs --out
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     otlp: Option<BaseUrl>,
