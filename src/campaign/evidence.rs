@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::stage::Stage;
 use crate::measure::GeneratorEvidence;
-use crate::replay::{Cache, Calibration, Ended, RunSummary};
+use crate::replay::{Cache, Calibration, Ended, HttpVersion, RunSummary};
 
 impl Stage<'_> {
     /// What a run tells of the generator and of the trace, for the judgement of its fidelity. That it was stopped is a fault, unless it
@@ -44,6 +44,12 @@ impl Stage<'_> {
             remarks.push(format!(
                 "{} connections failed for want of a port, a descriptor or memory on this machine",
                 generator.local_errors
+            ));
+        }
+        if generator.http == HttpVersion::Http2 {
+            remarks.push(format!(
+                "requests went over HTTP/2: {} connections, at most {} at once",
+                generator.connections_opened, generator.connections_peak
             ));
         }
         if summary.turns.read_late > 0 {

@@ -138,7 +138,7 @@ mod tests {
     use crate::interop::{ImportFormat, ImportOptions, import};
     use crate::measure::MeasureOptions;
     use crate::replay::{
-        BaseUrl, Credentials, ExtraHeaders, PlanOptions, Progress, RunOptions, Target,
+        BaseUrl, Credentials, ExtraHeaders, HttpVersion, PlanOptions, Progress, RunOptions, Target,
     };
 
     /// Stops everything at the first word.
@@ -176,6 +176,7 @@ mod tests {
                 ca: None,
                 headers: ExtraHeaders::default(),
                 keep_alive: true,
+                http: HttpVersion::default(),
             }],
             plan: PlanOptions::default(),
             run: RunOptions::default(),

@@ -7,7 +7,9 @@ use crate::campaign::{Baseline, Campaign, EngineMetrics, Gpu, Mode};
 use crate::interop::{self, ImportFormat, ImportOptions};
 use crate::measure::MeasureOptions;
 use crate::record::{Options, Recorder, TraceOptions};
-use crate::replay::{BaseUrl, Credentials, ExtraHeaders, PlanOptions, RunOptions, Target};
+use crate::replay::{
+    BaseUrl, Credentials, ExtraHeaders, HttpVersion, PlanOptions, RunOptions, Target,
+};
 use crate::sim;
 use crate::verdict::Objective;
 
@@ -141,6 +143,7 @@ fn target(name: &str, url: &str) -> Result<Target, Failure> {
         ca: None,
         headers: ExtraHeaders::default(),
         keep_alive: true,
+        http: HttpVersion::default(),
     })
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::Target;
 use super::client::{ConnectError, Connector};
+use super::{HttpVersion, Target};
 use crate::net::MaybeTls;
 
-/// Opens connections to a target as a replay would: its address, its certificate authorities.
+/// Opens connections to a target as a replay would: its address, its certificate authorities. They speak HTTP/1.1.
 pub(crate) struct Dialer(Connector);
 
 /// Why there is no connection.
@@ -24,7 +24,11 @@ impl fmt::Display for Unconnected {
 impl Dialer {
     /// Resolves the target's name. Blocks.
     pub(crate) fn new(target: &Target, timeout: Duration) -> Result<Self, Unconnected> {
-        Connector::new(target, timeout)
+        let target = Target {
+            http: HttpVersion::Http1,
+            ..target.clone()
+        };
+        Connector::new(&target, timeout)
             .map(Self)
             .map_err(Unconnected)
     }

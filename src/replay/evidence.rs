@@ -4,8 +4,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::client::Traffic;
+use super::client::Connector;
 use super::progress::Progress;
+use super::target::HttpVersion;
 
 /// What the generator has to show for itself: was it the bottleneck? (How late each send was stands in the outcomes.)
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,6 +25,8 @@ pub struct Evidence {
     pub workers: usize,
     /// Descriptors it may have open; `None` where there is no limit.
     pub descriptors: Option<u64>,
+    /// What its connections spoke.
+    pub http: HttpVersion,
     /// The most connections open at once.
     pub connections_peak: u64,
     /// Connections opened.
@@ -45,9 +48,10 @@ impl Evidence {
         elapsed: Duration,
         workers: usize,
         descriptors: Option<u64>,
-        traffic: &Traffic,
+        connector: &Connector,
         progress: &Progress,
     ) -> Self {
+        let traffic = connector.traffic();
         let seconds = elapsed.as_secs_f64();
         Self {
             heartbeat_p99_us: heartbeat.value_at_quantile(0.99),
@@ -61,6 +65,7 @@ impl Evidence {
             cpu_cores: std::thread::available_parallelism().map_or(1, usize::from),
             workers,
             descriptors,
+            http: connector.http,
             connections_peak: traffic.open_peak.load(Ordering::Relaxed),
             connections_opened: traffic.opened.load(Ordering::Relaxed),
             connections_reused: traffic.reused.load(Ordering::Relaxed),

@@ -51,4 +51,4 @@ pub use run::{Ended, RunError, RunOptions, RunSummary, run};
 pub use source::{Passes, Source};
 pub use survey::{EndpointNeeds, PlanSummary};
 pub use synthesise::{Alteration, Alterations, LengthPolicy};
-pub use target::{BadKey, BaseUrl, Credentials, Target, UrlError};
+pub use target::{BadKey, BaseUrl, Credentials, HttpVersion, Target, UrlError};

@@ -304,7 +304,7 @@ where
                 elapsed,
                 count,
                 descriptors,
-                connector.traffic(),
+                &connector,
                 progress,
             ),
         })

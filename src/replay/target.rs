@@ -24,6 +24,20 @@ pub struct Target {
     pub headers: ExtraHeaders,
     /// Whether a connection serves one request after another.
     pub keep_alive: bool,
+    /// What its connections speak.
+    pub http: HttpVersion,
+}
+
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub enum HttpVersion {
+    /// One request at a time on a connection.
+    #[default]
+    #[serde(rename = "HTTP/1.1")]
+    Http1,
+    /// Many at once; by ALPN over TLS, by prior knowledge without.
+    #[serde(rename = "HTTP/2")]
+    Http2,
 }
 
 /// What is wrong with a target's URL.

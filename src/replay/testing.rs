@@ -3,7 +3,8 @@
 use super::client::Envelope;
 use super::synthesise::{LengthPolicy, Prepared, Synthesiser};
 use super::{
-    BaseUrl, Cache, Calibration, Credentials, ExtraHeaders, PlannedRequest, Salt, Target, Turn,
+    BaseUrl, Cache, Calibration, Credentials, ExtraHeaders, HttpVersion, PlannedRequest, Salt,
+    Target, Turn,
 };
 use crate::shape::{
     Endpoint, Exchange, Method, RequestShape, ResponseShape, TokenCount, TokenSource, TraceTime,
@@ -19,6 +20,7 @@ pub(super) fn target(url: &str) -> Target {
         ca: None,
         headers: ExtraHeaders::default(),
         keep_alive: true,
+        http: HttpVersion::default(),
     }
 }
 

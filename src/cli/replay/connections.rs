@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::failure::{Failure, HintExt};
 use crate::cli::values;
-use crate::replay::{BadHeader, Credentials, ExtraHeaders, RunOptions};
+use crate::replay::{BadHeader, Credentials, ExtraHeaders, HttpVersion, RunOptions};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectionArgs {
@@ -24,6 +24,10 @@ pub(super) struct ConnectionArgs {
     /// Send this header with every request (repeatable); a secret as `NAME: env:VARIABLE` or `NAME: file:PATH`
     #[arg(long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+
+    /// Speak HTTP/2, by ALPN to https:// and by prior knowledge to http://; requests share connections, as many as the target allows on one
+    #[arg(long, conflicts_with = "no_keep_alive")]
+    http2: bool,
 
     /// Have at most this many connections open to a target; a request that waits for one is late, and the fidelity says so
     #[arg(long, value_name = "N", conflicts_with = "no_keep_alive")]
@@ -62,6 +66,14 @@ impl ConnectionArgs {
         options.connect_timeout = self.connect_timeout;
         options.ready_timeout = self.ready_timeout;
         options.request_timeout = self.request_timeout;
+    }
+
+    pub(super) fn http(&self) -> HttpVersion {
+        if self.http2 {
+            HttpVersion::Http2
+        } else {
+            HttpVersion::Http1
+        }
     }
 
     pub(super) fn credentials(&self) -> Result<Credentials, Failure> {

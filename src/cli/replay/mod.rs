@@ -237,6 +237,7 @@ fn targets(args: &ReplayArgs) -> Result<Vec<Target>, Failure> {
             ca: args.connections.ca.clone(),
             headers: headers.clone(),
             keep_alive: !args.connections.no_keep_alive,
+            http: args.connections.http(),
         });
     }
     Ok(targets)

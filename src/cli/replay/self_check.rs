@@ -12,8 +12,8 @@ use crate::campaign::{
 use crate::cli::failure::Failure;
 use crate::measure::{MeasureOptions, TargetSummary};
 use crate::replay::{
-    BaseUrl, Credentials, ExtraHeaders, PlanOptions, Progress, RunOptions, SessionMode, Stop,
-    Target,
+    BaseUrl, Credentials, ExtraHeaders, HttpVersion, PlanOptions, Progress, RunOptions,
+    SessionMode, Stop, Target,
 };
 use crate::shape::Endpoint;
 use crate::sim::NullServer;
@@ -88,6 +88,7 @@ fn against(campaign: &Campaign, server: &NullServer, start: f64) -> Result<Campa
             ca: None,
             headers: ExtraHeaders::default(),
             keep_alive: true,
+            http: HttpVersion::default(),
         }],
         plan: PlanOptions {
             speed: start,

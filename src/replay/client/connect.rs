@@ -8,11 +8,12 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::connection::Connection;
+use super::connection::{Connection, Socket, Wire};
+use super::link::{self, HandshakeError, Link};
 use super::traffic::Traffic;
 use crate::net::{MaybeTls, client_tls};
 use crate::replay::FailureKind;
-use crate::replay::target::Target;
+use crate::replay::target::{HttpVersion, Target};
 
 /// Opens connections to one target. The name is resolved once, so that no send waits for it.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub(in crate::replay) struct Connector {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     timeout: Duration,
     pub(super) keep_alive: bool,
+    pub(in crate::replay) http: HttpVersion,
     traffic: Traffic,
 }
 
@@ -37,6 +39,8 @@ pub(in crate::replay) enum ConnectError {
     Tls(io::Error),
     #[error("the certificate authorities cannot be read: {0}")]
     Roots(String),
+    #[error("it speaks no HTTP/2 ({0}); leave --http2 out")]
+    Http2(HandshakeError),
 }
 
 impl ConnectError {
@@ -45,6 +49,23 @@ impl ConnectError {
             Self::Resolve(_) | Self::Connect(_) | Self::Roots(_) => FailureKind::Connect,
             Self::Timeout(_) => FailureKind::Timeout,
             Self::Tls(_) => FailureKind::Tls,
+            Self::Http2(_) => FailureKind::NotHttp,
+        }
+    }
+
+    /// The same once more, for another that waited for the same connection.
+    pub(super) fn again(&self) -> Self {
+        let same = |error: &io::Error| match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        match self {
+            Self::Resolve(error) => Self::Resolve(same(error)),
+            Self::Connect(error) => Self::Connect(same(error)),
+            Self::Timeout(after) => Self::Timeout(*after),
+            Self::Tls(error) => Self::Tls(same(error)),
+            Self::Roots(text) => Self::Roots(text.clone()),
+            Self::Http2(error) => Self::Http2(error.clone()),
         }
     }
 
@@ -90,6 +111,7 @@ impl Connector {
             tls,
             timeout,
             keep_alive: target.keep_alive,
+            http: target.http,
             traffic: Traffic::default(),
         })
     }
@@ -104,7 +126,35 @@ impl Connector {
     /// # Errors
     /// When there is none to be had in time.
     pub(in crate::replay) async fn connect(&self) -> Result<Connection, ConnectError> {
-        let opened = tokio::time::timeout(self.timeout, self.open())
+        let wire = match self.http {
+            HttpVersion::Http1 => {
+                let io = self.in_time(self.open()).await?;
+                Wire::Http1(Socket::over(io, self.traffic.open_one()))
+            }
+            HttpVersion::Http2 => Wire::Http2(Arc::new(self.link().await?)),
+        };
+        Ok(Connection::new(wire))
+    }
+
+    /// Opens a connection that speaks HTTP/2.
+    ///
+    /// # Errors
+    /// When there is none to be had in time.
+    pub(super) async fn link(&self) -> Result<Link, ConnectError> {
+        let opened = async {
+            let io = self.open().await?;
+            Link::over(io, self.traffic.open_one())
+                .await
+                .map_err(ConnectError::Http2)
+        };
+        self.in_time(opened).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        opening: impl Future<Output = Result<T, ConnectError>>,
+    ) -> Result<T, ConnectError> {
+        let opened = tokio::time::timeout(self.timeout, opening)
             .await
             .unwrap_or(Err(ConnectError::Timeout(self.timeout)));
         if opened.as_ref().is_err_and(ConnectError::is_local) {
@@ -118,16 +168,10 @@ impl Connector {
     /// # Errors
     /// When there is none to be had in time.
     pub(in crate::replay) async fn bare(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
-        let opened = tokio::time::timeout(self.timeout, self.io()).await;
-        opened.unwrap_or(Err(ConnectError::Timeout(self.timeout)))
+        self.in_time(self.open()).await
     }
 
-    async fn open(&self) -> Result<Connection, ConnectError> {
-        let io = self.io().await?;
-        Ok(Connection::over(io, self.traffic.open_one()))
-    }
-
-    async fn io(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    async fn open(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
         let tcp = self.tcp().await.map_err(ConnectError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
         Ok(match &self.tls {
@@ -155,5 +199,9 @@ impl Connector {
 }
 
 fn tls_connector(target: &Target) -> Result<TlsConnector, ConnectError> {
-    client_tls(target.ca.as_deref(), &[b"http/1.1"]).map_err(ConnectError::Roots)
+    let protocol: &[u8] = match target.http {
+        HttpVersion::Http1 => b"http/1.1",
+        HttpVersion::Http2 => link::ALPN,
+    };
+    client_tls(target.ca.as_deref(), &[protocol]).map_err(ConnectError::Roots)
 }

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use socket2::SockRef;
@@ -9,34 +10,59 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::link::Link;
 use super::message::Outgoing;
 use super::traffic::Open;
 use crate::net::MaybeTls;
 
-/// One open connection. Nobody watches it in the background: the task of an exchange polls it while that lasts, and the pool
-/// looks at it when it is announced or taken again.
+/// What one exchange at a time goes over.
 pub(in crate::replay) struct Connection {
-    io: MaybeTls<TcpStream>,
+    pub(super) wire: Wire,
     /// Whether an exchange went over it already.
     pub(super) used: bool,
     /// Its place among the connections that may be open at once, while it is not idle.
     pub(super) turn: Option<OwnedSemaphorePermit>,
-    _open: Open,
+}
+
+/// A connection of its own in HTTP/1, a place on one that others share in HTTP/2.
+pub(super) enum Wire {
+    Http1(Socket),
+    Http2(Arc<Link>),
 }
 
 impl Connection {
-    pub(super) fn over(io: MaybeTls<TcpStream>, open: Open) -> Self {
+    pub(super) fn new(wire: Wire) -> Self {
         Self {
-            io,
+            wire,
             used: false,
             turn: None,
-            _open: open,
         }
+    }
+
+    /// Whether another exchange can go over it.
+    pub(super) fn is_idle(&mut self) -> bool {
+        match &mut self.wire {
+            Wire::Http1(socket) => socket.is_idle(),
+            Wire::Http2(link) => link.is_open(),
+        }
+    }
+}
+
+/// A connection that speaks HTTP/1. Nobody watches it in the background: the task of an exchange polls it while that lasts, and
+/// the pool looks at it when it is announced or taken again.
+pub(super) struct Socket {
+    io: MaybeTls<TcpStream>,
+    _open: Open,
+}
+
+impl Socket {
+    pub(super) fn over(io: MaybeTls<TcpStream>, open: Open) -> Self {
+        Self { io, _open: open }
     }
 
     /// Whether it is open and silent, as an idle connection is. The system is asked, since word of a close may not have come
     /// round to the runtime yet.
-    pub(super) fn is_idle(&mut self) -> bool {
+    fn is_idle(&mut self) -> bool {
         match &self.io {
             MaybeTls::Plain(tcp) => SockRef::from(tcp)
                 .peek(&mut [MaybeUninit::uninit()])

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::Request;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
+use http::uri::Scheme;
+use http::{HeaderValue, Request, Uri};
 use tokio::io::AsyncWrite;
 
 /// A request as it goes out: a head made once for all that are alike, and a body of its own.
@@ -19,6 +21,8 @@ pub(super) struct Head {
     /// From the request line to the last field that does not depend on the body, in HTTP/1.
     lines: Vec<u8>,
     has_body: bool,
+    /// What HTTP/2 has of it.
+    request: Request<()>,
 }
 
 impl std::fmt::Debug for Head {
@@ -42,7 +46,11 @@ impl Head {
             lines.extend_from_slice(value.as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
-        Arc::new(Self { lines, has_body })
+        Arc::new(Self {
+            lines,
+            has_body,
+            request: request.clone(),
+        })
     }
 }
 
@@ -97,6 +105,27 @@ impl Outgoing {
     /// Whether the system has taken all of it.
     pub(super) fn is_over(&self) -> bool {
         self.flushed
+    }
+
+    /// The request as HTTP/2 wants it, and its body, which is no longer here then; `None` where it has no such form.
+    pub(super) fn framed(&mut self, scheme: &Scheme) -> Option<(Request<()>, Bytes)> {
+        let head = &self.message.head;
+        let mut request = head.request.clone();
+        let headers = request.headers_mut();
+        let host = headers.remove(HOST)?;
+        headers.remove(CONNECTION);
+        if head.has_body {
+            let length = HeaderValue::from(self.message.body.len());
+            headers.insert(CONTENT_LENGTH, length);
+        }
+        let target = request.uri().path_and_query()?.clone();
+        *request.uri_mut() = Uri::builder()
+            .scheme(scheme.clone())
+            .authority(host.as_bytes())
+            .path_and_query(target)
+            .build()
+            .ok()?;
+        Some((request, std::mem::take(&mut self.message.body)))
     }
 
     /// Hands on what the connection takes; how many bytes that were, 0 where they were only flushed.

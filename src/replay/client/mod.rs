@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! envelope ── message ── talk ── connection ── pool ── connect
+//!                          │ frames, over a link: the same in HTTP/2
 //!                          │ watch: silence, patience
 //!                          └ listen: what the answer shows ── exchange: what became of it
 //! ```
@@ -10,6 +11,8 @@ mod connect;
 mod connection;
 mod envelope;
 mod exchange;
+mod frames;
+mod link;
 mod listen;
 mod message;
 mod pool;
@@ -24,4 +27,3 @@ pub(super) use envelope::Envelope;
 pub(super) use exchange::{Lane, dropped, exchange, fetch};
 pub(super) use message::Message;
 pub(super) use pool::Pool;
-pub(super) use traffic::Traffic;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::connect::{ConnectError, Connector};
-use super::connection::Connection;
+use super::connection::{Connection, Wire};
+use super::link::Links;
+use crate::replay::target::HttpVersion;
 
 /// The connections of one worker.
 ///
@@ -16,9 +18,13 @@ use super::connection::Connection;
 /// Where their number is limited, idle connections and turns (one for each connection that is in use or opening) are never more
 /// than the limit together, and requests get their turns in the order in which they came. The wait for one delays the send, so it
 /// counts as lateness.
+///
+/// In HTTP/2 what it keeps are places on connections that requests share, and the limit is one of these connections.
 pub(in crate::replay) struct Pool {
     connector: Connector,
     turns: Option<Arc<Semaphore>>,
+    /// Where connections are shared.
+    links: Option<Links>,
     state: Mutex<State>,
 }
 
@@ -36,9 +42,12 @@ const FRESH: Duration = Duration::from_secs(4);
 impl Pool {
     /// `limit`: connections open at once, at most.
     pub(in crate::replay) fn new(connector: Connector, limit: Option<usize>) -> Self {
+        let links = (connector.http == HttpVersion::Http2).then(|| Links::new(limit));
+        let turns = limit.filter(|_| links.is_none());
         Self {
             connector,
-            turns: limit.map(|limit| Arc::new(Semaphore::new(limit))),
+            turns: turns.map(|limit| Arc::new(Semaphore::new(limit))),
+            links,
             state: Mutex::default(),
         }
     }
@@ -97,17 +106,13 @@ impl Pool {
             take_idle(&mut state)
         };
         let mut connection = match idle {
-            Some(connection) => {
-                if connection.used {
-                    self.connector
-                        .traffic()
-                        .reused
-                        .fetch_add(1, Ordering::Relaxed);
-                }
-                connection
-            }
+            Some(connection) => connection,
             None => self.open().await?,
         };
+        if connection.used {
+            let reused = &self.connector.traffic().reused;
+            reused.fetch_add(1, Ordering::Relaxed);
+        }
         connection.turn = turn;
         Ok(connection)
     }
@@ -126,11 +131,17 @@ impl Pool {
 
     /// A new connection.
     pub(in crate::replay) async fn open(&self) -> Result<Connection, ConnectError> {
-        self.connector.connect().await
+        match &self.links {
+            None => self.connector.connect().await,
+            Some(links) => links.place(&self.connector).await,
+        }
     }
 
     /// Puts a connection in that was opened elsewhere.
     pub(in crate::replay) fn put(&self, connection: Connection) {
+        if let (Some(links), Wire::Http2(link)) = (&self.links, &connection.wire) {
+            links.adopt(link);
+        }
         self.state().idle.push((connection, Instant::now()));
     }
 

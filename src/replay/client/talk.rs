@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::time::Sleep;
 
 use super::connect::ConnectError;
-use super::connection::Connection;
+use super::connection::{Connection, Socket, Wire};
 use super::exchange::Lane;
 use super::message::{Message, Outgoing};
 use super::watch::Watch;
@@ -33,19 +33,19 @@ pub(super) trait Listener {
     fn enough(&self) -> Option<Cut>;
 }
 
-/// One request and its answer over HTTP/1. The task that follows the answer writes and reads itself: moments are those of the
+/// One request and its answer, here over HTTP/1. The task that follows the answer writes and reads itself: moments are those of the
 /// system calls, and an answer costs nothing while it is silent.
 pub(super) struct Talk<'a, L> {
-    lane: &'a Lane,
-    listener: &'a mut L,
-    outgoing: Outgoing,
+    pub(super) lane: &'a Lane,
+    pub(super) listener: &'a mut L,
+    pub(super) outgoing: Outgoing,
     answer: Answer,
-    watch: Watch,
+    pub(super) watch: Watch,
     /// The target takes no more of the request; it may have answered all the same.
     refused: bool,
     /// More came than the answer.
     surplus: bool,
-    sent_us: Option<u64>,
+    pub(super) sent_us: Option<u64>,
 }
 
 /// What is known of a talk's course.
@@ -88,7 +88,15 @@ impl<'a, L: Listener> Talk<'a, L> {
         tokio::pin!(sleep);
         loop {
             let mut connection = taken.map_err(|error| Cut::Failed(error.kind()))?;
-            let step = |cx: &mut Context<'_>| self.poll(cx, &mut connection, sleep.as_mut());
+            let socket = match &mut connection.wire {
+                Wire::Http1(socket) => socket,
+                Wire::Http2(link) => {
+                    self.stream(link, sleep).await?;
+                    self.lane.pool.give_back(connection);
+                    return Ok(());
+                }
+            };
+            let step = |cx: &mut Context<'_>| self.poll(cx, socket, sleep.as_mut());
             let ended = std::future::poll_fn(step).await;
             match ended {
                 Ok(()) => {
@@ -113,7 +121,7 @@ impl<'a, L: Listener> Talk<'a, L> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        connection: &mut Connection,
+        connection: &mut Socket,
         sleep: Pin<&mut Sleep>,
     ) -> Poll<Result<(), Cut>> {
         self.write(cx, connection);
@@ -128,7 +136,7 @@ impl<'a, L: Listener> Talk<'a, L> {
     }
 
     /// Writes what the connection takes.
-    fn write(&mut self, cx: &mut Context<'_>, connection: &mut Connection) {
+    fn write(&mut self, cx: &mut Context<'_>, connection: &mut Socket) {
         while !self.refused && !self.outgoing.is_over() {
             let at = Instant::now();
             match connection.poll_write(cx, &mut self.outgoing) {

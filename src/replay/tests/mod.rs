@@ -3,6 +3,7 @@
 mod calibration;
 mod conversations;
 mod exchanges;
+mod http2;
 mod memory;
 mod server;
 mod tls;

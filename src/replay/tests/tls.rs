@@ -10,20 +10,27 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::server::{Step, end, read_request, stream_head, token};
 use super::*;
 
-/// A server of TLS that answers each request with these pieces, each in records of its own, and the file with its authority.
-fn server(pieces: Vec<Step>) -> (String, tempfile::NamedTempFile) {
+/// What a server of `localhost` needs that offers these protocols, and the file with its authority.
+pub(super) fn config(protocols: &[&[u8]]) -> (Arc<ServerConfig>, tempfile::NamedTempFile) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut authority = tempfile::NamedTempFile::new().unwrap();
     authority.write_all(made.cert.pem().as_bytes()).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config =
+    let mut config =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-    let (config, pieces) = (Arc::new(config), Arc::new(pieces));
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    (Arc::new(config), authority)
+}
+
+/// A server of TLS that answers each request with these pieces, each in records of its own, and the file with its authority.
+pub(super) fn server(pieces: Vec<Step>) -> (String, tempfile::NamedTempFile) {
+    let (config, authority) = config(&[]);
+    let pieces = Arc::new(pieces);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

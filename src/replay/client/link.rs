@@ -1,0 +1,174 @@
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Ping, PingPong};
+use http::uri::Scheme;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use super::connect::{ConnectError, Connector};
+use super::connection::{Connection, Wire};
+use super::traffic::Open;
+use crate::net::MaybeTls;
+
+/// What is offered by ALPN.
+pub(super) const ALPN: &[u8] = b"h2";
+
+/// One connection that speaks HTTP/2. A task of its own reads and writes it; the exchanges on it hand over their requests and are
+/// woken for what came.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Bytes>,
+    pub(super) scheme: Scheme,
+    driver: JoinHandle<()>,
+}
+
+/// Why a connection does not speak HTTP/2.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(in crate::replay) enum HandshakeError {
+    #[error("by ALPN it agreed on another protocol")]
+    Alpn,
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Bytes of an answer, and of all on a connection, that may be under way: what is read is acknowledged at once, so neither holds a
+/// target up that streams tokens.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+impl Link {
+    /// Begins HTTP/2 on a fresh connection, and waits for an answer to a ping: by then the target has said how many streams it
+    /// takes, and has proved that it speaks HTTP/2 at all.
+    pub(super) async fn over(io: MaybeTls<TcpStream>, open: Open) -> Result<Self, HandshakeError> {
+        let scheme = match &io {
+            MaybeTls::Plain(_) => Scheme::HTTP,
+            MaybeTls::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(ALPN) => {
+                return Err(HandshakeError::Alpn);
+            }
+            MaybeTls::Tls(_) => Scheme::HTTPS,
+        };
+        let (sender, mut connection) = h2::client::Builder::new()
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            // A stream of tokens is made of small frames; that is no attack on us.
+            .data_frame_budget(usize::MAX)
+            .handshake(io)
+            .await
+            .map_err(|error| broken(&error))?;
+        let ping = connection.ping_pong();
+        let driver = tokio::spawn(async move {
+            let _open = open;
+            // How it ended is told to each stream on it.
+            let _ = connection.await;
+        });
+        let link = Self {
+            sender,
+            scheme,
+            driver,
+        };
+        if let Some(ping) = ping {
+            answered(ping).await.map_err(|error| broken(&error))?;
+        }
+        Ok(link)
+    }
+
+    /// Whether it takes another stream: it is not closed, and the target did not say that it goes.
+    pub(super) fn is_open(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let refused = matches!(self.sender.clone().poll_ready(&mut cx), Poll::Ready(Err(_)));
+        !self.driver.is_finished() && !refused
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The last exchange on it is over.
+        self.driver.abort();
+    }
+}
+
+async fn answered(mut ping: PingPong) -> Result<(), h2::Error> {
+    ping.send_ping(Ping::opaque())?;
+    poll_fn(|cx| ping.poll_pong(cx)).await.map(drop)
+}
+
+fn broken(error: &h2::Error) -> HandshakeError {
+    HandshakeError::Broken(error.to_string())
+}
+
+/// The connections of one worker that speak HTTP/2. Another is opened only when every place on those at hand is taken, as many as
+/// the target said that it takes.
+pub(super) struct Links {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    links: Vec<Arc<Link>>,
+    /// The last attempt that failed.
+    failed: Option<(Instant, ConnectError)>,
+}
+
+impl Links {
+    /// `limit`: connections open at once, at most.
+    pub(super) fn new(limit: Option<usize>) -> Self {
+        Self {
+            limit: limit.unwrap_or(usize::MAX),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Has the places of a connection used that was opened elsewhere.
+    pub(super) fn adopt(&self, link: &Arc<Link>) {
+        // Only who opens one holds the lock; then there will be another.
+        if let Ok(mut state) = self.state.try_lock() {
+            state.links.push(Arc::clone(link));
+        }
+    }
+
+    /// A place on one of them. Where there may be no more of them and all are full, one more on the emptiest: its stream opens
+    /// when another has ended.
+    pub(super) async fn place(&self, connector: &Connector) -> Result<Connection, ConnectError> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        state.links.retain(|link| link.is_open());
+        let emptiest = state.links.iter().min_by_key(|link| taken(link));
+        let full = |link: &Arc<Link>| taken(link) >= link.sender.current_max_send_streams();
+        if let Some(link) = emptiest
+            && (!full(link) || state.links.len() >= self.limit)
+        {
+            let mut connection = Connection::new(Wire::Http2(Arc::clone(link)));
+            connection.used = true;
+            return Ok(connection);
+        }
+        // Who waited while an attempt failed shares in it, instead of waiting for a further one after the other.
+        if let Some((at, error)) = &state.failed
+            && *at >= asked
+        {
+            return Err(error.again());
+        }
+        match connector.link().await {
+            Ok(link) => {
+                let link = Arc::new(link);
+                state.links.push(Arc::clone(&link));
+                Ok(Connection::new(Wire::Http2(link)))
+            }
+            Err(error) => {
+                state.failed = Some((Instant::now(), error.again()));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Places taken: all who hold it but the list itself.
+fn taken(link: &Arc<Link>) -> usize {
+    Arc::strong_count(link) - 1
+}
