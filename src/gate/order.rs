@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Uri;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::reach::Reach;
 
@@ -71,7 +72,10 @@ impl Order {
         let body = if body.trim_ascii().is_empty() {
             Body::default()
         } else {
-            serde_json::from_slice(body).map_err(|error| OrderError::Body(error.to_string()))?
+            // A list would be taken for the fields in their order.
+            serde_json::from_slice::<Map<String, Value>>(body)
+                .and_then(|fields| serde_json::from_value(Value::Object(fields)))
+                .map_err(|error| OrderError::Body(error.to_string()))?
         };
         let targets = body.targets.into_iter();
         Self {
