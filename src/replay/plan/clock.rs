@@ -163,7 +163,11 @@ impl Clock {
             if 1.0 / (self.speed * slowest) <= distance {
                 after(last_start_us)
             } else if 1.0 / (self.speed * fastest) >= distance {
-                after(first_start_us.min(last_start_us))
+                // Copies of whatever began within their reach can all be moved to the beginning: of those, what began last is sent first.
+                after(
+                    self.reach_us
+                        .clamp(first_start_us.min(last_start_us), last_start_us),
+                )
             } else {
                 reach(first_start_us.min(last_start_us))
             }

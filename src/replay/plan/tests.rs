@@ -461,6 +461,26 @@ fn planned(trace: &[Exchange], options: PlanOptions) -> Vec<PlannedRequest> {
         .collect()
 }
 
+#[test]
+fn copies_that_are_moved_by_more_than_the_trace_are_in_order() {
+    let mut trace = lone([115_452, 154_631]);
+    trace.extend([turn(6, 360_919, 46_790), turn(6, 2_558_377, 0)]);
+    let options = PlanOptions {
+        by_session: true,
+        speed: 0.253_994_981_517_212_6,
+        rate_scale: 3.987_265_703_680_266_3,
+        copy_shift_us: 2_003_598,
+        loop_for_us: Some(875_615),
+        shape: Some("ramp:0.5..3".parse().unwrap()),
+        seed: 7_478_598_830_629_645_947,
+        ..PlanOptions::default()
+    };
+    for seed in (0..200).chain([options.seed]) {
+        let instants = instants(&planned(&trace, PlanOptions { seed, ..options }));
+        assert!(instants.is_sorted(), "{seed}: {instants:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
