@@ -143,6 +143,8 @@ struct Request<'a> {
     stop_sequences: Items,
     #[serde(borrow, default)]
     thinking: Option<Thinking<'a>>,
+    #[serde(borrow, default)]
+    output_config: Option<OutputConfig<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -151,12 +153,36 @@ struct Thinking<'a> {
     kind: Option<Text<'a>>,
 }
 
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow, default)]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow, default)]
+    schema: Option<&'a RawValue>,
+}
+
 impl Request<'_> {
     fn params(&self) -> RequestParams {
         let thinking = self.thinking.as_ref().map(|thinking| match &thinking.kind {
             Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
             _ => ReasoningEffort::Other,
         });
+        let format = self
+            .output_config
+            .as_ref()
+            .and_then(|it| it.format.as_ref());
+        let schema = format.and_then(|format| format.schema);
+        let (structured, schema_bytes) = match schema.map(|schema| schema.get().len()) {
+            Some(bytes) => (
+                Structured::JsonSchema,
+                u32::try_from(bytes).unwrap_or(u32::MAX),
+            ),
+            None => (Structured::None, 0),
+        };
         RequestParams {
             max_tokens: self.max_tokens.0,
             min_tokens: self.min_tokens.0,
@@ -164,6 +190,8 @@ impl Request<'_> {
             n: 1,
             stream: self.stream.0,
             greedy: greedy(self.temperature, self.top_p, self.top_k),
+            structured,
+            schema_bytes,
             stop_count: u8::try_from(self.stop_sequences.0).unwrap_or(u8::MAX),
             reasoning_effort: thinking,
             ..RequestParams::default()
@@ -229,9 +257,14 @@ struct Block<'a> {
     /// `tool_result`
     #[serde(borrow, default)]
     content: Content<'a>,
-    /// `image`, `document`
+    /// `document`, `search_result`
     #[serde(borrow, default)]
-    source: Option<Box<Source<'a>>>,
+    title: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    context: Option<Text<'a>>,
+    /// `image`, `document`; of a `search_result` it is a mere word.
+    #[serde(borrow, default)]
+    source: OneOrMany<'a, Box<Source<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -244,37 +277,48 @@ struct Source<'a> {
     url: Option<Text<'a>>,
     #[serde(borrow, default)]
     file_id: Option<Text<'a>>,
+    /// `content`
+    #[serde(borrow, default)]
+    content: Content<'a>,
 }
 
 impl Block<'_> {
     fn render(&self, render: &mut PromptRender) {
-        for text in [&self.text, &self.thinking, &self.name]
-            .into_iter()
-            .flatten()
-        {
+        let texts = [
+            &self.title,
+            &self.context,
+            &self.text,
+            &self.thinking,
+            &self.name,
+        ];
+        for text in texts.into_iter().flatten() {
             render.text(text.bytes());
         }
         if let Some(input) = self.input {
             render.text(input.get().as_bytes());
         }
         self.content.render(render);
-        if let Some(source) = &self.source {
-            let is_document = self.kind.as_ref().is_some_and(|kind| kind.0 == "document");
-            source.render(
-                if is_document {
-                    MediaKind::Document
-                } else {
-                    MediaKind::Image
-                },
-                render,
-            );
-        }
+        let OneOrMany::Many(sources) = &self.source else {
+            return;
+        };
+        let is_document = self.kind.as_ref().is_some_and(|kind| kind.0 == "document");
+        let kind = match is_document {
+            true => MediaKind::Document,
+            false => MediaKind::Image,
+        };
+        sources
+            .iter()
+            .for_each(|source| source.render(kind, render));
     }
 }
 
 impl Source<'_> {
     fn render(&self, kind: MediaKind, render: &mut PromptRender) {
-        let is_text = self.kind.as_ref().is_some_and(|kind| kind.0 == "text");
+        let is = |name: &str| self.kind.as_ref().is_some_and(|kind| kind.0 == name);
+        let is_text = is("text");
+        if is("content") {
+            return self.content.render(render);
+        }
         match &self.data {
             Some(text) if is_text => render.text(text.bytes()),
             Some(data) => {
@@ -309,14 +353,19 @@ impl Reader for Answers {
         let event: Event<'_> = tally.read(data)?;
         match &*event.kind.0 {
             "message_start" => {
+                // Its output is the first token or none: in a stream that is cut off it must not pass for the whole answer's.
                 if let Some(usage) = event.message.and_then(|message| message.usage) {
-                    usage.note(tally);
+                    usage.note_prompt(tally);
                 }
             }
             "content_block_start" => {
                 if let Some(call) = event.content_block.filter(Kind::is_tool_use) {
                     tally.tool_calls(1);
                     tally.said(call.name.bytes);
+                    // A call without arguments says no more than its name.
+                    if call.name.anything {
+                        tally.token(at_us, Carried::Answer);
+                    }
                 }
             }
             "content_block_delta" => {
@@ -468,17 +517,32 @@ struct Usage {
     cache_creation_input_tokens: Count,
     #[serde(default)]
     output_tokens: Count,
+    #[serde(default)]
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Deserialize)]
+struct OutputDetails {
+    #[serde(default)]
+    thinking_tokens: Count,
 }
 
 impl Usage {
     fn note(&self, tally: &mut Tally) {
+        self.note_prompt(tally);
+        tally.output_tokens(self.output_tokens);
+        if let Some(details) = &self.output_tokens_details {
+            tally.reasoning_tokens(details.thinking_tokens);
+        }
+    }
+
+    fn note_prompt(&self, tally: &mut Tally) {
         tally.prompt_parts([
             self.input_tokens,
             self.cache_read_input_tokens,
             self.cache_creation_input_tokens,
         ]);
         tally.cached_tokens(self.cache_read_input_tokens);
-        tally.output_tokens(self.output_tokens);
     }
 }
 

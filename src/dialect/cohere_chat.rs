@@ -173,7 +173,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        if data == b"[DONE]" {
+        if data.trim_ascii() == b"[DONE]" {
             return None;
         }
         let event: Event<'_> = tally.read(data)?;

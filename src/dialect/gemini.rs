@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::draft::{path_segment, thinking_budget, unsaid};
 use super::json::{self, Count, Items, List, Presence, Said, Text};
-use super::openai::{greedy, null_is_empty};
+use super::openai::{greedy, null_is_empty, reasoning_effort};
 use super::repeat::Plain;
 use super::response::Reader;
 use super::tally::{Carried, Tally};
@@ -185,15 +185,28 @@ struct Config<'a> {
     response_logprobs: Presence,
     #[serde(default)]
     logprobs: Count,
-    #[serde(default, alias = "thinkingConfig")]
-    thinking_config: Option<Thinking>,
+    #[serde(borrow, default, alias = "thinkingConfig")]
+    thinking_config: Option<Thinking<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Thinking {
+struct Thinking<'a> {
     /// Below zero: as the model sees fit.
     #[serde(default, alias = "thinkingBudget")]
     thinking_budget: Count,
+    /// A word instead, from Gemini 3 on.
+    #[serde(borrow, default, alias = "thinkingLevel")]
+    thinking_level: Option<Text<'a>>,
+}
+
+impl Thinking<'_> {
+    fn effort(&self) -> ReasoningEffort {
+        match (&self.thinking_level, self.thinking_budget.0) {
+            (Some(level), _) => reasoning_effort(&level.0.to_ascii_lowercase()),
+            (None, Some(0)) => ReasoningEffort::None,
+            (None, _) => ReasoningEffort::Other,
+        }
+    }
 }
 
 impl Request<'_> {
@@ -229,10 +242,7 @@ impl Request<'_> {
                 .map(clamp)
                 .or(config.response_logprobs.0.then_some(0)),
             stop_count: u8::try_from(config.stop_sequences.0).unwrap_or(u8::MAX),
-            reasoning_effort: thinking.map(|thinking| match thinking.thinking_budget.0 {
-                Some(0) => ReasoningEffort::None,
-                _ => ReasoningEffort::Other,
-            }),
+            reasoning_effort: thinking.map(Thinking::effort),
             continues: self.cached_content.0,
             ..RequestParams::default()
         }
@@ -432,6 +442,9 @@ impl SpokenPart<'_> {
 struct Usage {
     #[serde(default, alias = "promptTokenCount")]
     prompt_token_count: Count,
+    /// What the server's tools gave to read; not among the prompt's.
+    #[serde(default, alias = "toolUsePromptTokenCount")]
+    tool_use_prompt_token_count: Count,
     /// Thoughts are not among them.
     #[serde(default, alias = "candidatesTokenCount")]
     candidates_token_count: Count,
@@ -459,14 +472,24 @@ impl Answer<'_> {
                     "STOP" if called || tally.sight.tool_calls > 0 => FinishReason::ToolCalls,
                     "STOP" => FinishReason::Stop,
                     "MAX_TOKENS" => FinishReason::Length,
-                    "SAFETY" | "RECITATION" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
-                    | "IMAGE_SAFETY" => FinishReason::ContentFilter,
+                    "SAFETY"
+                    | "RECITATION"
+                    | "BLOCKLIST"
+                    | "PROHIBITED_CONTENT"
+                    | "SPII"
+                    | "IMAGE_SAFETY"
+                    | "IMAGE_PROHIBITED_CONTENT"
+                    | "IMAGE_RECITATION" => FinishReason::ContentFilter,
                     _ => FinishReason::Other,
                 });
             }
         }
         if let Some(usage) = &self.usage_metadata {
-            tally.prompt_tokens(usage.prompt_token_count);
+            tally.prompt_parts([
+                usage.prompt_token_count,
+                usage.tool_use_prompt_token_count,
+                Count(None),
+            ]);
             tally.output_parts([usage.candidates_token_count, usage.thoughts_token_count]);
             tally.reasoning_tokens(usage.thoughts_token_count);
             tally.cached_tokens(usage.cached_content_token_count);

@@ -42,6 +42,8 @@ mod fixtures;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod transcripts;
+#[cfg(test)]
+mod variants;
 
 pub use answer::{AnswerReader, AnswerText};
 pub use coding::{Coded, Coding, Decoder, Undecodable};

@@ -21,7 +21,7 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        if data == b"[DONE]" {
+        if data.trim_ascii() == b"[DONE]" {
             tally.sight.ended = true;
             return None;
         }
@@ -33,19 +33,17 @@ impl Reader for Answers {
                 tally.said(choice.text.bytes + delta.said());
             }
             let calls = delta.tool_calls.iter().flat_map(|calls| calls.iter());
-            let named = calls
-                .clone()
-                .filter(|call| call.function.name.anything)
-                .count();
+            let named = calls.clone().filter(|call| call.is_named()).count();
             tally.tool_calls(u32::try_from(named).unwrap_or(u32::MAX));
-            let called = calls
-                .clone()
-                .any(|call| call.function.name.anything || call.function.arguments.anything);
+            let called = calls.clone().any(ToolCall::says_anything);
+            tally.choice(choice.index.0.unwrap_or(0), choice.ended());
             if choice.text.anything
                 || delta.content.anything
                 || delta.refusal.anything
                 || called
                 || delta.function_call.0
+                || delta.audio.data.0
+                || delta.audio.transcript.0
             {
                 carried = Some(Carried::Answer);
             } else if delta.reasoning.anything || delta.reasoning_content.anything {
@@ -76,6 +74,11 @@ impl Reader for Answers {
         }
         answer.note(tally);
         tally.sight.ended = true;
+    }
+
+    /// Some servers close without the mark. Once every choice has told why it stopped, there is no more to come.
+    fn finish(&self, tally: &mut Tally) {
+        tally.sight.ended |= tally.all_choices_ended();
     }
 }
 
@@ -112,7 +115,9 @@ impl<'a> Answer<'a> {
             || choice.finish_reason.is_some()
             || delta.refusal.anything
             || delta.tool_calls.is_some()
-            || delta.function_call.0;
+            || delta.function_call.0
+            || delta.audio.data.0
+            || delta.audio.transcript.0;
         let texts = [
             choice.text,
             delta.content,
@@ -132,7 +137,7 @@ impl<'a> Answer<'a> {
 
     fn note(&self, tally: &mut Tally) {
         for choice in self.choices.iter() {
-            if let Some(reason) = &choice.finish_reason {
+            if let Some(reason) = choice.finish_reason.as_ref().filter(|_| choice.ended()) {
                 tally.finish_reason(finish_reason(&reason.0));
             }
         }
@@ -140,6 +145,10 @@ impl<'a> Answer<'a> {
         if let Some(usage) = self.usage.as_ref().or(aside) {
             tally.prompt_tokens(usage.prompt_tokens);
             tally.output_tokens(usage.completion_tokens);
+            // The servers' own places for both first, so that OpenAI's count where there are two.
+            tally.cached_tokens(usage.prompt_cache_hit_tokens);
+            tally.cached_tokens(usage.cached_tokens);
+            tally.reasoning_tokens(usage.reasoning_tokens);
             if let Some(details) = &usage.prompt_tokens_details {
                 tally.cached_tokens(details.cached_tokens);
             }
@@ -171,6 +180,12 @@ impl Choice<'_> {
     fn is_first(&self) -> bool {
         self.index.0.unwrap_or(0) == 0
     }
+
+    /// Some servers send an empty reason until there is one.
+    fn ended(&self) -> bool {
+        let reason = self.finish_reason.as_ref();
+        reason.is_some_and(|reason| !reason.0.is_empty())
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -188,14 +203,25 @@ struct Delta<'a> {
     /// The form before tools.
     #[serde(default)]
     function_call: Presence,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    audio: Audio,
+}
+
+/// What is spoken, beside the name of the recording and how long it is kept.
+#[derive(Default, Deserialize)]
+struct Audio {
+    #[serde(default)]
+    data: Presence,
+    #[serde(default)]
+    transcript: Presence,
 }
 
 impl Delta<'_> {
     /// Bytes that a next turn's message would repeat.
     fn said(&self) -> usize {
         let calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
-        let called = calls.map(|call| call.function.name.bytes + call.function.arguments.bytes);
-        self.content.bytes + self.refusal.bytes + called.sum::<usize>()
+        let called: usize = calls.map(ToolCall::said).sum();
+        self.content.bytes + self.refusal.bytes + called
     }
 }
 
@@ -203,13 +229,36 @@ impl Delta<'_> {
 struct ToolCall<'a> {
     #[serde(borrow, default, deserialize_with = "null_is_empty")]
     function: Function<'a>,
+    /// Of a tool whose input has no schema.
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    custom: Function<'a>,
+}
+
+impl ToolCall<'_> {
+    /// Its name has come: once for each call, at its start.
+    fn is_named(&self) -> bool {
+        self.function.name.anything || self.custom.name.anything
+    }
+
+    fn says_anything(&self) -> bool {
+        let parts = [&self.function, &self.custom];
+        self.is_named() || parts.iter().any(|part| part.arguments.anything)
+    }
+
+    fn said(&self) -> usize {
+        let parts = [&self.function, &self.custom];
+        parts
+            .iter()
+            .map(|it| it.name.bytes + it.arguments.bytes)
+            .sum()
+    }
 }
 
 #[derive(Default, Deserialize)]
 struct Function<'a> {
     #[serde(borrow, default)]
     name: Said<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "input")]
     arguments: Said<'a>,
 }
 
@@ -223,6 +272,15 @@ struct Usage {
     prompt_tokens_details: Option<PromptDetails>,
     #[serde(default)]
     completion_tokens_details: Option<OutputDetails>,
+    /// Moonshot's
+    #[serde(default)]
+    cached_tokens: Count,
+    /// DeepSeek's
+    #[serde(default)]
+    prompt_cache_hit_tokens: Count,
+    /// SGLang's
+    #[serde(default)]
+    reasoning_tokens: Count,
 }
 
 #[derive(Deserialize)]

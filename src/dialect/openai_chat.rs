@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::draft::{Ban, DataUrl, unsaid};
 use super::json::{List, OneOrMany, Refused, Text};
-use super::openai::{WireFormat, null_is_empty};
+use super::openai::WireFormat;
 use super::openai_body::{self, OwnFields, once};
 use super::{Draft, RequestSight, Unparsable, WireRequest, media, tools};
 use crate::anonymise::{ChainKey, Private, PromptRender};
@@ -18,12 +18,8 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
     let (request, parameters) = openai_body::read::<Request<'_>>(body).map_err(wrong)?;
     let messages = request.messages.ok_or(wrong(Refused::Malformed))?;
     let mut render = PromptRender::new(key);
-    for tool in request
-        .tools
-        .iter()
-        .flatten()
-        .flat_map(|tools| tools.iter())
-    {
+    let tools = [&request.tools, &request.functions].into_iter().flatten();
+    for tool in tools.flatten().flat_map(|tools| tools.iter()) {
         render.tool(tool.get().as_bytes());
     }
     for message in messages.iter() {
@@ -88,6 +84,8 @@ struct Request<'a> {
     model: Option<Option<Text<'a>>>,
     messages: Option<List<Message<'a>>>,
     tools: Option<Option<List<&'a RawValue>>>,
+    /// The form before tools.
+    functions: Option<Option<List<&'a RawValue>>>,
 }
 
 impl<'a> OwnFields<'a> for Request<'a> {
@@ -96,6 +94,7 @@ impl<'a> OwnFields<'a> for Request<'a> {
             "model" => once(&mut self.model, map),
             "messages" => once(&mut self.messages, map),
             "tools" => once(&mut self.tools, map),
+            "functions" => once(&mut self.functions, map),
             _ => Ok(false),
         }
     }
@@ -107,29 +106,35 @@ pub(super) struct Message<'a> {
     role: Text<'a>,
     #[serde(borrow, default)]
     content: Content<'a>,
+    /// DeepSeek's name for what was thought, and vLLM's first.
     #[serde(borrow, default)]
     reasoning_content: Option<Text<'a>>,
+    /// OpenRouter's, and vLLM's now; some clients send both.
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
     tool_calls: Option<List<ToolCall<'a>>>,
+    /// The form before tools.
+    #[serde(borrow, default)]
+    function_call: Option<Function<'a>>,
 }
 
 impl Message<'_> {
     pub(super) fn render(&self, render: &mut PromptRender) {
         render.message(role(&self.role.0));
-        if let Some(reasoning) = &self.reasoning_content {
+        if let Some(reasoning) = self.reasoning_content.as_ref().or(self.reasoning.as_ref()) {
             render.text(reasoning.bytes());
         }
         self.content.render(render);
         if let Some(refusal) = &self.refusal {
             render.text(refusal.bytes());
         }
-        for call in self.tool_calls.iter().flat_map(|calls| calls.iter()) {
-            for text in [&call.function.name, &call.function.arguments]
-                .into_iter()
-                .flatten()
-            {
+        let calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
+        let calls = calls.flat_map(|call| [&call.function, &call.custom]);
+        for call in calls.chain([&self.function_call]).flatten() {
+            for text in [&call.name, &call.arguments].into_iter().flatten() {
                 render.text(text.bytes());
             }
         }
@@ -138,15 +143,18 @@ impl Message<'_> {
 
 #[derive(Deserialize)]
 struct ToolCall<'a> {
-    #[serde(borrow, default, deserialize_with = "null_is_empty")]
-    function: Function<'a>,
+    #[serde(borrow, default)]
+    function: Option<Function<'a>>,
+    #[serde(borrow, default)]
+    custom: Option<Function<'a>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Function<'a> {
     #[serde(borrow, default)]
     name: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    /// A custom tool has an `input`.
+    #[serde(borrow, default, alias = "input")]
     arguments: Option<Text<'a>>,
 }
 
@@ -169,21 +177,22 @@ struct Part<'a> {
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
+    /// A text, or, as Mistral has it, parts of one.
     #[serde(borrow, default)]
-    thinking: Option<Text<'a>>,
+    thinking: Content<'a>,
     /// Cohere's form of a tool's result.
     #[serde(borrow, default)]
     document: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    image_url: Option<Box<Reference<'a>>>,
+    image_url: OneOrMany<'a, Reference<'a>>,
     #[serde(borrow, default)]
-    video_url: Option<Box<Reference<'a>>>,
+    video_url: OneOrMany<'a, Reference<'a>>,
     #[serde(borrow, default)]
-    audio_url: Option<Box<Reference<'a>>>,
+    audio_url: OneOrMany<'a, Reference<'a>>,
     #[serde(borrow, default)]
-    input_audio: Option<Box<Reference<'a>>>,
+    input_audio: OneOrMany<'a, Reference<'a>>,
     #[serde(borrow, default)]
-    file: Option<Box<Reference<'a>>>,
+    file: OneOrMany<'a, Reference<'a>>,
 }
 
 /// Where a media part's bytes are: in it, or elsewhere.
@@ -201,12 +210,10 @@ struct Reference<'a> {
 
 impl Part<'_> {
     fn render(&self, render: &mut PromptRender) {
-        for text in [&self.text, &self.refusal, &self.thinking]
-            .into_iter()
-            .flatten()
-        {
+        for text in [&self.text, &self.refusal].into_iter().flatten() {
             render.text(text.bytes());
         }
+        self.thinking.render(render);
         if let Some(document) = self.document {
             render.text(document.get().as_bytes());
         }
@@ -217,8 +224,16 @@ impl Part<'_> {
             (MediaKind::Audio, &self.input_audio),
             (MediaKind::Document, &self.file),
         ] {
-            if let Some(reference) = reference {
-                reference.render(kind, render);
+            match reference {
+                OneOrMany::None => {}
+                // As Mistral has it: the address alone, or, of sound, the data.
+                OneOrMany::One(it) if kind == MediaKind::Audio => {
+                    medium(kind, Some(it), None, render);
+                }
+                OneOrMany::One(it) => medium(kind, None, Some(it), render),
+                OneOrMany::Many(references) => {
+                    references.iter().for_each(|it| it.render(kind, render));
+                }
             }
         }
     }
@@ -228,20 +243,30 @@ impl Reference<'_> {
     fn render(&self, kind: MediaKind, render: &mut PromptRender) {
         let inline = self.data.as_ref().or(self.file_data.as_ref());
         let elsewhere = self.url.as_ref().or(self.file_id.as_ref());
-        let (identity, payload) = match (inline, elsewhere) {
-            (Some(data), _) => (
-                data.bytes(),
-                Some(media::data_url(&data.0).unwrap_or(&data.0)),
-            ),
-            (None, Some(url)) => (url.bytes(), media::data_url(&url.0)),
-            (None, None) => (&[][..], None),
-        };
-        let bytes = payload.map_or(0, media::base64_bytes);
-        let pixels = payload
-            .filter(|_| kind == MediaKind::Image)
-            .and_then(media::pixels);
-        render.media(kind, identity, bytes, pixels);
+        medium(kind, inline, elsewhere, render);
     }
+}
+
+/// A media part whose data came along, or stands behind an address.
+fn medium(
+    kind: MediaKind,
+    inline: Option<&Text<'_>>,
+    elsewhere: Option<&Text<'_>>,
+    render: &mut PromptRender,
+) {
+    let (identity, payload) = match (inline, elsewhere) {
+        (Some(data), _) => (
+            data.bytes(),
+            Some(media::data_url(&data.0).unwrap_or(&data.0)),
+        ),
+        (None, Some(url)) => (url.bytes(), media::data_url(&url.0)),
+        (None, None) => (&[][..], None),
+    };
+    let bytes = payload.map_or(0, media::base64_bytes);
+    let pixels = payload
+        .filter(|_| kind == MediaKind::Image)
+        .and_then(media::pixels);
+    render.media(kind, identity, bytes, pixels);
 }
 
 pub(super) fn role(name: &str) -> Role {

@@ -31,8 +31,8 @@ pub(super) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unpar
         render.text(instructions.bytes());
     }
     request.input.render(&mut render);
-    let before = [request.previous_response_id, request.conversation];
-    if let Some(name) = before.into_iter().find_map(|name| name.plainly) {
+    let previous = request.previous_response_id.plainly;
+    if let Some(name) = previous.or_else(|| request.conversation.name()) {
         render.follows(name);
     }
     let params = request.params();
@@ -137,10 +137,27 @@ struct Request<'a> {
     #[serde(borrow, default)]
     previous_response_id: Said<'a>,
     #[serde(borrow, default)]
-    conversation: Said<'a>,
+    conversation: OneOrMany<'a, Named<'a>>,
     /// A prompt that is stored at the server.
     #[serde(default)]
     prompt: Presence,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+}
+
+impl OneOrMany<'_, Named<'_>> {
+    /// A name, or an object that has it.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::One(name) => Some(&*name.0),
+            Self::Many(named) => named.first()?.id.as_ref().map(|name| &*name.0),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -184,7 +201,7 @@ impl Request<'_> {
                 .and_then(|reasoning| reasoning.effort.as_ref())
                 .map(|effort| reasoning_effort(&effort.0)),
             continues: self.previous_response_id.anything
-                || self.conversation.anything
+                || self.conversation.name().is_some()
                 || self.prompt.0
                 || self.input.refers(),
             ..RequestParams::default()
@@ -252,6 +269,12 @@ struct Item<'a> {
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
+    /// `computer_call`, `shell_call`, `web_search_call`
+    #[serde(borrow, default)]
+    action: Option<&'a RawValue>,
+    /// `apply_patch_call`
+    #[serde(borrow, default)]
+    operation: Option<&'a RawValue>,
     /// Their outputs.
     #[serde(borrow, default)]
     output: OneOrMany<'a, Part<'a>>,
@@ -279,7 +302,8 @@ impl Item<'_> {
         for text in [&self.encrypted_content, &self.name].into_iter().flatten() {
             render.text(text.bytes());
         }
-        for raw in [self.arguments, self.input].into_iter().flatten() {
+        let raws = [self.arguments, self.input, self.action, self.operation];
+        for raw in raws.into_iter().flatten() {
             match serde_json::from_str::<Text<'_>>(raw.get()) {
                 Ok(text) => render.text(text.bytes()),
                 // Some tools take an object.
@@ -306,6 +330,11 @@ struct Part<'a> {
     text: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
+    /// What a command wrote.
+    #[serde(borrow, default)]
+    stdout: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    stderr: Option<Text<'a>>,
     #[serde(borrow, default)]
     image_url: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -328,7 +357,8 @@ struct Audio<'a> {
 
 impl Part<'_> {
     fn render(&self, render: &mut PromptRender) {
-        for text in [&self.text, &self.refusal].into_iter().flatten() {
+        let texts = [&self.text, &self.refusal, &self.stdout, &self.stderr];
+        for text in texts.into_iter().flatten() {
             render.text(text.bytes());
         }
         let audio = self.input_audio.as_ref().and_then(|it| it.data.as_ref());
@@ -366,13 +396,19 @@ impl Reader for Answers {
         data: &'a [u8],
         tally: &mut Tally,
     ) -> Option<Plain<'a>> {
-        if data == b"[DONE]" {
+        if data.trim_ascii() == b"[DONE]" {
             return None;
         }
         let event: Event<'_> = tally.read(data)?;
         match &*event.kind.0 {
-            "response.output_item.added" if event.item.is_some_and(|item| item.is_call()) => {
-                tally.tool_calls(1);
+            "response.output_item.added" => {
+                if let Some(call) = event.item.filter(Kind::is_call) {
+                    tally.tool_calls(1);
+                    // A call without arguments says no more than its name.
+                    if call.name.0 {
+                        tally.token(at_us, Carried::Answer);
+                    }
+                }
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
                 if let Some(response) = event.response {
@@ -425,7 +461,9 @@ fn carried(kind: &str) -> Option<Carried> {
         | "function_call_arguments"
         | "custom_tool_call_input"
         | "mcp_call_arguments"
-        | "code_interpreter_call_code" => Some(Carried::Answer),
+        | "code_interpreter_call_code"
+        | "shell_call_command"
+        | "audio.transcript" => Some(Carried::Answer),
         _ => None,
     }
 }
@@ -448,6 +486,9 @@ struct Kind<'a> {
     kind: Text<'a>,
     #[serde(borrow, default)]
     content: OneOrMany<'a, Spoken<'a>>,
+    /// Of what is called, where the model chose it.
+    #[serde(default)]
+    name: Presence,
 }
 
 #[derive(Deserialize)]
@@ -472,6 +513,18 @@ impl Kind<'_> {
 
     fn is_call(&self) -> bool {
         self.kind.0.ends_with("_call")
+    }
+
+    /// A call that waits for the client. Those of the server's own tools are over before the answer is.
+    fn is_the_clients(&self) -> bool {
+        matches!(
+            &*self.kind.0,
+            "function_call"
+                | "custom_tool_call"
+                | "computer_call"
+                | "local_shell_call"
+                | "apply_patch_call"
+        )
     }
 }
 
@@ -548,12 +601,7 @@ impl Answer<'_> {
                 "content_filter" => FinishReason::ContentFilter,
                 _ => FinishReason::Other,
             }),
-            (Some("completed"), _)
-                if self
-                    .output
-                    .iter()
-                    .any(|item| item.kind.0 == "function_call") =>
-            {
+            (Some("completed"), _) if self.output.iter().any(Kind::is_the_clients) => {
                 tally.finish_reason(FinishReason::ToolCalls);
             }
             (Some("completed"), _) => tally.finish_reason(FinishReason::Stop),

@@ -14,6 +14,12 @@ pub(super) struct Tally {
     usage_output: Option<u32>,
     /// Parts of the prompt that a server counts one by one.
     prompt_parts: [Option<u32>; 3],
+    /// The same of the answer.
+    output_parts: [Option<u32>; 2],
+    /// Choices of which a piece came and no reason why they stopped; a bit for each of the first 64.
+    open_choices: u64,
+    /// A choice has told why it stopped.
+    ended_choices: bool,
     last_message_us: Option<u64>,
 }
 
@@ -91,6 +97,21 @@ impl Tally {
         self.sight.finish.get_or_insert(reason);
     }
 
+    /// A piece of a choice came, perhaps its last.
+    pub(super) fn choice(&mut self, index: u32, ended: bool) {
+        let bit = 1_u64.checked_shl(index).unwrap_or(0);
+        match ended {
+            true => self.open_choices &= !bit,
+            false => self.open_choices |= bit,
+        }
+        self.ended_choices |= ended;
+    }
+
+    /// Of a server that says why it stops, of each choice (the first 64): whether it has.
+    pub(super) fn all_choices_ended(&self) -> bool {
+        self.ended_choices && self.open_choices == 0
+    }
+
     pub(super) fn tool_calls(&mut self, count: u32) {
         let count = u16::try_from(count).unwrap_or(u16::MAX);
         self.sight.tool_calls = self.sight.tool_calls.saturating_add(count);
@@ -101,26 +122,20 @@ impl Tally {
         self.sight.prompt_tokens = count.0.or(self.sight.prompt_tokens);
     }
 
-    /// The prompt is the sum of its parts; a part that is not told again stays as it was.
+    /// The prompt is the sum of its parts.
     pub(super) fn prompt_parts(&mut self, parts: [Count; 3]) {
-        for (held, told) in self.prompt_parts.iter_mut().zip(parts) {
-            *held = told.0.or(*held);
-        }
-        if parts.iter().any(|part| part.0.is_some()) {
-            let told = self.prompt_parts.iter().flatten();
-            self.sight.prompt_tokens = Some(told.fold(0, |sum, &part| sum.saturating_add(part)));
-        }
+        let whole = sum(&mut self.prompt_parts, parts);
+        self.prompt_tokens(whole);
     }
 
     pub(super) fn output_tokens(&mut self, count: Count) {
         self.usage_output = count.0.or(self.usage_output);
     }
 
-    /// The answer is the sum of its parts, where any is told.
+    /// The answer is the sum of its parts.
     pub(super) fn output_parts(&mut self, parts: [Count; 2]) {
-        let told = parts.iter().filter_map(|part| part.0);
-        let sum = told.reduce(u32::saturating_add);
-        self.output_tokens(Count(sum));
+        let whole = sum(&mut self.output_parts, parts);
+        self.output_tokens(whole);
     }
 
     pub(super) fn cached_tokens(&mut self, count: Count) {
@@ -152,4 +167,14 @@ impl Tally {
         };
         self.sight
     }
+}
+
+/// Of what is told in parts, perhaps again and again as it grows: the sum, where any has been told. A part that is not told again
+/// stays as it was.
+fn sum<const N: usize>(held: &mut [Option<u32>; N], told: [Count; N]) -> Count {
+    for (held, told) in held.iter_mut().zip(told) {
+        *held = told.0.or(*held);
+    }
+    let parts = held.iter().flatten().copied();
+    Count(parts.reduce(u32::saturating_add))
 }

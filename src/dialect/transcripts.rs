@@ -63,7 +63,8 @@ fn responses_think_call_and_answer() {
         event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"status\":\"completed\",\"output\":[{\"type\":\"reasoning\"},{\"type\":\"function_call\"}],\
         \"usage\":{\"input_tokens\":30,\"input_tokens_details\":{\"cached_tokens\":16},\"output_tokens\":9,\"output_tokens_details\":{\"reasoning_tokens\":4}}}}\n\n";
     let sight = read(Endpoint::Responses, SSE, stream);
-    assert_eq!((sight.token_events, sight.tool_calls), (2, 1));
+    // A thought, the name of what is called, and what it is called with.
+    assert_eq!((sight.token_events, sight.tool_calls), (3, 1));
     assert_eq!(sight.answer_bytes, 0, "calls are items of their own");
     assert_eq!(sight.output_tokens, told(9));
     assert_eq!(
