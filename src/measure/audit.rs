@@ -212,7 +212,7 @@ impl Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{Endpoint, Method, TokenCount, TokenSource, TraceTime};
+    use crate::shape::{Endpoint, Method, SessionId, TokenCount, TokenSource, TraceTime};
 
     fn of_tokens(tokens: impl IntoIterator<Item = u32>) -> AuditMeter {
         let mut meter = AuditMeter::default();
@@ -264,6 +264,25 @@ mod tests {
         assert_eq!(audit.request_shapes.classes, 1);
         assert_eq!(audit.exact_shapes.unique, 32);
         assert_eq!(audit.missed, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_session_of_one_exchange_links_nothing() {
+        let mut meter = AuditMeter::default();
+        for session in [1, 1, 1, 2, 3] {
+            let mut exchange = Exchange::bare(
+                TraceTime::default(),
+                Endpoint::ChatCompletions,
+                Method::Post,
+            );
+            exchange.session = Some(SessionId(session));
+            meter.add(&exchange);
+        }
+        let links = meter.finish(Bar::default()).links;
+        assert_eq!(
+            (links.sessions, links.shared_sessions, links.in_sessions),
+            (3, 1, 3)
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
                 "{} exchanges are the only ones of their shape even from afar: mostly very long prompts, or the one that sent a picture",
                 afar.unique
             ),
-            "leave them out when you share the trace; they also weigh most on memory, so replays will differ",
+            "leave them out when you share the trace (reenact trace filter); they also weigh most on memory, so replays will differ",
         );
     }
     let links = &audit.links;
@@ -79,7 +79,7 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
             "linking",
             format!(
                 "{} exchanges share one of {} sessions with another: who knows one turn has the conversation's shape",
-                links.in_sessions, links.sessions
+                links.in_sessions, links.shared_sessions
             ),
             "record fewer conversations with --sample or --drop-sessions; a replay needs the turns of those it has",
         );
@@ -108,7 +108,7 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
                 "{} of {} models were asked for fewer than {FEW} times: somebody's own",
                 links.rare_models, links.models
             ),
-            "leave them out when you share the trace",
+            "leave them out when you share the trace (reenact trace filter --model, with the others' names)",
         );
     }
     let policies: Vec<_> = trace

@@ -42,22 +42,21 @@ const FIELDS: &[Field] = &[
     ("status", "what went wrong", |e| {
         Some(e.response.status.into())
     }),
+    // Imported traces have no messages or bytes: what is 0 then says nothing of anybody.
     ("messages", "how far a conversation had come", |e| {
-        Some(e.request.messages.len() as u64)
+        Some(e.request.messages.len() as u64).filter(|_| e.request.bytes > 0)
     }),
     (
         "request bytes",
         "how long the prompt was, to the byte",
-        |e| Some(e.request.bytes),
+        |e| Some(e.request.bytes).filter(|&bytes| bytes > 0),
     ),
     (
         "last message bytes",
         "how long the last question was, to the byte",
         |e| {
-            e.request
-                .messages
-                .last()
-                .map(|message| message.bytes.into())
+            let last = e.request.messages.last()?;
+            Some(last.bytes.into()).filter(|_| e.request.bytes > 0)
         },
     ),
     (
@@ -105,7 +104,7 @@ const FIELDS: &[Field] = &[
     (
         "response bytes",
         "how long the answer was, to the byte",
-        |e| Some(e.response.bytes),
+        |e| Some(e.response.bytes).filter(|&bytes| bytes > 0),
     ),
     (
         "time to first token, ms",

@@ -9,8 +9,10 @@ use crate::shape::Exchange;
 /// What of a trace belongs together: once one exchange of a group is known, so are the others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Links {
-    /// Sessions, and the exchanges in them.
+    /// Sessions.
     pub sessions: u64,
+    /// Sessions of more than one exchange.
+    pub shared_sessions: u64,
     /// Exchanges that share their session with another.
     pub in_sessions: u64,
     /// Clients that have a pseudonym.
@@ -90,6 +92,7 @@ impl LinkMeter {
         let few = self.beginnings.in_classes_below(FEW) - self.beginnings.unique();
         Links {
             sessions: self.sessions.distinct(),
+            shared_sessions: self.sessions.distinct() - self.sessions.unique(),
             in_sessions: shared(&self.sessions),
             clients: self.clients.distinct(),
             sharing_a_beginning: shared(&self.beginnings),
