@@ -3,37 +3,17 @@
 
 mod support;
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
-use support::{Server, http, reenact, stdout_of};
+use support::traffic::requests_at;
+use support::{Server, http, reenact};
 
 /// A trace of `requests` streams, 40 ms apart, of 256 prompt tokens and 64 output tokens each.
-fn trace(dir: &Path, requests: u32) -> PathBuf {
-    let rows = dir.join("rows.jsonl");
-    let mut text = String::new();
-    for i in 0..requests {
-        let at = i * 40;
-        writeln!(
-            text,
-            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
-        )
-        .unwrap();
-    }
-    std::fs::write(&rows, text).unwrap();
-    let trace = dir.join("trace.rt");
-    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
-    stdout_of([
-        "import".as_ref(),
-        "mooncake".as_ref(),
-        rows,
-        "-o".as_ref(),
-        out,
-    ]);
-    trace
+fn trace(dir: &Path, requests: u64) -> PathBuf {
+    requests_at(dir, (0..requests).map(|i| i * 40), (256, 64))
 }
 
 /// A replay's output and result, an invalid one (of a machine that is too busy) included.
@@ -171,26 +151,8 @@ fn a_page_of_a_target_that_there_is_not_is_refused() {
 fn where_the_cache_runs_out_is_told_from_sixty_percent_of_the_load() {
     let dir = tempfile::tempdir().unwrap();
     // Bursts of 24 streams of 320 tokens every four seconds: some 7,000 tokens in flight, of 12,000 that the cache holds.
-    let rows = dir.path().join("rows.jsonl");
-    let mut text = String::new();
-    for i in 0..96_u32 {
-        let at = i / 24 * 4000 + i % 24 * 60;
-        writeln!(
-            text,
-            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
-        )
-        .unwrap();
-    }
-    std::fs::write(&rows, text).unwrap();
-    let trace = dir.path().join("trace.rt");
-    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
-    stdout_of([
-        "import".as_ref(),
-        "mooncake".as_ref(),
-        rows,
-        "-o".as_ref(),
-        out,
-    ]);
+    let bursts = (0..96).map(|i| i / 24 * 4000 + i % 24 * 60);
+    let trace = requests_at(dir.path(), bursts, (256, 64));
     let sim = Server::sim(&["--kv-capacity-tokens", "12000", "--step-base", "30000"]);
     let (_, document) = replay(&trace, &["--target", &sim.url]);
     let memory = &document["targets"][0]["memory"]["kv_cache"];
@@ -201,29 +163,9 @@ fn where_the_cache_runs_out_is_told_from_sixty_percent_of_the_load() {
     assert!(memory["seen_share"].as_f64().unwrap() < 0.75, "{memory:#}");
 }
 
-/// A trace of `seconds`, of a short stream every quarter of a second.
-fn steady(dir: &Path, seconds: u32) -> PathBuf {
-    let rows = dir.join("rows.jsonl");
-    let mut text = String::new();
-    for i in 0..seconds * 4 {
-        let at = i * 250;
-        writeln!(
-            text,
-            r#"{{"timestamp":{at},"input_length":256,"output_length":64,"hash_ids":[{i}]}}"#
-        )
-        .unwrap();
-    }
-    std::fs::write(&rows, text).unwrap();
-    let trace = dir.join("trace.rt");
-    let (rows, out) = (rows.as_os_str(), trace.as_os_str());
-    stdout_of([
-        "import".as_ref(),
-        "mooncake".as_ref(),
-        rows,
-        "-o".as_ref(),
-        out,
-    ]);
-    trace
+/// A trace of `seconds`, of such a stream every quarter of a second.
+fn steady(dir: &Path, seconds: u64) -> PathBuf {
+    requests_at(dir, (0..seconds * 4).map(|i| i * 250), (256, 64))
 }
 
 #[test]

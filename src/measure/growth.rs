@@ -37,23 +37,8 @@ pub fn growth(samples: &[(f64, f64)]) -> Option<Growth> {
         return None;
     }
     slopes.sort_by(f64::total_cmp);
-    let deviation = kendall_variance(&thinned).sqrt();
-    let pairs = float(slopes.len());
-    let half = 1.96 * deviation;
-    let at = |rank: f64| {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "clamped to the list"
-        )]
-        let index = rank.clamp(0.0, pairs - 1.0) as usize;
-        slopes.get(index).copied()
-    };
-    // The M1th and the (M2 + 1)th of the slopes, counted from 1, with M = (pairs ∓ half) / 2 (Gilbert 1987, section 16.5).
-    let ci95 = (
-        at(((pairs - half) / 2.0).floor() - 1.0)?,
-        at(((pairs + half) / 2.0).ceil())?,
-    );
+    let deviation = kendall_variance(thinned.iter().map(|&(_, value)| value)).sqrt();
+    let (per_s, ci95) = middle(&slopes, deviation)?;
     #[allow(
         clippy::cast_precision_loss,
         reason = "scores are at most MOST squared"
@@ -61,22 +46,42 @@ pub fn growth(samples: &[(f64, f64)]) -> Option<Growth> {
     let z = (score as f64 - (score.signum() as f64)) / deviation.max(f64::MIN_POSITIVE);
     let significant = score != 0 && deviation > 0.0 && z.abs() > 1.96;
     Some(Growth {
-        per_s: at((pairs / 2.0).floor())?,
+        per_s,
         ci95,
         significant,
     })
 }
 
+/// The median of sorted slopes and its 95 % interval, where the number of those that rise less the number of those that fall has this
+/// standard deviation: the M1th and the (M2 + 1)th, counted from 1, with M = (slopes ∓ 1.96 deviations) / 2 (Gilbert 1987, section 16.5).
+/// `None` where there is no slope.
+pub(in crate::measure) fn middle(sorted: &[f64], deviation: f64) -> Option<(f64, (f64, f64))> {
+    let all = float(sorted.len());
+    let half = 1.96 * deviation;
+    let at = |rank: f64| {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to the list"
+        )]
+        let index = rank.clamp(0.0, (all - 1.0).max(0.0)) as usize;
+        sorted.get(index).copied()
+    };
+    let low = at(((all - half) / 2.0).floor() - 1.0)?;
+    let high = at(((all + half) / 2.0).ceil())?;
+    Some((at((all / 2.0).floor())?, (low, high)))
+}
+
 /// Variance of Mann and Kendall's score, less what ties take from it.
-fn kendall_variance(samples: &[(f64, f64)]) -> f64 {
+pub(in crate::measure) fn kendall_variance(values: impl IntoIterator<Item = f64>) -> f64 {
     let term = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
-    let mut values: Vec<f64> = samples.iter().map(|&(_, value)| value).collect();
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let ties: f64 = values
         .chunk_by(|a, b| a == b)
         .map(|tied| term(float(tied.len())))
         .sum();
-    ((term(float(samples.len())) - ties) / 18.0).max(0.0)
+    ((term(float(values.len())) - ties) / 18.0).max(0.0)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "lengths stay below 2^53")]

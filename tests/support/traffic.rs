@@ -63,11 +63,22 @@ pub fn drive(url: &str, calls: Vec<Call>) {
 
 /// A trace of one short stream every 20 ms.
 pub fn short_requests(dir: &std::path::Path, requests: u64) -> std::path::PathBuf {
-    let rows: String = (0..requests)
-        .map(|i| {
-            let at = i * 20;
-            format!(r#"{{"timestamp":{at},"input_length":32,"output_length":8,"hash_ids":[{i}]}}"#)
-                + "\n"
+    requests_at(dir, (0..requests).map(|i| i * 20), (32, 8))
+}
+
+/// A trace of streams at these milliseconds, each with words of its own: so many tokens of prompt and of answer.
+pub fn requests_at(
+    dir: &std::path::Path,
+    at_ms: impl IntoIterator<Item = u64>,
+    (input, output): (u32, u32),
+) -> std::path::PathBuf {
+    let rows: String = at_ms
+        .into_iter()
+        .enumerate()
+        .map(|(i, at)| {
+            format!(
+                r#"{{"timestamp":{at},"input_length":{input},"output_length":{output},"hash_ids":[{i}]}}"#
+            ) + "\n"
         })
         .collect();
     let (file, trace) = (dir.join("rows.jsonl"), dir.join("trace.rt"));

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::measure::growth::{kendall_variance, middle};
+
 /// How memory in use grows, with what the load takes left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemoryGrowth {
@@ -214,7 +216,7 @@ impl Trend {
                     score += if change == 0.0 { 0.0 } else { change.signum() };
                 }
             }
-            variance += variance_of(plateau);
+            variance += kendall_variance(plateau.iter().map(|point| point.bytes));
         }
         if slopes.len() < FEWEST_PAIRS {
             return None;
@@ -222,23 +224,10 @@ impl Trend {
         slopes.sort_by(f64::total_cmp);
         let per_s = *slopes.get(slopes.len() / 2)?;
         let deviation = (variance * widened(plateaus, per_s)).sqrt();
-        let half = 1.96 * deviation;
-        let at = |rank: f64| {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped to the list"
-            )]
-            let index = rank.clamp(0.0, float(slopes.len() - 1)) as usize;
-            slopes.get(index).copied()
-        };
-        let pairs = float(slopes.len());
+        let (per_s, ci95) = middle(&slopes, deviation)?;
         Some(Self {
             per_s,
-            ci95: (
-                at(((pairs - half) / 2.0).floor() - 1.0)?,
-                at(((pairs + half) / 2.0).ceil())?,
-            ),
+            ci95,
             score: (score - 1.0).max(0.0) / deviation.max(f64::MIN_POSITIVE),
         })
     }
@@ -263,37 +252,13 @@ impl Trend {
         if score <= SIGNS || rises.len() < FEWEST_RISES {
             return None;
         }
-        let half = 1.96 * all.sqrt() / 2.0;
-        let at = |rank: f64| {
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "clamped to the list"
-            )]
-            let index = rank.clamp(0.0, all - 1.0) as usize;
-            rises.get(index).copied()
-        };
+        let (per_s, ci95) = middle(&rises, all.sqrt())?;
         Some(Self {
-            per_s: at((all / 2.0).floor())?,
-            ci95: (
-                at((all / 2.0 - half).floor() - 1.0)?,
-                at((all / 2.0 + half).ceil())?,
-            ),
+            per_s,
+            ci95,
             score: CRITICAL.max(score) + f64::EPSILON * 8.0,
         })
     }
-}
-
-/// Variance of Mann and Kendall's score of a plateau, less what ties take from it.
-fn variance_of(plateau: &[Point]) -> f64 {
-    let term = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
-    let mut values: Vec<f64> = plateau.iter().map(|point| point.bytes).collect();
-    values.sort_by(f64::total_cmp);
-    let ties: f64 = values
-        .chunk_by(|a, b| a == b)
-        .map(|tied| term(float(tied.len())))
-        .sum();
-    ((term(float(plateau.len())) - ties) / 18.0).max(0.0)
 }
 
 /// How much wider the variance is for the dependence of neighbours, which is measured on what the slope leaves.
