@@ -105,7 +105,9 @@ fn slower(pairs: &mut [(f64, f64)]) -> Option<Cliff> {
     let middle = beyond.get(beyond.len() / 2)?;
     let mut values: Vec<f64> = beyond.iter().map(|part| part.1).collect();
     let after = median(&mut values)?;
-    let before = low.at(middle.0);
+    // A line that falls towards the break foretells less than was ever seen: a TPOT that only stops falling is no cliff.
+    let mut seen: Vec<f64> = below.iter().map(|part| part.1).collect();
+    let before = low.at(middle.0).max(median(&mut seen)?);
     let cliff = left < 0.4 * one.left && before > 0.0 && after >= 1.5 * before;
     cliff.then(|| Cliff {
         metric: "tpot_ms".to_owned(),
@@ -127,7 +129,7 @@ fn preempts(rates: &mut [(f64, f64)]) -> Option<Cliff> {
     let mean = |part: &[(f64, f64)]| {
         part.iter().map(|rate| rate.1).sum::<f64>() / float(part.len().max(1))
     };
-    let found = (FEWEST..rates.len()).find(|&at| {
+    let found = (FEWEST_CALM..rates.len()).find(|&at| {
         let (below, beyond) = rates.split_at(at);
         beyond.len() >= FEWEST
             && beyond.first().is_some_and(|rate| rate.1 > 0.0)
@@ -190,6 +192,8 @@ const MOST: usize = 8_192;
 const PARTS: usize = 30;
 /// Parts, or stretches, on each side.
 const FEWEST: usize = 4;
+/// Stretches without preemption below the load from which on there is some: of fewer, a coin that is tossed for each would do.
+const FEWEST_CALM: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -231,6 +235,32 @@ mod tests {
             assert_eq!(slower(&mut requests(seed, |_| 10.0)), None);
         }
         assert_eq!(slower(&mut requests(1, |load| load)[..50]), None);
+    }
+
+    #[test]
+    fn a_tpot_that_only_stops_falling_is_no_cliff() {
+        for seed in 0..50 {
+            let warms = |load: f64| {
+                if load < 5_000.0 {
+                    20.0 - load / 500.0
+                } else {
+                    10.0
+                }
+            };
+            assert_eq!(slower(&mut requests(seed, warms)), None);
+        }
+    }
+
+    #[test]
+    fn preemptions_at_any_load_are_no_cliff() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let told = (0..200).filter(|_| {
+            let mut rate = || f64::from(u8::from(rng.random::<bool>()));
+            let mut rates: Vec<(f64, f64)> =
+                (0..60).map(|load| (f64::from(load), rate())).collect();
+            preempts(&mut rates).is_some()
+        });
+        assert!(told.count() <= 5);
     }
 
     #[test]
