@@ -1,14 +1,14 @@
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong};
 use http::uri::Scheme;
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::connect::{ConnectError, Connector};
@@ -40,6 +40,8 @@ pub(in crate::replay) enum HandshakeError {
 /// target up that streams tokens.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams that were reset and are remembered a while, on a connection.
+const RESETS: usize = 100_000;
 
 impl Link {
     /// Begins HTTP/2 on a fresh connection, and waits for an answer to a ping: by then the target has said how many streams it
@@ -58,6 +60,10 @@ impl Link {
             .initial_connection_window_size(CONNECTION_WINDOW)
             // A stream of tokens is made of small frames; that is no attack on us.
             .data_frame_budget(usize::MAX)
+            // Nor is what still comes on streams that recorded clients had left, however many those are: by itself h2 ends the
+            // connection, and all that is open on it, after a thousand such frames.
+            .max_concurrent_reset_streams(RESETS)
+            .max_local_error_reset_streams(None)
             .handshake(io)
             .await
             .map_err(|error| broken(&error))?;
@@ -107,11 +113,15 @@ fn broken(error: &h2::Error) -> HandshakeError {
 pub(super) struct Links {
     limit: usize,
     state: Mutex<State>,
+    /// One was opened, or could not be.
+    opened: Notify,
 }
 
 #[derive(Default)]
 struct State {
     links: Vec<Arc<Link>>,
+    /// One is being opened.
+    opening: bool,
     /// The last attempt that failed.
     failed: Option<(Instant, ConnectError)>,
 }
@@ -122,51 +132,87 @@ impl Links {
         Self {
             limit: limit.unwrap_or(usize::MAX),
             state: Mutex::default(),
+            opened: Notify::new(),
         }
     }
 
     /// Has the places of a connection used that was opened elsewhere.
     pub(super) fn adopt(&self, link: &Arc<Link>) {
-        // Only who opens one holds the lock; then there will be another.
-        if let Ok(mut state) = self.state.try_lock() {
-            state.links.push(Arc::clone(link));
+        self.state().links.push(Arc::clone(link));
+    }
+
+    /// A place on one of them. Where there may be no more of them, or no other could be opened, and all are full, one more on the
+    /// emptiest: its stream opens when another has ended.
+    pub(super) async fn place(&self, connector: &Connector) -> Result<Connection, ConnectError> {
+        let asked = Instant::now();
+        let opening = loop {
+            // Whether one is being opened is looked at in the same breath in which one would be: who is told of its end waits from here on.
+            let opened = self.opened.notified();
+            if let Some(found) = self.find(asked) {
+                return found;
+            }
+            if let Some(opening) = Opening::begin(self) {
+                break opening;
+            }
+            // Meanwhile a place may come free on those that there are.
+            let _ = tokio::time::timeout(LOOK_AGAIN, opened).await;
+        };
+        let linked = connector.link().await.map(Arc::new);
+        let mut state = self.state();
+        match &linked {
+            Ok(link) => state.links.push(Arc::clone(link)),
+            Err(error) => state.failed = Some((Instant::now(), error.again())),
+        }
+        drop(state);
+        drop(opening);
+        linked.map(|link| Connection::new(Wire::Http2(link)))
+    }
+
+    /// A place on those at hand, or why there is none to be had; `None` where another has to be opened.
+    fn find(&self, asked: Instant) -> Option<Result<Connection, ConnectError>> {
+        let mut state = self.state();
+        state.links.retain(|link| link.is_open());
+        let full = |link: &Arc<Link>| taken(link) >= link.sender.current_max_send_streams();
+        // Who waited while an attempt failed shares in it, instead of waiting for a further one after the other.
+        let failed = state.failed.as_ref().filter(|(at, _)| *at >= asked);
+        let may_wait = failed.is_some() || state.links.len() >= self.limit;
+        match state.links.iter().min_by_key(|link| taken(link)) {
+            Some(link) if !full(link) || may_wait => {
+                let mut connection = Connection::new(Wire::Http2(Arc::clone(link)));
+                connection.used = true;
+                Some(Ok(connection))
+            }
+            Some(_) => None,
+            None => failed.map(|(_, error)| Err(error.again())),
         }
     }
 
-    /// A place on one of them. Where there may be no more of them and all are full, one more on the emptiest: its stream opens
-    /// when another has ended.
-    pub(super) async fn place(&self, connector: &Connector) -> Result<Connection, ConnectError> {
-        let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        state.links.retain(|link| link.is_open());
-        let emptiest = state.links.iter().min_by_key(|link| taken(link));
-        let full = |link: &Arc<Link>| taken(link) >= link.sender.current_max_send_streams();
-        if let Some(link) = emptiest
-            && (!full(link) || state.links.len() >= self.limit)
-        {
-            let mut connection = Connection::new(Wire::Http2(Arc::clone(link)));
-            connection.used = true;
-            return Ok(connection);
-        }
-        // Who waited while an attempt failed shares in it, instead of waiting for a further one after the other.
-        if let Some((at, error)) = &state.failed
-            && *at >= asked
-        {
-            return Err(error.again());
-        }
-        match connector.link().await {
-            Ok(link) => {
-                let link = Arc::new(link);
-                state.links.push(Arc::clone(&link));
-                Ok(Connection::new(Wire::Http2(link)))
-            }
-            Err(error) => {
-                state.failed = Some((Instant::now(), error.again()));
-                Err(error)
-            }
-        }
+    /// Held for moments only, never while anything is waited for.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// While it is there nobody else opens a connection; also when who opens one is given up.
+struct Opening<'a>(&'a Links);
+
+impl<'a> Opening<'a> {
+    fn begin(links: &'a Links) -> Option<Self> {
+        let is_first = !std::mem::replace(&mut links.state().opening, true);
+        // None is made where there is one: its end would end the other's.
+        is_first.then(|| Self(links))
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.state().opening = false;
+        self.0.opened.notify_waiters();
+    }
+}
+
+/// How long who has no place waits for another connection before it looks at the old ones again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Places taken: all who hold it but the list itself.
 fn taken(link: &Arc<Link>) -> usize {
