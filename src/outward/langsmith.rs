@@ -67,6 +67,9 @@ struct Row {
     run_metadata: Value,
 }
 
+/// Where experiments go.
+pub(super) const UPLOAD: &str = "/api/v1/datasets/upload-experiment";
+
 impl LangSmith {
     /// Posts one experiment for each target, and gives how many there were.
     ///
@@ -76,7 +79,7 @@ impl LangSmith {
         let mut key = self.key.clone();
         key.set_sensitive(true);
         let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-api-key"), key)]);
-        let mut post = Poster::new(&self.endpoint, headers, "application/json", None)?;
+        let mut post = Poster::new(&self.endpoint, headers, "application/json", None)?.once();
         let mut sent = 0;
         let document = finished.document;
         let replayed = document
@@ -85,7 +88,7 @@ impl LangSmith {
             .filter(|target| target.name != RECORDED);
         for target in replayed {
             let body = serde_json::to_vec(&self.experiment(document, target))?;
-            post.post("/api/v1/datasets/upload-experiment", &Bytes::from(body))?;
+            post.post(UPLOAD, &Bytes::from(body))?;
             sent += 1;
         }
         Ok(sent)
@@ -94,7 +97,8 @@ impl LangSmith {
     fn experiment(&self, document: &ResultDocument, target: &TargetSummary) -> Experiment {
         let (start, end) = times(document);
         let judged = document.verdict.objectives.iter();
-        let judged = judged.filter(|one| one.target == target.name);
+        let judged: Vec<_> = judged.filter(|one| one.target == target.name).collect();
+        let (status, reasons) = verdict(target, &judged);
         let row = |of: &str, outputs: Value, score: Score| Row {
             row_id: self.row_id(of),
             run_name: "reenact replay",
@@ -106,21 +110,20 @@ impl LangSmith {
             end_time: end.clone(),
             run_metadata: json!({ "target": target.name, "model": target.model }),
         };
-        let verdict = &document.verdict;
         let mut results = vec![row(
             "verdict",
-            json!({ "status": verdict.status, "reasons": verdict.reasons }),
+            json!({ "status": status, "reasons": reasons }),
             Score {
                 key: "met".to_owned(),
-                score: match verdict.status {
+                score: match status {
                     Status::Pass => Some(1.0),
                     Status::Fail => Some(0.0),
                     Status::Invalid => None,
                 },
-                comment: (!verdict.reasons.is_empty()).then(|| verdict.reasons.join("; ")),
+                comment: (!reasons.is_empty()).then(|| reasons.join("; ")),
             },
         )];
-        results.extend(judged.map(|one| {
+        results.extend(judged.into_iter().map(|one| {
             let outputs = json!({ "status": one.status, "value": one.value });
             row(&one.expr, outputs, met(one))
         }));
@@ -141,7 +144,7 @@ impl LangSmith {
                 "speed": document.plan.speed,
                 "rate_scale": document.plan.rate_scale,
                 "seed": document.plan.seed,
-                "verdict": verdict.status,
+                "verdict": status,
             }),
             dataset_name: self.dataset.clone(),
             dataset_description: "Objectives that replays of recorded traffic are held to (reenact)",
@@ -168,6 +171,28 @@ impl LangSmith {
         }
         id
     }
+}
+
+/// What the replay says of this target alone, and why: the document's verdict is on all of them.
+fn verdict(target: &TargetSummary, judged: &[&ObjectiveResult]) -> (Status, Vec<String>) {
+    if !target.fidelity.valid {
+        return (Status::Invalid, target.fidelity.reasons.clone());
+    }
+    let missed: Vec<String> = judged
+        .iter()
+        .filter(|one| {
+            matches!(
+                one.status,
+                ObjectiveStatus::Fail | ObjectiveStatus::NotMeasured
+            )
+        })
+        .map(|one| format!("{}: {}", one.expr, one.reason))
+        .collect();
+    let status = match missed.is_empty() {
+        true => Status::Pass,
+        false => Status::Fail,
+    };
+    (status, missed)
 }
 
 fn met(one: &ObjectiveResult) -> Score {

@@ -27,6 +27,8 @@ pub(super) struct Poster {
     open: Option<SendRequest<Full<Bytes>>>,
     /// What is left of the time that trouble may cost, over all bodies: a service that is away must not hold up a pipeline.
     patience: Duration,
+    /// What may have arrived is not sent again.
+    once: bool,
 }
 
 /// What one try came to.
@@ -35,6 +37,30 @@ enum Try {
     Refused(StatusCode),
     /// It may be taken later; after so long, where the service said so.
     Later(String, Option<Duration>),
+    /// Nobody knows whether it was taken, and twice would be wrong.
+    Unanswered(String),
+}
+
+/// What went wrong on the way, and whether any of the request may have arrived.
+struct Broken {
+    why: String,
+    sent: bool,
+}
+
+impl Broken {
+    fn unsent(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            sent: false,
+        }
+    }
+
+    fn sent(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            sent: true,
+        }
+    }
 }
 
 impl Poster {
@@ -73,7 +99,14 @@ impl Poster {
             runtime,
             open: None,
             patience: PATIENCE,
+            once: false,
         })
+    }
+
+    /// For a service that makes something new of whatever comes: what may have arrived is not sent again.
+    pub(super) fn once(mut self) -> Self {
+        self.once = true;
+        self
     }
 
     /// Sends one body to `path` behind the service's URL, and gives the answer's.
@@ -92,9 +125,15 @@ impl Poster {
                         status,
                     });
                 }
+                Try::Unanswered(why) => {
+                    return Err(OutwardError::Unanswered {
+                        url: self.url.to_string(),
+                        why,
+                    });
+                }
                 Try::Later(why, asked) => {
                     let wait = asked.unwrap_or(pause);
-                    let cost = began.elapsed() + wait;
+                    let cost = began.elapsed().saturating_add(wait);
                     if cost > self.patience {
                         return Err(OutwardError::Unreachable {
                             url: self.url.to_string(),
@@ -118,23 +157,34 @@ impl Poster {
                     &mut self.open,
                     &self.url,
                     self.tls.as_ref(),
-                    request(&self.url, path, &self.headers, self.content_type, body)?,
+                    request(&self.url, path, &self.headers, self.content_type, body)
+                        .map_err(Broken::unsent)?,
                 ),
             )
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {ANSWER_WITHIN:?}")))
+            .unwrap_or_else(|_| Err(Broken::sent(format!("no answer within {ANSWER_WITHIN:?}"))))
         };
         let (status, asked, answer) = match self.runtime.block_on(tried) {
             Ok(answered) => answered,
-            Err(why) => {
+            Err(Broken { why, sent }) => {
                 self.open = None;
-                return Try::Later(why, None);
+                return match sent && self.once {
+                    true => Try::Unanswered(why),
+                    false => Try::Later(why, None),
+                };
             }
         };
         match status.as_u16() {
             200..300 => Try::Taken(answer),
             // What OTLP/HTTP calls retryable; LangSmith answers with the same.
-            429 | 502 | 503 | 504 => Try::Later(format!("it answered with status {status}"), asked),
+            429 | 502 | 503 | 504 => {
+                let wish = asked.map(|wait| format!(" and wants to be asked again in {wait:?}"));
+                let why = format!(
+                    "it answered with status {status}{}",
+                    wish.unwrap_or_default()
+                );
+                Try::Later(why, asked)
+            }
             _ => Try::Refused(status),
         }
     }
@@ -165,22 +215,19 @@ async fn exchange(
     url: &BaseUrl,
     tls: Option<&(TlsConnector, ServerName<'static>)>,
     request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Option<Duration>, Bytes), String> {
+) -> Result<(StatusCode, Option<Duration>, Bytes), Broken> {
     let mut sender = match open.take() {
         Some(sender) if !sender.is_closed() => sender,
-        _ => connect(url, tls).await?,
+        _ => connect(url, tls).await.map_err(Broken::unsent)?,
     };
-    sender.ready().await.map_err(|error| error.to_string())?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| error.to_string())?;
+    sender.ready().await.map_err(Broken::unsent)?;
+    let response = sender.send_request(request).await.map_err(Broken::sent)?;
     let status = response.status();
     let asked = response.headers().get(RETRY_AFTER).and_then(seconds);
     let answer = Limited::new(response.into_body(), MOST_BYTES)
         .collect()
         .await
-        .map_err(|error| error.to_string())?
+        .map_err(Broken::sent)?
         .to_bytes();
     *open = Some(sender);
     Ok((status, asked, answer))
