@@ -152,6 +152,18 @@ impl Felt {
         self.note(1, code, first_us, gaps, end_us);
     }
 
+    /// Production's answer to a request that was mirrored ended before its end.
+    pub(super) fn production_lost(&self) {
+        let labels = ByReason {
+            target: PRODUCTION.to_owned(),
+            reason: Lost::Truncated.name(),
+        };
+        self.failed.get_or_create(&labels).inc();
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let [_, side] = &mut *whole;
+        side.lost += 1;
+    }
+
     /// A request that has no answer.
     pub(super) fn lose(&self, lost: Lost) {
         let labels = ByReason {

@@ -26,7 +26,7 @@ use crate::anonymise::Conversation;
 use crate::record::options::RecordError;
 use crate::record::tape::observe::Finished;
 use crate::record::upstream::url::UpstreamUrl;
-use crate::shape::Endpoint;
+use crate::shape::{Endpoint, Outcome};
 use felt::{Felt, Lost};
 
 /// Where shadow traffic goes, and how much of it.
@@ -212,7 +212,13 @@ impl Mirror {
 
     /// What production felt at an exchange that was mirrored.
     pub(in crate::record) fn beside(&self, finished: &Finished) {
-        let response = &finished.sighting.exchange.response;
+        let exchange = &finished.sighting.exchange;
+        // Broken off is no answer on this side either.
+        if (200..300).contains(&finished.code) && exchange.outcome != Outcome::Completed {
+            self.felt.production_lost();
+            return;
+        }
+        let response = &exchange.response;
         self.felt.production(
             finished.code,
             response.first_token_us,

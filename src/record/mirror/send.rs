@@ -14,6 +14,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::felt::{Felt, Lost};
@@ -219,14 +220,25 @@ impl Line {
     }
 }
 
-/// The same request for another model; as it is where it has none.
+/// The same request for another model, to the byte but for that: orders of keys and spaces are part of a prompt. As it is where it
+/// has none.
 fn with_model(body: &Bytes, model: &str) -> Bytes {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(mut fields)) if fields.contains_key("model") => {
-            fields.insert("model".to_owned(), model.into());
-            Value::Object(fields).to_string().into()
-        }
-        _ => body.clone(),
+    #[derive(serde::Deserialize)]
+    struct Asks<'a> {
+        #[serde(borrow)]
+        model: &'a RawValue,
+    }
+    let at = serde_json::from_slice::<Asks<'_>>(body).ok().map(|asks| {
+        let asked = asks.model.get();
+        // Where in the body what was borrowed from it stands.
+        let from = asked.as_ptr().addr() - body.as_ptr().addr();
+        from..from + asked.len()
+    });
+    match at.and_then(|at| Some((body.get(..at.start)?, body.get(at.end..)?))) {
+        Some((before, after)) => [before, Value::from(model).to_string().as_bytes(), after]
+            .concat()
+            .into(),
+        None => body.clone(),
     }
 }
 
@@ -252,9 +264,12 @@ mod tests {
 
     #[test]
     fn a_request_asks_for_the_mirrors_own_model() {
-        let body = Bytes::from_static(br#"{"model":"a","n":1}"#);
-        let told: Value = serde_json::from_slice(&with_model(&body, "b")).unwrap();
-        assert_eq!(told, serde_json::json!({"model": "b", "n": 1}));
+        let body = Bytes::from_static(br#"{"z": {"y":1, "x":2},  "model" : "a","n":1}"#);
+        let told = with_model(&body, "b\"");
+        assert_eq!(
+            &told[..],
+            br#"{"z": {"y":1, "x":2},  "model" : "b\"","n":1}"#
+        );
         for same in [&b"{\"n\":1}"[..], b"[]", b"no json"] {
             let body = Bytes::from_static(same);
             assert_eq!(with_model(&body, "b"), body);
