@@ -123,7 +123,8 @@ async fn accept(listener: std::net::TcpListener, way: Arc<Way>) {
     };
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            tokio::task::yield_now().await;
+            // Out of descriptors for a moment, perhaps.
+            tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let way = Arc::clone(&way);
