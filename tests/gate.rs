@@ -184,6 +184,31 @@ fn a_replay_is_ended_by_its_caller_or_with_its_gate() {
 }
 
 #[test]
+fn what_a_killed_gate_left_running_is_ended_by_the_next() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let trace = short_requests(dir.path(), 50);
+    let target = format!("--target=a={}", sim.url);
+    let endless = [trace.to_str().unwrap(), &target, "--loop-for", "1h"];
+    let mut first = gate(dir.path(), &[], &endless);
+    let begun = ask(&first.url, "POST", "/replays", &[], r#"{"key":"a"}"#).json();
+    let pid = begun["process"]["pid"].as_u64().unwrap();
+    first.signal(rustix::process::Signal::KILL);
+    first.wait();
+    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    // Nobody was left who would end it.
+    assert!(!state().unwrap().contains(") Z "));
+    let next = gate(dir.path(), &[], &endless);
+    assert_eq!(decided(&next.url, "/replays/latest")["state"], "error");
+    let deadline = Instant::now() + PATIENCE;
+    // Gone, or a zombie until someone looks after it.
+    while state().is_ok_and(|state| !state.contains(") Z ")) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn callers_name_targets_where_they_may_and_bring_the_token() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();
@@ -237,6 +262,12 @@ fn callers_name_targets_where_they_may_and_bring_the_token() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(post(&admitted, "/flagger/rollback", &hook).status, 412);
+    // The same key for another candidate is no verdict on that one.
+    let other =
+        json!({"key": "prod/chat/85d557f47b", "targets": [{"name": "other", "url": sim.url}]});
+    assert_eq!(post(&admitted, "/verdicts", &other).status, 409);
+    let keyless = json!({"targets": [{"name": "canary", "url": sim.url}]});
+    assert_eq!(post(&admitted, "/verdicts", &keyless).status, 400);
     let all = ask(&gate.url, "GET", "/replays", &admitted, "").json();
     assert_eq!(all[0]["targets"][0], format!("canary={}", sim.url));
     assert_eq!(all.as_array().unwrap().len(), 1);

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::running::Process;
+
 /// The file in a replay's directory that says what it was.
 pub(super) const FILE: &str = "gate.json";
 
@@ -54,6 +56,9 @@ pub(super) struct Account {
     #[serde(default)]
     pub(super) targets: Vec<String>,
     pub(super) started_at: String,
+    /// Of the replay, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) process: Option<Process>,
     #[serde(default)]
     pub(super) ended_at: Option<String>,
     #[serde(default)]
@@ -78,6 +83,7 @@ impl Account {
             state: State::Running,
             targets,
             started_at: now(),
+            process: None,
             ended_at: None,
             exit_code: None,
             reasons: Vec::new(),
@@ -89,6 +95,7 @@ impl Account {
     /// It has ended; `dir` holds what it left. A replay that was `cancelled` has no verdict.
     pub(super) fn end(&mut self, dir: &Path, exit_code: Option<i32>, cancelled: bool) {
         self.ended_at = Some(now());
+        self.process = None;
         self.exit_code = exit_code;
         self.state = if cancelled {
             State::Cancelled
@@ -128,11 +135,14 @@ impl Account {
         Ok(())
     }
 
-    /// What was kept there. One that ran when its gate ended is told as an error: nobody saw its end.
+    /// What was kept there. One that ran when its gate was killed is ended, since it would be measured with the next, and told as an error.
     pub(super) fn kept(dir: &Path) -> Option<Self> {
         let bytes = std::fs::read(dir.join(FILE)).ok()?;
         let mut account: Self = serde_json::from_slice(&bytes).ok()?;
         if !account.state.is_decided() {
+            if let Some(process) = account.process.take() {
+                process.end();
+            }
             account.state = State::Error;
             account.reasons = vec!["the gate ended before it did".to_owned()];
         }

@@ -18,12 +18,11 @@ use crate::net::pages::{PLAIN, Page, page};
 const JSON: &str = "application/json";
 
 /// What may be read of a replay's directory, and as what.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 5] = [
     ("report.html", "text/html; charset=utf-8"),
     ("result.json", JSON),
     ("summary.md", "text/markdown; charset=utf-8"),
     ("junit.xml", "application/xml"),
-    ("requests.jsonl.zst", "application/zstd"),
     (super::account::LOG, PLAIN),
 ];
 
@@ -44,7 +43,9 @@ pub(super) async fn answer(book: Arc<Book>, request: Request<Incoming>) -> Page 
     match (&method, parts.as_slice()) {
         (&Method::GET, ["replays"]) => json(StatusCode::OK, &book.all()),
         (&Method::POST, ["replays"]) => post(&book, request, Order::parse, told).await,
-        (&Method::POST, ["verdicts"]) => post(&book, request, Order::parse, once_decided).await,
+        (&Method::POST, ["verdicts"]) => {
+            post(&book, request, Order::parse_keyed, once_decided).await
+        }
         (&Method::POST, ["flagger", "confirm"]) => {
             post(&book, request, Order::of_hook, if_passed).await
         }
@@ -58,7 +59,7 @@ pub(super) async fn answer(book: Arc<Book>, request: Request<Incoming>) -> Page 
             Removed::Forgotten(account) => json(StatusCode::OK, &account),
             Removed::Unknown => unknown(),
         },
-        (&Method::GET, ["replays", id, file]) => read(&book, id, file),
+        (&Method::GET, ["replays", id, file]) => read(&book, id, file).await,
         (_, ["replays"]) => wrong_method("GET, POST"),
         (_, ["verdicts"] | ["flagger", "confirm" | "rollback"]) => wrong_method("POST"),
         (_, ["replays", _]) => wrong_method("GET, DELETE"),
@@ -97,6 +98,13 @@ async fn post(
             tell(&account),
             LOCATION,
             &format!("/replays/{}", account.id),
+        ),
+        Ok(Ordered::Other(known)) => refused(
+            StatusCode::CONFLICT,
+            &format!(
+                "replay {} of this key was against other targets; send another key, or DELETE it first",
+                known.id
+            ),
         ),
         Ok(Ordered::Busy(running)) => with(
             json(
@@ -143,6 +151,8 @@ async fn order(book: &Arc<Book>, request: Request<Incoming>, read: Reader) -> Re
     })
 }
 
+/// What is handed out of a replay's directory: reports have two megabytes at most.
+const LARGEST: u64 = 8 << 20;
 /// No order is longer.
 const LONGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -193,15 +203,27 @@ async fn rollback(book: &Arc<Book>, request: Request<Incoming>) -> Page {
     }
 }
 
-fn read(book: &Book, id: &str, file: &str) -> Page {
+async fn read(book: &Book, id: &str, file: &str) -> Page {
     let (Some(account), Some((name, kind))) =
         (book.get(id), FILES.iter().find(|(name, _)| *name == file))
     else {
         return unknown();
     };
-    match std::fs::read(book.dir(&account.id).join(name)) {
-        Ok(bytes) => page(StatusCode::OK, kind, bytes),
-        Err(_) => unknown(),
+    let path = book.dir(&account.id).join(name);
+    let read = tokio::task::spawn_blocking(move || {
+        let bytes = path.metadata()?.len();
+        match bytes <= LARGEST {
+            true => std::fs::read(path).map(Some),
+            false => Ok(None),
+        }
+    });
+    match read.await {
+        Ok(Ok(Some(bytes))) => page(StatusCode::OK, kind, bytes),
+        Ok(Ok(None)) => refused(
+            StatusCode::NOT_FOUND,
+            "it is larger than 8 MiB; take it from the gate's directory of results",
+        ),
+        _ => unknown(),
     }
 }
 

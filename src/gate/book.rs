@@ -34,6 +34,8 @@ pub(super) enum Ordered {
     Begun(Account),
     /// There was one under that key.
     Known(Account),
+    /// There was one under that key, against other targets.
+    Other(Account),
     /// That one runs, and there can be no second.
     Busy(Account),
     /// The gate ends.
@@ -92,7 +94,10 @@ impl Book {
             return Ok(Ordered::Closed);
         }
         if let Some(known) = inner.by_key(&order.key) {
-            return Ok(Ordered::Known(known));
+            return Ok(match known.targets == order.targets {
+                true => Ordered::Known(known),
+                false => Ordered::Other(known),
+            });
         }
         if let Some(running) = inner.running.as_ref().map(|running| running.id.clone())
             && let Some(account) = inner.accounts.get(&running)
@@ -103,9 +108,13 @@ impl Book {
         let id = format!("{number:06}");
         let dir = self.dir(&id);
         std::fs::create_dir_all(&dir)?;
-        let account = Account::begun(id.clone(), order.key, order.targets);
+        let mut account = Account::begun(id.clone(), order.key, order.targets);
         account.keep(&dir)?;
         let running = Running::start(id.clone(), &self.options.replay, &account.targets, &dir)?;
+        account.process = running.process();
+        if let Err(error) = account.keep(&dir) {
+            warn!("{}: {error}", dir.display());
+        }
         info!(id, key = account.key, "replay begun");
         inner.last = number;
         inner.running = Some(running);

@@ -38,6 +38,16 @@ pub(super) enum OrderError {
     OutOfReach(String),
     #[error("the key is longer than 256 bytes")]
     Key,
+    #[error("there is no key, so nobody could tell whether this is asked for again; send \"key\"")]
+    Keyless,
+    #[error(
+        "the hook has no checksum, so one roll-out cannot be told from another; let a pipeline POST /replays instead"
+    )]
+    Checksum,
+    #[error(
+        "the target `{0}` has a name or password in its URL, which would be kept; give the gate's command line --api-key-env or --header"
+    )]
+    Credentials(String),
 }
 
 #[derive(Deserialize, Default)]
@@ -87,10 +97,22 @@ impl Order {
         .checked(reach)
     }
 
+    /// The same, of which it must be known whether it was asked for before.
+    pub(super) fn parse_keyed(body: &[u8], reach: &[Reach]) -> Result<Self, OrderError> {
+        let order = Self::parse(body, reach)?;
+        match order.key.as_str() {
+            "" => Err(OrderError::Keyless),
+            _ => Ok(order),
+        }
+    }
+
     /// From Flagger's webhook: one roll-out is one key, and `metadata.targets` names the targets as `NAME=URL,NAME=URL`.
     pub(super) fn of_hook(body: &[u8], reach: &[Reach]) -> Result<Self, OrderError> {
         let hook: Hook =
             serde_json::from_slice(body).map_err(|error| OrderError::Body(error.to_string()))?;
+        if hook.checksum.is_empty() {
+            return Err(OrderError::Checksum);
+        }
         let targets = hook.metadata.get("targets").map_or("", String::as_str);
         Self {
             key: format!("{}/{}/{}", hook.namespace, hook.name, hook.checksum),
@@ -119,8 +141,12 @@ impl Order {
             if name.is_empty() || name.len() > 64 || !name.chars().all(sound) {
                 return Err(OrderError::Name(name.chars().take(64).collect()));
             }
-            let within = |url: Uri| reach.iter().any(|each| each.allows(&url));
-            if !url.parse().is_ok_and(within) {
+            let url: Option<Uri> = url.parse().ok();
+            let authority = url.as_ref().and_then(Uri::authority);
+            if authority.is_some_and(|authority| authority.as_str().contains('@')) {
+                return Err(OrderError::Credentials(name.to_owned()));
+            }
+            if !url.is_some_and(|url| reach.iter().any(|each| each.allows(&url))) {
                 return Err(OrderError::OutOfReach(name.to_owned()));
             }
         }
@@ -170,6 +196,17 @@ mod tests {
         let name = br#"{"targets":[{"name":"--out x","url":"http://chat"}]}"#;
         let refused = Order::parse(name, &reach());
         assert_eq!(refused, Err(OrderError::Name("--out x".to_owned())));
+    }
+
+    #[test]
+    fn what_would_be_kept_or_mistaken_is_refused() {
+        let secret = br#"{"targets":[{"name":"a","url":"http://me:secret@chat"}]}"#;
+        let refused = Order::parse(secret, &reach()).unwrap_err();
+        assert_eq!(refused, OrderError::Credentials("a".to_owned()));
+        assert!(!refused.to_string().contains("secret"));
+        assert_eq!(Order::parse_keyed(b"", &[]), Err(OrderError::Keyless));
+        let hook = br#"{"name":"chat","namespace":"prod","phase":"Progressing"}"#;
+        assert_eq!(Order::of_hook(hook, &[]), Err(OrderError::Checksum));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::account::LOG;
@@ -36,7 +38,7 @@ impl Running {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("replay").args(args);
         for target in targets {
-            command.arg("--target").arg(target);
+            command.arg(format!("--target={target}"));
         }
         let child = command
             .arg("--out")
@@ -51,6 +53,11 @@ impl Running {
             child,
             cancelled: false,
         })
+    }
+
+    /// Which process it is, for a gate that comes after one that was killed.
+    pub(super) fn process(&self) -> Option<Process> {
+        Process::of(i32::try_from(self.child.id()).ok()?)
     }
 
     /// Its exit code, once it has ended: `Some(None)` where a signal ended it.
@@ -91,6 +98,33 @@ impl Running {
 
     fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.child.id()).ok()?)
+    }
+}
+
+/// A process, told from others that may have its number later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    pid: i32,
+    /// When it began, in ticks of the system's clock.
+    began: u64,
+}
+
+impl Process {
+    fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind its name, which may hold anything, its state and 18 more stand before its start (proc(5)).
+        let (_, fields) = stat.rsplit_once(')')?;
+        let began = fields.split_whitespace().nth(19)?.parse().ok()?;
+        Some(Self { pid, began })
+    }
+
+    /// Ends it, and what it started, if it is still there.
+    pub(super) fn end(self) {
+        if Self::of(self.pid) == Some(self)
+            && let Some(group) = Pid::from_raw(self.pid)
+        {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 

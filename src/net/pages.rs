@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// What is served; gone when this is dropped.
 #[derive(Debug)]
@@ -75,6 +76,10 @@ impl Drop for Pages {
     }
 }
 
+/// Clients at once; more of them wait.
+const MOST_OPEN: usize = 64;
+/// A client's connection, however busy it is.
+const LONGEST: Duration = Duration::from_secs(300);
 /// A client that says nothing is let go.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -84,7 +89,12 @@ where
     A: Future<Output = Page> + Send + 'static,
 {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let open = Arc::new(Semaphore::new(MOST_OPEN));
     loop {
+        // Never closed.
+        let Ok(permit) = Arc::clone(&open).acquire_owned().await else {
+            return Ok(());
+        };
         let Ok((socket, _)) = listener.accept().await else {
             // Out of descriptors for a moment, perhaps.
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -100,8 +110,9 @@ where
             .header_read_timeout(HEADER_PATIENCE)
             .serve_connection(TokioIo::new(socket), service);
         tokio::spawn(async move {
-            // A client that breaks off is its own affair.
-            let _ = connection.await;
+            // A client that breaks off is its own affair, and so is one that does not read.
+            let _ = tokio::time::timeout(LONGEST, connection).await;
+            drop(permit);
         });
     }
 }
