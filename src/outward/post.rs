@@ -48,14 +48,14 @@ struct Broken {
 }
 
 impl Broken {
-    fn unsent(why: impl ToString) -> Self {
+    fn unsent(why: &dyn ToString) -> Self {
         Self {
             why: why.to_string(),
             sent: false,
         }
     }
 
-    fn sent(why: impl ToString) -> Self {
+    fn sent(why: &dyn ToString) -> Self {
         Self {
             why: why.to_string(),
             sent: true,
@@ -158,11 +158,11 @@ impl Poster {
                     &self.url,
                     self.tls.as_ref(),
                     request(&self.url, path, &self.headers, self.content_type, body)
-                        .map_err(Broken::unsent)?,
+                        .map_err(|error| Broken::unsent(&error))?,
                 ),
             )
             .await
-            .unwrap_or_else(|_| Err(Broken::sent(format!("no answer within {ANSWER_WITHIN:?}"))))
+            .unwrap_or_else(|_| Err(Broken::sent(&format!("no answer within {ANSWER_WITHIN:?}"))))
         };
         let (status, asked, answer) = match self.runtime.block_on(tried) {
             Ok(answered) => answered,
@@ -218,16 +218,24 @@ async fn exchange(
 ) -> Result<(StatusCode, Option<Duration>, Bytes), Broken> {
     let mut sender = match open.take() {
         Some(sender) if !sender.is_closed() => sender,
-        _ => connect(url, tls).await.map_err(Broken::unsent)?,
+        _ => connect(url, tls)
+            .await
+            .map_err(|error| Broken::unsent(&error))?,
     };
-    sender.ready().await.map_err(Broken::unsent)?;
-    let response = sender.send_request(request).await.map_err(Broken::sent)?;
+    sender
+        .ready()
+        .await
+        .map_err(|error| Broken::unsent(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| Broken::sent(&error))?;
     let status = response.status();
     let asked = response.headers().get(RETRY_AFTER).and_then(seconds);
     let answer = Limited::new(response.into_body(), MOST_BYTES)
         .collect()
         .await
-        .map_err(Broken::sent)?
+        .map_err(|error| Broken::sent(&error))?
         .to_bytes();
     *open = Some(sender);
     Ok((status, asked, answer))
