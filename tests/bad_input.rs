@@ -191,6 +191,13 @@ fn wrong_words_on_the_command_line_end_in_2_with_the_right_ones() {
         (vec!["--target", "ftp://127.0.0.1:9"], "http"),
         (vec!["--sped", "2"], "--speed"),
         (vec!["--from", "10s", "--to", "5s"], "--to"),
+        (vec!["--read-rate", "64KiB"], "64KiB/s"),
+        (vec!["--read-rate", "64KiB/s:7"], "5%"),
+        (vec!["--read-rate", "10/s"], "1KiB/s"),
+        (
+            vec!["--read-rate", "64KiB/s:5%", "--connections", "4"],
+            "without a share",
+        ),
     ] {
         let output = replay(&trace, &[&target[..], &args].concat());
         refused(&output, 2, word);

@@ -52,6 +52,13 @@ impl Stage<'_> {
                 generator.connections_opened, generator.connections_peak
             ));
         }
+        if let Some(rate) = run.read_rate {
+            remarks.push(format!(
+                "{} requests had clients that take at most {rate} (--read-rate), and {} of their answers came faster than that: moments and \
+                 latencies of these are their clients', not the target's",
+                generator.read_slowly, generator.held_up
+            ));
+        }
         if summary.turns.read_late > 0 {
             remarks.push(format!(
                 "{} turns were due before they had been read from the trace, and were sent late",

@@ -190,6 +190,7 @@ impl Stage<'_> {
             name: name.clone(),
             url: order.target.url.to_string(),
             model: Some(order.calibration.model.clone()),
+            protocol: Some(order.target.http.protocol(&order.target.url).to_owned()),
         };
         let Tally {
             mut measure,

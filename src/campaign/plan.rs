@@ -4,7 +4,7 @@ use super::Campaign;
 use super::audience::Audience;
 use super::survey::{Survey, seconds, skip_words};
 use crate::replay::{Cache, PlanOptions, PlanSummary, SessionMode};
-use crate::report::{PlanAccount, ShardAccount, SliceAccount};
+use crate::report::{PlanAccount, ReadRateAccount, ShardAccount, SliceAccount};
 
 impl Campaign {
     /// Tells what will be sent.
@@ -39,6 +39,10 @@ impl Campaign {
                 .start_at
                 .and_then(|moment| jiff::Timestamp::try_from(moment).ok())
                 .map(|moment| moment.to_string()),
+            read_rate: self.run.read_rate.map(|rate| ReadRateAccount {
+                bytes_per_s: rate.bytes_per_s,
+                share: rate.share,
+            }),
             seed: options.seed,
             words_seed: Some(self.run.words_seed).filter(|&words| words != options.seed),
             planned: plan.planned,

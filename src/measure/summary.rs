@@ -20,6 +20,9 @@ pub struct TargetSummary {
     /// The model asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// What its connections spoke: `http/1.1`, `h2` or `h2c`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<String>,
     /// A simulated server answered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub simulated: bool,

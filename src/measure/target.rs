@@ -24,6 +24,8 @@ pub struct TargetIdentity {
     pub url: String,
     /// The model asked for.
     pub model: Option<String>,
+    /// What its connections spoke.
+    pub protocol: Option<String>,
 }
 
 /// What one request must meet to count for goodput, in milliseconds; from the objectives.
@@ -249,6 +251,7 @@ impl TargetMeasure {
             name: identity.name,
             url: identity.url,
             model: identity.model,
+            protocol: identity.protocol,
             simulated: self.simulated,
             requests: self.requests,
             latency: latency_summaries(&self.latencies),

@@ -95,17 +95,16 @@ impl Agenda {
         }
     }
 
-    /// Moves what is due soon near; says how many requests that were.
-    pub(super) fn draw_near(&mut self, now_us: u64) -> usize {
+    /// Moves what is due soon near, and has it announced.
+    pub(super) fn draw_near(&mut self, now_us: u64, mut announce: impl FnMut(&Prepared)) {
         let until_us = now_us.saturating_add(self.lead_us);
-        let before = self.near.len();
         while let Some(entry) = self.far.peek()
             && entry.due_us <= until_us
             && let Some(entry) = self.far.pop()
         {
+            announce(&entry.handed.prepared);
             self.near.push(entry);
         }
-        self.near.len() - before
     }
 
     /// The next request that is due, if any is.
@@ -190,7 +189,7 @@ mod tests {
     }
 
     fn sent(agenda: &mut Agenda, now_us: u64) -> Vec<(u64, u64)> {
-        agenda.draw_near(now_us);
+        agenda.draw_near(now_us, |_| ());
         std::iter::from_fn(|| agenda.due(now_us))
             .map(|handed| (handed.prepared.index, handed.prepared.intended_us))
             .collect()
@@ -211,8 +210,10 @@ mod tests {
         let mut agenda = Agenda::new(50);
         agenda.take_in(handed(0, Due::At(100)));
         assert_eq!(agenda.next_us(), Some(50));
-        assert_eq!(agenda.draw_near(49), 0);
-        assert_eq!(agenda.draw_near(50), 1);
+        agenda.draw_near(49, |_| panic!("it is not due soon"));
+        let mut near = 0;
+        agenda.draw_near(50, |_| near += 1);
+        assert_eq!(near, 1);
         assert_eq!(agenda.next_us(), Some(100));
         assert!(agenda.due(99).is_none());
         assert!(agenda.due(100).is_some());

@@ -57,6 +57,7 @@ pub fn ask_greedily<'a>(
     let mut asker = Asker {
         lane: Lane {
             pool: Arc::new(Pool::new(connector, None)),
+            slow: None,
             clock: RunClock::starting_at(Instant::now()),
             idle: options.silence,
         },

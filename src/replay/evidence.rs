@@ -33,6 +33,10 @@ pub struct Evidence {
     pub connections_opened: u64,
     /// Requests that went over a connection which had served another.
     pub connections_reused: u64,
+    /// Requests whose clients took their answers slowly (see [`super::ReadRate`]).
+    pub read_slowly: u64,
+    /// Those of them whose answers came faster than they took them.
+    pub held_up: u64,
     /// Connections that failed for want of a port, a descriptor or memory on this machine.
     pub local_errors: u64,
     /// Requests given up because too many were in flight.
@@ -69,6 +73,8 @@ impl Evidence {
             connections_peak: traffic.open_peak.load(Ordering::Relaxed),
             connections_opened: traffic.opened.load(Ordering::Relaxed),
             connections_reused: traffic.reused.load(Ordering::Relaxed),
+            read_slowly: traffic.read_slowly.load(Ordering::Relaxed),
+            held_up: traffic.held_up.load(Ordering::Relaxed),
             local_errors: traffic.local_errors.load(Ordering::Relaxed),
             dropped: progress.counters().dropped.load(Ordering::Relaxed),
             outcomes_lost: progress.counters().outcomes_lost.load(Ordering::Relaxed),

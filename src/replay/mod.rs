@@ -16,6 +16,7 @@ mod plan;
 mod preparer;
 mod progress;
 mod prompt;
+mod read_rate;
 mod room;
 mod run;
 mod source;
@@ -47,6 +48,7 @@ pub use progress::{Progress, Stop};
 pub use prompt::{
     Cache, CorpusError, MediaShape, PromptAs, PromptOptions, Salt, TokenCosts, Words,
 };
+pub use read_rate::ReadRate;
 pub use run::{Ended, RunError, RunOptions, RunSummary, run};
 pub use source::{Passes, Source};
 pub use survey::{EndpointNeeds, PlanSummary};

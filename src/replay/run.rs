@@ -18,6 +18,7 @@ use super::plan::{PlanError, Planner};
 use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
 use super::prompt::{Cache, PromptOptions, Salt};
+use super::read_rate::ReadRate;
 use super::room::Room;
 use super::source::Source;
 use super::survey::PlanSummary;
@@ -59,6 +60,8 @@ pub struct RunOptions {
     pub ready_timeout: Duration,
     /// Connections open at once, at most, over all threads; as many as there are requests in flight where absent.
     pub connections: Option<NonZeroUsize>,
+    /// Clients that take their answers slowly, each where it has such; drawn with the seed.
+    pub read_rate: Option<ReadRate>,
     /// When the run's moment 0 is; as soon as it can be where absent.
     pub start_at: Option<SystemTime>,
     /// An answer that brings nothing for so long has failed.
@@ -82,6 +85,7 @@ impl Default for RunOptions {
             workers: None,
             max_in_flight: 20_000,
             connections: None,
+            read_rate: None,
             start_at: None,
             connect_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(10),
@@ -190,6 +194,7 @@ where
             number,
             connector: connector.clone(),
             connections: options.connections.map(|all| share(all, number, count)),
+            slow: options.read_rate.map(|rate| (rate, options.seed)),
             idle: options.request_timeout,
             lead: lead(calibration),
             max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),

@@ -69,6 +69,17 @@ pub struct BaseUrl {
     prefix: String,
 }
 
+impl HttpVersion {
+    /// The name of what is spoken at `url`, as ALPN has it: `http/1.1`, `h2`, or `h2c` without TLS.
+    pub fn protocol(self, url: &BaseUrl) -> &'static str {
+        match (self, url.is_tls()) {
+            (Self::Http1, _) => "http/1.1",
+            (Self::Http2, true) => "h2",
+            (Self::Http2, false) => "h2c",
+        }
+    }
+}
+
 impl BaseUrl {
     /// Reads `http://host:port`, `https://host/prefix` or plain `host:port`. A trailing `/v1`, as OpenAI clients want it, is
     /// taken off, since every path here brings its own.
@@ -263,6 +274,10 @@ mod tests {
         let url = BaseUrl::parse("http://[::1]:9/a").unwrap();
         assert_eq!((url.host(), url.port()), ("::1", 9));
         assert_eq!(url.path("/v1/messages"), "/a/v1/messages");
+        assert_eq!(HttpVersion::Http2.protocol(&url), "h2c");
+        let secure = BaseUrl::parse("https://h").unwrap();
+        assert_eq!(HttpVersion::Http2.protocol(&secure), "h2");
+        assert_eq!(HttpVersion::Http1.protocol(&secure), "http/1.1");
     }
 
     #[test]

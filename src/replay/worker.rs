@@ -11,12 +11,13 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::agenda::{Agenda, Handed, Order};
-use super::client::{Connector, Lane, Pool, dropped, exchange};
+use super::client::{Connector, Lane, Pool, SlowLane, dropped, exchange};
 use super::conversation::End;
 use super::outcome::{RequestOutcome, SendResult};
 use super::pace::{Alarm, RunClock, sharpen_timers};
 use super::preparer::Event;
 use super::progress::{Progress, Stop};
+use super::read_rate::ReadRate;
 use super::room::Room;
 use crate::dialect::AnswerText;
 
@@ -26,6 +27,8 @@ pub(super) struct Worker {
     pub(super) connector: Connector,
     /// Connections that it may have open at once; any number where absent.
     pub(super) connections: Option<usize>,
+    /// Clients that take their answers slowly, and what they are drawn with.
+    pub(super) slow: Option<(ReadRate, u64)>,
     pub(super) idle: Duration,
     pub(super) lead: Duration,
     pub(super) max_in_flight: u64,
@@ -38,6 +41,19 @@ pub(super) struct Worker {
     pub(super) progress: Progress,
     pub(super) stop: Stop,
     pub(super) outcomes: crossbeam_channel::Sender<Vec<RequestOutcome>>,
+}
+
+impl Worker {
+    /// What slow clients have to themselves, where there are any.
+    fn slow(&self) -> Option<SlowLane> {
+        let (rate, seed) = self.slow?;
+        let connector = self.connector.of_slow_clients(rate);
+        Some(SlowLane {
+            rate,
+            seed,
+            pool: Arc::new(Pool::new(connector, self.connections)),
+        })
+    }
 }
 
 /// How often the heart beats.
@@ -65,6 +81,7 @@ pub(super) fn work(
         let shift = Arc::new(Shift {
             lane: Lane {
                 pool: Arc::new(Pool::new(worker.connector.clone(), worker.connections)),
+                slow: worker.slow(),
                 clock,
                 idle: worker.idle,
             },
@@ -150,9 +167,7 @@ impl Shift {
         loop {
             let mut agenda = self.agenda();
             let now_us = self.lane.clock.now_us();
-            for _ in 0..agenda.draw_near(now_us) {
-                self.lane.pool.expect();
-            }
+            agenda.draw_near(now_us, |prepared| self.lane.pool(prepared).expect());
             // Before the start the clock stands at 0, and what is due at 0 has to wait for it.
             let due = (Instant::now() >= start).then(|| agenda.due(now_us));
             match due.flatten() {
@@ -188,7 +203,7 @@ impl Shift {
         let in_flight = progress.in_flight.fetch_add(1, Ordering::Relaxed);
         if in_flight >= worker.max_in_flight {
             progress.dropped.fetch_add(1, Ordering::Relaxed);
-            self.lane.pool.renounce();
+            self.lane.pool(&prepared).renounce();
             let outcome = dropped(&prepared, self.lane.clock);
             running.end = Some(end_of(&outcome));
             self.tell(outcome);

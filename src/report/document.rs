@@ -88,6 +88,9 @@ pub struct PlanAccount {
     /// The moment that the first run was to start at, where one was given (RFC 3339): shards that have the same loaded their target together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
+    /// How slowly clients took their answers, where some did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_rate: Option<ReadRateAccount>,
     /// What was drawn with: conversations that were kept or copied, and the words of the prompts.
     pub seed: u64,
     /// What the words of the prompts were drawn with, where not with the seed.
@@ -125,6 +128,15 @@ pub struct SliceAccount {
     /// Nothing begins after so many requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+}
+
+/// Clients that took their answers slowly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReadRateAccount {
+    /// Bytes that each took from its connection in a second, at most.
+    pub bytes_per_s: u64,
+    /// Of so large a share of the sessions.
+    pub share: f64,
 }
 
 /// One of the parts that a plan was dealt out in.

@@ -27,8 +27,8 @@ mod textfile;
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
-    Charts, PlanAccount, ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount,
-    TargetCharts, Tool, TraceAccount,
+    Charts, PlanAccount, ReadRateAccount, ResultDocument, ScheduleAccount, ScheduledRun,
+    ShardAccount, SliceAccount, TargetCharts, Tool, TraceAccount,
 };
 pub use earlier::{EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};

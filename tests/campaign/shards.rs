@@ -92,6 +92,7 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
             name: name.to_owned(),
             url: format!("http://{name}/"),
             model: None,
+            protocol: None,
         };
         let evidence = GeneratorEvidence {
             alterations: vec![format!("media left out ({} requests)", outcomes.len())],

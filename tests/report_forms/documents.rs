@@ -75,6 +75,7 @@ fn measured(
         name: name.to_owned(),
         url: "http://127.0.0.1:8000/".to_owned(),
         model: Some("tiny".to_owned()),
+        ..TargetIdentity::default()
     };
     let mut summary = measure.finish(identity, evidence, reenact::measure::Observed::default());
     summary.misses = misses.finish();

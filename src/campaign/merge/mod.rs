@@ -238,6 +238,7 @@ fn finish(
         name: first.name.clone(),
         url: first.url.clone(),
         model: first.model.clone(),
+        protocol: first.protocol.clone(),
     };
     let evidence = evidence(&parts, run);
     let observed = Observed {

@@ -36,6 +36,7 @@ pub(super) struct ShardTarget {
     pub(super) url: String,
     #[serde(default)]
     pub(super) model: Option<String>,
+    pub(super) protocol: Option<String>,
     #[serde(default)]
     pub(super) simulated: bool,
     pub(super) requests: ShardRequests,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::failure::{Failure, HintExt};
 use crate::cli::values;
-use crate::replay::{BadHeader, Credentials, ExtraHeaders, HttpVersion, RunOptions};
+use crate::replay::{BadHeader, Credentials, ExtraHeaders, HttpVersion, ReadRate, RunOptions};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectionArgs {
@@ -37,6 +37,13 @@ pub(super) struct ConnectionArgs {
     #[arg(long)]
     pub(super) no_keep_alive: bool,
 
+    /// Have clients take their answers at this rate at most, or a share of the sessions have such clients: 64KiB/s, 64KiB/s:10%
+    ///
+    /// Asks: what do slow readers cost the others? What a client does not take stays with the system, and then with the target, whose
+    /// writes stall. Latencies of such clients are their own. With --connections, all clients are alike: give no share.
+    #[arg(long, value_name = "RATE[:SHARE]", value_parser = read_rate)]
+    read_rate: Option<ReadRate>,
+
     /// Give up on a connection after this long
     #[arg(long, default_value = "10s", value_name = "TIME", value_parser = values::duration)]
     connect_timeout: Duration,
@@ -59,13 +66,23 @@ pub(super) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
-    pub(super) fn apply(&self, options: &mut RunOptions) {
+    pub(super) fn apply(&self, options: &mut RunOptions) -> Result<(), Failure> {
+        if let (Some(rate), Some(_)) = (self.read_rate, self.connections)
+            && rate.share < 1.0
+        {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--connections cannot be kept where slow clients have connections of their own"
+            ))
+            .hint("give --read-rate without a share, or leave --connections out"));
+        }
+        options.read_rate = self.read_rate;
         options.workers = self.threads;
         options.connections = self.connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;
         options.ready_timeout = self.ready_timeout;
         options.request_timeout = self.request_timeout;
+        Ok(())
     }
 
     pub(super) fn http(&self) -> HttpVersion {
@@ -99,6 +116,27 @@ impl ConnectionArgs {
     pub(super) fn headers(&self) -> Result<ExtraHeaders, Failure> {
         read_headers("--header", &self.headers)
     }
+}
+
+fn read_rate(text: &str) -> Result<ReadRate, String> {
+    let (rate, share) = match text.split_once(':') {
+        Some((rate, share)) => (rate, values::rate(share)?),
+        None => (text, 1.0),
+    };
+    let bytes_per_s = rate
+        .trim()
+        .strip_suffix("/s")
+        .and_then(|size| values::size(size.trim()).ok())
+        .ok_or("not a rate; write 64KiB/s, or 64KiB/s:10% for a share of the sessions")?;
+    if bytes_per_s < ReadRate::SLOWEST_BYTES_PER_S {
+        return Err("no answer would be over in time; write 1KiB/s or more".to_owned());
+    }
+    if share == 0.0 {
+        return Err(
+            "a share of 0 is nobody: leave the option out, or write 64KiB/s:10%".to_owned(),
+        );
+    }
+    Ok(ReadRate { bytes_per_s, share })
 }
 
 /// What an option that is given headers says, secrets read from where they stand.
@@ -199,6 +237,33 @@ pub(super) fn without_header_values(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_rate_is_a_size_in_a_second_and_perhaps_a_share() {
+        let all = ReadRate {
+            bytes_per_s: 65_536,
+            share: 1.0,
+        };
+        assert_eq!(read_rate("64KiB/s"), Ok(all));
+        assert_eq!(
+            read_rate("65536/s : 10%"),
+            Ok(ReadRate { share: 0.1, ..all })
+        );
+        for bad in [
+            "64KiB",
+            "fast",
+            "64KiB/s:2",
+            "64KiB/s:0%",
+            "0/s",
+            "1000/s",
+            "/s",
+        ] {
+            assert!(
+                read_rate(bad).unwrap_err().contains("KiB/s") || bad.ends_with(":2"),
+                "{bad}"
+            );
+        }
+    }
 
     #[test]
     fn a_command_line_is_shown_without_the_values_of_its_headers() {

@@ -124,7 +124,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     args.plan.apply(&mut options)?;
     args.conversations.apply(&mut options)?;
     args.prompts.apply(&mut options, args.plan.in_common()?)?;
-    args.connections.apply(&mut options);
+    args.connections.apply(&mut options)?;
     let plan = args.plan.options()?;
     let mode = args.schedule.mode(targets.len(), &args.objectives, &plan)?;
     let baseline = args

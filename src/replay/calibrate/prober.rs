@@ -100,6 +100,7 @@ impl<'a> Prober<'a> {
             patience,
             lane: Lane {
                 pool,
+                slow: None,
                 clock,
                 idle: options.probe_timeout,
             },

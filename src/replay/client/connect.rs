@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, Socket, Wire};
 use super::link::{self, HandshakeError, Link};
 use super::traffic::Traffic;
 use crate::net::{MaybeTls, client_tls};
-use crate::replay::FailureKind;
 use crate::replay::target::{HttpVersion, Target};
+use crate::replay::{FailureKind, ReadRate};
 
 /// Opens connections to one target. The name is resolved once, so that no send waits for it.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub(in crate::replay) struct Connector {
     timeout: Duration,
     pub(super) keep_alive: bool,
     pub(in crate::replay) http: HttpVersion,
+    /// How fast its clients take what comes, where they are slow.
+    pub(super) read_rate: Option<ReadRate>,
     traffic: Traffic,
 }
 
@@ -112,8 +114,18 @@ impl Connector {
             timeout,
             keep_alive: target.keep_alive,
             http: target.http,
+            read_rate: None,
             traffic: Traffic::default(),
         })
+    }
+
+    /// The same for clients that take their answers slowly: little lies between them and the target. What they come to is counted with
+    /// the others.
+    pub(in crate::replay) fn of_slow_clients(&self, rate: ReadRate) -> Self {
+        Self {
+            read_rate: Some(rate),
+            ..self.clone()
+        }
     }
 
     /// What its connections came to so far.
@@ -143,7 +155,7 @@ impl Connector {
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
         let opened = async {
             let io = self.open().await?;
-            Link::over(io, self.traffic.open_one())
+            Link::over(io, self.traffic.open_one(), self.read_rate)
                 .await
                 .map_err(ConnectError::Http2)
         };
@@ -189,12 +201,25 @@ impl Connector {
     async fn tcp(&self) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for &address in self.addresses.iter() {
-            match TcpStream::connect(address).await {
+            match self.tcp_to(address).await {
                 Ok(tcp) => return Ok(tcp),
                 Err(error) => last = error,
             }
         }
         Err(last)
+    }
+
+    async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(rate) = self.read_rate else {
+            return TcpStream::connect(address).await;
+        };
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // Before the connection is there: what the system has offered once it cannot take back.
+        socket.set_recv_buffer_size(rate.window())?;
+        socket.connect(address).await
     }
 }
 

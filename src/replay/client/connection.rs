@@ -70,7 +70,7 @@ impl Socket {
             // Under TLS there are records that say nothing, such as tickets.
             MaybeTls::Tls(_) => {
                 let mut cx = Context::from_waker(Waker::noop());
-                self.poll_read(&mut cx, |_| ()).is_pending()
+                self.poll_read(&mut cx, READ, |_| ()).is_pending()
             }
         }
     }
@@ -84,14 +84,16 @@ impl Socket {
         outgoing.poll_write(cx, &mut self.io)
     }
 
-    /// One read from the system, lent to `take`; empty at the connection's end.
+    /// One read from the system of at most so many bytes, lent to `take`; empty at the connection's end.
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
+        most: usize,
         take: impl FnOnce(io::Result<&[u8]>) -> T,
     ) -> Poll<T> {
         BUFFER.with_borrow_mut(|buffer| {
-            let mut into = ReadBuf::new(buffer);
+            let most = most.min(buffer.len());
+            let mut into = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
             let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut into));
             Poll::Ready(take(read.map(|()| into.filled())))
         })
@@ -99,7 +101,7 @@ impl Socket {
 }
 
 /// Bytes that one read brings at most.
-const READ: usize = 64 << 10;
+pub(super) const READ: usize = 64 << 10;
 
 thread_local! {
     /// Every connection of a thread is read into this; what was read is used up before the next read, so that an open stream

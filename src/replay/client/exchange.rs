@@ -1,9 +1,6 @@
-use std::sync::Arc;
-use std::time::Duration;
-
+use super::lane::Lane;
 use super::listen::{Fetched, Heard, Hearing};
 use super::message::Message;
-use super::pool::Pool;
 use super::talk::{Course, Cut, Talk};
 use super::watch::Watch;
 use crate::dialect::{AnswerReader, ResponseSight};
@@ -11,24 +8,21 @@ use crate::replay::pace::RunClock;
 use crate::replay::synthesise::Prepared;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
-/// What the exchanges of one worker share.
-pub(in crate::replay) struct Lane {
-    pub(in crate::replay) pool: Arc<Pool>,
-    pub(in crate::replay) clock: RunClock,
-    /// An answer that brings nothing for so long has failed.
-    pub(in crate::replay) idle: Duration,
-}
-
 /// Sends a request at once and follows its answer to the end.
 pub(in crate::replay) async fn exchange(lane: &Lane, mut prepared: Prepared) -> RequestOutcome {
     let mut outcome = blank(&prepared);
     let mut hearing = Hearing::new(&prepared, &mut outcome);
     let answer = prepared.answer.take();
+    let slow = lane.slow(&prepared);
+    let pool = lane.pool(&prepared);
     let (endpoint, cancel, message) = (prepared.endpoint, prepared.cancel, prepared.request);
-    let taken = lane.pool.take().await;
+    let taken = pool.take().await;
     // The recorded client's patience did not have to wait for a connection.
     let watch = Watch::new(lane.clock, lane.idle, cancel);
-    let talk = Talk::new(lane, message, watch, &mut hearing);
+    let mut talk = Talk::new(lane, message, watch, &mut hearing);
+    if let Some(slow) = slow {
+        talk.slow_down(slow);
+    }
     let Course {
         sent_us,
         heard_us,

@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -8,13 +9,14 @@ use h2::client::SendRequest;
 use h2::{Ping, PingPong};
 use http::uri::Scheme;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::connect::{ConnectError, Connector};
 use super::connection::{Connection, Wire};
 use super::traffic::Open;
 use crate::net::MaybeTls;
+use crate::replay::ReadRate;
 
 /// What is offered by ALPN.
 pub(super) const ALPN: &[u8] = b"h2";
@@ -24,6 +26,9 @@ pub(super) const ALPN: &[u8] = b"h2";
 pub(super) struct Link {
     pub(super) sender: SendRequest<Bytes>,
     pub(super) scheme: Scheme,
+    /// As many turns as the target takes streams; closed when it takes no more. Left to itself, h2 takes any number of requests at once
+    /// and does not tell which of them wait.
+    pub(super) turns: Arc<Semaphore>,
     driver: JoinHandle<()>,
 }
 
@@ -46,7 +51,13 @@ const RESETS: usize = 100_000;
 impl Link {
     /// Begins HTTP/2 on a fresh connection, and waits for an answer to a ping: by then the target has said how many streams it
     /// takes, and has proved that it speaks HTTP/2 at all.
-    pub(super) async fn over(io: MaybeTls<TcpStream>, open: Open) -> Result<Self, HandshakeError> {
+    ///
+    /// Its answers may be taken slowly, each at a rate of its own: then little of each is under way.
+    pub(super) async fn over(
+        io: MaybeTls<TcpStream>,
+        open: Open,
+        rate: Option<ReadRate>,
+    ) -> Result<Self, HandshakeError> {
         let scheme = match &io {
             MaybeTls::Plain(_) => Scheme::HTTP,
             MaybeTls::Tls(stream) if stream.get_ref().1.alpn_protocol() != Some(ALPN) => {
@@ -56,7 +67,7 @@ impl Link {
         };
         let (sender, mut connection) = h2::client::Builder::new()
             .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
+            .initial_window_size(rate.map_or(STREAM_WINDOW, ReadRate::window))
             .initial_connection_window_size(CONNECTION_WINDOW)
             // A stream of tokens is made of small frames; that is no attack on us.
             .data_frame_budget(usize::MAX)
@@ -68,19 +79,19 @@ impl Link {
             .await
             .map_err(|error| broken(&error))?;
         let ping = connection.ping_pong();
-        let driver = tokio::spawn(async move {
-            let _open = open;
-            // How it ended is told to each stream on it.
-            let _ = connection.await;
-        });
+        let turns = Arc::new(Semaphore::new(0));
+        let driver = tokio::spawn(drive(connection, sender.clone(), Arc::clone(&turns), open));
         let link = Self {
             sender,
             scheme,
+            turns,
             driver,
         };
         if let Some(ping) = ping {
             answered(ping).await.map_err(|error| broken(&error))?;
         }
+        let streams = link.sender.current_max_send_streams();
+        link.turns.add_permits(streams.min(Semaphore::MAX_PERMITS));
         Ok(link)
     }
 
@@ -97,6 +108,24 @@ impl Drop for Link {
         // The last exchange on it is over.
         self.driver.abort();
     }
+}
+
+/// Reads and writes until the connection ends. How it ended is told to each stream on it.
+async fn drive(
+    mut connection: h2::client::Connection<MaybeTls<TcpStream>>,
+    mut sender: SendRequest<Bytes>,
+    turns: Arc<Semaphore>,
+    _open: Open,
+) {
+    let step = |cx: &mut Context<'_>| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        // Who waits for a stream is told at once that the target said goodbye, and not when some answer is over.
+        if matches!(sender.poll_ready(cx), Poll::Ready(Err(_))) {
+            turns.close();
+        }
+        ended
+    };
+    let _ = poll_fn(step).await;
 }
 
 async fn answered(mut ping: PingPong) -> Result<(), h2::Error> {

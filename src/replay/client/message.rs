@@ -107,8 +107,8 @@ impl Outgoing {
         self.flushed
     }
 
-    /// The request as HTTP/2 wants it, and its body, which is no longer here then; `None` where it has no such form.
-    pub(super) fn framed(&mut self, scheme: &Scheme) -> Option<(Request<()>, Bytes)> {
+    /// The request as HTTP/2 wants it, and its body; `None` where it has no such form.
+    pub(super) fn framed(&self, scheme: &Scheme) -> Option<(Request<()>, Bytes)> {
         let head = &self.message.head;
         let mut request = head.request.clone();
         let headers = request.headers_mut();
@@ -125,7 +125,12 @@ impl Outgoing {
             .path_and_query(target)
             .build()
             .ok()?;
-        Some((request, std::mem::take(&mut self.message.body)))
+        Some((request, self.message.body.clone()))
+    }
+
+    /// A long answer need not hold a long prompt.
+    pub(super) fn let_go(&mut self) {
+        self.message.body = Bytes::new();
     }
 
     /// Hands on what the connection takes; how many bytes that were, 0 where they were only flushed.
@@ -149,8 +154,7 @@ impl Outgoing {
         if rest.iter().all(|part| part.is_empty()) {
             ready!(io.as_mut().poll_flush(cx))?;
             self.flushed = true;
-            // A long answer need not hold a long prompt.
-            self.message.body = Bytes::new();
+            self.let_go();
             return Poll::Ready(Ok(0));
         }
         let first = rest.iter().position(|part| !part.is_empty()).unwrap_or(0);

@@ -157,6 +157,13 @@ impl Pool {
         drop(turn);
     }
 
+    /// An answer was taken slowly, and did or did not come faster than that.
+    pub(super) fn note_slow(&self, held_up: bool) {
+        let traffic = self.connector.traffic();
+        traffic.read_slowly.fetch_add(1, Ordering::Relaxed);
+        traffic.held_up.fetch_add(held_up.into(), Ordering::Relaxed);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

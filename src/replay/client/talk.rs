@@ -6,10 +6,12 @@ use std::time::Instant;
 
 use tokio::time::Sleep;
 
+use super::brake::Brake;
 use super::connect::ConnectError;
-use super::connection::{Connection, Socket, Wire};
-use super::exchange::Lane;
+use super::connection::{Connection, READ, Socket, Wire};
+use super::lane::{Lane, SlowLane};
 use super::message::{Message, Outgoing};
+use super::pool::Pool;
 use super::watch::Watch;
 use crate::net::http1::{Answer, ResponseHead, Seen};
 use crate::replay::FailureKind;
@@ -37,6 +39,9 @@ pub(super) trait Listener {
 /// system calls, and an answer costs nothing while it is silent.
 pub(super) struct Talk<'a, L> {
     pub(super) lane: &'a Lane,
+    pool: &'a Pool,
+    /// Where its client takes the answer slowly.
+    pub(super) brake: Option<Brake>,
     pub(super) listener: &'a mut L,
     pub(super) outgoing: Outgoing,
     answer: Answer,
@@ -45,6 +50,8 @@ pub(super) struct Talk<'a, L> {
     refused: bool,
     /// More came than the answer.
     surplus: bool,
+    /// It had to wait for others on its connection before it could be sent.
+    pub(super) queued: bool,
     pub(super) sent_us: Option<u64>,
 }
 
@@ -62,20 +69,32 @@ impl<'a, L: Listener> Talk<'a, L> {
     pub(super) fn new(lane: &'a Lane, message: Message, watch: Watch, listener: &'a mut L) -> Self {
         Self {
             lane,
+            pool: &lane.pool,
+            brake: None,
             listener,
             outgoing: Outgoing::new(message),
             answer: Answer::default(),
             watch,
             refused: false,
             surplus: false,
+            queued: false,
             sent_us: None,
         }
+    }
+
+    /// Has a slow client take the answer.
+    pub(super) fn slow_down(&mut self, slow: &'a SlowLane) {
+        self.pool = &slow.pool;
+        self.brake = Some(Brake::new(slow.rate));
     }
 
     /// Sends the request over a connection and follows the answer to its end; the connection goes back to the pool if another
     /// exchange can go over it.
     pub(super) async fn over(mut self, taken: Result<Connection, ConnectError>) -> Course {
         let ended = self.converse(taken).await;
+        if let Some(brake) = &self.brake {
+            self.pool.note_slow(brake.has_held());
+        }
         Course {
             sent_us: self.sent_us,
             heard_us: self.watch.heard_us(),
@@ -88,33 +107,40 @@ impl<'a, L: Listener> Talk<'a, L> {
         tokio::pin!(sleep);
         loop {
             let mut connection = taken.map_err(|error| Cut::Failed(error.kind()))?;
-            let socket = match &mut connection.wire {
-                Wire::Http1(socket) => socket,
-                Wire::Http2(link) => {
-                    self.stream(link, sleep).await?;
-                    self.lane.pool.give_back(connection);
-                    return Ok(());
+            let ended = match &mut connection.wire {
+                Wire::Http1(socket) => {
+                    let step = |cx: &mut Context<'_>| self.poll(cx, socket, sleep.as_mut());
+                    std::future::poll_fn(step).await
                 }
+                Wire::Http2(link) => self.stream(link, sleep.as_mut()).await,
             };
-            let step = |cx: &mut Context<'_>| self.poll(cx, socket, sleep.as_mut());
-            let ended = std::future::poll_fn(step).await;
             match ended {
                 Ok(()) => {
-                    let whole = self.outgoing.is_over() && !self.surplus;
-                    if whole && self.answer.keeps_connection() {
-                        self.lane.pool.give_back(connection);
+                    if self.leaves_it_whole(&connection.wire) {
+                        self.pool.give_back(connection);
                     }
                     return Ok(());
                 }
-                // The target had closed it while it was idle; nothing of the request was written, so this is no retry.
+                // The target had closed it while it was idle, or said goodbye before it took another stream; nothing of the request was
+                // written, so this is no retry.
                 Err(Cut::Failed(FailureKind::Reset))
-                    if connection.used && self.sent_us.is_none() =>
+                    if (connection.used || self.queued) && self.sent_us.is_none() =>
                 {
                     self.refused = false;
-                    taken = self.lane.pool.replace(connection).await;
+                    taken = self.pool.replace(connection).await;
                 }
                 Err(cut) => return Err(cut),
             }
+        }
+    }
+
+    /// Whether another exchange can go over it after this one.
+    fn leaves_it_whole(&self, wire: &Wire) -> bool {
+        match wire {
+            Wire::Http1(_) => {
+                self.outgoing.is_over() && !self.surplus && self.answer.keeps_connection()
+            }
+            Wire::Http2(_) => true,
         }
     }
 
@@ -126,8 +152,20 @@ impl<'a, L: Listener> Talk<'a, L> {
     ) -> Poll<Result<(), Cut>> {
         self.write(cx, connection);
         loop {
-            match connection.poll_read(cx, |read| self.take(read)) {
-                Poll::Pending => break,
+            let most = match &mut self.brake {
+                None => READ,
+                Some(brake) => match brake.poll(cx) {
+                    Poll::Ready(most) => most,
+                    Poll::Pending => break,
+                },
+            };
+            match connection.poll_read(cx, most, |read| self.take(read)) {
+                Poll::Pending => {
+                    if let Some(brake) = &mut self.brake {
+                        brake.found_nothing();
+                    }
+                    break;
+                }
                 Poll::Ready(ControlFlow::Break(end)) => return Poll::Ready(end),
                 Poll::Ready(ControlFlow::Continue(())) => {}
             }
@@ -164,6 +202,9 @@ impl<'a, L: Listener> Talk<'a, L> {
             Ok([]) | Err(_) => return failed(FailureKind::Reset),
             Ok(bytes) => bytes,
         };
+        if let Some(brake) = &mut self.brake {
+            brake.took(bytes.len());
+        }
         let at_us = self.lane.clock.now_us();
         let listener = &mut *self.listener;
         let fed = self.answer.feed(bytes, |seen| match seen {

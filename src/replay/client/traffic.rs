@@ -14,6 +14,9 @@ pub(in crate::replay) struct Counts {
     /// Connections open now, and the most at once.
     open: AtomicU64,
     pub(in crate::replay) open_peak: AtomicU64,
+    /// Requests whose clients take their answers slowly, and those of them whose answers came faster than that.
+    pub(in crate::replay) read_slowly: AtomicU64,
+    pub(in crate::replay) held_up: AtomicU64,
     /// Failures of this machine: no port, descriptor or memory left.
     pub(in crate::replay) local_errors: AtomicU64,
 }

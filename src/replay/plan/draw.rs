@@ -5,25 +5,28 @@ use siphasher::sip::SipHasher24;
 /// A number that depends on the seed, on what it is for and on whom it is for, and on nothing else: the same in every process, on
 /// every machine, whatever else is planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Draw(u64);
+pub(in crate::replay) struct Draw(u64);
 
 /// What is drawn for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Purpose {
+pub(in crate::replay) enum Purpose {
     /// Whether a session is kept.
     Keep,
     /// Where a copy of it is moved.
     Shift(u32),
     /// Which shard sends it.
     Shard,
+    /// Whether its client takes answers slowly.
+    ReadSlowly,
 }
 
 impl Draw {
-    pub(super) fn new(seed: u64, purpose: Purpose, subject: u64) -> Self {
+    pub(in crate::replay) fn new(seed: u64, purpose: Purpose, subject: u64) -> Self {
         let (kind, number) = match purpose {
             Purpose::Keep => (1, 0),
             Purpose::Shift(copy) => (2, copy),
             Purpose::Shard => (3, 0),
+            Purpose::ReadSlowly => (4, 0),
         };
         // Apart from the words, which are drawn with the same seed.
         let mut hasher = SipHasher24::new_with_keys(seed, PLAN ^ kind);
@@ -34,7 +37,7 @@ impl Draw {
 
     /// True for a `share` of all subjects; those of a smaller share are among those of a larger one.
     #[allow(clippy::cast_precision_loss, reason = "2^-53 of a share")]
-    pub(super) fn is_among(self, share: f64) -> bool {
+    pub(in crate::replay) fn is_among(self, share: f64) -> bool {
         ((self.0 >> 11) as f64) < share * (1_u64 << 53) as f64
     }
 

@@ -38,6 +38,7 @@ pub use shape::Shape;
 pub use shard::Shard;
 pub use skip::{SkipReason, Skipped};
 
+pub(super) use draw::{Draw, Purpose};
 pub(super) use turns::took_us;
 
 /// A request to send.

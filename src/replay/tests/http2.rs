@@ -33,6 +33,8 @@ enum Answer {
     Stream(Duration),
     /// One token, and then nothing more.
     Hang,
+    /// So many tokens as fast as they are taken.
+    Many(u32),
     /// No stream at all.
     Refuse,
     /// A token, and then an end without what ends it.
@@ -133,6 +135,18 @@ async fn serve(
             }
             stream.send_data(end(100, 3, 16).into(), true).unwrap();
         }
+        Answer::Many(tokens) => {
+            let mut stream = respond.send_response(head(), false).unwrap();
+            for _ in 0..tokens {
+                let data = Bytes::from(token());
+                stream.reserve_capacity(data.len());
+                while stream.capacity() < data.len() {
+                    std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                }
+                stream.send_data(data, false).unwrap();
+            }
+            stream.send_data(end(100, tokens, 0).into(), true).unwrap();
+        }
         Answer::Hang => {
             let mut stream = respond.send_response(head(), false).unwrap();
             stream.send_data(token().into(), false).unwrap();
@@ -211,6 +225,38 @@ fn more_streams_than_a_connection_takes_go_over_others_or_wait_where_these_are_l
         .max();
     // The fourth five cannot start before three times 100 ms, and were due after 15 ms.
     assert!(latest > Some(250_000), "{latest:?}");
+}
+
+#[test]
+fn a_slow_client_takes_its_stream_slowly_and_the_server_has_to_wait() {
+    const TOKENS: u32 = 1000;
+    let peer = Peer::start(100, Answer::Many(TOKENS));
+    let rate = ReadRate {
+        bytes_per_s: 128 << 10,
+        share: 1.0,
+    };
+    let slow = RunOptions {
+        read_rate: Some(rate),
+        ..options()
+    };
+    let (outcomes, summary) = replay_at(&peer.target(), many(2), &slow);
+    let bytes = token().len() * TOKENS as usize;
+    for outcome in outcomes {
+        assert_eq!(outcome.result, SendResult::Ok);
+        assert_eq!(outcome.token_events, TOKENS);
+        let took_us = outcome.end_us - outcome.sent_us.unwrap();
+        // All but the last window came at the rate.
+        let most = bytes as u64 - 2 * u64::from(rate.window());
+        assert!(
+            took_us >= most * 1_000_000 / rate.bytes_per_s,
+            "{took_us} µs"
+        );
+    }
+    assert_eq!(summary.evidence.connections_opened, 1);
+    assert_eq!(
+        (summary.evidence.read_slowly, summary.evidence.held_up),
+        (2, 2)
+    );
 }
 
 #[test]

@@ -3,9 +3,11 @@
 mod calibration;
 mod conversations;
 mod exchanges;
+mod goaway;
 mod http2;
 mod memory;
 mod server;
+mod slow_readers;
 mod tls;
 
 use server::Server;
