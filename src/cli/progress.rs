@@ -57,7 +57,8 @@ fn draw(done: &impl Fn() -> u64, total: Option<u64>, unit: Unit, over: &AtomicBo
     let template = match (total, unit) {
         (Some(_), Unit::Bytes) => "{bar:28} {bytes}/{total_bytes}  {bytes_per_sec}  {eta}",
         (None, Unit::Bytes) => "{spinner} {bytes}  {bytes_per_sec}",
-        (_, Unit::Exchanges) => "{bar:28} {pos}/{len}  {per_sec}  {eta}",
+        (None, Unit::Exchanges) => "{spinner} {pos}  {per_sec}",
+        (Some(_), Unit::Exchanges) => "{bar:28} {pos}/{len}  {per_sec}  {eta}",
     };
     let bar = match total {
         Some(total) => ProgressBar::new(total),

@@ -5,6 +5,7 @@
 //! nothing of the verdict.
 
 mod error;
+mod gzip;
 mod headers;
 mod langsmith;
 mod otlp;

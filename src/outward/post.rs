@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 
 use super::error::OutwardError;
+use super::gzip;
 use crate::net::{MaybeTls, client_tls};
 use crate::replay::BaseUrl;
 
@@ -29,6 +30,8 @@ pub(super) struct Poster {
     patience: Duration,
     /// What may have arrived is not sent again.
     once: bool,
+    /// Large bodies go under gzip.
+    gzip: bool,
 }
 
 /// What one try came to.
@@ -100,6 +103,7 @@ impl Poster {
             open: None,
             patience: PATIENCE,
             once: false,
+            gzip: false,
         })
     }
 
@@ -109,15 +113,36 @@ impl Poster {
         self
     }
 
+    /// For a service whose protocol lets bodies be compressed, as OTLP does. One that refuses them all the same is sent them as they are
+    /// from then on.
+    pub(super) fn gzip(mut self) -> Self {
+        self.gzip = true;
+        self
+    }
+
     /// Sends one body to `path` behind the service's URL, and gives the answer's.
     ///
     /// # Errors
     /// When it is refused, or not taken within what is left of the patience.
     pub(super) fn post(&mut self, path: &str, body: &Bytes) -> Result<Bytes, OutwardError> {
+        if self.gzip
+            && let Some(packed) = gzip::packed(body)
+        {
+            match self.deliver(path, &packed, true) {
+                Err(OutwardError::Refused { status, .. }) if gzip::may_be_of_coding(status) => {
+                    self.gzip = false;
+                }
+                told => return told,
+            }
+        }
+        self.deliver(path, body, false)
+    }
+
+    fn deliver(&mut self, path: &str, body: &Bytes, gzip: bool) -> Result<Bytes, OutwardError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let began = Instant::now();
-            match self.attempt(path, body.clone()) {
+            match self.attempt(path, body.clone(), gzip) {
                 Try::Taken(answer) => return Ok(answer),
                 Try::Refused(status) => {
                     return Err(OutwardError::Refused {
@@ -149,7 +174,15 @@ impl Poster {
         }
     }
 
-    fn attempt(&mut self, path: &str, body: Bytes) -> Try {
+    fn attempt(&mut self, path: &str, body: Bytes, gzip: bool) -> Try {
+        let request = request(
+            &self.url,
+            path,
+            &self.headers,
+            self.content_type,
+            body,
+            gzip,
+        );
         let tried = async {
             tokio::time::timeout(
                 ANSWER_WITHIN,
@@ -157,8 +190,7 @@ impl Poster {
                     &mut self.open,
                     &self.url,
                     self.tls.as_ref(),
-                    request(&self.url, path, &self.headers, self.content_type, body)
-                        .map_err(|error| Broken::unsent(&error))?,
+                    request.map_err(|error| Broken::unsent(&error))?,
                 ),
             )
             .await
@@ -196,6 +228,7 @@ fn request(
     headers: &HeaderMap,
     content_type: &'static str,
     body: Bytes,
+    gzip: bool,
 ) -> Result<Request<Full<Bytes>>, String> {
     let mut request = Request::builder()
         .method(Method::POST)
@@ -206,6 +239,10 @@ fn request(
         .body(Full::new(body))
         .map_err(|error| error.to_string())?;
     request.headers_mut().extend(headers.clone());
+    if gzip {
+        let coding = HeaderValue::from_static("gzip");
+        request.headers_mut().insert(CONTENT_ENCODING, coding);
+    }
     Ok(request)
 }
 

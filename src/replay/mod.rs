@@ -43,6 +43,7 @@ pub use headers::{BadHeader, ExtraHeaders};
 pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};
 pub use plan::{
     Plan, PlanError, PlanOptions, PlannedRequest, Planner, Shape, Shard, SkipReason, Skipped, Turn,
+    is_exported,
 };
 pub use progress::{Progress, Stop};
 pub use prompt::{

@@ -1,5 +1,6 @@
 """Reads what an OTLP receiver was sent with opentelemetry-proto, and what LangSmith was with its SDK's models; writes JSON."""
 
+import gzip
 import json
 import sys
 from datetime import datetime
@@ -9,7 +10,8 @@ from google.protobuf.json_format import MessageToDict
 
 
 def otlp(message, path):
-    message.ParseFromString(Path(path).read_bytes())
+    body = Path(path).read_bytes()
+    message.ParseFromString(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body)
     # A field that the specification does not have is kept by the parser as unknown: none may be there.
     whole = message.ByteSize()
     message.DiscardUnknownFields()

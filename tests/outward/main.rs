@@ -112,6 +112,12 @@ fn every_request_is_a_span_that_opentelemetry_reads_and_says_nothing_of_its_cont
             one.head
         );
     }
+    let spans_sent = collector.received().remove(0);
+    assert!(
+        spans_sent.head.contains("content-encoding: gzip"),
+        "{}",
+        spans_sent.head
+    );
     let exports = collector.read(dir.path(), "traces", "/v1/traces");
     let resource = attributes(&exports[0]["resourceSpans"][0]["resource"]);
     assert_eq!(resource["service.name"], "reenact");
@@ -138,6 +144,7 @@ fn every_request_is_a_span_that_opentelemetry_reads_and_says_nothing_of_its_cont
         assert_eq!(told["server.address"], "127.0.0.1");
         assert_eq!(told["server.port"], port);
         assert_eq!(told["reenact.target"], "candidate");
+        assert_eq!(told["openinference.span.kind"], "LLM");
         assert_eq!(span["links"][0]["spanId"], runs[0]["spanId"]);
         let (start, end) = (
             nanos(span, "startTimeUnixNano"),
@@ -284,6 +291,108 @@ fn a_service_for_spans_alone_is_sent_its_key_and_may_be_slow_or_take_a_part() {
     }
     let exports = service.read(dir.path(), "traces", "/otel/v1/traces");
     assert_eq!(exports[0], exports[1], "sent again, it has the same ids");
+}
+
+#[test]
+fn a_service_that_knows_no_gzip_is_sent_spans_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Endpoint::new(|_, before| match before {
+        0 => ("415 Unsupported Media Type", b"what is this"),
+        _ => ("200 OK", b""),
+    });
+    let sim = Server::sim(&["--profile", "fast"]);
+    let output = replay(
+        dir.path(),
+        600,
+        &[
+            "--target",
+            &sim.url,
+            "--speed",
+            "20",
+            "--otlp",
+            &service.url,
+        ],
+        &[],
+    );
+    let said = stderr(&output);
+    assert!(said.contains("took 601 spans, and metrics"), "{said}");
+    let received = service.received();
+    let is_packed = |one: &endpoint::Received| one.head.contains("content-encoding");
+    let packed: Vec<bool> = received.iter().map(is_packed).collect();
+    assert_eq!(
+        packed,
+        [true, false, false, false],
+        "once, and then no more"
+    );
+    let exports = service.read(dir.path(), "traces", "/v1/traces");
+    assert_eq!(exports[0], exports[1], "it is the same batch");
+}
+
+#[test]
+fn a_sample_is_of_the_same_requests_for_every_target_and_has_all_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let sound = Server::sim(&["--profile", "fast"]);
+    let failing = Server::sim(&["--profile", "fast", "--error-rate", "10%"]);
+    let seen = |share: &str| {
+        let collector = Endpoint::taking();
+        let output = replay(
+            dir.path(),
+            200,
+            &[
+                "--target",
+                &format!("sound={}", sound.url),
+                "--target",
+                &format!("failing={}", failing.url),
+                "--speed",
+                "10",
+                "--otlp",
+                &collector.url,
+                "--otlp-sample",
+                share,
+            ],
+            &[],
+        );
+        let said = stderr(&output);
+        let exports = collector.read(dir.path(), "traces", "/v1/traces");
+        let metrics = collector.read(dir.path(), "metrics", "/v1/metrics");
+        let mut kept: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        let mut failed = 0;
+        for span in spans(&exports) {
+            let told = attributes(&span);
+            let target = told["reenact.target"].as_str().unwrap().to_owned();
+            let Some(index) = told.get("reenact.index") else {
+                assert_eq!(told["reenact.requests"], "200", "a run tells of all");
+                continue;
+            };
+            if told.contains_key("error.type") {
+                failed += 1;
+            } else {
+                let index = index.as_str().unwrap().parse().unwrap();
+                kept.entry(target).or_default().insert(index);
+            }
+        }
+        let metrics = metrics[0].to_string();
+        let document = std::fs::read(dir.path().join("out/result.json")).unwrap();
+        let document: Value = serde_json::from_slice(&document).unwrap();
+        std::fs::remove_dir_all(dir.path().join("out")).unwrap();
+        let all_failed: u64 = document["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|target| target["requests"]["failed"].as_u64())
+            .sum();
+        assert_eq!(failed, all_failed, "what failed is there in any case");
+        assert!(failed > 0 && metrics.contains("\"200\""), "{metrics}");
+        (kept, said)
+    };
+    let (few, said) = seen("20%");
+    assert!(said.contains("a sample of 20 %, of 400 requests"), "{said}");
+    let (more, _) = seen("60%");
+    let (sound, failing) = (&few["sound"], &few["failing"]);
+    assert!((15..=70).contains(&sound.len()), "{}", sound.len());
+    assert!(failing.is_subset(sound) && sound.is_subset(&more["sound"]));
+    assert!(more["sound"].len() > sound.len());
+    assert!(sound.len() - failing.len() < sound.len() / 2, "{few:?}");
 }
 
 #[test]

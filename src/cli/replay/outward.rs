@@ -1,11 +1,18 @@
 //! Options that say what goes to other services when the replay is over.
 
+use std::cell::Cell;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
 use super::progress::say;
 use crate::cli::failure::Failure;
+use crate::cli::progress::{Bar, Unit};
+use crate::cli::values;
 use crate::outward::{
     Finished, LangSmith, Otlp, OutwardError, RunStart, Sent, read_headers, read_pairs,
 };
@@ -19,6 +26,17 @@ pub(super) struct OutwardArgs {
     /// OTEL_EXPORTER_OTLP_HEADERS. Needs --out
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     otlp: Option<BaseUrl>,
+
+    /// Send spans of this share of the conversations alone, such as 1%: of requests that failed always, of others by a draw that is the same
+    /// for every target. Metrics are of all requests
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = values::rate,
+        requires = "otlp",
+        default_value = "100%"
+    )]
+    otlp_sample: f64,
 
     /// When it is over, post its verdict to LangSmith as an experiment of this data set, one for each target, with the key of
     /// LANGSMITH_API_KEY; LANGSMITH_ENDPOINT says where, if not at api.smith.langchain.com. Needs --out
@@ -47,7 +65,11 @@ impl OutwardArgs {
                 .hint("add --out DIR: what is sent is read from there when the replay is over, so that nothing slows it"));
         };
         Ok(Some(Outward {
-            otlp: self.otlp.as_ref().map(otlp).transpose()?,
+            otlp: self
+                .otlp
+                .as_ref()
+                .map(|endpoint| otlp(endpoint, self.otlp_sample))
+                .transpose()?,
             langsmith: self.langsmith.as_deref().map(langsmith).transpose()?,
             requests: out.join("requests.jsonl.zst"),
         }))
@@ -64,7 +86,13 @@ impl Outward {
         };
         if let Some(otlp) = &self.otlp {
             let mut taken = Sent::default();
-            let sent = otlp.send(&finished, &mut |sent| taken = *sent);
+            let sent = {
+                let progress = SpanProgress::show();
+                otlp.send(&finished, &mut |sent| {
+                    taken = *sent;
+                    progress.note(sent);
+                })
+            };
             say(&told(otlp, taken, sent.is_ok()));
             warn("--otlp", sent.err());
         }
@@ -80,10 +108,47 @@ impl Outward {
     }
 }
 
+/// How far the spans are: a bar on a terminal, elsewhere a line now and then.
+struct SpanProgress {
+    requests: Arc<AtomicU64>,
+    told: Cell<Instant>,
+    _bar: Bar,
+}
+
+impl SpanProgress {
+    fn show() -> Self {
+        let requests = Arc::new(AtomicU64::new(0));
+        let done = Arc::clone(&requests);
+        Self {
+            requests,
+            told: Cell::new(Instant::now()),
+            _bar: Bar::show(move || done.load(Relaxed), None, Unit::Exchanges),
+        }
+    }
+
+    fn note(&self, sent: &Sent) {
+        self.requests.store(sent.requests, Relaxed);
+        if !std::io::stderr().is_terminal() && self.told.get().elapsed() >= TELL_EVERY {
+            self.told.set(Instant::now());
+            say(&format!(
+                "otlp: {} spans taken, of {} requests so far",
+                sent.spans, sent.requests
+            ));
+        }
+    }
+}
+
 fn told(otlp: &Otlp, taken: Sent, whole: bool) -> String {
     let mut told = format!("otlp: {} took {} spans", otlp.endpoint, taken.spans);
     if taken.rejected > 0 {
         told += &format!(" and rejected {}", taken.rejected);
+    }
+    if otlp.sample < 1.0 {
+        told += &format!(
+            " (a sample of {} %, of {} requests)",
+            otlp.sample * 100.0,
+            taken.requests
+        );
     }
     match (taken.metrics, whole) {
         (true, _) => told += ", and metrics",
@@ -100,7 +165,7 @@ fn warn(option: &str, error: Option<OutwardError>) {
     }
 }
 
-fn otlp(endpoint: &BaseUrl) -> Result<Otlp, Failure> {
+fn otlp(endpoint: &BaseUrl, sample: f64) -> Result<Otlp, Failure> {
     let list = |name: &str| std::env::var(name).unwrap_or_default();
     let malformed = |why: String| {
         Failure::usage(anyhow::anyhow!(why))
@@ -120,6 +185,7 @@ fn otlp(endpoint: &BaseUrl) -> Result<Otlp, Failure> {
         headers: read_headers(HEADERS, &list(HEADERS)).map_err(malformed)?,
         ca: std::env::var_os("OTEL_EXPORTER_OTLP_CERTIFICATE").map(PathBuf::from),
         resource,
+        sample,
     })
 }
 
@@ -163,4 +229,5 @@ fn dataset(text: &str) -> Result<String, String> {
     }
 }
 
+const TELL_EVERY: Duration = Duration::from_secs(30);
 const LANGSMITH: &str = "https://api.smith.langchain.com";

@@ -21,7 +21,7 @@ use self::server::server;
 use self::spans::{Clock, RunCount, Spans, Subject, error};
 use super::post::Poster;
 use super::{Finished, OutwardError};
-use crate::replay::BaseUrl;
+use crate::replay::{BaseUrl, RequestOutcome, is_exported};
 use crate::report::read_requests;
 
 /// Where spans and metrics go.
@@ -35,11 +35,15 @@ pub struct Otlp {
     pub ca: Option<PathBuf>,
     /// What says where all this comes from, beside `service.name` and `service.version`, which it may replace.
     pub resource: Vec<(String, String)>,
+    /// The share of conversations whose requests become spans, from 0 to 1; what failed does in any case, and metrics are of all.
+    pub sample: f64,
 }
 
 /// What was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
+    /// Requests that were looked at, those without a span included.
+    pub requests: u64,
     /// Spans that were taken: one for each request, and one for each run.
     pub spans: u64,
     /// Spans that the service rejected, as it told.
@@ -72,7 +76,8 @@ impl Otlp {
             self.headers.clone(),
             "application/x-protobuf",
             self.ca.as_deref(),
-        )?;
+        )?
+        .gzip();
         let mut sent = Sent::default();
         let mut batch = Vec::with_capacity(BATCH);
         let mut figures = Figures::default();
@@ -96,15 +101,20 @@ impl Otlp {
             count.requests += 1;
             count.failed += u64::from(error(outcome).is_some());
             count.end_us = count.end_us.max(outcome.end_us);
-            batch.push(spans.request(&request, of, clock));
+            sent.requests += 1;
+            if error(outcome).is_some() || self.is_sampled(finished, outcome) {
+                batch.push(spans.request(&request, of, clock));
+            }
             if batch.len() == BATCH {
                 self.flush(&mut post, &mut batch, &mut sent)?;
+            }
+            if sent.requests.is_multiple_of(BATCH as u64) {
                 note(&sent);
             }
         }
         for ((target, run), count) in &runs {
             if let Some((clock, of)) = clock(finished, target, *run).zip(subjects.get(target)) {
-                batch.push(spans.run(finished, *run, of, clock, *count));
+                batch.push(spans.run(finished, *run, of, clock, *count, self.sample));
             }
         }
         self.flush(&mut post, &mut batch, &mut sent)?;
@@ -117,6 +127,13 @@ impl Otlp {
         };
         note(&sent);
         Ok(sent)
+    }
+
+    /// Whether a request is of a conversation that was drawn: the same for every target and run, so that spans can be held side by side,
+    /// and those of a smaller share among those of a larger one.
+    fn is_sampled(&self, finished: &Finished<'_>, outcome: &RequestOutcome) -> bool {
+        let seed = finished.document.plan.seed;
+        self.sample >= 1.0 || is_exported(seed, outcome.session, outcome.index, self.sample)
     }
 
     fn flush(

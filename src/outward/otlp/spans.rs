@@ -90,6 +90,7 @@ impl Spans {
             KeyValue::new(names::STREAM, outcome.stream),
             KeyValue::new(LANGSMITH_KIND, "llm"),
             KeyValue::new(LANGFUSE_KIND, "generation"),
+            KeyValue::new(OPENINFERENCE_KIND, openinference(operation)),
         ];
         attributes.extend(of.attributes());
         self.of_run(&mut attributes, request.run);
@@ -98,6 +99,7 @@ impl Spans {
             // A number of the plan says nothing beyond it: it is told apart from those of other exports.
             let id = format!("{}-{}-{session}", self.export, request.run);
             attributes.push(KeyValue::new(names::CONVERSATION, id.as_str()));
+            attributes.push(KeyValue::new(OPENINFERENCE_SESSION, id.as_str()));
         }
         if let Some(first) = outcome.first_token_us.filter(|_| outcome.stream)
             && let Some(at) = clock.written(first)
@@ -144,6 +146,7 @@ impl Spans {
         of: &Subject,
         clock: Clock,
         count: RunCount,
+        sample: f64,
     ) -> Span {
         let (trace_id, span_id) = self.ids(&of.name, run, u64::MAX);
         let verdict = &finished.document.verdict;
@@ -154,6 +157,10 @@ impl Spans {
             KeyValue::new("reenact.speed", finished.document.plan.speed),
             KeyValue::new("reenact.rate_scale", finished.document.plan.rate_scale),
             KeyValue::new("reenact.seed", finished.document.plan.seed),
+            KeyValue::new("reenact.sample", sample),
+            // It names a model, by which it would be taken for a call of one.
+            KeyValue::new(OPENINFERENCE_KIND, "CHAIN"),
+            KeyValue::new(LANGSMITH_KIND, "chain"),
         ];
         attributes.extend(of.attributes());
         self.of_run(&mut attributes, run);
@@ -253,6 +260,14 @@ pub(super) fn seconds(us: u64) -> f64 {
     Duration::from_micros(us).as_secs_f64()
 }
 
+/// What Phoenix (OpenInference) calls it.
+fn openinference(operation: &str) -> &'static str {
+    match operation {
+        "embeddings" => "EMBEDDING",
+        _ => "LLM",
+    }
+}
+
 const fn verdict_name(status: VerdictStatus) -> &'static str {
     match status {
         VerdictStatus::Pass => "pass",
@@ -264,6 +279,8 @@ const fn verdict_name(status: VerdictStatus) -> &'static str {
 const LANGSMITH_KIND: &str = "langsmith.span.kind";
 const LANGFUSE_KIND: &str = "langfuse.observation.type";
 const LANGFUSE_FIRST: &str = "langfuse.observation.completion_start_time";
+const OPENINFERENCE_KIND: &str = "openinference.span.kind";
+const OPENINFERENCE_SESSION: &str = "session.id";
 const INTERNAL: i32 = 1;
 const CLIENT: i32 = 3;
 const ERROR: i32 = 2;

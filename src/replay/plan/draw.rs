@@ -18,6 +18,8 @@ pub(in crate::replay) enum Purpose {
     Shard,
     /// Whether its client takes answers slowly.
     ReadSlowly,
+    /// Whether a span of it is sent to a collector.
+    Export,
 }
 
 impl Draw {
@@ -27,6 +29,7 @@ impl Draw {
             Purpose::Shift(copy) => (2, copy),
             Purpose::Shard => (3, 0),
             Purpose::ReadSlowly => (4, 0),
+            Purpose::Export => (5, 0),
         };
         // Apart from the words, which are drawn with the same seed.
         let mut hasher = SipHasher24::new_with_keys(seed, PLAN ^ kind);
@@ -51,6 +54,14 @@ impl Draw {
     }
 }
 
+/// Whether a request is among the `share` that is exported: by its conversation where it has one, so that none is torn.
+pub fn is_exported(seed: u64, session: Option<u64>, index: u64, share: f64) -> bool {
+    let subject = session.unwrap_or(index | ALONE);
+    Draw::new(seed, Purpose::Export, subject).is_among(share)
+}
+
+/// Sets the numbers of requests apart from those of sessions.
+const ALONE: u64 = 1 << 63;
 const PLAN: u64 = 0x70_6c61_6e00_0000;
 
 #[cfg(test)]

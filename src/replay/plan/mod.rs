@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shape::Exchange;
 
+pub use draw::is_exported;
 pub use error::PlanError;
 pub use options::PlanOptions;
 pub use planner::{Plan, Planner};
