@@ -255,11 +255,19 @@ fn memory_that_runs_out_is_counted_with_the_load_at_that_instant() {
         target["engine"]["restarts"].as_u64().unwrap() >= 1,
         "{target:#}"
     );
+    let errors = &target["requests"]["errors"];
+    let failed = |kind: &str| errors[kind].as_u64().unwrap_or(0);
+    assert!(failed("server_error") >= 1, "{errors}");
     assert!(
-        target["requests"]["errors"]["server_error"]
-            .as_u64()
-            .unwrap()
-            >= 1
+        failed("truncated") >= 1,
+        "streams of 1.3 s were open when it ran out: {errors}"
+    );
+    let answers = target["oom"]["events"].as_array().unwrap().iter();
+    let answers: u64 = answers.map(|one| one["answers"].as_u64().unwrap()).sum();
+    assert_eq!(
+        answers,
+        failed("server_error") + failed("truncated"),
+        "what broke off says why, too: {target:#}"
     );
     let _ = output;
 }

@@ -18,6 +18,7 @@ mod kserve;
 mod kserve_grpc;
 mod lines;
 mod media;
+mod memory;
 mod ollama;
 mod openai;
 mod openai_body;
@@ -50,6 +51,7 @@ pub use coding::{Coded, Coding, Decoder, Undecodable};
 pub use draft::{Draft, DraftMedia, Forcing, OutputLength, WireRequest};
 pub use endpoint::{Detected, endpoint_of, model_in_path};
 pub use grpc::http_status as http_status_of_grpc;
+pub use memory::tells_of_memory;
 pub use response::{ResponseObserver, is_stream};
 pub use rule::{DialectRule, RuleError, detect};
 
@@ -175,6 +177,8 @@ pub struct ResponseSight {
     pub ended: bool,
     /// The server reported an error inside the body.
     pub error: bool,
+    /// That error says that memory ran out.
+    pub out_of_memory: bool,
     /// A piece did not parse.
     pub unparsable: bool,
     /// There was more of it than is read.

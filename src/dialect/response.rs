@@ -223,6 +223,9 @@ impl Reading {
             Form::Array(mut splitter) => splitter.finish(&mut read),
             Form::Plain(body) => {
                 reader.body(&body, &mut tally);
+                if tally.sight.error {
+                    tally.error_said(&body);
+                }
                 return tally.close();
             }
             Form::TooLarge => {
@@ -266,6 +269,7 @@ fn read_event(
     // Its data may be a line of prose.
     if name == b"error" {
         tally.error();
+        tally.error_said(data.unwrap_or_default());
         return;
     }
     let Some(data) = data else {
@@ -277,7 +281,11 @@ fn read_event(
         tally.said(said);
         return;
     }
+    let failed = tally.sight.error;
     let plain = reader.event(at_us, name, data, tally);
+    if tally.sight.error && !failed {
+        tally.error_said(data);
+    }
     repeat.remember(name, data, plain);
 }
 
@@ -360,6 +368,92 @@ mod tests {
             assert!(sight.error, "{endpoint:?} {kind}");
             assert_eq!(sight.finish, Some(FinishReason::Error));
         }
+    }
+
+    #[test]
+    fn memory_that_ran_out_within_an_answer_is_seen_in_every_dialect() {
+        const LINES: &str = "application/x-ndjson";
+        const JSON: &str = "application/json";
+        let cases = [
+            (
+                Endpoint::ChatCompletions,
+                SSE,
+                "data: {\"error\":{\"message\":\"WORDS\",\"code\":500}}\n\ndata: [DONE]\n\n",
+            ),
+            (
+                Endpoint::Completions,
+                SSE,
+                "data: {\"error\":{\"message\":\"WORDS\"}}\n\n",
+            ),
+            (
+                Endpoint::ChatCompletions,
+                SSE,
+                "event: error\ndata: WORDS\n\n",
+            ),
+            (
+                Endpoint::Completions,
+                JSON,
+                "{\"error\":{\"message\":\"WORDS\"}}",
+            ),
+            (
+                Endpoint::Messages,
+                SSE,
+                "event: error\ndata: {\"type\":\"error\",\"error\":{\"message\":\"WORDS\"}}\n\n",
+            ),
+            (
+                Endpoint::Messages,
+                SSE,
+                "data: {\"type\":\"error\",\"error\":{\"message\":\"WORDS\"}}\n\n",
+            ),
+            (
+                Endpoint::Responses,
+                SSE,
+                "data: {\"type\":\"response.failed\",\"response\":{\"status\":\"failed\",\"error\":{\"message\":\"WORDS\"}}}\n\n",
+            ),
+            (Endpoint::OllamaChat, LINES, "{\"error\":\"WORDS\"}\n"),
+            (
+                Endpoint::OllamaGenerate,
+                LINES,
+                "{\"response\":\"a\",\"done\":false}\n{\"error\":\"WORDS\"}\n",
+            ),
+            (
+                Endpoint::TgiGenerateStream,
+                SSE,
+                "data:{\"error\":\"WORDS\",\"error_type\":\"generation\"}\n\n",
+            ),
+            (
+                Endpoint::TritonGenerateStream,
+                SSE,
+                "data: {\"error\":\"WORDS\"}\n\n",
+            ),
+            (
+                Endpoint::GeminiStream,
+                JSON,
+                "[{\"error\":{\"code\":500,\"message\":\"WORDS\"}}\n]",
+            ),
+            (
+                Endpoint::Embeddings,
+                JSON,
+                "{\"error\":{\"message\":\"WORDS\"}}",
+            ),
+        ];
+        for (endpoint, kind, stream) in cases {
+            for (words, is_memory) in [
+                ("CUDA out of memory. Tried to allocate 2 GiB", true),
+                ("torch.OutOfMemoryError", true),
+                ("overloaded", false),
+            ] {
+                let sight = observe(endpoint, kind, &[stream.replace("WORDS", words).as_bytes()]);
+                assert!(sight.error, "{endpoint:?} {kind}");
+                assert_eq!(
+                    sight.out_of_memory, is_memory,
+                    "{endpoint:?} {kind} {words}"
+                );
+            }
+        }
+        let said = b"data: {\"choices\":[{\"delta\":{\"content\":\"CUDA out of memory\"}}]}\n\ndata: [DONE]\n\n";
+        let sight = observe(Endpoint::ChatCompletions, SSE, &[said]);
+        assert!(!sight.out_of_memory, "a model may speak of it");
     }
 
     #[test]

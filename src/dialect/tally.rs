@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use super::ResponseSight;
 use super::json::{self, Count};
+use super::memory::tells_of_memory;
 use crate::anonymise::Private;
 use crate::shape::{FinishReason, TokenCount, TokenSource};
 
@@ -149,6 +150,11 @@ impl Tally {
     pub(super) fn error(&mut self) {
         self.sight.error = true;
         self.finish_reason(FinishReason::Error);
+    }
+
+    /// What an error inside the answer said.
+    pub(super) fn error_said(&mut self, text: &[u8]) {
+        self.sight.out_of_memory |= tells_of_memory(text);
     }
 
     /// What was seen: output tokens as the server counted, else as many as there were token events.

@@ -38,7 +38,7 @@ pub struct RequestOutcome {
     /// Seconds for which the target asked not to be asked again (`retry-after`); noted, not obeyed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
-    /// The target refused it and told that its memory had run out.
+    /// The target refused it, or broke its answer off, and told that its memory had run out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub out_of_memory: bool,
     /// Prompt tokens in the trace.

@@ -8,7 +8,7 @@ use super::engine::Stats;
 
 /// Weights and the KV cache are taken at start (85 % of the whole). The batch takes 40 kB for each token that it holds, in segments of
 /// 20 MiB that are kept once taken. What leaks is lost every second. Where all that is more than there is, the engine is out of memory
-/// for a second, and then starts anew.
+/// for a second, breaks off what it had begun, and then starts anew.
 pub(super) struct Vram {
     total: f64,
     leak_per_s: f64,
@@ -20,6 +20,8 @@ struct Process {
     started_s: f64,
     kept: f64,
     out_since: Option<Instant>,
+    /// How many there were before it.
+    before: u64,
 }
 
 /// What is in use.
@@ -33,6 +35,8 @@ pub(super) struct InUse {
     pub(super) started_s: f64,
     /// There is none left.
     pub(super) out: bool,
+    /// Which of the engine's processes this is, from 0.
+    pub(super) process: u64,
 }
 
 impl Vram {
@@ -41,7 +45,7 @@ impl Vram {
         (config.vram_bytes > 0).then(|| Self {
             total: float(config.vram_bytes),
             leak_per_s: float(config.memory_leak_bytes),
-            process: Mutex::new(Process::start(Instant::now())),
+            process: Mutex::new(Process::start(Instant::now(), 0)),
         })
     }
 
@@ -61,7 +65,7 @@ impl Vram {
             .out_since
             .is_some_and(|since| now.saturating_duration_since(since) >= RESTART)
         {
-            *process = Process::start(now);
+            *process = Process::start(now, process.before + 1);
         }
         let batch = tokens * BYTES_PER_TOKEN;
         process.kept = process.kept.max((batch / SEGMENT).ceil() * SEGMENT);
@@ -76,18 +80,20 @@ impl Vram {
             allocated: (standing + batch).min(self.total),
             started_s: process.started_s,
             out: process.out_since.is_some(),
+            process: process.before,
         }
     }
 }
 
 impl Process {
-    fn start(now: Instant) -> Self {
+    fn start(now: Instant, before: u64) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             started: now,
             started_s: since_epoch.unwrap_or_default().as_secs_f64(),
             kept: 0.0,
             out_since: None,
+            before,
         }
     }
 }
@@ -120,6 +126,7 @@ mod tests {
         let after =
             |seconds: f64, tokens| vram.at(began + Duration::from_secs_f64(seconds), tokens);
         assert_eq!(after(0.0, 0.0).reserved, 8.5 * GIB);
+        let busy_process = after(0.0, 1000.0).process;
         let busy = after(0.0, 1000.0).reserved;
         assert_eq!(busy, 8.5 * GIB + 2.0 * SEGMENT);
         assert_eq!(after(0.0, 0.0).reserved, busy, "what was taken is kept");
@@ -128,5 +135,6 @@ mod tests {
         assert!(!after(1.0, 0.0).out && after(2.0, 0.0).out && after(2.9, 0.0).out);
         let anew = after(3.1, 0.0);
         assert!(!anew.out && anew.reserved < 8.6 * GIB, "{anew:?}");
+        assert_eq!((after(3.1, 0.0).process, busy_process), (1, 0));
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::driver::{self, Delivery, Orders};
 use super::engine::{RequestId, Stats};
-use super::memory::Vram;
+use super::memory::{InUse, Vram};
 use super::metrics::Metrics;
 use super::noise::{mix, unit};
 use super::wire::{Api, Chat, Completions, Embeddings, Messages, Problem, Reply, models, tokenize};
@@ -110,6 +110,21 @@ struct Shared {
     metrics: Arc<Metrics>,
     vram: Option<Vram>,
     next: AtomicU64,
+}
+
+impl Shared {
+    /// What is in use of the GPU's memory, where it has one.
+    fn in_use(&self) -> Option<InUse> {
+        let vram = self.vram.as_ref()?;
+        Some(vram.look(&self.orders.stats()))
+    }
+}
+
+fn out_of_memory() -> Problem {
+    Problem {
+        status: 500,
+        message: "CUDA out of memory (simulated)".to_owned(),
+    }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
@@ -233,18 +248,15 @@ async fn generate(
             message: "this failure is simulated".to_owned(),
         });
     }
-    if let Some(vram) = &shared.vram
-        && vram.look(&shared.orders.stats()).out
-    {
-        return Err(Problem {
-            status: 500,
-            message: "CUDA out of memory (simulated)".to_owned(),
-        });
-    }
+    let process = match shared.in_use() {
+        Some(in_use) if in_use.out => return Err(out_of_memory()),
+        in_use => in_use.map_or(0, |in_use| in_use.process),
+    };
     let deliveries = shared.orders.submit(request, understood.submission);
     let mut open = Open {
         request,
-        orders: shared.orders.clone(),
+        shared: Arc::clone(shared),
+        process,
         deliveries,
         reply: understood.reply,
         over: false,
@@ -276,6 +288,7 @@ async fn generate(
     }
     while !open.over {
         match open.deliveries.recv().await {
+            Some(_) if open.is_lost() => return Err(out_of_memory()),
             Some(delivery) => open.note(delivery),
             None => {
                 return Err(Problem {
@@ -341,7 +354,9 @@ fn respond(status: u16, kind: &'static str, body: Answered) -> Response<Answered
 /// A request that the engine works on; dropped before its end, it is cancelled there.
 struct Open {
     request: RequestId,
-    orders: Orders,
+    shared: Arc<Shared>,
+    /// The engine's, in which it was begun.
+    process: u64,
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     reply: Reply,
     over: bool,
@@ -355,13 +370,24 @@ impl Open {
             Delivery::Token { .. } => {}
         }
     }
+
+    /// Whether the engine ran out of memory after it had begun this.
+    fn is_lost(&self) -> bool {
+        let in_use = self.shared.in_use();
+        in_use.is_some_and(|in_use| in_use.out || in_use.process != self.process)
+    }
+
+    fn end_early(&mut self) {
+        if !self.over {
+            self.over = true;
+            self.shared.orders.cancel(self.request);
+        }
+    }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if !self.over {
-            self.orders.cancel(self.request);
-        }
+        self.end_early();
     }
 }
 
@@ -395,6 +421,13 @@ impl Stream {
             let Some(delivery) = ready!(self.open.deliveries.poll_recv(context)) else {
                 return Poll::Ready(None);
             };
+            if self.open.is_lost() {
+                let mut events = Vec::new();
+                self.open.reply.api.broken(&out_of_memory(), &mut events);
+                self.queue.push_back(events.concat().into());
+                self.open.end_early();
+                continue;
+            }
             self.open.note(delivery);
             let (reply, mut events) = (&self.open.reply, Vec::new());
             match delivery {

@@ -100,6 +100,7 @@ fn note(outcome: &mut RequestOutcome, sight: ResponseSight, answered: bool) {
     outcome.output_tokens = sight.output_tokens.map(|tokens| tokens.count);
     outcome.cached_tokens = sight.cached_tokens;
     outcome.finish = sight.finish;
+    outcome.out_of_memory = sight.out_of_memory;
     outcome.token_events = sight.token_events;
     outcome.gaps_us = sight.all_gaps_us;
 }

@@ -2,7 +2,9 @@ use std::time::SystemTime;
 
 use super::retry_after;
 use super::talk::{Cut, Listener};
-use crate::dialect::{AnswerReader, ResponseHead as Head, ResponseObserver, ResponseSight};
+use crate::dialect::{
+    AnswerReader, ResponseHead as Head, ResponseObserver, ResponseSight, tells_of_memory,
+};
 use crate::net::http1::ResponseHead;
 use crate::replay::synthesise::{Cancel, Prepared};
 use crate::replay::{FailureKind, RequestOutcome};
@@ -140,21 +142,6 @@ impl Listener for Fetched {
         (self.body.len() > MOST_BYTES).then_some(Cut::Failed(FailureKind::Truncated))
     }
 }
-
-/// Whether an error's body says that memory ran out, in the words of PyTorch, CUDA, HIP or llama.cpp. Read and let go.
-fn tells_of_memory(body: &[u8]) -> bool {
-    let says = |words: &[u8]| memchr::memmem::find(body, words).is_some();
-    OUT_OF_MEMORY.iter().any(|words| says(words.as_bytes()))
-}
-
-const OUT_OF_MEMORY: [&str; 6] = [
-    "out of memory",
-    "OutOfMemory",
-    "CUDA_ERROR_OUT_OF_MEMORY",
-    "cudaErrorMemoryAllocation",
-    "hipErrorOutOfMemory",
-    "failed to allocate",
-];
 
 /// How simulated servers introduce themselves.
 fn is_simulator(head: &ResponseHead<'_>) -> bool {

@@ -121,6 +121,10 @@ impl Api for Messages {
         };
         json!({"type": "error", "error": {"type": kind, "message": problem.message}})
     }
+
+    fn broken(&self, problem: &Problem, events: &mut Vec<String>) {
+        events.push(event(Some("error"), &self.error(problem)));
+    }
 }
 
 fn called_tool(body: &Value) -> Option<String> {

@@ -73,6 +73,12 @@ pub(super) trait Api: Sync {
 
     /// An error's body.
     fn error(&self, problem: &Problem) -> Value;
+
+    /// What stands in the place of the rest of a stream that breaks off, as vLLM has it.
+    fn broken(&self, problem: &Problem, events: &mut Vec<String>) {
+        events.push(event(None, &self.error(problem)));
+        events.push("data: [DONE]\n\n".to_owned());
+    }
 }
 
 /// Why a request is refused.
