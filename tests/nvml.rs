@@ -177,6 +177,50 @@ fn gpus_are_chosen_and_instances_stand_in_their_gpus_place() {
 }
 
 #[test]
+fn an_error_of_the_driver_is_told_of_its_gpu_with_its_instant() {
+    let standin = Standin::build_with(&["-DFLEET", "-DEVENTS"]);
+    standin.uses(&GIB.to_string());
+    let began = Instant::now();
+    let period = Duration::from_millis(2);
+    let sampler = GpuSampler::start(Some(standin.library()), began, period).unwrap();
+    standin.asked(2);
+    let xids = standin.dir.path().join("used.xids");
+    let before = began.elapsed();
+    std::fs::write(&xids, "31\n79\n").unwrap();
+    standin.asked(4);
+    let gpus = summarise_gpus(&sampler.stop());
+    let codes: Vec<u64> = gpus[0].xids.iter().map(|one| one.xid).collect();
+    assert_eq!(codes, [31, 79], "each once");
+    let first = &gpus[0].xids[0];
+    assert!(
+        (before.as_secs_f64()..began.elapsed().as_secs_f64()).contains(&first.t_s),
+        "{first:?}"
+    );
+    assert_eq!(first.meaning.as_deref(), Some("a fault in a memory access"));
+    let state = gpus[0].state.as_deref().unwrap();
+    assert!(state.contains("the driver told Xid 31"), "{state}");
+    assert!(gpus.iter().all(|gpu| gpu.xids_unwatched.is_none()));
+    assert!(gpus[1..].iter().all(|gpu| gpu.xids.is_empty()));
+}
+
+#[test]
+fn a_driver_that_reports_no_errors_is_noted_and_sampled_all_the_same() {
+    for (options, why) in [
+        (&["-DREFUSES"][..], "not available on the target device"),
+        (&[], "not NVML, or too old"),
+    ] {
+        let standin = Standin::build_with(options);
+        standin.uses(&GIB.to_string());
+        let sampler = standin.start();
+        standin.asked(2);
+        let gpu = summarise_gpus(&sampler.stop()).remove(0);
+        assert_eq!((gpu.used_peak_bytes, gpu.state), (GIB, None));
+        let noted = gpu.xids_unwatched.unwrap();
+        assert!(noted.contains(why), "{noted}");
+    }
+}
+
+#[test]
 fn no_driver_and_a_foreign_library_are_absences() {
     let dir = tempfile::tempdir().unwrap();
     let start = |library: &Path| {

@@ -55,10 +55,15 @@ impl Campaign {
     /// What was asked to be sampled and cannot be, as warnings.
     pub(super) fn unwatched(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if matches!(self.gpu, Gpu::Asked { .. })
-            && let Some(Err(absent)) = self.gpu_sampler(Instant::now())
-        {
-            warnings.push(format!("warning: GPU memory is not sampled: {absent}"));
+        if matches!(self.gpu, Gpu::Asked { .. }) {
+            match self.gpu_sampler(Instant::now()) {
+                Some(Err(absent)) => {
+                    warnings.push(format!("warning: GPU memory is not sampled: {absent}"));
+                }
+                // It was asked whether it can, and no more.
+                Some(Ok(sampler)) => drop(sampler.stop()),
+                None => {}
+            }
         }
         if let EngineMetrics::Pages(pages) = &self.engine_metrics {
             for (_, url) in pages {

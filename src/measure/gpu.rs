@@ -1,7 +1,7 @@
 use super::growth::growth;
 use super::memory::MemoryGrowth;
-use super::summary::{GpuProcess, GpuSummary};
-use crate::telemetry::{GpuSeries, GpuTimeline};
+use super::summary::{GpuProcess, GpuSummary, GpuXid};
+use crate::telemetry::{GpuSeries, GpuTimeline, Xid, xid_meaning};
 
 /// Puts the growth apart from the load in the place of the mere trend.
 pub(super) fn put_growth(gpu: &mut GpuSummary, growth: Option<MemoryGrowth>) {
@@ -50,6 +50,16 @@ fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
                 used_peak_bytes,
             })
             .collect(),
+        xids: gpu
+            .xids
+            .iter()
+            .map(|&Xid { at_us, code }| GpuXid {
+                t_s: at_us as f64 / 1e6,
+                xid: code,
+                meaning: xid_meaning(code).map(str::to_owned),
+            })
+            .collect(),
+        xids_unwatched: gpu.xids_unwatched.clone(),
         samples: gpu.taken,
         state: gpu.state.clone(),
     })

@@ -67,6 +67,8 @@ pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
 pub use span::MeasuredWindow;
 pub use steps::{Limit, Step, StepVerdict};
 pub use stored::StoredDistribution;
-pub use summary::{Goodput, GpuProcess, GpuSummary, Requests, TargetSummary, Throughput, Window};
+pub use summary::{
+    Goodput, GpuProcess, GpuSummary, GpuXid, Requests, TargetSummary, Throughput, Window,
+};
 pub use target::{MeasureOptions, PerRequestBounds, TargetIdentity, TargetMeasure};
 pub use token_errors::ErrorQuantiles;

@@ -168,11 +168,29 @@ pub struct GpuSummary {
     /// What processes had of it, where the driver tells.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<GpuProcess>,
+    /// Errors (Xid) that the driver reported of it during the run; of several runs, all, each with its own clock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xids: Vec<GpuXid>,
+    /// Why NVML does not report them, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xids_unwatched: Option<String>,
     /// Samples taken.
     pub samples: u64,
     /// Why sampling stopped or had gaps, where it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+}
+
+/// An error that the driver reported of a GPU.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct GpuXid {
+    /// Seconds since the run began.
+    pub t_s: f64,
+    /// NVIDIA's number of it.
+    pub xid: u64,
+    /// What it stands for, where that says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<String>,
 }
 
 /// A process that has memory of a GPU.

@@ -2,6 +2,7 @@
 
 use super::comparison::metric_words;
 use super::document::{ResultDocument, ScheduleAccount};
+use super::driver_errors::driver_errors;
 use super::fidelity::replayed;
 use super::figures::{count, ms, number, percent, seconds};
 use super::loads::missed_it;
@@ -154,6 +155,7 @@ pub(super) fn beside_the_requests(targets: &[TargetSummary]) -> impl Iterator<It
             cliffs(target),
             leaks(target),
             ran_out(target),
+            driver_errors(&target.gpu).map(|told| format!("{}: {told}", target.name)),
             engine.map(|state| format!("{}: the engine's figures: {state}.", target.name)),
             judged.map(|told| format!("{}: quality: {told}.", target.name)),
         ]

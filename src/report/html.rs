@@ -1,6 +1,7 @@
 //! `report.html`: one self-contained page; tables are in the HTML, charts are drawn by an embedded uPlot from a data island.
 
 mod load_charts;
+mod memory_marks;
 mod plane;
 mod run_charts;
 mod shift;
@@ -10,6 +11,7 @@ use askama::Template;
 use serde::Serialize;
 
 use self::load_charts::Picture;
+use self::memory_marks::memory_marks;
 use self::shift::ShiftChart;
 use self::skeleton::Skeleton;
 use super::comparison::{bounded_ms, change, metric_words};
@@ -59,6 +61,11 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .targets
             .iter()
             .map(|target| target.memory.as_ref())
+            .collect(),
+        memory_marks: document
+            .targets
+            .iter()
+            .map(|target| memory_marks(&target.oom, &target.gpu))
             .collect(),
         charts,
     };
@@ -177,6 +184,8 @@ struct Island<'a> {
     changes: Vec<&'a Vec<ChangePoint>>,
     spans: Vec<&'a MeasuredWindow>,
     memories: Vec<Option<&'a Memory>>,
+    /// When memory ran out or a GPU failed, and what to call it.
+    memory_marks: Vec<Vec<(f64, String)>>,
     charts: &'a Charts,
 }
 

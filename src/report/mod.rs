@@ -8,6 +8,7 @@ mod comparison;
 mod csv;
 mod directory;
 mod document;
+mod driver_errors;
 mod earlier;
 mod fidelity;
 mod figures;

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::series::{GpuSample, GpuSeries, GpuTimeline};
+use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
 use super::signals::{EngineKind, Reading, Signal};
 
 /// What an engine told of itself over a run.
@@ -143,8 +143,7 @@ impl Diary {
                     && xid != before
                     && xid > 0
                 {
-                    let told = format!("the driver told Xid {xid} at {:.1} s", seconds(at_us));
-                    series.state.get_or_insert(told);
+                    series.note_xid(at_us, xid);
                 }
             }
         }
@@ -214,11 +213,6 @@ impl Diary {
     fn complain(&mut self, what: String) {
         self.engine.state.get_or_insert(what);
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
-use super::series::{GpuSample, GpuSeries, GpuTimeline};
+use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
+use super::xid::XidWatch;
 
 /// Samples the memory of every NVIDIA GPU of this machine through NVML, which the driver brings.
 #[derive(Debug)]
@@ -101,14 +102,14 @@ fn sample(
     stop: &AtomicBool,
     ready: &Sender<Result<(), GpuAbsent>>,
 ) -> GpuTimeline {
-    let mut nvml = match open(library) {
-        Ok(nvml) => Some(nvml),
+    let nvml = match open(library) {
+        Ok(nvml) => nvml,
         Err(error) => {
             let _ = ready.send(Err(GpuAbsent::NoDriver(told(&error))));
             return GpuTimeline::default();
         }
     };
-    let mut timeline = nvml.as_ref().map(inventory).unwrap_or_default();
+    let mut timeline = inventory(&nvml);
     if timeline.gpus.is_empty() {
         let _ = ready.send(Err(GpuAbsent::NoGpu));
         return timeline;
@@ -117,42 +118,61 @@ fn sample(
         let _ = ready.send(Err(absent));
         return GpuTimeline::default();
     }
-    let _ = ready.send(Ok(()));
+    let mut handle = Some(nvml);
+    loop {
+        if let Some(nvml) = handle.take() {
+            let xids = XidWatch::start(&nvml, &mut timeline);
+            // Nobody listens the second time.
+            let _ = ready.send(Ok(()));
+            watch(&nvml, &xids, began, period, stop, &mut timeline);
+        }
+        let reopen_at = Instant::now() + REOPEN_AFTER;
+        if !sleep(reopen_at, stop) {
+            return timeline;
+        }
+        handle = open(library).ok();
+    }
+}
+
+/// Samples until it is to stop, or NVML must be opened anew: the driver was reloaded, or took the device away from this container.
+fn watch(
+    nvml: &Nvml,
+    xids: &XidWatch<'_>,
+    began: Instant,
+    period: Duration,
+    stop: &AtomicBool,
+    timeline: &mut GpuTimeline,
+) {
     let mut next = Instant::now();
-    let (mut reopen_at, mut list_at) = (next, next);
+    let mut list_at = next;
+    loop {
+        // What stands in the GPU's memory when it is to stop is the last sample.
+        let last = stop.load(Ordering::Relaxed);
+        let broken = read(nvml, began, timeline);
+        xids.read(began, timeline);
+        // The list costs the driver's lock a hundred times what memory does.
+        if last || Instant::now() >= list_at {
+            processes(nvml, timeline);
+            list_at = Instant::now() + LIST_EVERY;
+        }
+        if last || broken {
+            return;
+        }
+        next = (next + period).max(Instant::now());
+        sleep(next, stop);
+    }
+}
+
+/// Waits for an instant; `false` where it is to stop before.
+fn sleep(until: Instant, stop: &AtomicBool) -> bool {
     while !stop.load(Ordering::Relaxed) {
-        let now = Instant::now();
-        match &nvml {
-            // The driver was reloaded, or took the device away from this container: start anew in a while.
-            Some(handle) if read(handle, began, &mut timeline) => {
-                nvml = None;
-                reopen_at = now + REOPEN_AFTER;
-            }
-            // The list costs the driver's lock a hundred times what memory does.
-            Some(handle) if now >= list_at => {
-                processes(handle, &mut timeline);
-                list_at = now + LIST_EVERY;
-            }
-            Some(_) => {}
-            None if now >= reopen_at => {
-                nvml = open(library).ok();
-                reopen_at = now + REOPEN_AFTER;
-            }
-            None => {}
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
         }
-        next += period;
-        let now = Instant::now();
-        if next <= now {
-            next = now + period;
-        }
-        // A spurious wake-up costs one early sample.
-        std::thread::park_timeout(next.saturating_duration_since(now));
+        std::thread::park_timeout(left);
     }
-    if let Some(handle) = &nvml {
-        read(handle, began, &mut timeline);
-        processes(handle, &mut timeline);
-    }
-    timeline
+    false
 }
 
 fn open(library: Option<&std::ffi::OsStr>) -> Result<Nvml, NvmlError> {
@@ -270,18 +290,13 @@ fn read(nvml: &Nvml, began: Instant, timeline: &mut GpuTimeline) -> bool {
     broken
 }
 
-fn told(error: &NvmlError) -> String {
+pub(super) fn told(error: &NvmlError) -> String {
     match error {
         NvmlError::GpuLost => "the GPU was lost".to_owned(),
         NvmlError::LibloadingError(_) => "libnvidia-ml.so.1 cannot be loaded".to_owned(),
         NvmlError::FailedToLoadSymbol(_) => "the library is not NVML, or too old".to_owned(),
         other => other.to_string(),
     }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
-fn seconds(us: u64) -> f64 {
-    us as f64 / 1e6
 }
 
 /// Longer than most processes of an engine take to come and go.

@@ -31,6 +31,20 @@ pub struct GpuSeries {
     /// The most that each process was seen to have of it, in bytes, by process id; empty where the driver does not tell (in a container
     /// that does not see the host's processes, say).
     pub processes: BTreeMap<u32, u64>,
+    /// Errors that the driver reported of it, in order of time; at most [`GpuSeries::MOST_XIDS`]. Those of a GPU that is parted stand with
+    /// its first instance.
+    pub xids: Vec<Xid>,
+    /// Why NVML does not report them, where it does not.
+    pub xids_unwatched: Option<String>,
+}
+
+/// An error that the driver reported of a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Xid {
+    /// Microseconds since the run began, when it was noticed: up to one sample later than it was.
+    pub at_us: u64,
+    /// NVIDIA's number of it.
+    pub code: u64,
 }
 
 /// Memory in use at one instant.
@@ -46,6 +60,9 @@ impl GpuSeries {
     /// Samples kept at most: half an hour at ten a second. Beyond that, of each pair the larger is kept.
     pub const MOST: usize = 18_000;
 
+    /// Errors kept at most: a GPU that is lost reports without end.
+    pub const MOST_XIDS: usize = 100;
+
     /// When and to which share its memory was in use; nothing where it does not tell how much it has.
     pub fn shares(&self) -> impl Iterator<Item = (u64, f64)> {
         let total = self.total_bytes;
@@ -56,6 +73,14 @@ impl GpuSeries {
     /// The largest share of its memory that was in use.
     pub fn fullest(&self) -> Option<f64> {
         self.shares().map(|(_, share)| share).reduce(f64::max)
+    }
+
+    pub(super) fn note_xid(&mut self, at_us: u64, code: u64) {
+        let told = format!("the driver told Xid {code} at {:.1} s", seconds(at_us));
+        self.state.get_or_insert(told);
+        if self.xids.len() < Self::MOST_XIDS {
+            self.xids.push(Xid { at_us, code });
+        }
     }
 
     pub(super) fn push(&mut self, sample: GpuSample) {
@@ -75,6 +100,11 @@ fn share(used: u64, total: u64) -> f64 {
 }
 
 impl GpuTimeline {
+    /// The series of a GPU, or of its first instance.
+    pub(super) fn gpu(&mut self, index: u32) -> Option<&mut GpuSeries> {
+        self.gpus.iter_mut().find(|gpu| gpu.index == index)
+    }
+
     /// The same timeline with its moments counted from `lead_us` later; what was sampled before that is left out but for the
     /// last sample, which becomes moment 0.
     #[must_use]
@@ -87,6 +117,9 @@ impl GpuTimeline {
             gpu.samples.drain(..first);
             for sample in &mut gpu.samples {
                 sample.at_us = sample.at_us.saturating_sub(lead_us);
+            }
+            for xid in &mut gpu.xids {
+                xid.at_us = xid.at_us.saturating_sub(lead_us);
             }
         }
         self
@@ -109,6 +142,11 @@ impl GpuTimeline {
             .filter_map(most)
             .reduce(|sum, used| sum + used)
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+pub(super) fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ pub(super) fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
                 known.used_peak_bytes = known.used_peak_bytes.max(gpu.used_peak_bytes);
                 known.used_end_bytes = gpu.used_end_bytes;
                 known.samples += gpu.samples;
+                known.xids.extend_from_slice(&gpu.xids);
                 if gpu.growth_bytes_per_s > known.growth_bytes_per_s {
                     known.growth_bytes_per_s = gpu.growth_bytes_per_s;
                     known.growth_ci95 = gpu.growth_ci95;

@@ -37,6 +37,8 @@
     .filter((c) => c.metric === metric && target !== data.reference)
     .map((c) => [c.t_s, `${show(c.before)} → ${show(c.after)}`, target]));
 
+  const befell = data.memory_marks.flatMap((all, target) => all.map(([t, what]) => [t, what, target]));
+
   // Points of one thing over another, and (of memories) the line through them up to where it is full.
   const points = (of) => names.flatMap((name, target) => {
     const pairs = of(target).filter(([x, y]) => x != null && y != null).sort((a, b) => a[0] - b[0]);
@@ -74,7 +76,7 @@
     chart("load-time", overTime("in_flight"), along);
     chart("sent-time", [...perSecond("sent"), ...perSecond("failed", { dash: [2, 4], suffix: "failed" })], along);
     chart("tokens-time", overTime("output_tokens_per_s"), { ...along, show: short, marks: changed("output_tokens_per_s", short) });
-    chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, fit: true, show: (v) => `${+v.toPrecision(4)} GiB` });
+    chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, fit: true, show: (v) => `${+v.toPrecision(4)} GiB`, marks: befell });
     chart("kv-time", overTime("kv_cache", { scale: 100 }), { ...along, show: percent });
     chart("waiting-time", [...overTime("waiting"), ...overTime("preemptions", { dash: [2, 4], suffix: "preemptions" })], { ...along, show: short });
     for (const key of ["ttft", "e2e"]) chart(`${key}-load`, windows(`${key}_p50_ms`), { show: shortMs, xLabel: "in flight", showX: short });
