@@ -1,12 +1,17 @@
 //! GPU memory through NVML, against a stand-in library that this test builds itself.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use reenact::measure::summarise_gpus;
 use reenact::telemetry::{GpuAbsent, GpuSampler};
+use serde_json::Value;
+use support::traffic::short_requests;
+use support::{Server, python, reenact};
 
 const GIB: u64 = 1 << 30;
 
@@ -201,6 +206,49 @@ fn an_error_of_the_driver_is_told_of_its_gpu_with_its_instant() {
     assert!(state.contains("the driver told Xid 31"), "{state}");
     assert!(gpus.iter().all(|gpu| gpu.xids_unwatched.is_none()));
     assert!(gpus[1..].iter().all(|gpu| gpu.xids.is_empty()));
+}
+
+#[test]
+fn a_replay_tells_what_the_driver_reported_and_shows_when() {
+    let standin = Standin::build_with(&["-DEVENTS"]);
+    standin.uses(&GIB.to_string());
+    let dir = standin.dir.path();
+    std::fs::write(dir.join("used.xids"), "79\n79\n").unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let out = dir.join("out");
+    let output = reenact(["replay"])
+        .arg(short_requests(dir, 40))
+        .args(["--target", &format!("candidate={}", sim.url), "--gpu"])
+        .arg(standin.library())
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = "Xid 79 (the GPU has fallen off the bus) on GPU 0 at ";
+    assert!(said.contains(told), "{said}");
+    assert!(said.contains(", 2 times in all"), "{said}");
+    let result = std::fs::read(out.join("result.json")).unwrap();
+    let result: Value = serde_json::from_slice(&result).unwrap();
+    let xids = &result["targets"][0]["gpu"][0]["xids"];
+    assert_eq!(
+        (xids[0]["xid"].as_u64(), xids[1]["xid"].as_u64()),
+        (Some(79), Some(79)),
+        "{xids}"
+    );
+    let validate = "import json, jsonschema, sys; jsonschema.validate(json.load(open(sys.argv[2])), json.load(open(sys.argv[1])))";
+    let status = python()
+        .args(["-c", validate])
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/docs/result.schema.json"
+        ))
+        .arg(out.join("result.json"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("GPU 0: Xid 79"), "a line down the chart");
 }
 
 #[test]
