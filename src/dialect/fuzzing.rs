@@ -1,6 +1,6 @@
 //! See [`crate::fuzzing`].
 
-use super::sse::{Event, SseSplitter};
+use super::framing::sse::{Event, SseSplitter};
 
 /// The events of a stream that comes in these pieces: name, and data where it is kept.
 pub fn events(pieces: &[&[u8]]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {

@@ -1,0 +1,256 @@
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::dialect::json::{Count, Items, List, OneOrMany, Presence, Text};
+use crate::dialect::words::greedy;
+use crate::dialect::{RequestSight, Unparsable, json, media};
+use crate::shape::{Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured};
+
+/// Reads a request's body.
+pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::AnthropicMessages, refused))?;
+    let mut render = PromptRender::new(key);
+    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
+        render.tool(tool.get().as_bytes());
+    }
+    if !matches!(request.system, Content::None) {
+        render.message(Role::System);
+        request.system.render(&mut render);
+    }
+    for message in request.messages.iter() {
+        render.message(message.role());
+        message.content.render(&mut render);
+    }
+    let params = request.params();
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params,
+    })
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    system: Content<'a>,
+    #[serde(borrow)]
+    messages: List<Message<'a>>,
+    #[serde(borrow, default)]
+    tools: Option<List<&'a RawValue>>,
+    #[serde(default)]
+    max_tokens: Count,
+    #[serde(default)]
+    min_tokens: Count,
+    #[serde(default)]
+    ignore_eos: Presence,
+    #[serde(default)]
+    stream: Presence,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+    #[serde(default)]
+    stop_sequences: Items,
+    #[serde(borrow, default)]
+    thinking: Option<Thinking<'a>>,
+    #[serde(borrow, default)]
+    output_config: Option<OutputConfig<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Thinking<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OutputConfig<'a> {
+    #[serde(borrow, default)]
+    format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow, default)]
+    schema: Option<&'a RawValue>,
+}
+
+impl Request<'_> {
+    fn params(&self) -> RequestParams {
+        let thinking = self.thinking.as_ref().map(|thinking| match &thinking.kind {
+            Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
+            _ => ReasoningEffort::Other,
+        });
+        let format = self
+            .output_config
+            .as_ref()
+            .and_then(|it| it.format.as_ref());
+        let schema = format.and_then(|format| format.schema);
+        let (structured, schema_bytes) = match schema.map(|schema| schema.get().len()) {
+            Some(bytes) => (
+                Structured::JsonSchema,
+                u32::try_from(bytes).unwrap_or(u32::MAX),
+            ),
+            None => (Structured::None, 0),
+        };
+        RequestParams {
+            max_tokens: self.max_tokens.0,
+            min_tokens: self.min_tokens.0,
+            ignore_eos: self.ignore_eos.0,
+            n: 1,
+            stream: self.stream.0,
+            greedy: greedy(self.temperature, self.top_p, self.top_k),
+            structured,
+            schema_bytes,
+            stop_count: u8::try_from(self.stop_sequences.0).unwrap_or(u8::MAX),
+            reasoning_effort: thinking,
+            ..RequestParams::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow, default)]
+    content: Content<'a>,
+}
+
+impl Message<'_> {
+    /// A user message of nothing but tool results is a tool's.
+    fn role(&self) -> Role {
+        let results = |block: &Block<'_>| {
+            block
+                .kind
+                .as_ref()
+                .is_some_and(|kind| kind.0 == "tool_result")
+        };
+        match (&*self.role.0, &self.content) {
+            ("user", Content::Many(blocks)) if !blocks.is_empty() && blocks.iter().all(results) => {
+                Role::Tool
+            }
+            ("user", _) => Role::User,
+            ("assistant", _) => Role::Assistant,
+            ("system", _) => Role::System,
+            _ => Role::Other,
+        }
+    }
+}
+
+/// Content: null, a string, or blocks.
+type Content<'a> = OneOrMany<'a, Block<'a>>;
+
+impl OneOrMany<'_, Block<'_>> {
+    fn render(&self, render: &mut PromptRender) {
+        match self {
+            Self::None => {}
+            Self::One(text) => render.text(text.bytes()),
+            Self::Many(blocks) => blocks.iter().for_each(|block| block.render(render)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    /// `tool_use`
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+    /// `tool_result`
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    /// `document`, `search_result`
+    #[serde(borrow, default)]
+    title: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    context: Option<Text<'a>>,
+    /// `image`, `document`; of a `search_result` it is a mere word.
+    #[serde(borrow, default)]
+    source: OneOrMany<'a, Box<Source<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Source<'a> {
+    #[serde(borrow, rename = "type", default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    data: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    url: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    file_id: Option<Text<'a>>,
+    /// `content`
+    #[serde(borrow, default)]
+    content: Content<'a>,
+}
+
+impl Block<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        let texts = [
+            &self.title,
+            &self.context,
+            &self.text,
+            &self.thinking,
+            &self.name,
+        ];
+        for text in texts.into_iter().flatten() {
+            render.text(text.bytes());
+        }
+        if let Some(input) = self.input {
+            render.text(input.get().as_bytes());
+        }
+        self.content.render(render);
+        let OneOrMany::Many(sources) = &self.source else {
+            return;
+        };
+        let is_document = self.kind.as_ref().is_some_and(|kind| kind.0 == "document");
+        let kind = match is_document {
+            true => MediaKind::Document,
+            false => MediaKind::Image,
+        };
+        sources
+            .iter()
+            .for_each(|source| source.render(kind, render));
+    }
+}
+
+impl Source<'_> {
+    fn render(&self, kind: MediaKind, render: &mut PromptRender) {
+        let is = |name: &str| self.kind.as_ref().is_some_and(|kind| kind.0 == name);
+        let is_text = is("text");
+        if is("content") {
+            return self.content.render(render);
+        }
+        match &self.data {
+            Some(text) if is_text => render.text(text.bytes()),
+            Some(data) => {
+                let pixels = Some(kind)
+                    .filter(|kind| *kind == MediaKind::Image)
+                    .and_then(|_| media::pixels(&data.0));
+                render.media(kind, data.bytes(), media::base64_bytes(&data.0), pixels);
+            }
+            None => {
+                let identity = self
+                    .url
+                    .as_ref()
+                    .or(self.file_id.as_ref())
+                    .map_or(&[][..], Text::bytes);
+                render.media(kind, identity, 0, None);
+            }
+        }
+    }
+}

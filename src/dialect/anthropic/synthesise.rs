@@ -1,0 +1,188 @@
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::dialect::draft::{thinking_budget, tools, unsaid};
+use crate::dialect::{Draft, DraftMedia, WireRequest};
+
+use crate::dialect::words::MOST_STOPS;
+use crate::shape::{MediaKind, ReasoningEffort, RequestParams, Role, Structured};
+
+/// Writes a draft as a request: system messages go to `system`, tool results to user messages.
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let lengths = draft.lengths();
+    let params = &draft.params;
+    // Required; a request that said nothing was rejected, and its replay is not.
+    let max_tokens = lengths.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
+        (params.n > 1, "n"),
+        (params.logprobs.is_some(), "logprobs"),
+        (params.structured != Structured::None, "response_format"),
+        (params.continues, "continues"),
+        (
+            draft.messages.iter().any(|(role, _)| *role == Role::Tool),
+            "tool_messages",
+        ),
+        (draft.media.iter().any(is_sound), "audio"),
+    ]));
+    let thinking = WireThinking::of(params, max_tokens, &mut altered);
+    let (mut system, mut messages) = (Vec::new(), Vec::new());
+    for (index, (role, text)) in (0..).zip(draft.messages) {
+        match role {
+            Role::System => system.push(WireBlock::Text { text }),
+            role => messages.push(WireMessage {
+                role: if *role == Role::Assistant {
+                    "assistant"
+                } else {
+                    "user"
+                },
+                content: WireContent::of(draft, index, text),
+            }),
+        }
+    }
+    if messages
+        .first()
+        .is_none_or(|first| first.role == "assistant")
+    {
+        messages.insert(
+            0,
+            WireMessage {
+                role: "user",
+                content: WireContent::Text("the"),
+            },
+        );
+        altered.push("first_message");
+    }
+    let thinks = matches!(thinking, Some(WireThinking::Enabled { .. }));
+    let body = WireBody {
+        model: draft.model,
+        max_tokens,
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        system,
+        messages,
+        tools: tools::definitions(draft.tools, tools::anthropic, &mut altered),
+        stream: params.stream,
+        // Beside thinking none but 1 is taken.
+        temperature: draft.temperature().filter(|&it| !thinks || it > 0.0),
+        stop_sequences: draft.stops(MOST_STOPS, &mut altered),
+        thinking,
+    };
+    if thinks && params.greedy == Some(true) {
+        altered.push("temperature");
+    }
+    let mut request = WireRequest::json("/v1/messages", &body, altered, draft.room());
+    request.headers.push(("anthropic-version", "2023-06-01"));
+    request
+}
+
+fn is_sound(part: &DraftMedia) -> bool {
+    part.kind == MediaKind::Audio
+}
+
+const DEFAULT_MAX_TOKENS: u32 = 1024;
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    max_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<WireBlock<'a>>,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Box<RawValue>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<WireThinking>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireThinking {
+    Disabled,
+    Enabled { budget_tokens: u32 },
+}
+
+impl WireThinking {
+    /// A budget must be 1,024 at least, and leave an answer its room.
+    fn of(
+        params: &RequestParams,
+        max_tokens: u32,
+        altered: &mut Vec<&'static str>,
+    ) -> Option<Self> {
+        let effort = params.reasoning_effort?;
+        if effort == ReasoningEffort::None {
+            return Some(Self::Disabled);
+        }
+        // The dialect's own budgets are recorded without their size; the words of others have no counterpart here.
+        let recorded = effort == ReasoningEffort::Other;
+        let budget = thinking_budget(effort).unwrap_or(SMALLEST_BUDGET);
+        if max_tokens <= SMALLEST_BUDGET {
+            altered.push("reasoning_effort");
+            return None;
+        }
+        if !recorded {
+            altered.push("reasoning_effort");
+        }
+        Some(Self::Enabled {
+            budget_tokens: budget.clamp(SMALLEST_BUDGET, max_tokens - 1),
+        })
+    }
+}
+
+const SMALLEST_BUDGET: u32 = 1024;
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: WireContent<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireContent<'a> {
+    Text(&'a str),
+    Blocks(Vec<WireBlock<'a>>),
+}
+
+impl<'a> WireContent<'a> {
+    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
+        let pictures = draft.media_of(message).filter(|part| !is_sound(part));
+        let mut pictures = pictures.peekable();
+        if pictures.peek().is_none() {
+            return Self::Text(text);
+        }
+        let text = Some(WireBlock::Text { text }).filter(|_| !text.is_empty());
+        let pictures = pictures.map(|part| WireBlock::Image {
+            source: WireSource {
+                kind: "base64",
+                media_type: part.mime(),
+                data: &part.base64,
+            },
+        });
+        Self::Blocks(text.into_iter().chain(pictures).collect())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WireBlock<'a> {
+    Text { text: &'a str },
+    Image { source: WireSource<'a> },
+}
+
+#[derive(Serialize)]
+struct WireSource<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    media_type: &'static str,
+    data: &'a str,
+}

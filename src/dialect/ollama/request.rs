@@ -1,0 +1,226 @@
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::dialect::json::{Count, Items, List, Presence, Text, null_is_empty};
+use crate::dialect::openai::Prompt;
+use crate::dialect::words::{greedy, reasoning_effort, role};
+use crate::dialect::{RequestSight, Unparsable, json, media};
+use crate::shape::{Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured};
+
+/// Reads the body of a request for one prompt's answer.
+pub(in crate::dialect) fn observe_generate(
+    body: &[u8],
+    key: &ChainKey,
+) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::OllamaGenerate, refused))?;
+    let mut render = PromptRender::new(key);
+    if let Some(system) = request.system.as_ref().filter(|text| !text.0.is_empty()) {
+        render.message(Role::System);
+        render.text(system.bytes());
+    }
+    render.message(Role::User);
+    for text in [&request.prompt, &request.suffix].into_iter().flatten() {
+        render.text(text.bytes());
+    }
+    pictures(request.images.as_ref(), &mut render);
+    let params = RequestParams {
+        // Token ids of the conversation so far, which the server gave out.
+        continues: request.context.0 > 0,
+        ..request.params()
+    };
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params,
+    })
+}
+
+/// Reads the body of a request for a conversation's next message.
+pub(in crate::dialect) fn observe_chat(
+    body: &[u8],
+    key: &ChainKey,
+) -> Result<RequestSight, Unparsable> {
+    let request: Request<'_> =
+        json::read(body).map_err(|refused| Unparsable::new(Dialect::OllamaChat, refused))?;
+    let mut render = PromptRender::new(key);
+    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
+        render.tool(tool.get().as_bytes());
+    }
+    // Absent where a model is only to be loaded.
+    for message in request.messages.iter().flat_map(|list| list.iter()) {
+        message.render(&mut render);
+    }
+    let params = request.params();
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params,
+    })
+}
+
+/// Reads the body of a request for embeddings, in its present form and its first.
+pub(in crate::dialect) fn observe_embed(
+    body: &[u8],
+    key: &ChainKey,
+) -> Result<RequestSight, Unparsable> {
+    let wrong = |refused| Unparsable::new(Dialect::OllamaEmbed, refused);
+    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let mut render = PromptRender::new(key);
+    match (&request.input, &request.prompt) {
+        (Some(input), _) => input.render(&mut render),
+        (None, Some(prompt)) => {
+            render.message(Role::User);
+            render.text(prompt.bytes());
+        }
+        (None, None) => return Err(wrong(json::Refused::Malformed)),
+    }
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params: RequestParams {
+            n: 1,
+            ..RequestParams::default()
+        },
+    })
+}
+
+/// A request of any of the three.
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    /// `generate`
+    #[serde(borrow, default)]
+    system: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    prompt: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    suffix: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    images: Option<List<Text<'a>>>,
+    #[serde(default)]
+    context: Items,
+    /// `chat`
+    #[serde(borrow, default)]
+    messages: Option<List<Message<'a>>>,
+    #[serde(borrow, default)]
+    tools: Option<List<&'a RawValue>>,
+    /// `embed`
+    #[serde(borrow, default)]
+    input: Option<Prompt<'a>>,
+    #[serde(default)]
+    stream: Option<bool>,
+    #[serde(borrow, default)]
+    format: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    think: Option<&'a RawValue>,
+    #[serde(default)]
+    logprobs: Presence,
+    #[serde(default)]
+    top_logprobs: Count,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    options: Options,
+}
+
+#[derive(Default, Deserialize)]
+struct Options {
+    /// Below zero: without a bound.
+    #[serde(default)]
+    num_predict: Count,
+    #[serde(default)]
+    temperature: Option<f64>,
+    #[serde(default)]
+    top_p: Option<f64>,
+    #[serde(default)]
+    top_k: Option<f64>,
+    #[serde(default)]
+    stop: Items,
+}
+
+impl Request<'_> {
+    fn params(&self) -> RequestParams {
+        let (structured, schema_bytes) = match self.format.map(RawValue::get) {
+            None | Some("null" | "\"\"") => (Structured::None, 0),
+            Some(schema) if schema.starts_with('{') => {
+                let bytes = u32::try_from(schema.len()).unwrap_or(u32::MAX);
+                (Structured::JsonSchema, bytes)
+            }
+            Some(_) => (Structured::JsonObject, 0),
+        };
+        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
+        let logprobs = self.top_logprobs.0.map(clamp);
+        let options = &self.options;
+        RequestParams {
+            max_tokens: options.num_predict.0,
+            n: 1,
+            stream: self.stream.unwrap_or(true),
+            greedy: greedy(options.temperature, options.top_p, options.top_k),
+            structured,
+            schema_bytes,
+            logprobs: logprobs.or(self.logprobs.0.then_some(0)),
+            stop_count: u8::try_from(options.stop.0).unwrap_or(u8::MAX),
+            reasoning_effort: self.think.and_then(|think| match think.get() {
+                "null" => None,
+                "false" => Some(ReasoningEffort::None),
+                word => Some(reasoning_effort(word.trim_matches('"'))),
+            }),
+            ..RequestParams::default()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow, default)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    images: Option<List<Text<'a>>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<List<ToolCall<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default, deserialize_with = "null_is_empty")]
+    function: Function<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+impl Message<'_> {
+    fn render(&self, render: &mut PromptRender) {
+        render.message(role(&self.role.0));
+        for text in [&self.thinking, &self.content].into_iter().flatten() {
+            render.text(text.bytes());
+        }
+        for call in self.tool_calls.iter().flat_map(|calls| calls.iter()) {
+            if let Some(name) = &call.function.name {
+                render.text(name.bytes());
+            }
+            if let Some(arguments) = call.function.arguments {
+                render.text(arguments.get().as_bytes());
+            }
+        }
+        pictures(self.images.as_ref(), render);
+    }
+}
+
+fn pictures(images: Option<&List<Text<'_>>>, render: &mut PromptRender) {
+    for image in images.iter().flat_map(|images| images.iter()) {
+        let bytes = media::base64_bytes(&image.0);
+        let pixels = media::pixels(&image.0);
+        render.media(MediaKind::Image, image.bytes(), bytes, pixels);
+    }
+}

@@ -1,0 +1,52 @@
+use serde_json::value::RawValue;
+
+use super::message::Message;
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::dialect::json::{List, Refused, Text};
+use crate::dialect::openai::body;
+use crate::dialect::openai::body::{OwnFields, once};
+use crate::dialect::{RequestSight, Unparsable};
+use crate::shape::Dialect;
+
+use serde::de::MapAccess;
+
+/// Reads a request's body.
+pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let wrong = |refused| Unparsable::new(Dialect::OpenAiChat, refused);
+    let (request, parameters) = body::read::<Request<'_>>(body).map_err(wrong)?;
+    let messages = request.messages.ok_or(wrong(Refused::Malformed))?;
+    let mut render = PromptRender::new(key);
+    let tools = [&request.tools, &request.functions].into_iter().flatten();
+    for tool in tools.flatten().flat_map(|tools| tools.iter()) {
+        render.tool(tool.get().as_bytes());
+    }
+    for message in messages.iter() {
+        message.render(&mut render);
+    }
+    Ok(RequestSight {
+        model: request.model.flatten().map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params: parameters.shape(),
+    })
+}
+
+#[derive(Default)]
+struct Request<'a> {
+    model: Option<Option<Text<'a>>>,
+    messages: Option<List<Message<'a>>>,
+    tools: Option<Option<List<&'a RawValue>>>,
+    /// The form before tools.
+    functions: Option<Option<List<&'a RawValue>>>,
+}
+
+impl<'a> OwnFields<'a> for Request<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
+        match key {
+            "model" => once(&mut self.model, map),
+            "messages" => once(&mut self.messages, map),
+            "tools" => once(&mut self.tools, map),
+            "functions" => once(&mut self.functions, map),
+            _ => Ok(false),
+        }
+    }
+}

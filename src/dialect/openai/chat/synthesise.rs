@@ -1,0 +1,144 @@
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::dialect::draft::{Ban, DataUrl, tools, unsaid};
+use crate::dialect::{Draft, WireRequest};
+
+use crate::dialect::openai::wire::{IncludeUsage, WireFormat};
+use crate::dialect::words::{MOST_STOPS, effort_name, role_name};
+use crate::shape::{MediaKind, ReasoningEffort, Role};
+
+/// Writes a draft as a request.
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let params = &draft.params;
+    let mut altered = draft.lost_in_conversation();
+    altered.extend(unsaid([
+        (params.stream && !params.include_usage, "include_usage"),
+        (params.continues, "continues"),
+        (
+            params.reasoning_effort == Some(ReasoningEffort::Other),
+            "reasoning_effort",
+        ),
+    ]));
+    let lengths = draft.lengths();
+    let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
+    let messages = (0..)
+        .zip(draft.messages)
+        .map(|(index, (role, text))| WireMessage {
+            role: role_name(*role),
+            content: WireContent::of(draft, index, text),
+            tool_call_id: (*role == Role::Tool).then_some("call_0"),
+        });
+    let body = WireBody {
+        model: draft.model,
+        messages: messages.collect(),
+        tools,
+        stream: params.stream,
+        stream_options: params.stream.then_some(IncludeUsage {
+            include_usage: true,
+        }),
+        max_tokens: lengths.max_tokens,
+        min_tokens: lengths.min_tokens,
+        ignore_eos: lengths.ignore_eos,
+        logit_bias: lengths.logit_bias,
+        n: (params.n > 1).then_some(params.n),
+        temperature: draft.temperature(),
+        logprobs: params.logprobs.map(|_| true),
+        top_logprobs: params.logprobs.filter(|&count| count > 0),
+        stop: draft.stops(MOST_STOPS, &mut altered),
+        reasoning_effort: params.reasoning_effort.and_then(effort_name),
+        response_format: WireFormat::of(draft, &mut altered),
+    };
+    WireRequest::json("/v1/chat/completions", &body, altered, draft.room())
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Box<RawValue>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<IncludeUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logit_bias: Option<Ban<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<WireFormat>,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: WireContent<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum WireContent<'a> {
+    Text(&'a str),
+    Parts(Vec<WirePart<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum WirePart<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: WireUrl<'a> },
+    InputAudio { input_audio: WireSound<'a> },
+}
+
+#[derive(Serialize)]
+struct WireUrl<'a> {
+    url: DataUrl<'a>,
+}
+
+#[derive(Serialize)]
+struct WireSound<'a> {
+    data: &'a str,
+    format: &'static str,
+}
+
+impl<'a> WireContent<'a> {
+    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
+        let mut media = draft.media_of(message).peekable();
+        if media.peek().is_none() {
+            return Self::Text(text);
+        }
+        let text = Some(WirePart::Text { text }).filter(|_| !text.is_empty());
+        let media = media.map(|part| match part.kind {
+            MediaKind::Audio => WirePart::InputAudio {
+                input_audio: WireSound {
+                    data: &part.base64,
+                    format: "wav",
+                },
+            },
+            _ => WirePart::ImageUrl {
+                image_url: WireUrl {
+                    url: part.data_url(),
+                },
+            },
+        });
+        Self::Parts(text.into_iter().chain(media).collect())
+    }
+}

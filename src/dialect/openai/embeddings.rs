@@ -1,0 +1,101 @@
+//! OpenAI embeddings: `POST /v1/embeddings`. The answer is vectors, of which nothing is read but how many tokens they cost.
+
+use serde::{Deserialize, Serialize};
+
+use super::chat::Message;
+use super::prompt::{Prompt, Prompts};
+use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::dialect::answer::{Plain, Reader, Tally};
+use crate::dialect::json::{Count, List, Presence, Text};
+use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
+use crate::shape::{Dialect, RequestParams};
+
+/// Reads a request's body. Each text of a batch is a message of its own; vLLM takes a conversation too.
+pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
+    let wrong = |refused| Unparsable::new(Dialect::OpenAiEmbeddings, refused);
+    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let mut render = PromptRender::new(key);
+    match (&request.input, &request.messages) {
+        (Some(input), _) => input.render(&mut render),
+        (None, Some(messages)) => {
+            for message in messages.iter() {
+                message.render(&mut render);
+            }
+        }
+        (None, None) => return Err(wrong(json::Refused::Malformed)),
+    }
+    Ok(RequestSight {
+        model: request.model.map(|model| Private::new(model.0)),
+        prompt: render.finish(),
+        params: RequestParams {
+            n: 1,
+            token_ids: request.input.as_ref().is_some_and(Prompt::is_ids),
+            ..RequestParams::default()
+        },
+    })
+}
+
+/// Writes a draft as a request: every message is a text of its own.
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut altered = Vec::new();
+    if draft.params.token_ids && draft.ids.is_none() {
+        altered.push("token_ids");
+    }
+    let body = WireBody {
+        model: draft.model,
+        input: Prompts::of(draft),
+    };
+    WireRequest::json("/v1/embeddings", &body, altered, draft.room())
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    input: Option<Prompt<'a>>,
+    #[serde(borrow, default)]
+    messages: Option<List<Message<'a>>>,
+}
+
+#[derive(Serialize)]
+struct WireBody<'a> {
+    model: &'a str,
+    input: Prompts<'a>,
+}
+
+/// Answers.
+pub(in crate::dialect) struct Answers;
+
+impl Reader for Answers {
+    fn event<'a>(&self, _: u64, _: &[u8], _: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
+        // Nobody streams vectors.
+        tally.sight.unparsable = true;
+        None
+    }
+
+    fn body(&self, body: &[u8], tally: &mut Tally) {
+        let Some(answer) = tally.read::<Answer>(body) else {
+            return;
+        };
+        if answer.error.0 {
+            tally.error();
+        }
+        tally.prompt_tokens(answer.usage.unwrap_or_default().prompt_tokens);
+        tally.sight.ended = true;
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    usage: Option<Usage>,
+    #[serde(default)]
+    error: Presence,
+}
+
+#[derive(Default, Deserialize)]
+struct Usage {
+    #[serde(default)]
+    prompt_tokens: Count,
+}

@@ -1,0 +1,152 @@
+//! Prompts without roles, as texts or token ids: of completions and embeddings, and of those who took their form over.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::anonymise::PromptRender;
+use crate::dialect::draft::join;
+use crate::dialect::json::Text;
+use crate::dialect::{Draft, json};
+use crate::shape::Role;
+
+use std::fmt;
+
+use serde::de::{Deserializer, SeqAccess, Visitor};
+
+/// A string, strings, token ids, or lists of token ids.
+#[derive(Default)]
+pub(in crate::dialect) struct Prompt<'a> {
+    texts: Vec<Text<'a>>,
+    ids: Vec<Vec<u32>>,
+}
+
+impl Prompt<'_> {
+    /// Each a message of its own.
+    pub(in crate::dialect) fn render(&self, render: &mut PromptRender) {
+        for text in &self.texts {
+            render.message(Role::User);
+            render.text(text.bytes());
+        }
+        for ids in &self.ids {
+            render.message(Role::User);
+            ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
+        }
+    }
+
+    /// Whether it came as token ids.
+    pub(in crate::dialect) fn is_ids(&self) -> bool {
+        !self.ids.is_empty()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Prompt<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a list of strings, token ids, or lists of token ids")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Prompt {
+                    texts: vec![Text(text.into())],
+                    ids: Vec::new(),
+                })
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Prompt {
+                    texts: vec![Text(text.to_owned().into())],
+                    ids: Vec::new(),
+                })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut prompt = Prompt::default();
+                let mut flat: Option<Vec<u32>> = None;
+                while let Some(item) = items.next_element::<Item<'de>>()? {
+                    match item {
+                        // Ids take no more memory than their digits did.
+                        Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
+                        Item::Text(text) => {
+                            json::take_room()?;
+                            prompt.texts.push(text);
+                        }
+                        Item::Ids(ids) => {
+                            json::take_room()?;
+                            prompt.ids.push(ids);
+                        }
+                    }
+                }
+                prompt.ids.extend(flat);
+                Ok(prompt)
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+enum Item<'a> {
+    Text(Text<'a>),
+    Id(u32),
+    Ids(Vec<u32>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Item<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string, a token id, or a list of token ids")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Item::Text(Text(text.into())))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Item::Text(Text(text.to_owned().into())))
+            }
+
+            fn visit_u64<E>(self, id: u64) -> Result<Self::Value, E> {
+                Ok(Item::Id(u32::try_from(id).unwrap_or(u32::MAX)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut ids = Vec::new();
+                while let Some(id) = items.next_element()? {
+                    ids.push(id);
+                }
+                Ok(Item::Ids(ids))
+            }
+        }
+        deserializer.deserialize_any(Reader)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(in crate::dialect) enum Prompts<'a> {
+    One(Cow<'a, str>),
+    Many(Vec<&'a str>),
+    Ids(&'a [u32]),
+    ManyIds(&'a [Vec<u32>]),
+}
+
+impl<'a> Prompts<'a> {
+    pub(in crate::dialect) fn of(draft: &Draft<'a>) -> Self {
+        match (draft.ids, draft.messages) {
+            (Some([ids]), _) => Self::Ids(ids),
+            (Some(many), _) => Self::ManyIds(many),
+            (None, many @ [_, _, ..]) if draft.batch => {
+                Self::Many(many.iter().map(|(_, text)| text.as_str()).collect())
+            }
+            (None, messages) => Self::One(join(messages)),
+        }
+    }
+}

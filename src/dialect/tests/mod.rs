@@ -1,0 +1,7 @@
+//! Tests that go through the room's front door, dialect by dialect.
+
+mod drafts;
+mod fixtures;
+mod requests;
+mod transcripts;
+mod variants;
