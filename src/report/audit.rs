@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::anonymise::{Gaps, Keys, Lengths};
 use crate::measure::audit::{Audit, Classes, FEW, FieldAudit};
-use crate::trace::{Damage, Trace};
+use crate::trace::{Damage, Source, Trace};
 
 /// The document that `reenact audit --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -51,6 +51,14 @@ impl AuditReport {
 
 fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
     let mut findings = Vec::new();
+    // What was not recorded here cannot be recorded otherwise.
+    let recorded = trace.headers().any(|it| it.source == Source::Recorded);
+    let rounded = match recorded {
+        true => "record with --quantise-lengths: what is recorded by now stays exact",
+        false => {
+            "round the lengths at the source, before the import: only what is recorded can be rounded here"
+        }
+    };
     let mut find = |kind, says: String, mend| findings.push(Finding { kind, says, mend });
     let (exact, afar) = (&audit.exact_shapes, &audit.request_shapes);
     if exact.unique > 0 {
@@ -60,17 +68,17 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
                 "whoever has a bill or an access log with token counts finds {} of {} exchanges by them alone",
                 exact.unique, audit.exchanges
             ),
-            "record with --quantise-lengths; the share of unique exact shapes shows what it did",
+            rounded,
         );
     }
     if afar.unique > 0 {
         find(
             "singling out",
             format!(
-                "{} exchanges are the only ones of their shape even from afar: mostly very long prompts, or the one that sent a picture",
-                afar.unique
+                "{} alone in their shape even from afar, as the longest prompts and the only picture of a trace are",
+                exchanges_are(afar.unique)
             ),
-            "leave them out when you share the trace (reenact trace filter); they also weigh most on memory, so replays will differ",
+            "leave them out of what you share (reenact trace filter, with --max-prompt-tokens, --endpoint or --model); long ones weigh most on memory, so replays will differ",
         );
     }
     let links = &audit.links;
@@ -88,7 +96,7 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
         find(
             "linking",
             format!(
-                "{} prompts hold all of an earlier one, and {} begin like fewer than {FEW} others: turns of one conversation, or users of one small application",
+                "{} prompts go on where an earlier one ended, and {} begin like fewer than {FEW} others: turns of one conversation, questions about one text, or users of one small application",
                 links.continuing, links.sharing_with_few
             ),
             "none without losing prefix sharing, which decides how caches behave",
@@ -135,7 +143,10 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
         find(
             "linking",
             "the pattern of arrivals is exact: who has an access log of the same minutes can lay the two over each other".to_owned(),
-            "record with --time-jitter, and --time-shift",
+            match recorded {
+                true => "record with --time-jitter, and --time-shift",
+                false => "blur the times at the source, before the import",
+            },
         );
     }
     if any(|policy| policy.gaps != Gaps::Sketch) {
@@ -151,10 +162,17 @@ fn findings(trace: &Trace, audit: &Audit) -> Vec<Finding> {
         find(
             "inferring",
             "output tokens are exact: published attacks tell a class or a language from them where answers are short".to_owned(),
-            "record with --quantise-lengths",
+            rounded,
         );
     }
     findings
+}
+
+fn exchanges_are(count: u64) -> String {
+    match count {
+        1 => "1 exchange is".to_owned(),
+        count => format!("{count} exchanges are"),
+    }
 }
 
 impl Display for AuditReport {
@@ -195,7 +213,7 @@ impl Display for AuditReport {
             audit.bar == crate::measure::audit::Bar::default(),
         ) {
             ([], true) => writeln!(f, "no bar was set (--min-k, --max-unique, --max-entropy)"),
-            ([], false) => writeln!(f, "above every bar that was set"),
+            ([], false) => writeln!(f, "within every bar that was set"),
             (missed, _) => missed
                 .iter()
                 .try_for_each(|miss| writeln!(f, "below the bar: {miss}")),

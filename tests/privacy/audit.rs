@@ -49,7 +49,32 @@ fn a_trace_below_a_bar_ends_in_3_and_says_which() {
     }
     let (code, text) = audited(&["--min-k", "1", "--max-unique", "1%", "--max-entropy", "1"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("above every bar"), "{text}");
+    assert!(text.contains("within every bar"), "{text}");
+}
+
+#[test]
+fn turns_of_a_conversation_are_told_although_each_ends_inside_a_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let (rows, trace) = (dir.path().join("a.jsonl"), dir.path().join("a.rt"));
+    // All share block 1, a template. The second goes on where the first ended, inside block 3; the third is somebody else's.
+    let blocks = ["1, 2, 3", "1, 2, 4, 5", "1, 6, 7", "1, 8"];
+    let mut lines = String::new();
+    for (number, ids) in blocks.iter().enumerate() {
+        let tokens = ids.split(',').count() * 512 - 100;
+        lines += &format!(
+            "{{\"timestamp\": {number}, \"input_length\": {tokens}, \"output_length\": 10, \"hash_ids\": [{ids}]}}\n"
+        );
+    }
+    std::fs::write(&rows, lines).unwrap();
+    let (rows, trace) = (rows.to_str().unwrap(), trace.to_str().unwrap());
+    stdout_of(["import", "mooncake", rows, "-o", trace]);
+    let text = stdout_of(["audit", trace]);
+    assert!(
+        text.contains("1 prompts go on where an earlier one ended"),
+        "{text}"
+    );
+    // Nothing was recorded here, so nothing can be recorded otherwise.
+    assert!(!text.contains("mend: record with --"), "{text}");
 }
 
 #[test]

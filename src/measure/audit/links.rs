@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::tally::Tally;
 use super::{CLASSES, FEW};
-use crate::shape::Exchange;
+use crate::shape::{BlockId, Exchange};
 
 /// What of a trace belongs together: once one exchange of a group is known, so are the others.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +21,8 @@ pub struct Links {
     pub sharing_a_beginning: u64,
     /// Of those, the ones that fewer than [`FEW`] exchanges begin like: hardly a template, rather one person's conversation.
     pub sharing_with_few: u64,
-    /// Exchanges whose prompt holds all of an earlier one: its next turn, or the same again.
+    /// Exchanges whose prompt holds all of an earlier one, but perhaps the block in which that ended: its next turn, the same again, or
+    /// another question about the same text.
     pub continuing: u64,
     /// Models, by pseudonym or name.
     pub models: u64,
@@ -36,8 +37,10 @@ pub(super) struct LinkMeter {
     clients: Tally,
     beginnings: Tally,
     models: Tally,
-    /// The last blocks of prompts so far.
+    /// The last blocks of prompts so far, and those before the last that nobody had before.
     ends: HashSet<u32>,
+    /// One more than the highest block so far: blocks are numbered in order of first appearance.
+    unseen: u32,
     continuing: u64,
     complete: bool,
 }
@@ -50,6 +53,7 @@ impl Default for LinkMeter {
             beginnings: Tally::of(CLASSES),
             models: Tally::of(CLASSES),
             ends: HashSet::new(),
+            unseen: 0,
             continuing: 0,
             complete: true,
         }
@@ -71,14 +75,21 @@ impl LinkMeter {
         add(&mut self.models, exchange.model.map(|model| model.0));
         let blocks = &exchange.request.blocks;
         add(&mut self.beginnings, blocks.first().map(|block| block.0));
-        if let Some(last) = blocks.last() {
-            self.continuing += u64::from(blocks.iter().any(|block| self.ends.contains(&block.0)));
+        let known = |block: &BlockId| self.ends.contains(&block.0);
+        self.continuing += u64::from(blocks.iter().any(known));
+        // What follows a prompt mostly fills the block in which it ended, which then is another one. The block before tells a
+        // continuation as well, unless it is a template's, which is nobody's own.
+        let whole = blocks.iter().rev().nth(1);
+        let own = whole.filter(|block| block.0 >= self.unseen);
+        for end in blocks.last().into_iter().chain(own) {
             if self.ends.len() < 2 * CLASSES {
-                self.ends.insert(last.0);
+                self.ends.insert(end.0);
             } else {
                 self.complete = false;
             }
         }
+        let highest = blocks.iter().map(|block| block.0.saturating_add(1)).max();
+        self.unseen = self.unseen.max(highest.unwrap_or(0));
     }
 
     pub(super) fn finish(self) -> Links {
