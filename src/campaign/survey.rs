@@ -54,6 +54,11 @@ impl Campaign {
     /// When the trace cannot be read, holds nothing to send, or cannot be planned as asked.
     pub fn survey(&self, audience: &dyn Audience) -> Result<Survey, CampaignError> {
         let mut trace = Trace::open(&self.traces)?;
+        if trace.parts_clocks() {
+            audience.say(
+                "warning: recorders of one time are replayed one after another; `reenact trace merge` puts them side by side first",
+            );
+        }
         let header = trace.shared_header()?;
         let mut meter = TrafficMeter::new(header.block, header.source == Source::Recorded);
         let options = self.resolved(self.plan);

@@ -34,6 +34,7 @@ pub(super) struct ExportArgs {
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
 pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
     let mut trace = Trace::open(&args.traces).map_err(super::inspect::failure)?;
+    super::inspect::warn_of_sequence(&trace);
     let options = ExportOptions {
         block_tokens: args.block_tokens,
         ..ExportOptions::default()

@@ -44,6 +44,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     let mut trace = Trace::open(&args.traces).map_err(failure)?;
+    warn_of_sequence(&trace);
     if args.exchanges {
         quiet(exchanges(&mut trace, out))?;
     } else {
@@ -111,6 +112,19 @@ pub(super) fn tell_written(output: &Path, exchanges: u64) {
         Err(_) => anstream::eprintln!("wrote {shown}: {exchanges} exchanges"),
     }
 }
+
+/// Says that recorders of one time are read as if one had followed the other, where they are.
+#[allow(clippy::print_stderr, reason = "a note beside machine-clean output")]
+pub(super) fn warn_of_sequence(trace: &Trace) {
+    if trace.parts_clocks() {
+        anstream::eprintln!(
+            "warning: these recorders ran at one time, and are read one after another"
+        );
+        anstream::eprintln!("{}", Hint(MERGE));
+    }
+}
+
+const MERGE: &str = "`reenact trace merge TRACE… -o all.rt` puts them side by side by their clocks";
 
 /// Says what of the trace could not be read, where something could not.
 #[allow(clippy::print_stderr, reason = "a note beside machine-clean output")]

@@ -375,6 +375,21 @@ impl Trace {
             .then_some(run)
     }
 
+    /// Whether runs that their wall clocks place beside one another are read one after another here.
+    pub fn parts_clocks(&self) -> bool {
+        let placed = |placed: &Placed| {
+            let epoch_us = placed.file.header.epoch_unix_us?;
+            Some((epoch_us, placed.shift_us))
+        };
+        let mut clocks = self.files.iter().filter_map(placed);
+        let Some((first_us, shift_us)) = clocks.next() else {
+            return false;
+        };
+        clocks.any(|(epoch_us, later_us)| {
+            epoch_us.saturating_sub(first_us) < later_us.saturating_sub(shift_us)
+        })
+    }
+
     /// By how much each file's times were moved to stand in the trace's, with its path.
     pub fn shifts_us(&self) -> impl Iterator<Item = (&Path, u64)> {
         let shift = |placed: &'_ Placed| placed.shift_us;
