@@ -6,7 +6,7 @@ use super::find_max::FindMax;
 use super::rung::Climbed;
 use super::search::Search;
 use super::stage::Played;
-use crate::measure::{Limit, MeasuredRun, Step, StepVerdict};
+use crate::measure::{Limit, MeasuredRun, Step, StepVerdict, knee};
 use crate::report::RunHistograms;
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
@@ -188,6 +188,11 @@ impl Climb {
             run: number,
             latencies: run.latencies.clone(),
         });
+        // A search takes few steps below the limit and many at it: the limit is its answer.
+        run.summary.knee = match &self.limit {
+            Some(_) => None,
+            None => knee(&self.steps),
+        };
         run.summary.steps = self.steps;
         run.summary.limit = self.limit;
         played.judged.extend(self.judged);

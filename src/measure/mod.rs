@@ -18,6 +18,7 @@ mod fidelity_bar;
 mod gpu;
 mod growth;
 mod interval;
+mod knee;
 mod latency;
 mod memory;
 mod misses;
@@ -52,6 +53,7 @@ pub use fidelity_bar::FidelityBar;
 pub use gpu::summarise_gpus;
 pub use growth::{Growth, growth};
 pub use interval::{Ranks, quantile_ranks};
+pub use knee::{Knee, knee};
 pub use latency::Latencies;
 pub(crate) use latency::tpot_us;
 pub use memory::{

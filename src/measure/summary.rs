@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangePoint, Cliff, EngineSummary, Fidelity, LatencySummary, Limit, MeasuredWindow, Memory,
-    MemoryGrowth, Misses, Ooms, QualitySummary, RetryAfter, RunFigures, Spread, Step,
+    ChangePoint, Cliff, EngineSummary, Fidelity, Knee, LatencySummary, Limit, MeasuredWindow,
+    Memory, MemoryGrowth, Misses, Ooms, QualitySummary, RetryAfter, RunFigures, Spread, Step,
 };
 use crate::replay::TurnAccount;
 
@@ -88,6 +88,9 @@ pub struct TargetSummary {
     /// Where a search for the limit ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// Where the curve of a sweep bends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knee: Option<Knee>,
 }
 
 /// What became of the requests.

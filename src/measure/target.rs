@@ -276,6 +276,7 @@ impl TargetMeasure {
             spread: BTreeMap::new(),
             steps: Vec::new(),
             limit: None,
+            knee: None,
         }
     }
 }

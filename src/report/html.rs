@@ -279,6 +279,15 @@ impl Page<'_> {
         targets.any(|target| target.limit.is_some())
     }
 
+    fn has_knee(&self) -> bool {
+        let mut knees = self
+            .document
+            .targets
+            .iter()
+            .filter_map(|it| it.knee.as_ref());
+        knees.any(|knee| knee.requests_per_s.is_some())
+    }
+
     fn order(&self, schedule: &ScheduleAccount) -> String {
         order(schedule)
     }

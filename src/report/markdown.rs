@@ -126,6 +126,9 @@ fn steps(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
         if let Some(limit) = &target.limit {
             writeln!(text, "{}: {}.\n", cell(&target.name), cell(&limit.reason))?;
         }
+        if let Some(knee) = &target.knee {
+            writeln!(text, "{}: {}.\n", cell(&target.name), cell(&knee.reason))?;
+        }
     }
     table(text, &header, &rows)
 }

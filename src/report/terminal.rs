@@ -155,7 +155,16 @@ fn steps(text: &mut String, document: &ResultDocument) -> fmt::Result {
         cells.extend([row.goodput, row.errors, row.verdict.to_owned()]);
         cells
     });
-    table(text, std::iter::once(header).chain(rows))
+    table(text, std::iter::once(header).chain(rows))?;
+    let knees = document.targets.iter().filter_map(|target| {
+        let knee = target.knee.as_ref()?;
+        Some(format!("· {}: {}.", target.name, knee.reason))
+    });
+    let knees: Vec<_> = knees.collect();
+    if knees.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "{}\n", knees.join("\n"))
 }
 
 fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {

@@ -183,6 +183,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     );
     assert!(refused(&["--repeat", "0"]).contains("1..=1000"));
     assert!(refused(&["--sweep", "1,fast"]).contains("not a factor"));
+    let swept = [&relative[..2], &["--sweep", "1,2"], &relative[3..]].concat();
+    assert!(refused(&swept).contains("each judged by themselves"));
     assert!(refused(&["--step", "3s"]).contains("--find-max"));
 }
 

@@ -133,6 +133,13 @@ impl ScheduleArgs {
             return self.search(objectives, start);
         }
         if !self.sweep.is_empty() {
+            if let Some(objective) = objectives.iter().find(|it| it.is_relative()) {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--slo {} compares two targets, and the steps of --sweep are each judged by themselves",
+                    objective.expr
+                ))
+                .hint("give --sweep absolute objectives, such as --slo 'ttft.p99<800ms', and compare at one load: --speed 2 in place of --sweep"));
+            }
             return Ok(Mode::Sweep {
                 by: self.sweep_by.into(),
                 loads: self.sweep.clone(),

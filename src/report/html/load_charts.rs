@@ -103,6 +103,7 @@ fn picture(
         }
         let colour = place % super::COLOURS;
         limit(&mut plane, target, colour);
+        knee(&mut plane, target, colour);
         let mut points: Vec<(&Step, f64)> = target
             .steps
             .iter()
@@ -174,6 +175,24 @@ fn limit(plane: &mut Plane, target: &TargetSummary, colour: usize) {
         "end",
         "",
         &format!("limit {}", number_short(at)),
+    );
+}
+
+/// Where the curve bends, each target's at a height of its own.
+fn knee(plane: &mut Plane, target: &TargetSummary, colour: usize) {
+    let knee = target.knee.as_ref().and_then(|knee| knee.requests_per_s);
+    let Some(at) = knee else {
+        return;
+    };
+    let (x, bottom) = (plane.x(at), plane.height() - BOTTOM);
+    plane.line(&format!("knee t{colour}"), (x, TOP), (x, bottom));
+    let rows = u32::try_from(colour).unwrap_or(0);
+    plane.text(
+        x + 4.0,
+        bottom - 5.0 - 13.0 * f64::from(rows),
+        "start",
+        &format!("knee t{colour}"),
+        &format!("knee {}", number_short(at)),
     );
 }
 
