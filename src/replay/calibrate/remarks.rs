@@ -35,7 +35,7 @@ impl Calibration {
             }
             if found.is_exact() && !found.forced_shown {
                 remarks.push(format!(
-                    "answers at {} could be forced to a length, or the model is only wordy: a capped one was as long",
+                    "whether the target forces answers at {} to a length is not known: one that was only capped came as long (the model may be wordy)",
                     recorded.path()
                 ));
             }
