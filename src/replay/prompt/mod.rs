@@ -5,6 +5,7 @@
 //! prompt's own tokens per byte, and kept; what follows the blocks takes the rest, so that the whole prompt has exactly the
 //! recorded number of tokens by the target's own count (see [`TokenCosts`]).
 
+mod allot;
 mod corpus;
 mod costs;
 mod dice;
@@ -14,6 +15,7 @@ mod ids;
 mod layout;
 mod ledger;
 mod media;
+mod messages;
 mod options;
 mod spread;
 mod tokens;
