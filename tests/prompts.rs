@@ -9,8 +9,10 @@
 
 mod support;
 
+use std::io::Write;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +23,15 @@ use support::{Server, exchanges, reenact};
 fn picture(seed: usize) -> String {
     let head = "iVBORw0KGgoAAAANSUhEUgAAAUAAAADI";
     format!("data:image/png;base64,{head}{}", "AAAA".repeat(5000 + seed))
+}
+
+/// The same of a JPEG of 640 by 360 pixels.
+fn photograph(bytes: usize) -> String {
+    let head = "/9j/4AAQSkZJRgABAQAAAQABAAD/wAARCAFoAoADASIAAhEAAxEAEQAA";
+    format!(
+        "data:image/jpeg;base64,{head}{}",
+        "AAAA".repeat(bytes / 3 - 14)
+    )
 }
 
 /// One request of everything that a prompt may hold beside words.
@@ -46,6 +57,7 @@ fn traffic() -> Vec<Call> {
         look(1, &picture(0)),
         look(2, &picture(0)),
         look(3, &picture(700)),
+        look(10, &photograph(45_000)),
         say(
             4,
             json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}),
@@ -135,7 +147,7 @@ fn pictures_schemas_token_ids_and_parameters_come_back_as_they_were_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let first = record(dir.path());
     let (second, result) = replay(dir.path(), &[]);
-    assert_eq!((first.len(), second.len()), (9, 9));
+    assert_eq!((first.len(), second.len()), (10, 10));
     for (i, (a, b)) in first.iter().zip(&second).enumerate() {
         for same in [
             "/endpoint",
@@ -148,6 +160,12 @@ fn pictures_schemas_token_ids_and_parameters_come_back_as_they_were_recorded() {
             assert_eq!(a.pointer(same), b.pointer(same), "{same} of exchange {i}");
         }
     }
+    let formats = second
+        .iter()
+        .filter_map(|it| it.pointer("/request/media/0/format"));
+    let mut formats: Vec<_> = formats.collect();
+    formats.sort_by_key(ToString::to_string);
+    assert_eq!(formats, ["jpeg", "png", "png", "png"]);
     assert_eq!(result["targets"][0]["fidelity"]["prompt_tokens_error"], 0.0);
     // All alike in the trace: that only one length was asked for is the one thing to be said.
     let altered = alterations(&result);
@@ -155,6 +173,107 @@ fn pictures_schemas_token_ids_and_parameters_come_back_as_they_were_recorded() {
         !altered.contains("left out") && !altered.contains("as words"),
         "{altered}"
     );
+}
+
+/// Answers every question as briefly as it can be answered, and passes on what bodies it is sent.
+fn terse() -> (String, mpsc::Receiver<Value>) {
+    let (sender, bodies) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let (url, _) = support::http::upstream(move |mut stream| {
+        while let Some(request) = support::http::read_request(&mut stream) {
+            let text = String::from_utf8(request).unwrap();
+            let (_, body) = text.split_once("\r\n\r\n").unwrap();
+            if let Ok(body) = serde_json::from_str(body) {
+                sender.lock().unwrap().send(body).unwrap();
+            }
+            let answer = json!({"data": [{"id": "m"}], "choices": [{"index": 0, "message": {"role": "assistant",
+                "content": "so"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}});
+            let answer = answer.to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+            let whole = format!("{head}: {}\r\n\r\n{answer}", answer.len());
+            if stream.write_all(whole.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, bodies)
+}
+
+#[test]
+fn a_decoder_reads_the_pictures_that_are_sent() {
+    const BYTES: [usize; 3] = [9_000, 45_000, 600_000];
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "null"]);
+    let recorder = Server::recorder(&sim.url, dir.path(), &[]);
+    let calls = (0..).zip(BYTES).map(|(i, bytes)| Call {
+        at: Duration::from_millis(30 * i),
+        path: "/v1/chat/completions",
+        body: json!({"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": [
+            {"type": "text", "text": words(i, 30)},
+            {"type": "image_url", "image_url": {"url": photograph(bytes)}},
+            {"type": "image_url", "image_url": {"url": picture(20_000)}}]}]}),
+    });
+    drive(&recorder.url, calls.collect());
+    assert!(recorder.terminate().0.success());
+    let (url, bodies) = terse();
+    let output = reenact(["replay"])
+        .arg(dir.path())
+        .args(["--target", &url])
+        .output()
+        .unwrap();
+    // Its counts make no sense, and so the run is not valid.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+
+    let mut urls = Vec::new();
+    for body in bodies.try_iter() {
+        let parts = body
+            .pointer("/messages/0/content")
+            .and_then(Value::as_array);
+        let parts = parts.into_iter().flatten();
+        let url = |part: &Value| Some(part.pointer("/image_url/url")?.as_str()?.to_owned());
+        let found: Vec<String> = parts.filter_map(url).collect();
+        // Probes show one picture at a time.
+        if found.len() == 2 {
+            urls.extend(found);
+        }
+    }
+    // Every pixel is decoded, and a file that breaks off or goes on is refused.
+    let decode = "import base64, io, json, sys\nfrom PIL import Image\nfound = []\nfor url in json.load(sys.stdin):\n    head, data = url.split(',')\n    data = base64.b64decode(data, validate=True)\n    picture = Image.open(io.BytesIO(data))\n    picture.load()\n    colours = len(picture.getcolors(1 << 24))\n    found.append([head, picture.format, picture.mode, picture.size, len(data), colours > 200])\nprint(json.dumps(found))";
+    let mut python = support::python()
+        .args(["-W", "error", "-c", decode])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let urls = serde_json::to_vec(&urls).unwrap();
+    python.stdin.take().unwrap().write_all(&urls).unwrap();
+    let output = python.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let mut found: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    found.sort_by_key(|picture| picture[4].as_u64());
+    let png = json!([
+        "data:image/png;base64",
+        "PNG",
+        "RGB",
+        [320, 200],
+        24 + 75_000,
+        true
+    ]);
+    let [small, middle, large] = BYTES.map(|bytes| {
+        json!([
+            "data:image/jpeg;base64",
+            "JPEG",
+            "RGB",
+            [640, 360],
+            bytes,
+            true
+        ])
+    });
+    assert_eq!(found, [small, middle, png.clone(), png.clone(), png, large]);
 }
 
 #[test]
@@ -287,5 +406,5 @@ fn models_are_mapped_and_unknown_ones_refused() {
     let output = run("model-0=one");
     assert!(matches!(output.status.code(), Some(0 | 4)));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(result["targets"][0]["requests"]["ok"], 9);
+    assert_eq!(result["targets"][0]["requests"]["ok"], 10);
 }

@@ -2,7 +2,7 @@ use super::chain::{Chain, ChainBuilder, ChainKey};
 use super::conversation::{Conversation, Opening};
 use super::sessions::Turns;
 use super::token_cutter::TokenCutter;
-use crate::shape::{MediaKind, MediaPart, MessageShape, Role, ToolsShape};
+use crate::shape::{MediaKind, MediaPart, MessageShape, PictureHead, Role, ToolsShape};
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
 /// and the block chain. The text itself is hashed as it is fed and never stored.
@@ -125,7 +125,13 @@ impl PromptRender {
 
     /// Adds a media part to the open message. `data` is what identifies it (its bytes, its base64, its URL); `bytes` is its
     /// decoded size, 0 where it is only referred to.
-    pub fn media(&mut self, kind: MediaKind, data: &[u8], bytes: u64, pixels: Option<(u32, u32)>) {
+    pub fn media(
+        &mut self,
+        kind: MediaKind,
+        data: &[u8],
+        bytes: u64,
+        picture: Option<PictureHead>,
+    ) {
         if self.messages.is_empty() {
             self.message(Role::User);
         }
@@ -140,8 +146,9 @@ impl PromptRender {
         self.media.push(MediaPart {
             message,
             kind,
+            format: picture.map(|it| it.format).unwrap_or_default(),
             bytes,
-            pixels,
+            pixels: picture.map(|it| it.pixels),
         });
     }
 
@@ -261,7 +268,15 @@ mod tests {
             r.text(b"be brief");
             r.message(Role::User);
             r.text(b"one ");
-            r.media(MediaKind::Image, b"data", 4, Some((2, 3)));
+            r.media(
+                MediaKind::Image,
+                b"data",
+                4,
+                Some(PictureHead {
+                    format: crate::shape::PictureFormat::Gif,
+                    pixels: (2, 3),
+                }),
+            );
             r.text(b"two");
         });
         assert_eq!(

@@ -1,5 +1,7 @@
 //! Sizes of pictures and clips as they stand in request bodies. Nothing is decoded but the first bytes of a picture.
 
+use crate::shape::{PictureFormat, PictureHead};
+
 /// Decoded bytes of base64 text: what its length and padding say.
 pub(super) fn base64_bytes(text: &str) -> u64 {
     let digits = text
@@ -19,13 +21,20 @@ pub(super) fn data_url(url: &str) -> Option<&str> {
     rest.split_once(',').map(|(_, payload)| payload)
 }
 
-/// Width and height from the header of a PNG, GIF, JPEG or WebP picture in base64.
-pub(super) fn pixels(base64: &str) -> Option<(u32, u32)> {
+/// What the header of a PNG, GIF, JPEG or WebP picture in base64 tells.
+pub(super) fn picture(base64: &str) -> Option<PictureHead> {
+    type Reader = fn(&[u8]) -> Option<(u32, u32)>;
+    let readers: [(PictureFormat, Reader); 4] = [
+        (PictureFormat::Png, png),
+        (PictureFormat::Gif, gif),
+        (PictureFormat::Webp, webp),
+        (PictureFormat::Jpeg, jpeg),
+    ];
     let head = decode(base64.as_bytes().get(..PEEK.min(base64.len()))?);
-    png(&head)
-        .or_else(|| gif(&head))
-        .or_else(|| webp(&head))
-        .or_else(|| jpeg(&head))
+    readers.into_iter().find_map(|(format, read)| {
+        let pixels = read(&head)?;
+        Some(PictureHead { format, pixels })
+    })
 }
 
 fn png(head: &[u8]) -> Option<(u32, u32)> {
@@ -124,13 +133,15 @@ mod tests {
     #[test]
     fn sizes_come_from_headers() {
         let png = "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAIAAACDRijCAAAAEklEQVR4nGOoJwAYRhUMTQUAWD+R4Sp6dgUAAAAASUVORK5CYII=";
-        assert_eq!(pixels(png), Some((24, 16)));
+        let tells = |format, pixels| Some(PictureHead { format, pixels });
+        assert_eq!(picture(png), tells(PictureFormat::Png, (24, 16)));
         assert_eq!(base64_bytes(png), 74);
-        assert_eq!(pixels("R0lGODlhAgADAIAAAP"), Some((2, 3)), "GIF");
+        let gif = "R0lGODlhAgADAIAAAP";
+        assert_eq!(picture(gif), tells(PictureFormat::Gif, (2, 3)));
         let jpeg = "/9j/4AAQSkZJRgABAQAAAQABAAD/wAALCAAFAAcBAREA";
-        assert_eq!(pixels(jpeg), Some((7, 5)));
+        assert_eq!(picture(jpeg), tells(PictureFormat::Jpeg, (7, 5)));
         for nonsense in ["", "====", "iVBORw0KGgo", "/9j/", "🦀🦀🦀", "UklGRg"] {
-            assert_eq!(pixels(nonsense), None, "{nonsense}");
+            assert_eq!(picture(nonsense), None, "{nonsense}");
         }
         assert_eq!(data_url("data:image/png;base64,AAAA"), Some("AAAA"));
         assert_eq!(data_url("https://example.org/a.png"), None);

@@ -20,8 +20,9 @@ pub use gaps::{GapSketch, GapSketchError};
 pub use ids::{BlockId, ClientId, ModelId, SessionId, TraceTime};
 pub use outcome::Outcome;
 pub use request::{
-    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, ReasoningEffort, RequestParams,
-    RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
+    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, PictureHead,
+    ReasoningEffort, RequestParams, RequestShape, Role, Structured, TokenCount, TokenSource,
+    ToolsShape,
 };
 pub use response::{FinishReason, ResponseShape};
 pub use trail::GapTrail;

@@ -234,11 +234,52 @@ pub struct MediaPart {
     pub message: u16,
     /// What it is.
     pub kind: MediaKind,
+    /// How a picture is coded, where its first bytes told.
+    #[serde(skip_serializing_if = "PictureFormat::is_other", default)]
+    pub format: PictureFormat,
     /// Its bytes after base64 is undone; 0 where it was given by reference.
     pub bytes: u64,
     /// Width and height in pixels, where the header told.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pixels: Option<(u32, u32)>,
+}
+
+/// How a picture is coded, which sets what it costs to read it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PictureFormat {
+    /// Another, or unknown, as of what is no picture.
+    #[default]
+    Other,
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// GIF.
+    Gif,
+    /// WebP.
+    Webp,
+}
+
+impl PictureFormat {
+    /// Every format, in the order of their codes in the trace file.
+    pub const ALL: [Self; 5] = [Self::Other, Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
+
+    fn is_other(&self) -> bool {
+        *self == Self::Other
+    }
+}
+
+/// What the first bytes of a picture tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureHead {
+    /// How it is coded.
+    pub format: PictureFormat,
+    /// Its width and height.
+    pub pixels: (u32, u32),
 }
 
 /// What a media part is.

@@ -238,10 +238,10 @@ impl Source<'_> {
         match &self.data {
             Some(text) if is_text => render.text(text.bytes()),
             Some(data) => {
-                let pixels = Some(kind)
+                let picture = Some(kind)
                     .filter(|kind| *kind == MediaKind::Image)
-                    .and_then(|_| media::pixels(&data.0));
-                render.media(kind, data.bytes(), media::base64_bytes(&data.0), pixels);
+                    .and_then(|_| media::picture(&data.0));
+                render.media(kind, data.bytes(), media::base64_bytes(&data.0), picture);
             }
             None => {
                 let identity = self

@@ -13,7 +13,7 @@ pub struct DraftMedia {
     pub message: usize,
     /// What it is: a picture or sound; nothing else is written.
     pub kind: MediaKind,
-    /// Its file in base64: a PNG, or a WAV.
+    /// Its file in base64: a PNG or a JPEG, or a WAV.
     pub base64: String,
 }
 
@@ -23,11 +23,15 @@ impl fmt::Debug for DraftMedia {
     }
 }
 
+/// The first two bytes of a JPEG and half of the next, which begins every marker.
+const JPEG: &str = "/9j/";
+
 impl DraftMedia {
     /// Its type, as in `content-type`.
     pub(in crate::dialect) fn mime(&self) -> &'static str {
         match self.kind {
             MediaKind::Audio => "audio/wav",
+            _ if self.base64.starts_with(JPEG) => "image/jpeg",
             _ => "image/png",
         }
     }

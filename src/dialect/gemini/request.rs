@@ -232,10 +232,10 @@ impl Content<'_> {
             }) = &part.inline_data
             {
                 let kind = media_kind(mime_type.as_ref());
-                let pixels = Some(&data.0).filter(|_| kind == MediaKind::Image);
-                let pixels = pixels.and_then(|data| media::pixels(data));
+                let picture = Some(&data.0).filter(|_| kind == MediaKind::Image);
+                let picture = picture.and_then(|data| media::picture(data));
                 let bytes = media::base64_bytes(&data.0);
-                render.media(kind, data.bytes(), bytes, pixels);
+                render.media(kind, data.bytes(), bytes, picture);
             }
             if let Some(file) = &part.file_data {
                 let identity = file.file_uri.as_ref().map_or(&[][..], Text::bytes);

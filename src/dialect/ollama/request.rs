@@ -220,7 +220,7 @@ impl Message<'_> {
 fn pictures(images: Option<&List<Text<'_>>>, render: &mut PromptRender) {
     for image in images.iter().flat_map(|images| images.iter()) {
         let bytes = media::base64_bytes(&image.0);
-        let pixels = media::pixels(&image.0);
-        render.media(MediaKind::Image, image.bytes(), bytes, pixels);
+        let picture = media::picture(&image.0);
+        render.media(MediaKind::Image, image.bytes(), bytes, picture);
     }
 }

@@ -83,6 +83,9 @@ fn request() -> Vec<Named> {
         texts("media_kinds", |e| {
             list(&e.request.media, |part: &MediaPart| word(&part.kind))
         }),
+        texts("media_formats", |e| {
+            list(&e.request.media, |part: &MediaPart| word(&part.format))
+        }),
         u32s("media_message", |e| {
             list(&e.request.media, |part: &MediaPart| {
                 Some(part.message.into())

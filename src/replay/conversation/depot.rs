@@ -80,7 +80,8 @@ mod tests {
     use crate::replay::synthesise::{LengthPolicy, Synthesiser};
     use crate::replay::testing::{exchange, target};
     use crate::shape::{
-        BlockId, BlockSpec, Exchange, MediaKind, MediaPart, MessageShape, Outcome, Role,
+        BlockId, BlockSpec, Exchange, MediaKind, MediaPart, MessageShape, Outcome, PictureFormat,
+        Role,
     };
 
     fn full(at_us: u64) -> Exchange {
@@ -95,6 +96,7 @@ mod tests {
         exchange.request.media = vec![MediaPart {
             message: 0,
             kind: MediaKind::Image,
+            format: PictureFormat::Other,
             bytes: 4,
             pixels: Some((2, 3)),
         }];

@@ -374,10 +374,11 @@ mod tests {
 
     #[test]
     fn media_take_nine_bytes_at_the_end_of_their_message() {
-        use crate::shape::MediaKind;
+        use crate::shape::{MediaKind, PictureFormat};
         let picture = MediaPart {
             message: 0,
             kind: MediaKind::Image,
+            format: PictureFormat::Other,
             bytes: 4,
             pixels: None,
         };

@@ -1,6 +1,6 @@
 use crate::shape::{
-    Endpoint, FinishReason, MediaKind, Method, Outcome, ReasoningEffort, Role, ShapeStatus,
-    Structured, TokenSource,
+    Endpoint, FinishReason, MediaKind, Method, Outcome, PictureFormat, ReasoningEffort, Role,
+    ShapeStatus, Structured, TokenSource,
 };
 
 /// A closed enum as a number: its place in its `ALL`. A code that this version does not know was written by a later one
@@ -48,6 +48,7 @@ coded! {
     Structured else Grammar,
     ReasoningEffort else Other,
     MediaKind else Document,
+    PictureFormat else Other,
     FinishReason else Other,
 }
 

@@ -104,6 +104,7 @@ columns! {
     44 media_bytes,
     45 media_width,
     46 media_height,
+    47 media_format,
 
     60 status,
     61 headers,

@@ -5,8 +5,8 @@ use super::columns::{ColumnNumbers, Columns};
 use super::ratio::Ratio;
 use super::{Budget, flags};
 use crate::shape::{
-    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, ReasoningEffort, RequestParams,
-    RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
+    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, ReasoningEffort,
+    RequestParams, RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -45,6 +45,7 @@ pub(super) fn write(
     for part in &request.media {
         put(&mut out.media_message, part.message.into());
         put(&mut out.media_kind, part.kind.code());
+        put(&mut out.media_format, part.format.code());
         put(&mut out.media_bytes, part.bytes);
         let width = part.pixels.map_or(0, |(width, _)| u64::from(width) + 1);
         put(&mut out.media_width, width);
@@ -128,6 +129,7 @@ pub(super) fn read(
         request.media.push(MediaPart {
             message: columns.media_message.next_as()?,
             kind: MediaKind::from_code(columns.media_kind.next()?),
+            format: PictureFormat::from_code(columns.media_format.next()?),
             bytes: columns.media_bytes.next()?,
             pixels: match columns.media_width.next()?.checked_sub(1) {
                 None => None,

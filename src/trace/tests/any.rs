@@ -6,9 +6,9 @@ use proptest::sample::select;
 
 use crate::shape::{
     BlockId, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind, MediaPart,
-    MessageShape, Method, ModelId, Outcome, ReasoningEffort, RequestParams, RequestShape,
-    ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
-    TraceTime,
+    MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams,
+    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource,
+    ToolsShape, TraceTime,
 };
 
 /// Small, usual and extreme numbers.
@@ -80,12 +80,14 @@ fn media() -> impl Strategy<Value = MediaPart> {
     (
         any::<u16>(),
         select(MediaKind::ALL.to_vec()),
+        select(PictureFormat::ALL.to_vec()),
         number(),
         option::of((short(), short())),
     )
-        .prop_map(|(message, kind, bytes, pixels)| MediaPart {
+        .prop_map(|(message, kind, format, bytes, pixels)| MediaPart {
             message,
             kind,
+            format,
             bytes,
             pixels,
         })

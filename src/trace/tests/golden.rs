@@ -9,9 +9,9 @@ use crate::anonymise::{
 };
 use crate::shape::{
     BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind,
-    MediaPart, MessageShape, Method, Outcome, ReasoningEffort, RequestParams, RequestShape,
-    ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource, ToolsShape,
-    TraceTime,
+    MediaPart, MessageShape, Method, Outcome, PictureFormat, ReasoningEffort, RequestParams,
+    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource,
+    ToolsShape, TraceTime,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -82,12 +82,14 @@ fn rich() -> Exchange {
                 MediaPart {
                     message: 1,
                     kind: MediaKind::Image,
+                    format: PictureFormat::Other,
                     bytes: 12_345,
                     pixels: Some((640, 480)),
                 },
                 MediaPart {
                     message: 1,
                     kind: MediaKind::Audio,
+                    format: PictureFormat::Other,
                     bytes: 0,
                     pixels: None,
                 },

@@ -172,8 +172,8 @@ fn medium(
         (None, None) => (&[][..], None),
     };
     let bytes = payload.map_or(0, media::base64_bytes);
-    let pixels = payload
+    let picture = payload
         .filter(|_| kind == MediaKind::Image)
-        .and_then(media::pixels);
-    render.media(kind, identity, bytes, pixels);
+        .and_then(media::picture);
+    render.media(kind, identity, bytes, picture);
 }

@@ -306,8 +306,8 @@ impl Part<'_> {
         if let Some(identity) = inline.or(elsewhere) {
             let payload = inline.and_then(|data| media::data_url(&data.0));
             let bytes = payload.map_or(0, media::base64_bytes);
-            let pixels = payload.filter(|_| is_image).and_then(media::pixels);
-            render.media(kind, identity.bytes(), bytes, pixels);
+            let picture = payload.filter(|_| is_image).and_then(media::picture);
+            render.media(kind, identity.bytes(), bytes, picture);
         }
     }
 }

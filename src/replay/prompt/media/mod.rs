@@ -1,6 +1,7 @@
 //! Pictures and sound of the recorded size, and of no meaning.
 
 mod adler;
+mod jpeg;
 mod noise;
 mod png;
 mod wav;
@@ -10,9 +11,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::dialect::DraftMedia;
-use crate::shape::{MediaKind, MediaPart};
+use crate::shape::{MediaKind, MediaPart, PictureFormat};
 
-use png::Bulk;
+use jpeg::Jpeg;
+use png::Png;
 use wav::{SAMPLES_PER_S, wav};
 
 /// What sets the load of a picture or a clip.
@@ -20,6 +22,8 @@ use wav::{SAMPLES_PER_S, wav};
 pub struct MediaShape {
     /// A picture, or sound; nothing else is made.
     pub kind: MediaKind,
+    /// How a picture is coded: as a JPEG where that is what was recorded, else as a PNG.
+    pub format: PictureFormat,
     /// Bytes of its file.
     pub bytes: u64,
     /// Width and height of a picture.
@@ -37,6 +41,11 @@ impl MediaShape {
         let (width, height) = part.pixels.unwrap_or(EVERYDAY_PIXELS);
         Self {
             kind: part.kind,
+            format: match (part.kind, part.format) {
+                (MediaKind::Image, PictureFormat::Jpeg) => PictureFormat::Jpeg,
+                (MediaKind::Image, _) => PictureFormat::Png,
+                _ => PictureFormat::Other,
+            },
             bytes,
             pixels: (width.clamp(1, MOST_SIDE), height.clamp(1, MOST_SIDE)),
         }
@@ -70,6 +79,36 @@ pub(in crate::replay) struct Studio {
     held: usize,
 }
 
+/// What pictures of one shape have in common.
+enum Bulk {
+    Png(Png),
+    Jpeg(Jpeg),
+}
+
+impl Bulk {
+    fn of(shape: MediaShape) -> Self {
+        match shape.format {
+            PictureFormat::Jpeg => Self::Jpeg(Jpeg::of(shape)),
+            _ => Self::Png(Png::of(shape)),
+        }
+    }
+
+    fn file(&self, shape: MediaShape, seed: u64) -> Vec<u8> {
+        match self {
+            Self::Png(png) => png.file(shape, seed),
+            Self::Jpeg(jpeg) => jpeg.file(shape, seed),
+        }
+    }
+
+    /// Bytes of the heap that it holds.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Png(png) => png.held_bytes(),
+            Self::Jpeg(jpeg) => jpeg.held_bytes(),
+        }
+    }
+}
+
 impl Studio {
     const MOST_HELD: usize = 64 << 20;
 
@@ -92,7 +131,7 @@ impl Studio {
         seed: u64,
     ) -> Option<DraftMedia> {
         let file = match shape.kind {
-            MediaKind::Image => self.png(shape, seed),
+            MediaKind::Image => self.picture(shape, seed),
             MediaKind::Audio => wav(shape.bytes, seed),
             _ => return None,
         };
@@ -101,6 +140,22 @@ impl Studio {
             kind: shape.kind,
             base64: base64(&file),
         })
+    }
+
+    /// A picture of exactly the pixels, and of the bytes where those are enough for a flat one.
+    fn picture(&mut self, shape: MediaShape, seed: u64) -> Vec<u8> {
+        if let Some(bulk) = self.bulks.get(&shape) {
+            return bulk.file(shape, seed);
+        }
+        let bulk = Bulk::of(shape);
+        let file = bulk.file(shape, seed);
+        if self.held + bulk.held_bytes() > Self::MOST_HELD {
+            self.bulks.clear();
+            self.held = 0;
+        }
+        self.held += bulk.held_bytes();
+        self.bulks.insert(shape, bulk);
+        file
     }
 }
 
@@ -133,6 +188,7 @@ mod tests {
         let part = MediaPart {
             message: 0,
             kind: MediaKind::Image,
+            format: PictureFormat::Png,
             bytes: 5000,
             pixels: Some((64, 64)),
         };

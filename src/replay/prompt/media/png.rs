@@ -3,32 +3,23 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
+use super::MediaShape;
 use super::adler::{Adler, adler_of_both, adler32};
 use super::noise::{Xorshift, noise};
-use super::{MediaShape, Studio};
 
-/// All rows of a picture but the first.
-pub(super) struct Bulk {
+/// All rows of a PNG but the first.
+pub(super) struct Png {
     /// A chunk of compressed rows.
-    pub(super) chunk: Vec<u8>,
+    chunk: Vec<u8>,
     /// Adler-32 of the rows, and their bytes.
     adler: u32,
     length: u64,
 }
 
-impl Studio {
-    /// A PNG of exactly the pixels, and of the bytes where those are enough for a flat picture.
-    pub(super) fn png(&mut self, shape: MediaShape, seed: u64) -> Vec<u8> {
+impl Png {
+    /// A file of exactly the pixels, and of the bytes where those are enough for a flat picture.
+    pub(super) fn file(&self, shape: MediaShape, seed: u64) -> Vec<u8> {
         let (width, height) = shape.pixels;
-        if !self.bulks.contains_key(&shape) {
-            let bulk = Bulk::of(shape);
-            if self.held + bulk.chunk.len() > Self::MOST_HELD {
-                self.bulks.clear();
-                self.held = 0;
-            }
-            self.held += bulk.chunk.len();
-            self.bulks.insert(shape, bulk);
-        }
         let mut file = Vec::with_capacity(usize::try_from(shape.bytes).unwrap_or(0) + 256);
         file.extend_from_slice(b"\x89PNG\r\n\x1a\n");
         let mut head = Vec::with_capacity(13);
@@ -40,11 +31,8 @@ impl Studio {
         let row = first_row(width, seed);
         let stored = stored_block(&row);
         chunk(&mut file, *b"IDAT", &stored);
-        let Some(bulk) = self.bulks.get(&shape) else {
-            return file;
-        };
-        file.extend_from_slice(&bulk.chunk);
-        let adler = adler_of_both(adler32(&row), bulk.adler, bulk.length);
+        file.extend_from_slice(&self.chunk);
+        let adler = adler_of_both(adler32(&row), self.adler, self.length);
         chunk(&mut file, *b"IDAT", &adler.to_be_bytes());
         let left = shape.bytes.saturating_sub(file.len() as u64 + CHUNK);
         if let Some(filling) = left.checked_sub(CHUNK) {
@@ -54,14 +42,9 @@ impl Studio {
         chunk(&mut file, *b"IEND", &[]);
         file
     }
-}
 
-/// Bytes of a chunk without data.
-const CHUNK: u64 = 12;
-
-impl Bulk {
     /// Noise for as many of the bytes as the file shall have, the rest flat.
-    fn of(shape: MediaShape) -> Self {
+    pub(super) fn of(shape: MediaShape) -> Self {
         let (width, height) = shape.pixels;
         let row = u64::from(width) * 3 + 1;
         let rows = u64::from(height) - 1;
@@ -85,7 +68,15 @@ impl Bulk {
             noisy = noisy.saturating_sub(over + over / 64 + 16);
         }
     }
+
+    /// Bytes of the heap that it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.chunk.len()
+    }
 }
+
+/// Bytes of a chunk without data.
+const CHUNK: u64 = 12;
 
 /// Rows of which the first `noisy` bytes are noise and the others the same, as the end of a deflate stream; and their Adler-32.
 fn deflate(row: u64, rows: u64, noisy: u64) -> (Vec<u8>, u32) {
@@ -144,12 +135,13 @@ fn chunk(file: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::MediaKind;
+    use crate::shape::{MediaKind, PictureFormat};
     use std::io::Read;
 
     fn picture(bytes: u64, pixels: (u32, u32)) -> MediaShape {
         MediaShape {
             kind: MediaKind::Image,
+            format: PictureFormat::Png,
             bytes,
             pixels,
         }
@@ -172,7 +164,6 @@ mod tests {
 
     #[test]
     fn pictures_are_whole_pngs_of_the_recorded_pixels_and_bytes() {
-        let mut studio = Studio::default();
         for (bytes, pixels, exact) in [
             (40_000, (320, 200), true),
             (300_000, (640, 480), true),
@@ -181,7 +172,8 @@ mod tests {
             (1, (1, 1), false),
             (5_000_000, (1000, 1), true),
         ] {
-            let file = studio.png(picture(bytes, pixels), 7);
+            let shape = picture(bytes, pixels);
+            let file = Png::of(shape).file(shape, 7);
             if exact {
                 assert_eq!(file.len() as u64, bytes, "{pixels:?}");
             }
