@@ -6,11 +6,12 @@ use std::collections::binary_heap::PeekMut;
 use std::vec::IntoIter;
 
 use super::block::BlockDecoder;
+use super::damage::Damage;
 use super::error::TraceError;
 use super::file::read_block;
 use super::frame::{FRAME, KIND_EXCHANGES};
 use super::openings::LeftOpen;
-use super::reader::{Damage, Scheduled, Trace};
+use super::reader::{Scheduled, Trace};
 use super::store::Bytes;
 use crate::shape::{BlockId, Exchange, MediaPart, MessageShape, ModelId, TraceTime};
 

@@ -4,12 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::block::{BlockDecoder, Terms};
+use super::damage::Damage;
 use super::error::TraceError;
 use super::footer::{BlockEntry, Footer, TRAILER, footer_offset};
 use super::frame::{FRAME, Frame, IdLimits, KIND_EXCHANGES, KIND_FOOTER};
 use super::header::{Header, NotAHeader, PREAMBLE};
 use super::openings::{LeftOpen, left_open};
-use super::reader::Damage;
 use super::scan::{Scan, scan};
 use super::seal::unlock;
 use super::store::{Bytes, Place};

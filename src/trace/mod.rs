@@ -9,6 +9,7 @@
 //! its owner only.
 
 mod block;
+mod damage;
 mod error;
 mod exchanges;
 mod file;
@@ -20,6 +21,7 @@ mod lock;
 mod names;
 mod openings;
 mod partial;
+mod placement;
 mod reader;
 mod retention;
 mod rotate;
@@ -32,12 +34,13 @@ mod totals;
 mod varint;
 mod writer;
 
+pub use damage::Damage;
 pub use error::TraceError;
 pub use exchanges::Exchanges;
 pub use header::{FORMAT_MAJOR, FORMAT_MINOR, Header, Source};
 pub use lock::{is_being_written, remove_unless_written};
 pub use partial::PartialName;
-pub use reader::{Damage, Trace};
+pub use reader::Trace;
 pub use retention::retire;
 pub use rotate::{RotatingWriter, Rotation, trace_files};
 pub use seal::{Recipient, unlock_with};

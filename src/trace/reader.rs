@@ -1,18 +1,15 @@
-use std::collections::HashMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
+use super::damage::Damage;
 use super::error::TraceError;
 use super::exchanges::Exchanges;
 use super::file::{TraceFile, header_of};
 use super::frame::IdLimits;
 use super::header::Header;
 use super::openings::LeftOpen;
+use super::placement::{ModelNames, Placement};
 use super::store::Places;
 use super::totals::Totals;
-use crate::anonymise::Keys;
 use crate::shape::{BlockId, ClientId, Exchange, ModelId, SessionId, TraceTime};
 
 /// One or more trace files read as one trace, in time order.
@@ -97,58 +94,6 @@ pub(super) struct Scheduled {
     pub(super) first_at_us: u64,
     pub(super) file: usize,
     pub(super) block: usize,
-}
-
-/// What a reader had to leave out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    /// Files without a footer (their recorder crashed or still runs).
-    pub unfinished_files: u64,
-    /// Blocks skipped because they were torn or did not match their checksum.
-    pub bad_blocks: u64,
-    /// Bytes skipped.
-    pub bad_bytes: u64,
-    /// Exchanges in the skipped blocks, where that could still be read.
-    pub lost_exchanges: u64,
-    /// Exchanges that read as in flight at a kill, and may have ended in what was skipped.
-    pub doubtful_in_flight: u64,
-}
-
-impl Damage {
-    /// Whether anything was left out. A file that merely has no footer is whole.
-    pub fn is_loss(&self) -> bool {
-        self.bad_blocks > 0 || self.bad_bytes > 0
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.unfinished_files += other.unfinished_files;
-        self.bad_blocks += other.bad_blocks;
-        self.bad_bytes += other.bad_bytes;
-        self.lost_exchanges += other.lost_exchanges;
-        self.doubtful_in_flight += other.doubtful_in_flight;
-    }
-}
-
-/// What was left out, in words: `1 block and 512 bytes could not be read; 40 exchanges are known to be lost`.
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |n: u64| if n == 1 { "" } else { "s" };
-        let (blocks, bytes, lost) = (self.bad_blocks, self.bad_bytes, self.lost_exchanges);
-        write!(
-            f,
-            "{blocks} block{} and {bytes} byte{} could not be read; {lost} exchange{} known to be lost",
-            plural(blocks),
-            plural(bytes),
-            if lost == 1 { " is" } else { "s are" },
-        )?;
-        match self.doubtful_in_flight {
-            0 => Ok(()),
-            doubtful => write!(
-                f,
-                "; {doubtful} that read as in flight may have ended there"
-            ),
-        }
-    }
 }
 
 impl Trace {
@@ -396,78 +341,6 @@ impl Trace {
         self.files
             .iter()
             .map(move |placed| (placed.file.path.as_path(), shift(placed)))
-    }
-}
-
-/// Where the next file goes.
-#[derive(Default)]
-struct Placement {
-    shifts: HashMap<u64, u64>,
-    /// Where the numbers of runs stand whose files share them.
-    linked: HashMap<u64, IdLimits>,
-    last_at_us: u64,
-    next: IdLimits,
-}
-
-impl Placement {
-    /// Where a file goes that shares an epoch with others of its run, and comes after those of other runs.
-    fn after_others(&mut self, file: &TraceFile) -> u64 {
-        let run = self.shifts.entry(file.header.run);
-        *run.or_insert(self.last_at_us)
-    }
-
-    /// What a file's ids are moved up by.
-    fn take(&mut self, file: &TraceFile, shift_us: u64) -> Result<IdLimits, TraceError> {
-        if let Some(last) = file.last_at_us() {
-            self.last_at_us = self.last_at_us.max(last.saturating_add(shift_us));
-        }
-        let is_linked = file
-            .header
-            .policy
-            .as_ref()
-            .is_some_and(|policy| policy.keys == Keys::Operator);
-        let offsets = match is_linked {
-            true => *self.linked.entry(file.header.run).or_insert(self.next),
-            false => self.next,
-        };
-        let add = |offset: u32, ids: u32, what| {
-            offset
-                .checked_add(ids)
-                .ok_or_else(|| TraceError::TooManyIds {
-                    path: file.path.clone(),
-                    what,
-                })
-        };
-        self.next = self.next.max(IdLimits {
-            blocks: add(offsets.blocks, file.ids.blocks, "prompt blocks")?,
-            models: add(offsets.models, file.ids.models, "models")?,
-            sessions: add(offsets.sessions, file.ids.sessions, "sessions")?,
-            clients: add(offsets.clients, file.ids.clients, "clients")?,
-        });
-        Ok(offsets)
-    }
-}
-
-/// Names that were kept, and which models of different files are the same.
-#[derive(Default)]
-pub(super) struct ModelNames {
-    by_id: HashMap<ModelId, String>,
-    by_name: HashMap<String, ModelId>,
-    /// Models of later files that an earlier file has under another number.
-    same: HashMap<ModelId, ModelId>,
-}
-
-impl ModelNames {
-    fn learn(&mut self, model: ModelId, name: String) {
-        let first = *self.by_name.entry(name.clone()).or_insert(model);
-        if first != model {
-            self.same.insert(model, first);
-        }
-        self.by_id.insert(model, name);
-    }
-
-    fn unified(&self, model: ModelId) -> ModelId {
-        self.same.get(&model).copied().unwrap_or(model)
     }
 }
 

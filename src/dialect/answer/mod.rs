@@ -17,13 +17,7 @@ use crate::shape::Dialect;
 /// One wire API's reading of answers.
 pub(in crate::dialect) trait Reader: Sync {
     /// One event of a stream. Says what it carried, if that is all it did.
-    fn event<'a>(
-        &self,
-        at_us: u64,
-        name: &[u8],
-        data: &'a [u8],
-        tally: &mut Tally,
-    ) -> Option<Plain<'a>>;
+    fn event<'a>(&self, at_us: u64, data: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>>;
 
     /// A whole plain body.
     fn body(&self, body: &[u8], tally: &mut Tally);

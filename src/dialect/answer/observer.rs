@@ -211,7 +211,7 @@ fn read_event(
         return;
     }
     let failed = tally.sight.error;
-    let plain = reader.event(at_us, name, data, tally);
+    let plain = reader.event(at_us, data, tally);
     if tally.sight.error && !failed {
         tally.error_said(data);
     }

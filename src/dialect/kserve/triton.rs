@@ -124,13 +124,7 @@ struct Parameters {
 pub(in crate::dialect) struct Answers;
 
 impl Reader for Answers {
-    fn event<'a>(
-        &self,
-        at_us: u64,
-        _name: &[u8],
-        data: &'a [u8],
-        tally: &mut Tally,
-    ) -> Option<Plain<'a>> {
+    fn event<'a>(&self, at_us: u64, data: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
         let event: Answer<'_> = tally.read(data)?;
         if event.error.0 {
             tally.error();

@@ -68,7 +68,7 @@ struct WireBody<'a> {
 pub(in crate::dialect) struct Answers;
 
 impl Reader for Answers {
-    fn event<'a>(&self, _: u64, _: &[u8], _: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
+    fn event<'a>(&self, _: u64, _: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
         // Nobody streams vectors.
         tally.sight.unparsable = true;
         None

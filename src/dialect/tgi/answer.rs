@@ -9,13 +9,7 @@ use crate::shape::FinishReason;
 pub(in crate::dialect) struct Answers;
 
 impl Reader for Answers {
-    fn event<'a>(
-        &self,
-        at_us: u64,
-        _name: &[u8],
-        data: &'a [u8],
-        tally: &mut Tally,
-    ) -> Option<Plain<'a>> {
+    fn event<'a>(&self, at_us: u64, data: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
         let event: Answer<'_> = tally.read(data)?;
         // The token that ends an answer has been generated too.
         if event.token.0 {
