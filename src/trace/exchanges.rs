@@ -51,9 +51,16 @@ struct Begun {
 }
 
 struct Held {
-    exchange: Exchange,
+    /// At least one.
     rest: IntoIter<Exchange>,
     bytes: usize,
+}
+
+impl Held {
+    fn next_at_us(&self) -> Option<u64> {
+        let next = self.rest.as_slice().first();
+        next.map(|exchange| exchange.at.us())
+    }
 }
 
 impl PartialEq for Begun {
@@ -136,7 +143,7 @@ impl<'a> Exchanges<'a> {
         self.held_bytes += held.bytes;
         self.begun.push(Reverse(Begun {
             place: Scheduled {
-                first_at_us: held.exchange.at.us(),
+                first_at_us: held.next_at_us().unwrap_or(scheduled.first_at_us),
                 ..scheduled
             },
             given,
@@ -231,12 +238,11 @@ impl<'a> Exchanges<'a> {
         let done = before.saturating_add(given).min(exchanges.len());
         let bytes = exchanges.iter().map(weight).sum();
         exchanges.drain(..done);
-        let mut rest = exchanges.into_iter();
-        rest.next().map(|exchange| Held {
-            exchange,
-            rest,
+        let held = Held {
+            rest: exchanges.into_iter(),
             bytes,
-        })
+        };
+        held.next_at_us().is_some().then_some(held)
     }
 
     /// Takes the earliest exchange of the blocks that have begun.
@@ -246,16 +252,15 @@ impl<'a> Exchanges<'a> {
                 return Ok(None);
             };
             if let Some(held) = &mut top.0.held {
-                if let Some(next) = held.rest.next() {
-                    let next_at_us = next.at.us();
-                    let exchange = std::mem::replace(&mut held.exchange, next);
+                let exchange = held.rest.next();
+                if let Some(next_at_us) = held.next_at_us() {
                     top.0.given += 1;
                     top.0.place.first_at_us = next_at_us;
-                    return Ok(Some(exchange));
+                } else {
+                    self.held_bytes -= held.bytes;
+                    PeekMut::pop(top);
                 }
-                self.held_bytes -= held.bytes;
-                let last = PeekMut::pop(top).0.held;
-                return Ok(last.map(|held| held.exchange));
+                return Ok(exchange);
             }
             let Begun { place, given, .. } = PeekMut::pop(top).0;
             if let Some(held) = self.load(place, given)? {

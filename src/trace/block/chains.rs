@@ -230,10 +230,14 @@ impl<'a> ChainReader<'a> {
                     self.hits = None;
                 }
                 Some(left) => {
-                    let id = self.predictor.guess();
-                    self.predictor.right(id);
-                    ids.push(BlockId(id));
-                    self.hits = Some(left - 1);
+                    let wanted = len - ids.len();
+                    let run = usize::try_from(left).map_or(wanted, |left| left.min(wanted));
+                    for _ in 0..run {
+                        let id = self.predictor.guess();
+                        self.predictor.right(id);
+                        ids.push(BlockId(id));
+                    }
+                    self.hits = Some(left - run as u64);
                 }
             }
         }

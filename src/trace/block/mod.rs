@@ -315,9 +315,14 @@ impl BlockDecoder {
         let mut exchanges = Vec::with_capacity(count);
         let mut chain_lens = Vec::with_capacity(count);
         for _ in 0..count {
-            let (exchange, chain_len) =
-                read(&mut columns, (spec, coding), &mut budget, &mut before)?;
-            exchanges.push(exchange);
+            let terms = (spec, coding);
+            let chain_len = read(
+                &mut columns,
+                terms,
+                &mut budget,
+                &mut before,
+                &mut exchanges,
+            )?;
             chain_lens.push(chain_len);
         }
         let mut chains = ChainReader::new(&mut self.predictor, &columns);
@@ -475,12 +480,16 @@ fn write(out: &mut Columns, exchange: &Exchange, spec: Option<BlockSpec>, before
     response::write(out, exchange, &mut before.response);
 }
 
+/// Reads an exchange to the end of a list, but for its chain: returns the chain's length.
+///
+/// It is filled where it stands: it takes some hundreds of bytes, and moving them from hand to hand costs as much as reading does.
 fn read(
     columns: &mut ColumnNumbers<'_>,
     (spec, coding): (Option<BlockSpec>, Coding),
     budget: &mut Budget,
     before: &mut Before,
-) -> Result<(Exchange, usize), Malformed> {
+    exchanges: &mut Vec<Exchange>,
+) -> Result<usize, Malformed> {
     before.at_us = before
         .at_us
         .checked_add(columns.at.next()?)
@@ -506,22 +515,22 @@ fn read(
         Coding::Plain => None,
         Coding::Predicted => Some(&mut before.tokens_per_byte),
     };
-    let (request, chain_len) = request::read(columns, present, spec, budget, tokens_per_byte)?;
-    let (response, outcome) = response::read(columns, present, budget, &mut before.response)?;
-    let exchange = Exchange {
-        at: TraceTime::from_us(before.at_us),
-        endpoint,
-        method,
+    exchanges.push(Exchange {
         model: model.map(ModelId),
         session: session.map(SessionId),
         client: client.map(ClientId),
         in_flight,
         shape,
-        request,
-        response,
-        outcome,
+        ..Exchange::bare(TraceTime::from_us(before.at_us), endpoint, method)
+    });
+    let Some(exchange) = exchanges.last_mut() else {
+        return Ok(0);
     };
-    Ok((exchange, chain_len))
+    let request = &mut exchange.request;
+    let chain_len = request::read(columns, present, spec, budget, tokens_per_byte, request)?;
+    let response = &mut exchange.response;
+    exchange.outcome = response::read(columns, present, budget, &mut before.response, response)?;
+    Ok(chain_len)
 }
 
 /// An id counted back from the next new one, which is 0.

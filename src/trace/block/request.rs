@@ -77,16 +77,16 @@ fn write_params(out: &mut Columns, params: &RequestParams) {
     }
 }
 
-/// Reads a request but for its chain: returns the chain's length beside it.
+/// Fills a request but for its chain: returns the chain's length.
 pub(super) fn read(
     columns: &mut ColumnNumbers<'_>,
     present: u64,
     spec: Option<BlockSpec>,
     budget: &mut Budget,
     tokens_per_byte: Option<&mut Ratio>,
-) -> Result<(RequestShape, usize), Malformed> {
+    request: &mut RequestShape,
+) -> Result<usize, Malformed> {
     let has = |flag| present & flag != 0;
-    let mut request = RequestShape::default();
     let messages = budget.take(columns.messages.next()?)?;
     request.messages.reserve_exact(messages);
     for _ in 0..messages {
@@ -111,7 +111,7 @@ pub(super) fn read(
         let count = match tokens_per_byte {
             None => columns.prompt_tokens.next_as()?,
             Some(ratio) => {
-                let text_bytes = text_bytes(&request);
+                let text_bytes = text_bytes(request);
                 let expected = ratio.expected(text_bytes);
                 let count: u32 = columns.prompt_tokens.residual_as(expected)?;
                 ratio.learn(text_bytes, count.into());
@@ -140,10 +140,9 @@ pub(super) fn read(
             },
         });
     }
-    request.bytes = columns.request_bytes.residual(text_bytes(&request))?;
-    let blocks = columns.blocks.residual(expected_blocks(&request, spec))?;
-    let blocks = budget.take(blocks)?;
-    Ok((request, blocks))
+    request.bytes = columns.request_bytes.residual(text_bytes(request))?;
+    let blocks = columns.blocks.residual(expected_blocks(request, spec))?;
+    budget.take(blocks)
 }
 
 fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestParams, Malformed> {

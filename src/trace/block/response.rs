@@ -109,7 +109,7 @@ pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before)
     put_residual(
         &mut out.token_events,
         token_events,
-        expected_events(&response.gaps),
+        expected_events(response.gaps.count()),
     );
     write_trail(out, &response.trail, before);
 }
@@ -174,17 +174,16 @@ fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {
     put_residual(&mut out.gap_longest, gaps.longest_us(), top(gaps));
 }
 
+/// Fills a response.
 pub(super) fn read(
     columns: &mut ColumnNumbers<'_>,
     present: u64,
     budget: &mut Budget,
     before: &mut Before,
-) -> Result<(ResponseShape, Outcome), Malformed> {
+    response: &mut ResponseShape,
+) -> Result<Outcome, Malformed> {
     let has = |flag| present & flag != 0;
-    let mut response = ResponseShape {
-        status: columns.status.next_as()?,
-        ..ResponseShape::default()
-    };
+    response.status = columns.status.next_as()?;
     let mut moment = 0;
     for (flag, column, field) in [
         (
@@ -211,11 +210,11 @@ pub(super) fn read(
     if has(flags::FIRST_ANSWER) {
         response.first_answer_us = Some(columns.first_answer.residual(moment)?);
     }
-    response.gaps = read_gaps(columns, budget, before)?;
+    let (gaps, gap_count, gap_sum_us) = read_gaps(columns, budget, before)?;
+    response.gaps = gaps;
     if has(flags::LAST_TOKEN) {
-        moment = columns
-            .last_token
-            .residual(moment.wrapping_add(sum(&response.gaps)))?;
+        let expected = moment.wrapping_add(gap_sum_us);
+        moment = columns.last_token.residual(expected)?;
         response.last_token_us = Some(moment);
     }
     if has(flags::END) {
@@ -228,7 +227,7 @@ pub(super) fn read(
     response.token_events = match before.coding {
         Coding::Plain => columns.token_events.next_as()?,
         Coding::Predicted => {
-            let expected = expected_events(&response.gaps);
+            let expected = expected_events(gap_count);
             columns.token_events.residual_as(expected)?
         }
     };
@@ -250,71 +249,64 @@ pub(super) fn read(
     }
     response.tool_calls = columns.tool_calls.next_as()?;
     response.events = columns.events.residual_as(token_events)?;
-    let expected = before.expected_bytes(&response);
+    let expected = before.expected_bytes(response);
     response.bytes = columns.response_bytes.residual(expected)?;
-    before.learn_bytes(&response);
+    before.learn_bytes(response);
     response.trail = read_trail(columns, budget, before)?;
-    Ok((response, outcome))
+    Ok(outcome)
 }
 
+/// The gaps, how many they are, and about how long all together (see [`sum`]).
 fn read_gaps(
     columns: &mut ColumnNumbers<'_>,
     budget: &mut Budget,
     before: &mut Before,
-) -> Result<GapSketch, Malformed> {
+) -> Result<(GapSketch, u64, u64), Malformed> {
     let len = budget.take(columns.gap_buckets.next()?)?;
     let mut buckets = Vec::with_capacity(len);
-    let mut previous: Option<u64> = None;
-    for _ in 0..len {
-        let known = match previous {
-            Some(previous) => previous,
-            None => {
-                before.first_bucket = columns.gap_first.residual(before.first_bucket)?;
-                before.first_bucket
-            }
-        };
-        let code = match (
-            before.coding,
-            columns.gap_counts_in.get_mut(context_of(known)),
-        ) {
+    let (mut all, mut sum_us, mut top_us) = (0, 0_u64, 0);
+    if len > 0 {
+        before.first_bucket = columns.gap_first.residual(before.first_bucket)?;
+    }
+    // The context of the next bucket's count, and the lowest that the next bucket can be.
+    let (mut known, mut least) = (before.first_bucket, before.first_bucket);
+    for place in 0..len {
+        let counts = columns.gap_counts_in.get_mut(context_of(known));
+        let code = match (before.coding, counts) {
             (Coding::Predicted, Some(counts)) => counts.next()?,
             _ => columns.gap_counts.next()?,
         };
-        let bucket = match previous {
-            None => known,
-            Some(previous) => {
-                let far = match code & FAR {
-                    FAR => columns.gap_far.next()?,
-                    _ => 0,
-                };
-                (code & FAR)
-                    .saturating_add(far)
-                    .saturating_add(previous)
-                    .saturating_add(1)
+        // Nothing is before the first.
+        if place > 0 {
+            let empty = code & FAR;
+            least = least.saturating_add(empty);
+            if empty == FAR {
+                least = least.saturating_add(columns.gap_far.next()?);
             }
-        };
-        previous = Some(bucket);
-        let count = (code >> 2) + 1;
-        buckets.push((
-            u16::try_from(bucket).map_err(|_| Malformed("a gap bucket is out of range"))?,
-            u32::try_from(count).map_err(|_| Malformed("a gap count is out of range"))?,
-        ));
+        }
+        let bucket = u16::try_from(least).map_err(|_| Malformed("a gap bucket is out of range"))?;
+        let count =
+            u32::try_from((code >> 2) + 1).map_err(|_| Malformed("a gap count is out of range"))?;
+        buckets.push((bucket, count));
+        all += u64::from(count);
+        top_us = GapSketch::middle_us(bucket);
+        sum_us = sum_us.wrapping_add(top_us.wrapping_mul(count.into()));
+        known = least;
+        least += 1;
     }
-    let top = buckets
-        .last()
-        .map_or(0, |&(bucket, _)| GapSketch::middle_us(bucket));
-    let longest_us = columns.gap_longest.residual(top)?;
-    GapSketch::from_parts(buckets, longest_us)
-        .map_err(|_| Malformed("a gap bucket is out of range"))
+    let longest_us = columns.gap_longest.residual(top_us)?;
+    let gaps = GapSketch::from_parts(buckets, longest_us)
+        .map_err(|_| Malformed("a gap bucket is out of range"))?;
+    Ok((gaps, all, sum_us))
 }
 
 /// A bucket's code holds its count, less one, and in its lowest two bits the empty buckets before it; this many stand for
 /// more, which has a column of its own.
 const FAR: u64 = 3;
 
-/// The token events of an answer with these gaps between them.
-fn expected_events(gaps: &GapSketch) -> u64 {
-    match gaps.count() {
+/// The token events of an answer with so many gaps between them.
+fn expected_events(gaps: u64) -> u64 {
+    match gaps {
         0 => 0,
         gaps => gaps.wrapping_add(1),
     }
