@@ -209,6 +209,18 @@ fn a_part_is_cut_and_chosen_by_what_inspect_shows() {
     ];
     let (ok, told) = stderr_of(&args);
     assert!(!ok && told.contains("chat_completions"), "{told}");
+    let none = dir.path().join("none.rt");
+    let args = [
+        "trace",
+        "filter",
+        text(&a),
+        "-o",
+        text(&none),
+        "--model",
+        "nobodys",
+    ];
+    let (ok, told) = stderr_of(&args);
+    assert!(ok && told.contains("no exchange is in this part"), "{told}");
 }
 
 #[test]

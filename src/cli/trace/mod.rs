@@ -87,7 +87,15 @@ fn wrote_part(
     trace: &Trace,
     copied: Result<Copied, TraceError>,
 ) -> Result<Exit, Failure> {
+    let empty = matches!(&copied, Ok(copied) if copied.exchanges == 0);
     let exit = wrote(output, trace, copied)?;
+    if empty {
+        anstream::eprintln!("warning: no exchange is in this part");
+        anstream::eprintln!(
+            "{}",
+            Hint("`reenact inspect` shows the trace's times, models, endpoints and conversations")
+        );
+    }
     if let Some(missing) = trace.totals().missing() {
         anstream::eprintln!("warning: the whole trace lacks {missing}");
         anstream::eprintln!(
