@@ -166,7 +166,7 @@ fn expected(name: &str, call: &Value, run: &Value) -> Vec<(&'static str, Value)>
         }
         "chat_image" => vec![(
             "/request/media",
-            json!([{"message": 0, "kind": "image", "bytes": picture, "pixels": [24, 16]}]),
+            json!([{"message": 0, "format": "png", "kind": "image", "bytes": picture, "pixels": [24, 16]}]),
         )],
         "completions_plain" => {
             let mut fields = openai(&seen["usage"]);
@@ -206,7 +206,7 @@ fn expected(name: &str, call: &Value, run: &Value) -> Vec<(&'static str, Value)>
         ],
         "messages_image" => vec![(
             "/request/media",
-            json!([{"message": 0, "kind": "image", "bytes": picture, "pixels": [24, 16]}]),
+            json!([{"message": 0, "format": "png", "kind": "image", "bytes": picture, "pixels": [24, 16]}]),
         )],
         "messages_tools" => vec![
             ("/request/tools/count", json!(1)),
