@@ -169,9 +169,11 @@ where
             return;
         };
         let first_us = self.open.front().map(|open| open.due_us);
+        // Where nothing is read yet that is to be made, what was read last tells how far ahead this is.
+        let first_us = first_us.unwrap_or(self.position_us);
         let urgent_us = clock.now_us().saturating_add(URGENT_US);
-        let mut needs = first_us.into_iter().chain(self.book.next_need_us());
-        if needs.all(|us| us > urgent_us) {
+        let need_us = self.book.next_need_us();
+        if first_us > urgent_us && need_us.is_none_or(|need| need > urgent_us) {
             std::thread::yield_now();
         }
     }

@@ -150,9 +150,10 @@ pub enum RunError {
 
 /// Batches of outcomes (of 64 at most) that may wait for the sink; beyond it they are lost and counted, which makes the run invalid.
 const OUTCOMES: usize = 1024;
-/// Outcomes after which the sink lets a sender go first: some tens of microseconds. After every one of them, a run as fast as it goes loses
-/// a third of its speed to changes of thread.
+/// Outcomes after which the sink lets a sender go first: some tens of microseconds.
 const HEARD: usize = 16;
+/// A send that is later than this was not kept from the processor for a moment.
+const BEHIND_US: u64 = 20_000;
 
 /// Replays a plan against one target, and gives every outcome to `sink` as it comes, on this thread. Blocks until the last answer
 /// is over, or the run is stopped.
@@ -277,9 +278,14 @@ where
             }
         }
         for (heard, outcome) in outcomes.iter().flatten().enumerate() {
+            // A sender that waits for this processor goes first, as long as there is room for what it tells meanwhile. One that is
+            // behind anyway, as where it goes as fast as it can, gains nothing by it.
+            let late_from_us = outcome.intended_us.saturating_add(BEHIND_US);
+            let behind = outcome
+                .sent_us
+                .is_some_and(|sent_us| sent_us > late_from_us);
             sink(outcome);
-            // A sender that waits for this processor goes first, as long as there is room for what it tells meanwhile.
-            if heard % HEARD == 0 && outcomes.len() < OUTCOMES / 2 {
+            if heard % HEARD == 0 && !behind && outcomes.len() < OUTCOMES / 2 {
                 std::thread::yield_now();
             }
         }
