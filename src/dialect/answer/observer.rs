@@ -170,9 +170,6 @@ impl Reading {
             Form::Array(mut splitter) => splitter.finish(&mut read),
             Form::Plain(body) => {
                 reader.body(&body, &mut tally);
-                if tally.sight.error {
-                    tally.error_said(&body);
-                }
                 return tally.close();
             }
             Form::TooLarge => {
@@ -197,8 +194,7 @@ fn read_event(
     let &Event { name, data } = event;
     // Its data may be a line of prose.
     if name == b"error" {
-        tally.error();
-        tally.error_said(data.unwrap_or_default());
+        tally.error(data.unwrap_or_default());
         return;
     }
     let Some(data) = data else {
@@ -210,11 +206,7 @@ fn read_event(
         tally.said(said);
         return;
     }
-    let failed = tally.sight.error;
     let plain = reader.event(at_us, data, tally);
-    if tally.sight.error && !failed {
-        tally.error_said(data);
-    }
     repeat.remember(name, data, plain);
 }
 

@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use crate::anonymise::Private;
 use crate::dialect::ResponseSight;
-use crate::dialect::json::{self, Count};
+use crate::dialect::json::{self, Count, Fault};
 use crate::dialect::memory::tells_of_memory;
 use crate::shape::{FinishReason, TokenCount, TokenSource};
 
@@ -147,14 +147,18 @@ impl Tally {
         self.sight.reasoning_tokens = count.0.or(self.sight.reasoning_tokens);
     }
 
-    pub(in crate::dialect) fn error(&mut self) {
+    /// An error inside the answer, and what it says: its own words, and none of the answer's.
+    pub(in crate::dialect) fn error(&mut self, words: &[u8]) {
         self.sight.error = true;
+        self.sight.out_of_memory |= tells_of_memory(words);
         self.finish_reason(FinishReason::Error);
     }
 
-    /// What an error inside the answer said.
-    pub(in crate::dialect) fn error_said(&mut self, text: &[u8]) {
-        self.sight.out_of_memory |= tells_of_memory(text);
+    /// The same of a field that holds the error, where there is one.
+    pub(in crate::dialect) fn fault(&mut self, fault: Fault<'_>) {
+        if let Some(words) = fault.0 {
+            self.error(words.as_bytes());
+        }
     }
 
     /// What was seen: output tokens as the server counted, else as many as there were token events.

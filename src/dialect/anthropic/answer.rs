@@ -48,7 +48,7 @@ impl Reader for Answers {
                 }
             }
             "message_stop" => tally.sight.ended = true,
-            "error" => tally.error(),
+            "error" => tally.error(data),
             _ => {}
         }
         None
@@ -66,7 +66,7 @@ impl Reader for Answers {
         tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
         tally.said(answer.content.iter().map(Kind::said).sum());
         if answer.kind.0 == "error" {
-            tally.error();
+            tally.error(body);
         }
         if let Some(usage) = answer.usage {
             usage.note(tally);

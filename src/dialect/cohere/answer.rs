@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, Items, List, Presence, Said, Text, null_is_empty};
+use crate::dialect::json::{Count, Fault, Items, List, Said, Text, null_is_empty};
 use crate::shape::FinishReason;
 
 /// Answers.
@@ -33,9 +33,7 @@ impl Reader for Answers {
             "tool-call-delta" => tally.token(at_us, Carried::Answer),
             "message-end" => {
                 note(delta.finish_reason.as_ref(), delta.usage.as_ref(), tally);
-                if delta.error.0 {
-                    tally.error();
-                }
+                tally.fault(delta.error);
                 tally.sight.ended = true;
             }
             _ => {}
@@ -71,8 +69,8 @@ struct Delta<'a> {
     finish_reason: Option<Text<'a>>,
     #[serde(default)]
     usage: Option<Usage>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -148,7 +146,7 @@ fn note(reason: Option<&Text<'_>>, usage: Option<&Usage>, tally: &mut Tally) {
             "COMPLETE" | "STOP_SEQUENCE" => tally.finish_reason(FinishReason::Stop),
             "MAX_TOKENS" => tally.finish_reason(FinishReason::Length),
             "TOOL_CALL" => tally.finish_reason(FinishReason::ToolCalls),
-            "ERROR" | "TIMEOUT" => tally.error(),
+            "ERROR" | "TIMEOUT" => tally.error(b""),
             _ => tally.finish_reason(FinishReason::Other),
         }
     }

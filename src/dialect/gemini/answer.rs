@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, List, Presence, Said, Text, null_is_empty};
+use crate::dialect::json::{Count, Fault, List, Presence, Said, Text, null_is_empty};
 use crate::shape::FinishReason;
 
 /// Answers: pieces of a stream and whole ones have one form.
@@ -43,8 +43,8 @@ struct Answer<'a> {
     usage_metadata: Option<Usage>,
     #[serde(default, alias = "promptFeedback")]
     prompt_feedback: Option<Feedback>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Deserialize)]
@@ -149,9 +149,7 @@ impl Answer<'_> {
             tally.reasoning_tokens(usage.thoughts_token_count);
             tally.cached_tokens(usage.cached_content_token_count);
         }
-        if self.error.0 {
-            tally.error();
-        }
+        tally.fault(self.error);
         if self
             .prompt_feedback
             .as_ref()

@@ -2,7 +2,7 @@
 
 mod values;
 
-pub(in crate::dialect) use values::{Count, Items, Presence, Said};
+pub(in crate::dialect) use values::{Count, Fault, Items, Presence, Said};
 
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Whether a value is there and not null, an empty string, list or object, 0 or false; the value itself is let go.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,18 @@ impl Said<'_> {
             plainly: None,
             bytes: 0,
         }
+    }
+}
+
+/// An error's JSON, where a value is there as [`Presence`] has it.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::dialect) struct Fault<'a>(pub(in crate::dialect) Option<&'a str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fault<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        let Presence(there) = serde_json::from_str(json).map_err(D::Error::custom)?;
+        Ok(Self(there.then_some(json)))
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
 use crate::dialect::draft::{path_segment, unsaid};
-use crate::dialect::json::{Count, Presence, Said, null_is_empty};
+use crate::dialect::json::{Count, Fault, Presence, Said, null_is_empty};
 use crate::dialect::openai::Prompt;
 use crate::dialect::words::greedy;
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
@@ -126,8 +126,8 @@ pub(in crate::dialect) struct Answers;
 impl Reader for Answers {
     fn event<'a>(&self, at_us: u64, data: &'a [u8], tally: &mut Tally) -> Option<Plain<'a>> {
         let event: Answer<'_> = tally.read(data)?;
-        if event.error.0 {
-            tally.error();
+        if event.error.0.is_some() {
+            tally.fault(event.error);
             return None;
         }
         let said = event.text_output;
@@ -148,9 +148,7 @@ impl Reader for Answers {
         let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
-        if answer.error.0 {
-            tally.error();
-        }
+        tally.fault(answer.error);
         tally.said(answer.text_output.bytes);
         tally.sight.ended = true;
     }
@@ -165,8 +163,8 @@ impl Reader for Answers {
 struct Answer<'a> {
     #[serde(borrow, default)]
     text_output: Said<'a>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Serialize)]

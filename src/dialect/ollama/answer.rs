@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, Items, Presence, Said, Text, null_is_empty};
+use crate::dialect::json::{Count, Fault, Items, Presence, Said, Text, null_is_empty};
 use crate::shape::FinishReason;
 
 /// Answers: lines of a stream and whole ones have one form.
@@ -50,8 +50,8 @@ struct Answer<'a> {
     prompt_eval_count: Count,
     #[serde(default)]
     eval_count: Count,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Default, Deserialize)]
@@ -70,9 +70,7 @@ impl Answer<'_> {
         tally.said(self.response.bytes + self.message.content.bytes);
         tally.prompt_tokens(self.prompt_eval_count);
         tally.output_tokens(self.eval_count);
-        if self.error.0 {
-            tally.error();
-        }
+        tally.fault(self.error);
         if self.done.0 {
             tally.sight.ended = true;
             let called = tally.sight.tool_calls > 0;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, List, Presence, Said, Text, null_is_empty};
+use crate::dialect::json::{Count, Fault, List, Presence, Said, Text, null_is_empty};
 use crate::shape::FinishReason;
 
 /// Answers of both endpoints: they differ in where a choice holds its text, and one reading covers both.
@@ -81,8 +81,8 @@ struct Answer<'a> {
     /// Where Groq puts a stream's usage.
     #[serde(default)]
     x_groq: Option<Aside>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +101,7 @@ impl<'a> Answer<'a> {
         let delta = &choice.delta;
         let more = self.usage.is_some()
             || self.x_groq.is_some()
-            || self.error.0
+            || self.error.0.is_some()
             || choice.finish_reason.is_some()
             || delta.refusal.anything
             || delta.tool_calls.is_some()
@@ -146,9 +146,7 @@ impl<'a> Answer<'a> {
                 tally.reasoning_tokens(details.reasoning_tokens);
             }
         }
-        if self.error.0 {
-            tally.error();
-        }
+        tally.fault(self.error);
     }
 }
 

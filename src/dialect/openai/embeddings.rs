@@ -6,7 +6,7 @@ use super::chat::Message;
 use super::prompt::{Prompt, Prompts};
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::dialect::answer::{Plain, Reader, Tally};
-use crate::dialect::json::{Count, List, Presence, Text};
+use crate::dialect::json::{Count, Fault, List, Text};
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
 use crate::shape::{Dialect, RequestParams};
 
@@ -75,23 +75,21 @@ impl Reader for Answers {
     }
 
     fn body(&self, body: &[u8], tally: &mut Tally) {
-        let Some(answer) = tally.read::<Answer>(body) else {
+        let Some(answer) = tally.read::<Answer<'_>>(body) else {
             return;
         };
-        if answer.error.0 {
-            tally.error();
-        }
+        tally.fault(answer.error);
         tally.prompt_tokens(answer.usage.unwrap_or_default().prompt_tokens);
         tally.sight.ended = true;
     }
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Answer<'a> {
     #[serde(default)]
     usage: Option<Usage>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Default, Deserialize)]

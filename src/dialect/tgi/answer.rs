@@ -2,7 +2,7 @@ use serde::Deserialize;
 
 use super::request::is_object;
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, Items, Presence, Said, Text};
+use crate::dialect::json::{Count, Fault, Items, Presence, Said, Text};
 use crate::shape::FinishReason;
 
 /// Answers.
@@ -42,8 +42,8 @@ struct Answer<'a> {
     generated_text: Option<Said<'a>>,
     #[serde(borrow, default)]
     details: Option<Details<'a>>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
 }
 
 #[derive(Deserialize)]
@@ -61,9 +61,7 @@ struct Details<'a> {
 
 impl Answer<'_> {
     fn note(&self, tally: &mut Tally) {
-        if self.error.0 {
-            tally.error();
-        }
+        tally.fault(self.error);
         tally.said(self.generated_text.map_or(0, |text| text.bytes));
         let Some(details) = &self.details else { return };
         tally.output_tokens(details.generated_tokens);

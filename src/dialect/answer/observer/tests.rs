@@ -159,6 +159,36 @@ fn memory_that_ran_out_within_an_answer_is_seen_in_every_dialect() {
 }
 
 #[test]
+fn a_failed_answer_that_speaks_of_memory_is_of_another_failure() {
+    const FAILED: &str = r#"{"status":"failed","error":{"message":"WHY"},"output":[{"type":"message","content":[{"type":"output_text","text":"CUDA out of memory"}]}]}"#;
+    const COHERE: &str = r#"{"finish_reason":"ERROR","message":{"content":[{"type":"text","text":"CUDA out of memory"}]}}"#;
+    const CHAT: &str =
+        r#"{"error":{"message":"WHY"},"choices":[{"message":{"content":"CUDA out of memory"}}]}"#;
+    let event = format!("data: {{\"type\":\"response.failed\",\"response\":{FAILED}}}\n\n");
+    for (endpoint, kind, body) in [
+        (Endpoint::Responses, SSE, event.as_str()),
+        (Endpoint::Responses, "application/json", FAILED),
+        (Endpoint::CohereChat, "application/json", COHERE),
+        (Endpoint::ChatCompletions, "application/json", CHAT),
+    ] {
+        for (why, is_memory) in [("overloaded", false), ("out of memory", true)] {
+            let sight = observe(endpoint, kind, &[body.replace("WHY", why).as_bytes()]);
+            assert!(sight.error && !sight.unparsable, "{endpoint:?} {kind}");
+            let is_memory = is_memory && body.contains("WHY");
+            assert_eq!(sight.out_of_memory, is_memory, "{endpoint:?} {kind} {why}");
+        }
+    }
+}
+
+#[test]
+fn the_second_error_of_a_stream_may_be_the_one_that_says_why() {
+    let stream =
+        b"data: {\"error\":\"a worker died\"}\n\ndata: {\"error\":\"CUDA out of memory\"}\n\n";
+    let sight = observe(Endpoint::ChatCompletions, SSE, &[stream]);
+    assert!(sight.error && sight.out_of_memory);
+}
+
+#[test]
 fn cached_tokens_told_at_the_start_stay_in_the_prompt() {
     let stream = b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":\
         {\"input_tokens\":10,\"cache_read_input_tokens\":80,\"cache_creation_input_tokens\":5,\"output_tokens\":1}}}\n\n\

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
-use crate::dialect::json::{Count, List, OneOrMany, Presence, Said, Text, null_is_empty};
+use crate::dialect::json::{Count, Fault, List, OneOrMany, Presence, Said, Text, null_is_empty};
 use crate::shape::FinishReason;
 
 /// Answers.
@@ -29,7 +29,7 @@ impl Reader for Answers {
                 }
                 tally.sight.ended = true;
             }
-            "error" => tally.error(),
+            "error" => tally.error(data),
             kind => {
                 let carried = carried(kind).filter(|_| event.delta.anything)?;
                 tally.token(at_us, carried);
@@ -151,8 +151,8 @@ struct Answer<'a> {
     status: Option<Text<'a>>,
     #[serde(borrow, default)]
     incomplete_details: Option<Incomplete<'a>>,
-    #[serde(default)]
-    error: Presence,
+    #[serde(borrow, default)]
+    error: Fault<'a>,
     #[serde(default)]
     usage: Option<Usage>,
 }
@@ -207,8 +207,8 @@ impl Answer<'_> {
             .as_ref()
             .and_then(|details| details.reason.as_ref());
         match (self.status.as_ref().map(|status| &*status.0), reason) {
-            (Some("failed"), _) => tally.error(),
-            _ if self.error.0 => tally.error(),
+            (Some("failed"), _) => tally.error(self.error.0.unwrap_or_default().as_bytes()),
+            _ if self.error.0.is_some() => tally.fault(self.error),
             (Some("incomplete"), Some(reason)) => tally.finish_reason(match &*reason.0 {
                 "max_output_tokens" => FinishReason::Length,
                 "content_filter" => FinishReason::ContentFilter,
