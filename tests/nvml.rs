@@ -128,6 +128,20 @@ fn a_gpu_lost_in_mid_run_is_a_state_and_keeps_its_samples() {
 }
 
 #[test]
+fn a_driver_slower_than_the_period_is_left_alone_between_samples() {
+    let standin = Standin::build_with(&["-DSLOW_MS=40"]);
+    let period = Duration::from_millis(20);
+    let sampler = GpuSampler::start(Some(standin.library()), Instant::now(), period).unwrap();
+    standin.asked(1);
+    let began = Instant::now();
+    standin.asked(10);
+    let took = began.elapsed();
+    drop(sampler.stop());
+    let least = 9 * (Duration::from_millis(40) + period);
+    assert!(took >= least, "asked again after no rest: {took:?}");
+}
+
+#[test]
 fn a_driver_that_was_reloaded_is_opened_anew() {
     let standin = Standin::build();
     standin.uses(&GIB.to_string());

@@ -1,9 +1,11 @@
 /* A stand-in for NVIDIA's management library, as far as this project calls it. Its one GPU has 80 GiB; what is in use is read
  * from the file STANDIN (set when it is compiled) at every call: a number of bytes, or a word: "lost", "unknown". Every call
- * adds a byte to the file STANDIN ".reads", so that a test can wait until it has been asked. */
+ * adds a byte to the file STANDIN ".reads", so that a test can wait until it has been asked. With -DSLOW_MS=40 it takes so long
+ * to tell. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
 
@@ -123,6 +125,9 @@ int nvmlDeviceGetMemoryInfo_v2(void *device, memory_v2 *memory) {
         fputc('.', file);
         fclose(file);
     }
+#ifdef SLOW_MS
+    nanosleep(&(struct timespec){ .tv_nsec = SLOW_MS * 1000000l }, NULL);
+#endif
     if (!strncmp(word, "lost", 4)) return GPU_IS_LOST;
     if (!strncmp(word, "unknown", 7)) return UNKNOWN;
     memory->total = 80ull << 30;
