@@ -17,11 +17,11 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     }
     if !matches!(request.system, Content::None) {
         render.message(Role::System);
-        request.system.render(&mut render);
+        request.system.render_by(Block::render, &mut render);
     }
     for message in request.messages.iter() {
         render.message(message.role());
-        message.content.render(&mut render);
+        message.content.render_by(Block::render, &mut render);
     }
     let params = request.params();
     Ok(RequestSight {
@@ -147,16 +147,6 @@ impl Message<'_> {
 /// Content: null, a string, or blocks.
 type Content<'a> = OneOrMany<'a, Block<'a>>;
 
-impl OneOrMany<'_, Block<'_>> {
-    fn render(&self, render: &mut PromptRender) {
-        match self {
-            Self::None => {}
-            Self::One(text) => render.text(text.bytes()),
-            Self::Many(blocks) => blocks.iter().for_each(|block| block.render(render)),
-        }
-    }
-}
-
 #[derive(Deserialize)]
 struct Block<'a> {
     #[serde(borrow, rename = "type", default)]
@@ -213,7 +203,7 @@ impl Block<'_> {
         if let Some(input) = self.input {
             render.text(input.get().as_bytes());
         }
-        self.content.render(render);
+        self.content.render_by(Block::render, render);
         let OneOrMany::Many(sources) = &self.source else {
             return;
         };
@@ -233,7 +223,7 @@ impl Source<'_> {
         let is = |name: &str| self.kind.as_ref().is_some_and(|kind| kind.0 == name);
         let is_text = is("text");
         if is("content") {
-            return self.content.render(render);
+            return self.content.render_by(Block::render, render);
         }
         match &self.data {
             Some(text) if is_text => render.text(text.bytes()),

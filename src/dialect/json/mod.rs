@@ -13,7 +13,7 @@ use std::ops::Deref;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::anonymise::MAX_PARTS;
+use crate::anonymise::{MAX_PARTS, PromptRender};
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,21 @@ pub(in crate::dialect) enum OneOrMany<'a, T> {
     None,
     One(Text<'a>),
     Many(List<T>),
+}
+
+impl<T> OneOrMany<'_, T> {
+    /// Content as a prompt holds it: a text alone as it stands, of parts what each holds.
+    pub(in crate::dialect) fn render_by(
+        &self,
+        part: impl Fn(&T, &mut PromptRender),
+        render: &mut PromptRender,
+    ) {
+        match self {
+            Self::None => {}
+            Self::One(text) => render.text(text.bytes()),
+            Self::Many(parts) => parts.iter().for_each(|it| part(it, render)),
+        }
+    }
 }
 
 impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {

@@ -36,7 +36,7 @@ impl Message<'_> {
         if let Some(reasoning) = self.reasoning_content.as_ref().or(self.reasoning.as_ref()) {
             render.text(reasoning.bytes());
         }
-        self.content.render(render);
+        self.content.render_by(Part::render, render);
         if let Some(refusal) = &self.refusal {
             render.text(refusal.bytes());
         }
@@ -69,16 +69,6 @@ struct Function<'a> {
 
 /// A message's content: null, a string, or parts.
 type Content<'a> = OneOrMany<'a, Part<'a>>;
-
-impl OneOrMany<'_, Part<'_>> {
-    fn render(&self, render: &mut PromptRender) {
-        match self {
-            Self::None => {}
-            Self::One(text) => render.text(text.bytes()),
-            Self::Many(parts) => parts.iter().for_each(|part| part.render(render)),
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Part<'a> {
@@ -122,7 +112,7 @@ impl Part<'_> {
         for text in [&self.text, &self.refusal].into_iter().flatten() {
             render.text(text.bytes());
         }
-        self.thinking.render(render);
+        self.thinking.render_by(Part::render, render);
         if let Some(document) = self.document {
             render.text(document.get().as_bytes());
         }

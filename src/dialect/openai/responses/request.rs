@@ -224,7 +224,7 @@ impl Item<'_> {
     fn render(&self, render: &mut PromptRender) {
         render.message(self.role());
         for parts in [&self.summary, &self.content] {
-            parts.render(render);
+            parts.render_by(Part::render, render);
         }
         for text in [&self.encrypted_content, &self.name].into_iter().flatten() {
             render.text(text.bytes());
@@ -237,17 +237,7 @@ impl Item<'_> {
                 Err(_) => render.text(raw.get().as_bytes()),
             }
         }
-        self.output.render(render);
-    }
-}
-
-impl OneOrMany<'_, Part<'_>> {
-    fn render(&self, render: &mut PromptRender) {
-        match self {
-            Self::None => {}
-            Self::One(text) => render.text(text.bytes()),
-            Self::Many(parts) => parts.iter().for_each(|part| part.render(render)),
-        }
+        self.output.render_by(Part::render, render);
     }
 }
 
