@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{thinking_budget, tools, unsaid};
+use crate::dialect::draft::{ContentPart, WireContent, thinking_budget, tools, unsaid};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 
 use crate::dialect::words::MOST_STOPS;
@@ -36,7 +36,10 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
                 } else {
                     "user"
                 },
-                content: WireContent::of(draft, index, text),
+                content: WireContent::of(
+                    text,
+                    draft.media_of(index).filter(|part| !is_sound(part)),
+                ),
             }),
         }
     }
@@ -143,33 +146,7 @@ const SMALLEST_BUDGET: u32 = 1024;
 #[derive(Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: WireContent<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireContent<'a> {
-    Text(&'a str),
-    Blocks(Vec<WireBlock<'a>>),
-}
-
-impl<'a> WireContent<'a> {
-    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
-        let pictures = draft.media_of(message).filter(|part| !is_sound(part));
-        let mut pictures = pictures.peekable();
-        if pictures.peek().is_none() {
-            return Self::Text(text);
-        }
-        let text = Some(WireBlock::Text { text }).filter(|_| !text.is_empty());
-        let pictures = pictures.map(|part| WireBlock::Image {
-            source: WireSource {
-                kind: "base64",
-                media_type: part.mime(),
-                data: &part.base64,
-            },
-        });
-        Self::Blocks(text.into_iter().chain(pictures).collect())
-    }
+    content: WireContent<'a, WireBlock<'a>>,
 }
 
 #[derive(Serialize)]
@@ -177,6 +154,22 @@ impl<'a> WireContent<'a> {
 enum WireBlock<'a> {
     Text { text: &'a str },
     Image { source: WireSource<'a> },
+}
+
+impl<'a> ContentPart<'a> for WireBlock<'a> {
+    fn text(text: &'a str) -> Self {
+        Self::Text { text }
+    }
+
+    fn medium(medium: &'a DraftMedia) -> Self {
+        Self::Image {
+            source: WireSource {
+                kind: "base64",
+                media_type: medium.mime(),
+                data: &medium.base64,
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]

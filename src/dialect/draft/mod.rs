@@ -1,5 +1,6 @@
 //! Requests on their way to bytes: what a replay wants to say, before it is said in a dialect.
 
+mod content;
 mod length;
 mod media;
 pub(in crate::dialect) mod schema;
@@ -8,6 +9,7 @@ pub(in crate::dialect) mod tools;
 pub use length::{Forcing, OutputLength};
 pub use media::DraftMedia;
 
+pub(in crate::dialect) use content::{ContentPart, WireContent};
 pub(in crate::dialect) use length::{Ban, thinking_budget};
 pub(in crate::dialect) use media::DataUrl;
 

@@ -1,10 +1,10 @@
-//! Parts of a request that chat completions and completions are both written with.
+//! Parts of a request that more than one of OpenAI's APIs is written with.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::Draft;
 use crate::dialect::draft::schema;
+use crate::dialect::{Draft, DraftMedia};
 use crate::shape::Structured;
 
 /// How an answer's form is asked for.
@@ -55,4 +55,20 @@ impl WireFormat {
 #[derive(Serialize)]
 pub(in crate::dialect) struct IncludeUsage {
     pub(in crate::dialect) include_usage: bool,
+}
+
+/// `input_audio`
+#[derive(Serialize)]
+pub(in crate::dialect) struct WireSound<'a> {
+    data: &'a str,
+    format: &'static str,
+}
+
+impl<'a> WireSound<'a> {
+    pub(in crate::dialect) fn of(medium: &'a DraftMedia) -> Self {
+        Self {
+            data: &medium.base64,
+            format: "wav",
+        }
+    }
 }

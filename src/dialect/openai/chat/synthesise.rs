@@ -1,11 +1,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{Ban, DataUrl, tools, unsaid};
-use crate::dialect::{Draft, WireRequest};
-
-use crate::dialect::openai::wire::{IncludeUsage, WireFormat};
+use crate::dialect::draft::{Ban, ContentPart, DataUrl, WireContent, tools, unsaid};
+use crate::dialect::openai::wire::{IncludeUsage, WireFormat, WireSound};
 use crate::dialect::words::{MOST_STOPS, effort_name, role_name};
+use crate::dialect::{Draft, DraftMedia, WireRequest};
 use crate::shape::{MediaKind, ReasoningEffort, Role};
 
 /// Writes a draft as a request.
@@ -26,7 +25,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         .zip(draft.messages)
         .map(|(index, (role, text))| WireMessage {
             role: role_name(*role),
-            content: WireContent::of(draft, index, text),
+            content: WireContent::of(text, draft.media_of(index)),
             tool_call_id: (*role == Role::Tool).then_some("call_0"),
         });
     let body = WireBody {
@@ -88,16 +87,9 @@ struct WireBody<'a> {
 #[derive(Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: WireContent<'a>,
+    content: WireContent<'a, WirePart<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireContent<'a> {
-    Text(&'a str),
-    Parts(Vec<WirePart<'a>>),
 }
 
 #[derive(Serialize)]
@@ -113,32 +105,21 @@ struct WireUrl<'a> {
     url: DataUrl<'a>,
 }
 
-#[derive(Serialize)]
-struct WireSound<'a> {
-    data: &'a str,
-    format: &'static str,
-}
+impl<'a> ContentPart<'a> for WirePart<'a> {
+    fn text(text: &'a str) -> Self {
+        Self::Text { text }
+    }
 
-impl<'a> WireContent<'a> {
-    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
-        let mut media = draft.media_of(message).peekable();
-        if media.peek().is_none() {
-            return Self::Text(text);
-        }
-        let text = Some(WirePart::Text { text }).filter(|_| !text.is_empty());
-        let media = media.map(|part| match part.kind {
-            MediaKind::Audio => WirePart::InputAudio {
-                input_audio: WireSound {
-                    data: &part.base64,
-                    format: "wav",
-                },
+    fn medium(medium: &'a DraftMedia) -> Self {
+        match medium.kind {
+            MediaKind::Audio => Self::InputAudio {
+                input_audio: WireSound::of(medium),
             },
-            _ => WirePart::ImageUrl {
+            _ => Self::ImageUrl {
                 image_url: WireUrl {
-                    url: part.data_url(),
+                    url: medium.data_url(),
                 },
             },
-        });
-        Self::Parts(text.into_iter().chain(media).collect())
+        }
     }
 }

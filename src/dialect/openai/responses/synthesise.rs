@@ -1,10 +1,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{DataUrl, schema, tools, unsaid};
-use crate::dialect::{Draft, DraftMedia, OutputLength, WireRequest};
-
+use crate::dialect::draft::{ContentPart, DataUrl, WireContent, schema, tools, unsaid};
+use crate::dialect::openai::wire::WireSound;
 use crate::dialect::words::{effort_name, role_name};
+use crate::dialect::{Draft, DraftMedia, OutputLength, WireRequest};
 use crate::shape::{MediaKind, ReasoningEffort, RequestParams, Role, Structured};
 
 /// Writes a draft as a request. Every message is an item, of tools' results too: a call that they answer is not needed.
@@ -31,7 +31,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
             },
             role => WireItem::Message {
                 role: role_name(*role),
-                content: WireContent::of(draft, index, text),
+                content: WireContent::of(text, draft.media_of(index)),
             },
         });
     let input = input.collect();
@@ -135,7 +135,7 @@ struct WireReasoning {
 enum WireItem<'a> {
     Message {
         role: &'static str,
-        content: WireContent<'a>,
+        content: WireContent<'a, WirePart<'a>>,
     },
     Output {
         #[serde(rename = "type")]
@@ -143,13 +143,6 @@ enum WireItem<'a> {
         call_id: &'static str,
         output: &'a str,
     },
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum WireContent<'a> {
-    Text(&'a str),
-    Parts(Vec<WirePart<'a>>),
 }
 
 #[derive(Serialize)]
@@ -163,30 +156,19 @@ enum WirePart<'a> {
     Audio { input_audio: WireSound<'a> },
 }
 
-#[derive(Serialize)]
-struct WireSound<'a> {
-    data: &'a str,
-    format: &'static str,
-}
+impl<'a> ContentPart<'a> for WirePart<'a> {
+    fn text(text: &'a str) -> Self {
+        Self::Text { text }
+    }
 
-impl<'a> WireContent<'a> {
-    fn of(draft: &'a Draft<'_>, message: usize, text: &'a str) -> Self {
-        let mut media = draft.media_of(message).peekable();
-        if media.peek().is_none() {
-            return Self::Text(text);
+    fn medium(medium: &'a DraftMedia) -> Self {
+        match medium.kind {
+            MediaKind::Audio => Self::Audio {
+                input_audio: WireSound::of(medium),
+            },
+            _ => Self::Image {
+                image_url: medium.data_url(),
+            },
         }
-        let text = Some(WirePart::Text { text }).filter(|_| !text.is_empty());
-        let media = media.map(|part| match part.kind {
-            MediaKind::Audio => WirePart::Audio {
-                input_audio: WireSound {
-                    data: &part.base64,
-                    format: "wav",
-                },
-            },
-            _ => WirePart::Image {
-                image_url: part.data_url(),
-            },
-        });
-        Self::Parts(text.into_iter().chain(media).collect())
     }
 }
