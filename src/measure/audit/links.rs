@@ -37,10 +37,8 @@ pub(super) struct LinkMeter {
     clients: Tally,
     beginnings: Tally,
     models: Tally,
-    /// The last blocks of prompts so far, and those before the last that nobody had before.
+    /// The last blocks of prompts so far, and those before the last that were each prompt's own.
     ends: HashSet<u32>,
-    /// One more than the highest block so far: blocks are numbered in order of first appearance.
-    unseen: u32,
     continuing: u64,
     complete: bool,
 }
@@ -53,7 +51,6 @@ impl Default for LinkMeter {
             beginnings: Tally::of(CLASSES),
             models: Tally::of(CLASSES),
             ends: HashSet::new(),
-            unseen: 0,
             continuing: 0,
             complete: true,
         }
@@ -78,9 +75,12 @@ impl LinkMeter {
         let known = |block: &BlockId| self.ends.contains(&block.0);
         self.continuing += u64::from(blocks.iter().any(known));
         // What follows a prompt mostly fills the block in which it ended, which then is another one. The block before tells a
-        // continuation as well, unless it is a template's, which is nobody's own.
-        let whole = blocks.iter().rev().nth(1);
-        let own = whole.filter(|block| block.0 >= self.unseen);
+        // continuation as well, unless it is a template's, which is nobody's own. Blocks that a prompt was the first to have were
+        // numbered one after another, though not in the order of arrivals: a recorder numbers them when an exchange is over.
+        let own = match blocks.as_slice() {
+            [.., whole, last] if last.0.checked_sub(1) == Some(whole.0) => Some(whole),
+            _ => None,
+        };
         for end in blocks.last().into_iter().chain(own) {
             if self.ends.len() < 2 * CLASSES {
                 self.ends.insert(end.0);
@@ -88,8 +88,6 @@ impl LinkMeter {
                 self.complete = false;
             }
         }
-        let highest = blocks.iter().map(|block| block.0.saturating_add(1)).max();
-        self.unseen = self.unseen.max(highest.unwrap_or(0));
     }
 
     pub(super) fn finish(self) -> Links {
@@ -113,5 +111,38 @@ impl LinkMeter {
             rare_models: self.models.classes_below(FEW),
             complete: self.complete && tallies.iter().all(|tally| tally.is_complete()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{Endpoint, Method, TraceTime};
+
+    fn continuing(prompts: &[&[u32]]) -> u64 {
+        let mut meter = LinkMeter::default();
+        for ids in prompts {
+            let mut exchange = Exchange::bare(
+                TraceTime::default(),
+                Endpoint::ChatCompletions,
+                Method::Post,
+            );
+            exchange.request.blocks = ids.iter().copied().map(BlockId).collect();
+            meter.add(&exchange);
+        }
+        meter.finish().continuing
+    }
+
+    #[test]
+    fn a_turn_is_found_whatever_came_before_and_was_over_after() {
+        let (turn, next): (&[u32], &[u32]) = (&[0, 1, 2], &[0, 1, 3, 4]);
+        assert_eq!(continuing(&[turn, next]), 1);
+        assert_eq!(continuing(&[&[7, 8, 9], turn, next]), 1);
+        assert_eq!(continuing(&[turn, turn]), 1);
+    }
+
+    #[test]
+    fn who_shares_a_template_alone_goes_on_with_nobodys_prompt() {
+        assert_eq!(continuing(&[&[0, 1, 2, 3], &[0, 4], &[0, 5]]), 0);
     }
 }
