@@ -19,6 +19,8 @@ const COEFFICIENTS: u64 = 63;
 /// Coefficients of each block in the first row, which tell one picture from another.
 const OWN: u64 = 2;
 
+/// Bytes of a restart marker.
+const MARKER: u64 = 2;
 const END: [u8; 2] = [0xff, 0xd9];
 
 impl Jpeg {
@@ -28,7 +30,9 @@ impl Jpeg {
         let first = (columns * (FLAT_BITS + BLOCKS * OWN * 8)).div_ceil(8);
         let around = (before(shape.pixels).len() + SCAN.len() + END.len()) as u64 + first;
         let room = shape.bytes.saturating_sub(around);
-        let mut aim = room;
+        // Bits of flat rows are zeros, so none of their bytes is stuffed. Where they have no room, no smaller aim is met either.
+        let flat = (rows - 1) * (MARKER + (columns * FLAT_BITS).div_ceil(8));
+        let mut aim = if room < flat { 0 } else { room };
         loop {
             let scan = noisy_rows(columns, rows, aim);
             let over = (scan.len() as u64).saturating_sub(room);
@@ -79,7 +83,7 @@ fn noisy_rows(columns: u64, rows: u64, room: u64) -> Vec<u8> {
         scan.extend([0xff, 0xd0 + ((row - 1) % 8) as u8]);
         let mut bits = Bits::default();
         // Markers, and bits that fill the last byte of a row.
-        let markers = (rows - row - 1) * 2 + (rows - row);
+        let markers = (rows - row - 1) * MARKER + (rows - row);
         for _ in 0..columns {
             let taken = (scan.len() + bits.bytes.len()) as u64;
             let share = room.saturating_sub(taken + markers) * 8 / left.max(1);
@@ -240,5 +244,13 @@ mod tests {
         let second = |scan: &[u8]| scan.windows(2).position(|it| it == [0xff, 0xd0]).unwrap();
         assert_ne!(one[..second(&one)], other[..second(&other)]);
         assert_eq!(one[second(&one)..], other[second(&other)..]);
+    }
+
+    #[test]
+    fn a_picture_of_hardly_fewer_bytes_than_a_flat_one_is_soon_made() {
+        let pixels = (4000, 4000);
+        let flat = file(1, pixels, 7).len() as u64;
+        assert_eq!(file(flat - 1, pixels, 7).len() as u64, flat);
+        assert_eq!(file(flat + 1, pixels, 7).len() as u64, flat + 1);
     }
 }
