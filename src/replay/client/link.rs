@@ -26,8 +26,8 @@ pub(super) const ALPN: &[u8] = b"h2";
 pub(super) struct Link {
     pub(super) sender: SendRequest<Bytes>,
     pub(super) scheme: Scheme,
-    /// As many turns as the target takes streams; closed when it takes no more. Left to itself, h2 takes any number of requests at once
-    /// and does not tell which of them wait.
+    /// As many turns as the target takes streams, or took when it took the most; closed when it takes no more. Left to itself, h2 takes
+    /// any number of requests at once and does not tell which of them wait.
     pub(super) turns: Arc<Semaphore>,
     driver: JoinHandle<()>,
 }
@@ -37,6 +37,8 @@ pub(super) struct Link {
 pub(in crate::replay) enum HandshakeError {
     #[error("by ALPN it agreed on another protocol")]
     Alpn,
+    #[error("it closed the connection before it answered a ping")]
+    Closed,
     #[error("{0}")]
     Broken(String),
 }
@@ -78,21 +80,17 @@ impl Link {
             .handshake(io)
             .await
             .map_err(|error| broken(&error))?;
-        let ping = connection.ping_pong();
-        let turns = Arc::new(Semaphore::new(0));
+        if let Some(ping) = connection.ping_pong() {
+            answered(&mut connection, ping).await?;
+        }
+        let turns = Arc::new(Semaphore::new(streams(&sender)));
         let driver = tokio::spawn(drive(connection, sender.clone(), Arc::clone(&turns), open));
-        let link = Self {
+        Ok(Self {
             sender,
             scheme,
             turns,
             driver,
-        };
-        if let Some(ping) = ping {
-            answered(ping).await.map_err(|error| broken(&error))?;
-        }
-        let streams = link.sender.current_max_send_streams();
-        link.turns.add_permits(streams.min(Semaphore::MAX_PERMITS));
-        Ok(link)
+        })
     }
 
     /// Whether it takes another stream: it is not closed, and the target did not say that it goes.
@@ -112,25 +110,50 @@ impl Drop for Link {
 
 /// Reads and writes until the connection ends. How it ended is told to each stream on it.
 async fn drive(
-    mut connection: h2::client::Connection<MaybeTls<TcpStream>>,
+    mut connection: Http2,
     mut sender: SendRequest<Bytes>,
     turns: Arc<Semaphore>,
     _open: Open,
 ) {
+    let mut given = streams(&sender);
     let step = |cx: &mut Context<'_>| {
         let ended = Pin::new(&mut connection).poll(cx);
         // Who waits for a stream is told at once that the target said goodbye, and not when some answer is over.
         if matches!(sender.poll_ready(cx), Poll::Ready(Err(_))) {
             turns.close();
         }
+        // A target may come to take more. Where it comes to take fewer, h2 has requests wait.
+        let more = streams(&sender).saturating_sub(given);
+        if more > 0 {
+            turns.add_permits(more);
+            given += more;
+        }
         ended
     };
     let _ = poll_fn(step).await;
 }
 
-async fn answered(mut ping: PingPong) -> Result<(), h2::Error> {
-    ping.send_ping(Ping::opaque())?;
-    poll_fn(|cx| ping.poll_pong(cx)).await.map(drop)
+type Http2 = h2::client::Connection<MaybeTls<TcpStream>>;
+
+/// Streams that the target takes at once, as far as it has said by now.
+fn streams(sender: &SendRequest<Bytes>) -> usize {
+    sender
+        .current_max_send_streams()
+        .min(Semaphore::MAX_PERMITS)
+}
+
+/// Reads and writes until a ping is answered.
+async fn answered(connection: &mut Http2, mut ping: PingPong) -> Result<(), HandshakeError> {
+    ping.send_ping(Ping::opaque())
+        .map_err(|error| broken(&error))?;
+    let step = |cx: &mut Context<'_>| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error))),
+        Poll::Ready(Ok(())) => Poll::Ready(Err(HandshakeError::Closed)),
+        Poll::Pending => ping
+            .poll_pong(cx)
+            .map(|pong| pong.map(drop).map_err(|error| broken(&error))),
+    };
+    poll_fn(step).await
 }
 
 fn broken(error: &h2::Error) -> HandshakeError {

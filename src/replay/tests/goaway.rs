@@ -1,11 +1,12 @@
-//! Goodbyes in HTTP/2 (RFC 9113, section 6.8), from a server that writes its frames by hand: which streams it will not answer is up to
-//! the test.
+//! Goodbyes and changes of mind in HTTP/2 (RFC 9113, sections 6.8 and 6.5), from a server that writes its frames by hand: which streams
+//! it will not answer, and when it takes more, is up to the test.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use super::server::{end, token};
 use super::*;
@@ -57,12 +58,26 @@ fn answer(io: &mut TcpStream, stream: u32) {
     io.write_all(&frames).unwrap();
 }
 
-/// One connection until its client goes. `says_goodbye`: when as many streams as it takes at once are there, it says which of them it
-/// has not looked at, and answers the others.
-fn serve(mut io: TcpStream, says_goodbye: bool, seen: &mpsc::Sender<String>) {
+/// What a connection does when requests are there.
+#[derive(Clone, Copy)]
+enum Course {
+    /// It answers each.
+    Answers,
+    /// When as many streams as it takes at once are there, it says which of them it has not looked at, and answers the others.
+    SaysGoodbye,
+    /// It takes one, and when that is there more; it answers when as many as it then takes are there.
+    TakesMore,
+}
+
+/// One connection until its client goes.
+fn serve(mut io: TcpStream, course: Course, seen: &mpsc::Sender<String>) {
     io.read_exact(&mut [0; 24]).unwrap();
-    let at_once = [0, 3, 0, 0, 0, AT_ONCE];
-    io.write_all(&frame(SETTINGS, 0, 0, &at_once)).unwrap();
+    let takes = |streams| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, streams]);
+    let at_first = match course {
+        Course::TakesMore => 1,
+        _ => AT_ONCE,
+    };
+    io.write_all(&takes(at_first)).unwrap();
     let mut bodies: HashMap<u32, Vec<u8>> = HashMap::new();
     let mut whole = Vec::new();
     while let Some((kind, flags, stream, payload)) = read_frame(&mut io) {
@@ -82,23 +97,31 @@ fn serve(mut io: TcpStream, says_goodbye: bool, seen: &mpsc::Sender<String>) {
         let body = bodies.remove(&stream).unwrap();
         let _ = seen.send(String::from_utf8(body).unwrap());
         whole.push(stream);
-        if !says_goodbye {
-            answer(&mut io, stream);
-        } else if whole.len() == usize::from(AT_ONCE) {
-            let last = whole[KEPT - 1].to_be_bytes();
-            let reason = [0; 4];
-            let goodbye = frame(GOAWAY, 0, 0, &[last, reason].concat());
-            io.write_all(&goodbye).unwrap();
-            for &stream in &whole[..KEPT] {
-                answer(&mut io, stream);
+        let all = whole.len() == usize::from(AT_ONCE);
+        match course {
+            Course::Answers => answer(&mut io, stream),
+            Course::SaysGoodbye if all => {
+                let last = whole[KEPT - 1].to_be_bytes();
+                let reason = [0; 4];
+                let goodbye = frame(GOAWAY, 0, 0, &[last, reason].concat());
+                io.write_all(&goodbye).unwrap();
+                for &stream in &whole[..KEPT] {
+                    answer(&mut io, stream);
+                }
             }
+            Course::TakesMore if whole.len() == 1 => io.write_all(&takes(AT_ONCE)).unwrap(),
+            Course::TakesMore if all => {
+                for &stream in &whole {
+                    answer(&mut io, stream);
+                }
+            }
+            _ => {}
         }
     }
 }
 
-#[test]
-fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
-    const REQUESTS: usize = 10;
+/// Listens, and has the first connection take its course; others answer.
+fn listen(first: Course) -> (Target, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target {
         http: HttpVersion::Http2,
@@ -108,9 +131,17 @@ fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
     std::thread::spawn(move || {
         for (n, io) in listener.incoming().flatten().enumerate() {
             let sender = sender.clone();
-            std::thread::spawn(move || serve(io, n == 0, &sender));
+            let course = if n == 0 { first } else { Course::Answers };
+            std::thread::spawn(move || serve(io, course, &sender));
         }
     });
+    (target, seen)
+}
+
+#[test]
+fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
+    const REQUESTS: usize = 10;
+    let (target, seen) = listen(Course::SaysGoodbye);
     let one = RunOptions {
         connections: NonZeroUsize::new(1),
         ..options()
@@ -133,4 +164,17 @@ fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
     bodies.sort();
     bodies.dedup();
     assert_eq!(bodies.len(), REQUESTS, "and none in another's place");
+}
+
+#[test]
+fn requests_that_wait_for_a_stream_go_when_the_target_comes_to_take_more() {
+    let (target, _seen) = listen(Course::TakesMore);
+    let one = RunOptions {
+        connections: NonZeroUsize::new(1),
+        request_timeout: Duration::from_secs(5),
+        ..options()
+    };
+    let (outcomes, _) = replay_at(&target, vec![exchange(0); AT_ONCE.into()], &one);
+    assert_eq!(outcomes.len(), usize::from(AT_ONCE));
+    assert!(outcomes.iter().all(|it| it.result == SendResult::Ok));
 }
