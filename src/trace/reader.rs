@@ -326,13 +326,12 @@ impl Trace {
             let epoch_us = placed.file.header.epoch_unix_us?;
             Some((epoch_us, placed.shift_us))
         };
-        let mut clocks = self.files.iter().filter_map(placed);
-        let Some((first_us, shift_us)) = clocks.next() else {
-            return false;
+        // Each beside the one before it: between others there may have been a pause, which is not in the trace.
+        let follows = |before: &(u64, u64), after: &(u64, u64)| {
+            after.0.saturating_sub(before.0) >= after.1.saturating_sub(before.1)
         };
-        clocks.any(|(epoch_us, later_us)| {
-            epoch_us.saturating_sub(first_us) < later_us.saturating_sub(shift_us)
-        })
+        let clocks = self.files.iter().filter_map(placed);
+        !clocks.is_sorted_by(follows)
     }
 
     /// By how much each file's times were moved to stand in the trace's, with its path.

@@ -67,20 +67,25 @@ fn recorders_are_merged_and_the_offsets_told() {
 #[test]
 fn recorders_of_one_time_are_not_read_one_after_another_without_a_word() {
     let dir = tempfile::tempdir().unwrap();
-    let [a, b, later] = ["a.rt", "b.rt", "later.rt"].map(|name| dir.path().join(name));
+    let [a, b, later, last] =
+        ["a.rt", "b.rt", "later.rt", "last.rt"].map(|name| dir.path().join(name));
     write(&a, &clocked(1, 1_000_000), [exchange(5_000_000, [])]);
     write(&b, &clocked(2, 3_000_000), [exchange(5_000_000, [])]);
-    write(&later, &clocked(3, 7_000_000), [exchange(0, [])]);
-    let warned = |with: &Path, command: &[&str]| {
-        let (ok, told) = stderr_of(&[command, &[text(&a), text(with)]].concat());
+    write(&later, &clocked(3, 9_000_000), [exchange(3_000_000, [])]);
+    write(&last, &clocked(4, 10_000_000), [exchange(0, [])]);
+    let warned = |with: &[&Path], command: &[&str]| {
+        let with: Vec<&str> = with.iter().map(|path| text(path)).collect();
+        let (ok, told) = stderr_of(&[command, &[text(&a)], &with].concat());
         assert!(ok, "{told}");
         told.contains("these recorders ran at one time") && told.contains("reenact trace merge")
     };
     let csv = text(dir.path()).to_owned() + "/a.jsonl";
-    assert!(warned(&b, &["inspect"]));
-    assert!(warned(&b, &["export", "jsonl", "-o", &csv]));
+    assert!(warned(&[&b], &["inspect"]));
+    assert!(warned(&[&b], &["export", "jsonl", "-o", &csv]));
     // One that began when the other was over did follow it.
-    assert!(!warned(&later, &["inspect"]));
+    assert!(!warned(&[&later], &["inspect"]));
+    // Two of one time are found behind a pause, too.
+    assert!(warned(&[&later, &last], &["inspect"]));
 }
 
 #[test]
