@@ -12,12 +12,11 @@ mod support;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::Server;
 use support::http::{connect, status};
 use support::traffic::short_requests;
-use support::{PATIENCE, Server};
 
 /// What a gate answered.
 struct Answer {
@@ -66,17 +65,15 @@ fn gate(dir: &Path, options: &[&str], replay: &[&str]) -> Server {
 
 /// Polls until it is decided.
 fn decided(url: &str, path: &str) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    support::answered(|| {
         let answer = ask(url, "GET", path, &[], "");
         match answer.status {
-            200 => return answer.json(),
+            200 => return Ok(answer.json()),
             202 => assert!(answer.head.contains("retry-after"), "{}", answer.head),
             other => panic!("{other}: {}", answer.body),
         }
-        assert!(Instant::now() < deadline, "{}", answer.body);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        Err(answer.body)
+    })
 }
 
 #[test]
@@ -200,12 +197,11 @@ fn what_a_killed_gate_left_running_is_ended_by_the_next() {
     assert!(!state().unwrap().contains(") Z "));
     let next = gate(dir.path(), &[], &endless);
     assert_eq!(decided(&next.url, "/replays/latest")["state"], "error");
-    let deadline = Instant::now() + PATIENCE;
     // Gone, or a zombie until someone looks after it.
-    while state().is_ok_and(|state| !state.contains(") Z ")) {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    support::answered(|| match state() {
+        Ok(state) if !state.contains(") Z ") => Err(state),
+        _ => Ok(()),
+    });
 }
 
 #[test]
@@ -251,16 +247,14 @@ fn callers_name_targets_where_they_may_and_bring_the_token() {
         "metadata": {"targets": format!("canary={}", sim.url)},
     });
     assert_eq!(post(&admitted, "/flagger/rollback", &hook).status, 404);
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    support::answered(|| {
         let answer = post(&admitted, "/flagger/confirm", &hook);
         match answer.status {
-            200 => break,
-            503 => assert!(Instant::now() < deadline, "{}", answer.body),
+            200 => Ok(()),
+            503 => Err(answer.body),
             other => panic!("{other}: {}", answer.body),
         }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    });
     assert_eq!(post(&admitted, "/flagger/rollback", &hook).status, 412);
     // The same key for another candidate is no verdict on that one.
     let other =

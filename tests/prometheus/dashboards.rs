@@ -4,14 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::server::Prometheus;
 use crate::support::http::{post, send};
 use crate::support::traffic::short_requests;
-use crate::support::{PATIENCE, Server};
+use crate::support::{Server, answered};
 use crate::{chat, endless_replay, take};
 
 /// The queries of a dashboard: panels' and rows' panels', and what its variables are listed from. Variables stand for all there is.
@@ -57,15 +56,13 @@ fn expressions(value: &Value, found: &mut BTreeSet<String>) {
 /// Waits until Prometheus has an answer to each that is a number, be it infinite: a quantile of requests most of which failed.
 fn all_have_data(prometheus: &Prometheus, mut queries: BTreeSet<String>) {
     assert!(queries.len() > 5, "{queries:?}");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    answered(|| {
         queries.retain(|query| !prometheus.ask(query).iter().any(|value| !value.is_nan()));
-        if queries.is_empty() {
-            return;
+        match queries.is_empty() {
+            true => Ok(()),
+            false => Err(format!("no data: {queries:#?}")),
         }
-        assert!(Instant::now() < deadline, "no data: {queries:#?}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    });
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -53,16 +52,16 @@ impl Prometheus {
             child,
             url: format!("http://{address}"),
         };
-        let deadline = Instant::now() + PATIENCE;
-        while started.ask("vector(1)").is_empty() {
-            let ended = started.child.try_wait().unwrap();
-            if ended.is_some() {
-                return None;
+        let answers = support::answered(|| {
+            if !started.ask("vector(1)").is_empty() {
+                return Ok(true);
             }
-            assert!(Instant::now() < deadline, "Prometheus does not answer");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Some(started)
+            match started.child.try_wait().unwrap() {
+                Some(_) => Ok(false),
+                None => Err("Prometheus does not answer".to_owned()),
+            }
+        });
+        answers.then_some(started)
     }
 
     /// What it answers to a query: the value of each series.
@@ -99,18 +98,13 @@ impl Prometheus {
 
     /// Waits until a query has one answer, and it is `value`.
     pub(crate) fn wait_for(&self, query: &str, value: f64) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
+        support::answered(|| {
             let answer = self.ask(query);
-            if answer == [value] {
-                return;
+            match answer == [value] {
+                true => Ok(()),
+                false => Err(format!("{query} is {answer:?} and not {value}")),
             }
-            assert!(
-                Instant::now() < deadline,
-                "{query} is {answer:?} and not {value}"
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        });
     }
 }
 

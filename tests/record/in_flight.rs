@@ -1,10 +1,8 @@
 //! A recorder that is killed leaves in its trace what was in flight.
 
-use std::time::{Duration, Instant};
-
 use reenact::shape::{Endpoint, Outcome};
 
-use super::support::PATIENCE;
+use super::support::answered;
 use super::{Between, OK, exchanges};
 
 fn post(body: &str) -> String {
@@ -33,15 +31,13 @@ fn what_is_in_flight_at_a_kill_is_in_the_trace_with_its_shape() {
     let half = post(&body);
     sending.send(&half[..half.len() - 100]);
     // The file is read while it is written: nothing tells when it holds them but looking.
-    let deadline = Instant::now() + PATIENCE;
-    loop {
+    answered(|| {
         let seen = exchanges(between.dir.path());
-        if seen.len() == 3 {
-            break;
+        match seen.len() {
+            3 => Ok(()),
+            _ => Err(format!("{seen:?}")),
         }
-        assert!(Instant::now() < deadline, "{seen:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    });
     let Between { recorder, dir, .. } = between;
     drop(recorder); // Killed.
     let seen = exchanges(dir.path());
@@ -64,11 +60,10 @@ fn what_ended_after_it_was_told_of_stands_there_once() {
     let between = Between::start(&[]);
     let (mut client, mut server, _) = between.exchange(&post("{\"messages\":[]}"));
     server.read_exact("{\"messages\":[]}".len());
-    let deadline = Instant::now() + PATIENCE;
-    while exchanges(between.dir.path()).is_empty() {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    answered(|| match exchanges(between.dir.path()).is_empty() {
+        true => Err("nothing is told of".to_owned()),
+        false => Ok(()),
+    });
     server.send(OK);
     client.read_until("hi");
     let seen = between.finish();
@@ -96,20 +91,18 @@ fn what_is_not_to_be_recorded_is_not_told_of_while_it_is_in_flight() {
     };
     let mut open: Vec<_> = (1..=MANY).map(chat).collect();
     // The oldest are told of first: when one that came after them is, they have had their time.
-    let deadline = Instant::now() + PATIENCE;
     let mut last = MANY;
-    let told = loop {
+    let told = answered(|| {
         let told = numbers();
         if told.iter().any(|&number| number > MANY) {
-            break told;
+            return Ok(told);
         }
-        assert!(Instant::now() < deadline, "{told:?}");
         if last < MANY + 24 {
             last += 1;
             open.push(chat(last));
         }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+        Err(format!("{told:?}"))
+    });
     for (client, server) in &mut open {
         server.send(OK);
         client.read_until("hi");

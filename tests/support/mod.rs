@@ -18,10 +18,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long anything in a test may take before the test is failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer, for what tells of no event: a server that is polled, a file that grows. `Err` says what was found
+/// instead; the test fails with the last of them.
+pub fn answered<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(found) => assert!(Instant::now() < deadline, "{found}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// Says that a test did not run here, and why. The harness shows only what failing tests print, so this does not print but
 /// write.

@@ -196,13 +196,11 @@ pub fn metric(admin: &str, name: &str) -> u64 {
 /// Waits until that value is at least `least`. Nothing tells of a counter but asking, which is not done so often that the
 /// asking is what keeps the recorder busy.
 pub fn metric_reaches(admin: &str, name: &str, least: u64) {
-    let deadline = std::time::Instant::now() + super::PATIENCE;
-    while metric(admin, name) < least {
-        assert!(
-            std::time::Instant::now() < deadline,
+    super::answered(|| match metric(admin, name) >= least {
+        true => Ok(()),
+        false => Err(format!(
             "{name} stays below {least}:\n{}",
             get(admin, "/metrics")
-        );
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+        )),
+    });
 }
