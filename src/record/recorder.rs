@@ -10,6 +10,7 @@ use crate::net::open_files;
 use crate::record::daemon::admin;
 use crate::record::daemon::admin::{Admin, AdminAddr};
 use crate::record::daemon::notify::{Notifier, Watched, watchdog};
+use crate::record::daemon::pages;
 use crate::record::daemon::pause::Pause;
 use crate::record::daemon::pulse::Pulses;
 use crate::record::daemon::sandbox;
@@ -57,6 +58,7 @@ pub struct Recorder {
 /// # Errors
 /// When it cannot start.
 pub fn run(options: &Options) -> Result<Summary, RecordError> {
+    pages::small();
     open_files::raise();
     if options.sandbox {
         sandbox::enter(options);

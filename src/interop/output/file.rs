@@ -15,27 +15,37 @@ use crate::trace::PartialName;
 pub(in crate::interop) enum Output {
     Standard(BufWriter<io::Stdout>),
     Plain(BufWriter<File>, PartialName),
-    Gzip(GzEncoder<BufWriter<File>>, PartialName),
-    Zstd(ZstdEncoder<'static, BufWriter<File>>, PartialName),
+    Gzip(BufWriter<GzEncoder<File>>, PartialName),
+    Zstd(BufWriter<ZstdEncoder<'static, File>>, PartialName),
 }
 
+/// Bytes.
+const GATHERED: usize = 64 << 10;
+
 impl Output {
-    /// Compressed where the name ends in `.gz` or `.zst`.
+    /// Compressed where the name ends in `.gz` or `.zst`. Gathered before that: an encoder's own price is by the call.
     pub(in crate::interop) fn create(path: &Path) -> Result<Self, InteropError> {
-        Ok(match Self::create_plain(path)? {
-            Self::Plain(file, name) if path.extension().is_some_and(|end| end == "gz") => {
-                Self::Gzip(GzEncoder::new(file, Compression::default()), name)
-            }
-            Self::Plain(file, name) if path.extension().is_some_and(|end| end == "zst") => {
-                let encoder = ZstdEncoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL);
-                let encoder = encoder.map_err(|source| InteropError::Io {
-                    path: path.to_owned(),
-                    source,
-                })?;
-                Self::Zstd(encoder, name)
-            }
-            other => other,
-        })
+        let ends_in = |wanted| path.extension().is_some_and(|end| end == wanted);
+        if path == Path::new("-") || !(ends_in("gz") || ends_in("zst")) {
+            return Self::create_plain(path);
+        }
+        let (file, name) = PartialName::create(path)?;
+        if ends_in("gz") {
+            let encoder = GzEncoder::new(file, Compression::default());
+            return Ok(Self::Gzip(
+                BufWriter::with_capacity(GATHERED, encoder),
+                name,
+            ));
+        }
+        let encoder = ZstdEncoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL);
+        let encoder = encoder.map_err(|source| InteropError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::Zstd(
+            BufWriter::with_capacity(GATHERED, encoder),
+            name,
+        ))
     }
 
     /// Never compressed.
@@ -44,14 +54,10 @@ impl Output {
             return Ok(Self::Standard(BufWriter::new(io::stdout())));
         }
         let (file, name) = PartialName::create(path)?;
-        Ok(Self::Plain(BufWriter::with_capacity(1 << 16, file), name))
+        Ok(Self::Plain(BufWriter::with_capacity(GATHERED, file), name))
     }
 
     pub(in crate::interop) fn finish(self) -> Result<(), InteropError> {
-        let failed = |name: &PartialName| {
-            let path = name.target().to_owned();
-            move |source| InteropError::Io { path, source }
-        };
         let (file, name) = match self {
             Self::Standard(mut out) => {
                 return out.flush().map_err(|source| InteropError::Io {
@@ -59,16 +65,21 @@ impl Output {
                     source,
                 });
             }
-            Self::Plain(file, name) => (file, name),
-            Self::Gzip(encoder, name) => (encoder.finish().map_err(failed(&name))?, name),
-            Self::Zstd(encoder, name) => (encoder.finish().map_err(failed(&name))?, name),
+            Self::Plain(out, name) => (written(out), name),
+            Self::Gzip(out, name) => (written(out).and_then(GzEncoder::finish), name),
+            Self::Zstd(out, name) => (written(out).and_then(ZstdEncoder::finish), name),
         };
-        let file = file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
-            .map_err(failed(&name))?;
+        let file = file.map_err(|source| InteropError::Io {
+            path: name.target().to_owned(),
+            source,
+        })?;
         Ok(name.keep(&file)?)
     }
+}
+
+/// What was gathered into, with all of it.
+fn written<W: Write>(out: BufWriter<W>) -> io::Result<W> {
+    out.into_inner().map_err(io::IntoInnerError::into_error)
 }
 
 impl Write for Output {
