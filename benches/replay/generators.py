@@ -30,6 +30,8 @@ class Load:
 class Reenact:
     name = "reenact replay"
     share = 1
+    # The thread, by name, that has the generator's core to itself; else all have it together.
+    alone = None
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -52,7 +54,7 @@ class Reenact:
     def reported(self, capped=False):
         target = self.target()
         latency, since = target["latency"], "" if capped else "_from_send"
-        return {"ttft": latency.get(f"ttft{since}_ms"), "e2e": latency[f"e2e{since}_ms"]}
+        return {"ttft": latency.get(f"ttft{since}_ms"), "e2e": latency[f"e2e{since}_ms"], "itl": latency.get("tpot_ms")}
 
     def lateness_ms(self):
         return self.target()["fidelity"]["lateness_ms"]
@@ -60,6 +62,13 @@ class Reenact:
     def target(self):
         targets = json.loads((self.out / "result.json").read_text())["targets"]
         return next(target for target in targets if target["name"] != "recorded")
+
+
+class ReenactAlone(Reenact):
+    """The same with a core that only its sending thread has: what prepares requests and what counts them are on the server's."""
+
+    name = "reenact replay, a core for its sender"
+    alone = "send"
 
 
 def exchange(at_us, load):
@@ -114,7 +123,7 @@ class Oha:
 
     def reported(self, capped=False):
         told = json.loads(self.out.read_text())["latencyPercentiles"]
-        return {"ttft": None, "e2e": {q: told[q] * 1000 for q in ("p50", "p99")}}
+        return {"ttft": None, "e2e": {q: told[q] * 1000 for q in ("p50", "p99")}, "itl": None}
 
 
 class GuideLlm:
@@ -140,7 +149,7 @@ class GuideLlm:
     def reported(self, capped=False):
         metrics = json.loads(self.out.read_text())["benchmarks"][0]["metrics"]
         of = lambda name, factor: {q: metrics[name]["successful"]["percentiles"][q] * factor for q in ("p50", "p99")}
-        return {"ttft": of("time_to_first_token_ms", 1), "e2e": of("request_latency", 1000)}
+        return {"ttft": of("time_to_first_token_ms", 1), "e2e": of("request_latency", 1000), "itl": of("inter_token_latency_ms", 1)}
 
 
 class AiPerf:
@@ -163,7 +172,7 @@ class AiPerf:
 
     def reported(self, capped=False):
         found = json.loads(next(self.out.rglob("profile_export_aiperf.json")).read_text())
-        return {"ttft": found.get("time_to_first_token"), "e2e": found["request_latency"]}
+        return {"ttft": found.get("time_to_first_token"), "e2e": found["request_latency"], "itl": found.get("inter_token_latency")}
 
 
 def tokenizer(folder):

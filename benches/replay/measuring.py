@@ -1,6 +1,6 @@
 """One run of a generator: what the server saw of it, and what it cost."""
 
-import dataclasses, glob, json, math, os, subprocess, tempfile, threading, urllib.request
+import dataclasses, glob, json, math, os, subprocess, sys, tempfile, threading, urllib.request
 
 from generators import FEW, Missing
 
@@ -22,7 +22,8 @@ class Run:
     def late_us(self, rate):
         """How much later each request came than the even spacing that fits below all of them, in their order."""
         ahead = [row[0] - i * 1e6 / rate for i, row in enumerate(sorted(self.rows))]
-        return [value - min(ahead) for value in ahead]
+        least = min(ahead)
+        return [value - least for value in ahead]
 
 
 class Bench:
@@ -44,21 +45,23 @@ class Bench:
         self.truth()
         log = tempfile.TemporaryFile("w+")
         child = subprocess.Popen(["taskset", "-c", "0", *command], stdout=log, stderr=log, start_new_session=True)
-        memory = Memory(child.pid)
-        memory.start()
+        watchers = [Memory(child.pid)] + ([Apart(child.pid, generator.alone)] if getattr(generator, "alone", None) else [])
+        for watcher in watchers:
+            watcher.start()
         timer = threading.Timer(MOST_S, child.kill)
         timer.start()
         _, status, usage = os.wait4(child.pid, 0)
         timer.cancel()
-        memory.over.set()
-        memory.join()
+        for watcher in watchers:
+            watcher.over.set()
+            watcher.join()
         rows = self.truth()
         # Exit code 4 says that a measurement is invalid, as ours is where it is driven beyond its bounds.
         if os.waitstatus_to_exitcode(status) not in (0, 4) or len(rows) < (1 if generator.share is None else load.requests):
             log.seek(0)
             raise Missing("failed: " + " ".join(log.read()[-300:].split()))
         # A run that was over before it was looked at has only the resident set that the kernel kept, shared pages and all.
-        kib = memory.most_kib or usage.ru_maxrss
+        kib = watchers[0].most_kib or usage.ru_maxrss
         return Run(rows, usage.ru_utime + usage.ru_stime, kib / 1024)
 
     def truth(self):
@@ -90,6 +93,44 @@ class Memory(threading.Thread):
             return next(int(line.split()[1]) for line in open(f"/proc/{pid}/smaps_rollup") if line.startswith("Pss:"))
         except (OSError, StopIteration):
             return 0
+
+
+class Apart(threading.Thread):
+    """Moves every thread of a process but those of one name to the server's core, new ones, too."""
+
+    def __init__(self, pid, name):
+        super().__init__(daemon=True)
+        self.pid, self.name_kept, self.over = pid, name, threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            for path in glob.glob(f"/proc/{self.pid}/task/*"):
+                try:
+                    if open(f"{path}/comm").read().strip() != self.name_kept:
+                        os.sched_setaffinity(int(path.rsplit("/", 1)[1]), {1})
+                except OSError:
+                    continue
+
+
+WATCH = """
+import json, sys, time
+seconds, step = float(sys.argv[1]), 1e9 / float(sys.argv[2])
+clock, gaps = time.perf_counter_ns, []
+first = last = clock()
+while last < first + seconds * 1e9:
+    now = clock()
+    if now - last > 5000:
+        gaps.append((last - first, now - first))
+    last = now
+print(json.dumps([(end - k * step) / 1000 for begin, end in gaps for k in range(int(begin / step) + 1, int(end / step) + 1)]))
+"""
+
+
+def late_alone_us(rate, seconds):
+    """How late a loop that only reads the clock of the generator's core sees instants evenly spaced: what the machine takes from anybody."""
+    watch = ["taskset", "-c", "0", sys.executable, "-c", WATCH, str(seconds), str(rate)]
+    late = json.loads(subprocess.run(watch, check=True, capture_output=True, text=True).stdout)
+    return late + [0.0] * max(0, round(rate * seconds) - len(late))
 
 
 def quantile(values, q):

@@ -1,9 +1,9 @@
 """The tables, each printed row by row as it is measured."""
 
-import dataclasses, resource
+import dataclasses, resource, types
 
-from generators import CONNECTIONS, TOKENS, Load, Missing
-from measuring import quantile
+from generators import CONNECTIONS, TOKENS, Load, Missing, Reenact, ReenactAlone
+from measuring import late_alone_us, quantile
 
 # So many streams of 100 tokens, 100 a second each, begun every second make about 1,000 open at once: as many as the server can
 # pace on its own core and still tell the truth.
@@ -11,6 +11,9 @@ MOST_STREAMS_PER_S = 900
 IDLE_PER_S = 20
 SHORT_PER_S = 10_000
 MOST_OPEN = 50_000
+
+# In the place of a generator: what the machine itself is late by.
+CLOCK = types.SimpleNamespace(name="a loop that only reads the clock")
 
 
 def table(columns, generators, row):
@@ -56,18 +59,24 @@ def throughput(bench, generators, quick):
 
 
 def pacing(bench, generators, quick, reached):
+    seconds = 5 if quick else 15
+
     def row(generator):
+        if generator is CLOCK:
+            late = late_alone_us(SHORT_PER_S, seconds)
+            return [f"{quantile(late, q):.0f}" for q in (0.5, 0.99, 0.999)] + ["–"] * 5
         # One that hardly reaches the rate flat out cannot keep it.
-        if (most := reached[generator.name]) < 1.2 * SHORT_PER_S:
+        if (most := reached.get(generator.name, reached.get(Reenact.name, 0))) < 1.2 * SHORT_PER_S:
             raise Missing(f"{most:,.0f} requests/s at most")
-        run, cpu_s, _ = bench.cost(generator, Load("json", False, SHORT_PER_S * (5 if quick else 15), SHORT_PER_S))
+        run, cpu_s, _ = bench.cost(generator, Load("json", False, SHORT_PER_S * seconds, SHORT_PER_S))
         late = run.late_us(SHORT_PER_S)
         told = generator.lateness_ms() if hasattr(generator, "lateness_ms") else {}
         own = [f"{told[q] * 1000:.0f}" if q in told else "–" for q in ("p50", "p99", "p99_9")]
         return own + [f"{quantile(late, q):.0f}" for q in (0.5, 0.99, 0.999)] + [f"{cpu_s * 1e6:.1f}", f"{run.mib:.0f}"]
 
+    alone = [ReenactAlone(ours.folder) for ours in generators if type(ours) is Reenact]
     print(f"**{SHORT_PER_S:,} short requests a second**, plain JSON: how late they were sent, as the generator tells it and as the server saw it (its own wake-ups included)\n")
-    table(["told: p50 µs", "p99 µs", "p99.9 µs", "seen: p50 µs", "p99 µs", "p99.9 µs", "CPU µs per request", "MiB"], generators, row)
+    table(["told: p50 µs", "p99 µs", "p99.9 µs", "seen: p50 µs", "p99 µs", "p99.9 µs", "CPU µs per request", "MiB"], [CLOCK, *generators, *alone], row)
 
 
 def accuracy(bench, generators, quick):
@@ -93,6 +102,11 @@ def accuracy(bench, generators, quick):
                 for name, q in (("p50", 0.5), ("p99", 0.99)):
                     true = quantile(true_ms, q)
                     cells += [f"{true:.1f}", f"{said[key][name] - true:+.2f}" if said[key] else "–"]
+            # As the peers tell it: the mean of each answer's gaps.
+            true_ms = [(row[2] - row[1]) / (row[3] - 1) / 1000 for row in rows if row[3] > 1]
+            for name, q in (("p50", 0.5), ("p99", 0.99)):
+                true = quantile(true_ms, q)
+                cells += [f"{true:.2f}", f"{said['itl'][name] - true:+.3f}" if said["itl"] else "–"]
             return cells
         return row
 
@@ -101,13 +115,16 @@ def accuracy(bench, generators, quick):
         if generator.name not in busy:
             # Idle, each event wakes it up: so much is never needed. A busy one handles several at once.
             idle_s = stream_cost_s.get(generator.name) or paced(generator, IDLE_PER_S)[1]
-            busy_s = paced(generator, min(MOST_STREAMS_PER_S, 0.6 / idle_s))[1]
+            likely = 0.6 / idle_s if idle_s > 0 else MOST_STREAMS_PER_S / (generator.share or 1)
+            busy_s = paced(generator, min(MOST_STREAMS_PER_S, likely))[1]
             # What a start costs varies by seconds with the slow ones, so what they reach at most bounds it, too.
             flat_out = bench.run(generator, Load("events", True, scaled(generator, 1_000)))
-            busy[generator.name] = round(min(MOST_STREAMS_PER_S, 0.8 / busy_s, 0.8 * len(flat_out.rows) / flat_out.seconds()))
+            # And so much that a short run can seem to cost nothing.
+            by_cost = 0.8 / busy_s if busy_s > 0 else MOST_STREAMS_PER_S
+            busy[generator.name] = max(1, round(min(MOST_STREAMS_PER_S, by_cost, 0.8 * len(flat_out.rows) / flat_out.seconds())))
         return busy[generator.name]
 
-    columns = ["streams/s", "its core", "late p50 ms", "p99", "p99.9", "TTFT p50 true ms", "error ms", "TTFT p99 true", "error", "E2E p50 true", "error", "E2E p99 true", "error"]
+    columns = ["streams/s", "its core", "late p50 ms", "p99", "p99.9", "TTFT p50 true ms", "error ms", "TTFT p99 true", "error", "E2E p50 true", "error", "E2E p99 true", "error", "ITL p50 true", "error", "ITL p99 true", "error"]
     paces = f"streams of {TOKENS} tokens, 100 tokens/s each; error = reported − true"
     able = [generator for generator in generators if generator.share]
     print(f"**Idle**: {paces}\n")
