@@ -49,7 +49,7 @@ fn e2e_ms(result: &Value, figure: &str) -> f64 {
 }
 
 fn remarks(result: &Value) -> String {
-    result["targets"][0]["fidelity"]["reasons"].to_string()
+    result["targets"][0]["fidelity"]["remarks"].to_string()
 }
 
 #[test]

@@ -134,4 +134,14 @@ fn a_measurement_that_cannot_be_believed_says_so_first() {
         terminal.find("TTFT p50").unwrap(),
     );
     assert!(why < table);
+    // What makes it invalid before what is merely to be known, and each once.
+    let fidelity = &html[html.find("id=\"fidelity\"").unwrap()..];
+    let at = |what: &str| fidelity.find(what).unwrap();
+    let (reason, known, remark) = (
+        at("sends were"),
+        at("Worth knowing:"),
+        at("the trace lacks"),
+    );
+    assert!(at("Not valid, because:") < reason && reason < known && known < remark);
+    assert!(!html[..html.find("id=\"figures\"").unwrap()].contains("the trace lacks"));
 }

@@ -208,6 +208,7 @@ impl Stage<'_> {
             offered_per_s: self.offered(rung),
             verdict,
             reason,
+            remarks: summary.fidelity.remarks.clone(),
             looped,
             confirmation: false,
             elapsed_s: measured.elapsed.as_secs_f64(),

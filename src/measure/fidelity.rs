@@ -47,8 +47,11 @@ pub struct Fidelity {
     pub cpu_share: Option<f64>,
     /// The bars that it was held to.
     pub bar: FidelityBar,
-    /// Why it is not valid; or what a reader should know although it is.
+    /// Why it is not valid; empty where it is.
     pub reasons: Vec<String>,
+    /// What else a reader should know, of a valid run as of one that is not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// What was sent otherwise than recorded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alterations: Vec<String>,
@@ -242,7 +245,8 @@ impl FidelityMeter {
                 .map(|late| late.as_secs_f64() * 1000.0),
             cpu_share: evidence.cpu_share,
             bar: *bar,
-            reasons: faults.into_iter().chain(remarks).collect(),
+            reasons: faults,
+            remarks,
             alterations: evidence.alterations,
         }
     }
@@ -315,14 +319,15 @@ mod tests {
     fn a_cache_that_was_warm_before_the_run_is_told() {
         let told = judged(|outcome| outcome.cached_tokens = Some(90), held());
         assert!(
-            told.reasons[0].contains("answered these words before"),
+            told.remarks[0].contains("answered these words before"),
             "{told:?}"
         );
+        assert!(told.valid && told.reasons.is_empty(), "{told:?}");
         let honest = judged(|outcome| outcome.cached_tokens = Some(50), held());
-        assert_eq!(honest.reasons, Vec::<String>::new());
+        assert_eq!(honest.remarks, Vec::<String>::new());
         let template = judged(|outcome| outcome.cached_tokens = Some(60), held());
         assert_eq!(
-            template.reasons,
+            template.remarks,
             Vec::<String>::new(),
             "any prompt begins with it"
         );
@@ -330,7 +335,26 @@ mod tests {
             |outcome| outcome.cached_tokens = Some(90),
             GeneratorEvidence::default(),
         );
-        assert_eq!(asked.reasons, Vec::<String>::new(), "--cache keep");
+        assert_eq!(asked.remarks, Vec::<String>::new(), "--cache keep");
+    }
+
+    #[test]
+    fn a_remark_is_no_reason_against_a_run() {
+        let remarked = |faults: &[&str]| {
+            let evidence = GeneratorEvidence {
+                faults: faults.iter().map(|fault| (*fault).to_owned()).collect(),
+                remarks: vec!["the trace lacks a file".to_owned()],
+                ..GeneratorEvidence::default()
+            };
+            judged(|_| (), evidence)
+        };
+        let fine = remarked(&[]);
+        assert!(fine.valid && fine.reasons.is_empty(), "{fine:?}");
+        assert_eq!(fine.remarks, ["the trace lacks a file"]);
+        let stopped = remarked(&["the run was stopped"]);
+        assert!(!stopped.valid);
+        assert_eq!(stopped.reasons, ["the run was stopped"]);
+        assert_eq!(stopped.remarks, ["the trace lacks a file"]);
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub use percentile_log::{PercentileLine, PercentileLog};
 pub use quality::{EvaluatedTest, Evaluation, PhaseQuality, QualitySummary, TestOutcome, quality};
 pub use recorded::twin;
 pub use retry_after::RetryAfter;
+pub(crate) use several::said_by_each;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
 pub use span::MeasuredWindow;
 pub use steps::{Limit, Step, StepVerdict};

@@ -21,6 +21,9 @@ pub struct Step {
     pub verdict: StepVerdict,
     /// Why.
     pub reason: String,
+    /// What else a reader should know of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// The trace was too short for the step, and was replayed again and again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub looped: bool,

@@ -261,12 +261,12 @@ pub(super) fn window(target: &TargetSummary) -> String {
     text
 }
 
-/// What a reader should know of a valid replay all the same, and what was sent otherwise than recorded.
+/// What else a reader should know of a replay, whether valid or not, and what was sent otherwise than recorded.
 pub(super) fn notes(target: &TargetSummary) -> Vec<String> {
     let fidelity = &target.fidelity;
-    let reasons = fidelity.reasons.iter().map(|reason| format!("{reason}."));
+    let remarks = fidelity.remarks.iter().map(|remark| format!("{remark}."));
     let altered = fidelity.alterations.iter();
-    reasons
+    remarks
         .chain(altered.map(|alteration| format!("Altered: {alteration}.")))
         .collect()
 }

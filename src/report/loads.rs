@@ -1,5 +1,7 @@
 //! The steps of a sweep or of a search for the limit, as rows: one for each, in the order in which they were taken.
 
+use std::borrow::Cow;
+
 use super::document::ResultDocument;
 use super::figures::{ms, number, percent};
 use crate::measure::{LatencySummary, Misses, Step, StepVerdict, TargetSummary};
@@ -81,7 +83,8 @@ pub(super) struct StepRow<'a> {
     pub(super) errors: String,
     /// How many requests missed each objective that any missed, where the reason does not say so.
     pub(super) missed: Vec<String>,
-    pub(super) reason: &'a str,
+    /// Why; with what else is to be known where the step is not valid, since no other figure shows that step.
+    pub(super) reason: Cow<'a, str>,
 }
 
 /// All of them.
@@ -103,9 +106,21 @@ pub(super) fn rows<'a>(document: &'a ResultDocument, judged: &[Judged]) -> Vec<S
             .filter(|misses| misses.missed > 0 && !step.reason.contains(&misses.expr))
             .map(missed)
             .collect(),
-        reason: &step.reason,
+        reason: why(step),
     };
     steps(document).map(row).collect()
+}
+
+fn why(step: &Step) -> Cow<'_, str> {
+    match (step.verdict, &step.remarks[..]) {
+        (_, []) => Cow::Borrowed(&step.reason),
+        (StepVerdict::Invalid, remarks) => Cow::Owned(format!(
+            "{}; worth knowing: {}",
+            step.reason,
+            remarks.join("; ")
+        )),
+        _ => Cow::Borrowed(&step.reason),
+    }
 }
 
 /// A step's load, as a factor of what was raised.

@@ -113,7 +113,7 @@ fn steps(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
                 row.goodput,
                 row.errors,
                 row.verdict.to_owned(),
-                row.reason.to_owned(),
+                row.reason.into_owned(),
             ]);
             cells
         })

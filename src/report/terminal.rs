@@ -113,12 +113,7 @@ fn known(text: &mut String, document: &ResultDocument) -> fmt::Result {
     }
     for target in document.targets.iter().filter(|target| replayed(target)) {
         writeln!(text, "{DIM}· {}: {}{DIM:#}", target.name, window(target))?;
-        // What makes it invalid has been said.
-        let said = |note: &String| {
-            let note = format!("{}: {}", target.name, note.trim_end_matches('.'));
-            document.verdict.reasons.contains(&note)
-        };
-        for note in notes(target).iter().filter(|note| !said(note)) {
+        for note in notes(target) {
             writeln!(text, "{DIM}· {}: {note}{DIM:#}", target.name)?;
         }
     }

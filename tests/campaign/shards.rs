@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use crate::support::reenact;
 
 const COUNT: u64 = 600;
+/// What every shard remarks.
+const REMARK: &str = "the trace lacks 2 % of its exchanges (disk full)";
+
 const OBJECTIVES: [&str; 2] = ["ttft.p99<400ms", "errors.rate<5%"];
 
 /// What became of a request: some are slow, some fail, some are cancelled, some are no streams.
@@ -96,6 +99,7 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
         };
         let evidence = GeneratorEvidence {
             alterations: vec![format!("media left out ({} requests)", outcomes.len())],
+            remarks: vec![REMARK.to_owned()],
             ..GeneratorEvidence::default()
         };
         targets.push(measure.finish(identity, evidence, Observed::default()));
@@ -233,6 +237,46 @@ fn merged_shards_are_the_single_run() {
         single["verdict"]["objectives"]
     );
     assert_eq!(merged["comparison"][0]["target"], "b");
+}
+
+#[test]
+fn reasons_and_remarks_of_shards_stay_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards(dir.path());
+    change(&results[0], |document| {
+        // As an earlier version wrote it: what is no reason was among the reasons.
+        let fidelity = document["targets"][0]["fidelity"].as_object_mut().unwrap();
+        let remarks = fidelity.remove("remarks").unwrap();
+        fidelity.insert("reasons".to_owned(), remarks);
+    });
+    change(&results[1], |document| {
+        let fidelity = &mut document["targets"][0]["fidelity"];
+        fidelity["valid"] = json!(false);
+        fidelity["reasons"] = json!(["the run was stopped"]);
+        fidelity["remarks"] = json!([REMARK, "a port was wanting"]);
+    });
+    let merged = dir.path().join("merged");
+    let output = merge(&results, &merged);
+    assert_eq!(output.status.code(), Some(4));
+    let document = read(&merged);
+    let fidelity = &document["targets"][0]["fidelity"];
+    assert_eq!(
+        fidelity["reasons"],
+        json!(["shard 1/3: the run was stopped"])
+    );
+    assert_eq!(
+        fidelity["remarks"],
+        json!([REMARK, "shard 1/3: a port was wanting"])
+    );
+    assert_eq!(
+        document["verdict"]["reasons"],
+        json!(["a: shard 1/3: the run was stopped"])
+    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("· a: shard 1/3: a port was wanting"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -191,6 +191,7 @@ pub(crate) fn limit() -> Document {
             offered_per_s: 10.0 * speed,
             verdict,
             reason: reason.to_owned(),
+            remarks: summary.fidelity.remarks,
             looped: false,
             confirmation: false,
             elapsed_s: 40.0,

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::shard::{Shard, ShardTarget};
-use crate::measure::GeneratorEvidence;
+use serde::Deserialize;
+
+use super::shard::{Shard, ShardTarget, Told};
+use crate::measure::{GeneratorEvidence, said_by_each};
 
 /// What the shards' generators have to show for themselves, the worst of each; what makes one shard invalid makes the whole so.
 pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorEvidence {
@@ -10,32 +12,22 @@ pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorE
     let heartbeat = each()
         .filter_map(|fidelity| fidelity.heartbeat_p99_ms)
         .reduce(f64::max);
-    let (mut faults, mut remarks) = (Vec::new(), Vec::new());
-    for (shard, target) in parts {
-        let (valid, reasons) = told(target, run);
-        let place = shard.place().map_or_else(
-            |_| String::new(),
-            |(index, count)| format!("shard {index}/{count}: "),
-        );
-        for reason in reasons {
-            if valid {
-                // What is true of every shard (a damaged trace) is said once.
-                let of_all = parts
-                    .iter()
-                    .all(|(_, other)| told(other, run).1.contains(&reason));
-                let remark = if of_all {
-                    reason
-                } else {
-                    format!("{place}{reason}")
-                };
-                if !remarks.contains(&remark) {
-                    remarks.push(remark);
-                }
-            } else {
-                faults.push(format!("{place}{reason}"));
-            }
-        }
-    }
+    let told: Vec<(String, Told)> = parts
+        .iter()
+        .map(|(shard, target)| {
+            let place = shard.place().map_or_else(
+                |_| shard.path.display().to_string(),
+                |(index, count)| format!("shard {index}/{count}"),
+            );
+            (place, told(target, run))
+        })
+        .collect();
+    let said = |list: fn(&Told) -> &Vec<String>| {
+        let each = told.iter();
+        said_by_each(each.map(|(place, told)| (place.clone(), &list(told)[..])))
+    };
+    let mut faults = said(|told| &told.reasons);
+    let remarks = said(|told| &told.remarks);
     if !together(parts) {
         faults.push(
             "the shards were not started at one instant (--start-at), so the target never had the load of the whole"
@@ -56,20 +48,16 @@ pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorE
     }
 }
 
-/// Whether a shard's run was faithful, and what it said of it.
-fn told(target: &ShardTarget, run: u64) -> (bool, Vec<String>) {
+/// What one run of a shard says of its own fidelity.
+fn told(target: &ShardTarget, run: u64) -> Told {
     let of_run = usize::try_from(run)
         .ok()
         .and_then(|run| target.runs.get(run));
-    let Some(of_run) = of_run else {
-        return (target.fidelity.valid, target.fidelity.reasons.clone());
+    let told = match of_run {
+        Some(of_run) => Told::deserialize(of_run).unwrap_or_default(),
+        None => target.fidelity.told.clone(),
     };
-    let valid = of_run.get("valid").and_then(serde_json::Value::as_bool);
-    let reasons = of_run.get("reasons").cloned().unwrap_or_default();
-    (
-        valid.unwrap_or(false),
-        serde_json::from_value(reasons).unwrap_or_default(),
-    )
+    told.parted()
 }
 
 /// Whether all shards were told the same moment to start at.
@@ -113,6 +101,19 @@ fn alterations<'a>(each: impl Iterator<Item = &'a String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_earlier_version_said_of_a_valid_run_is_a_remark() {
+        let told = |json| serde_json::from_str::<Told>(json).unwrap().parted();
+        let before = told(r#"{"valid": true, "reasons": ["the trace lacks a file"]}"#);
+        assert_eq!(before.reasons, Vec::<String>::new());
+        assert_eq!(before.remarks, ["the trace lacks a file"]);
+        let now = told(r#"{"valid": false, "reasons": ["late"], "remarks": ["HTTP/2"]}"#);
+        assert_eq!(
+            (now.reasons, now.remarks),
+            (vec!["late".to_owned()], vec!["HTTP/2".to_owned()])
+        );
+    }
 
     #[test]
     fn alterations_of_shards_add_up() {

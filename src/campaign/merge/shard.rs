@@ -72,7 +72,8 @@ pub(super) struct ShardRequests {
 /// What cannot be seen in a shard's requests.
 #[derive(Debug, Deserialize)]
 pub(super) struct ShardFidelity {
-    pub(super) valid: bool,
+    #[serde(flatten)]
+    pub(super) told: Told,
     #[serde(default)]
     pub(super) prefix_share_recorded: Option<f64>,
     #[serde(default)]
@@ -80,11 +81,29 @@ pub(super) struct ShardFidelity {
     #[serde(default)]
     pub(super) cpu_share: Option<f64>,
     #[serde(default)]
-    pub(super) reasons: Vec<String>,
-    #[serde(default)]
     pub(super) alterations: Vec<String>,
     #[serde(default)]
     bar: FidelityBar,
+}
+
+/// Whether a replay, or one of its runs, was faithful, and what was said of it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Told {
+    valid: bool,
+    #[serde(default)]
+    pub(super) reasons: Vec<String>,
+    #[serde(default)]
+    pub(super) remarks: Vec<String>,
+}
+
+impl Told {
+    /// Results of earlier versions have their remarks among the reasons: there are no reasons against a valid run.
+    pub(super) fn parted(mut self) -> Self {
+        if self.valid {
+            self.remarks.splice(0..0, self.reasons.drain(..));
+        }
+        self
+    }
 }
 
 /// What was sampled beside the requests over time.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use spread::{Spread, spread};
+pub(crate) use sums::said_by_each;
 
 use super::change_points::ChangePoint;
 use super::distribution::{Distribution, LatencySummary};
@@ -26,9 +27,12 @@ pub struct RunFigures {
     pub run: u64,
     /// Whether its replay was faithful.
     pub valid: bool,
-    /// Why not, or what a reader should know although it was.
+    /// Why not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// What else a reader should know of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// What became of the requests.
     pub requests: Requests,
     /// Its latencies, named as the target's.
@@ -78,6 +82,7 @@ pub fn pool(runs: Vec<MeasuredRun>) -> Option<MeasuredRun> {
             run: number,
             valid: run.summary.fidelity.valid,
             reasons: run.summary.fidelity.reasons.clone(),
+            remarks: run.summary.fidelity.remarks.clone(),
             requests: run.summary.requests.clone(),
             latency: run.summary.latency.clone(),
             throughput: run.summary.throughput.clone(),
@@ -177,7 +182,10 @@ mod tests {
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
         let evidence = GeneratorEvidence {
             faults: fault.map(str::to_owned).into_iter().collect(),
-            remarks: vec!["the trace lacks a file".to_owned()],
+            remarks: std::iter::once("the trace lacks a file")
+                .chain(fault.map(|_| "a port was wanting"))
+                .map(str::to_owned)
+                .collect(),
             ..GeneratorEvidence::default()
         };
         let identity = TargetIdentity::default();
@@ -202,10 +210,13 @@ mod tests {
         assert_eq!(pooled.latency["e2e_ms"].p99_ci95, None);
         assert!((pooled.latency["e2e_ms"].p50.unwrap() - 200.0).abs() < 0.5);
         assert!(!pooled.fidelity.valid);
+        assert_eq!(pooled.fidelity.reasons, ["run 2: sends were late"]);
         assert_eq!(
-            pooled.fidelity.reasons,
-            ["the trace lacks a file", "run 2: sends were late"]
+            pooled.fidelity.remarks,
+            ["the trace lacks a file", "run 2: a port was wanting"]
         );
+        assert_eq!(pooled.runs[0].reasons, Vec::<String>::new());
+        assert_eq!(pooled.runs[0].remarks, ["the trace lacks a file"]);
         assert_eq!(pooled.runs.len(), 3);
         assert!(pooled.runs[0].valid && !pooled.runs[1].valid);
         let spread = pooled.spread["e2e_ms.p99"];

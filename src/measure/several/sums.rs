@@ -91,23 +91,31 @@ pub(super) fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
     }
     pooled.heartbeat_p99_ms = worst(|fidelity| fidelity.heartbeat_p99_ms);
     pooled.cpu_share = worst(|fidelity| fidelity.cpu_share);
-    // What is true of every run is said once.
-    let of_all = |reason: &String| each().all(|fidelity| fidelity.reasons.contains(reason));
-    let mut reasons: Vec<String> = Vec::new();
-    for (fidelity, number) in each().zip(1..) {
-        for reason in &fidelity.reasons {
-            let told = if of_all(reason) {
-                reason.clone()
-            } else {
-                format!("run {number}: {reason}")
+    let said = |list: fn(&Fidelity) -> &Vec<String>| {
+        let runs = each().zip(1..);
+        said_by_each(runs.map(|(it, number)| (format!("run {number}"), &list(it)[..])))
+    };
+    pooled.reasons = said(|fidelity| &fidelity.reasons);
+    pooled.remarks = said(|fidelity| &fidelity.remarks);
+    pooled
+}
+
+/// What runs or shards, each with its name, say of themselves: what is true of all is said once, anything else by whose it is.
+pub(crate) fn said_by_each<'a>(parts: impl Iterator<Item = (String, &'a [String])>) -> Vec<String> {
+    let parts: Vec<_> = parts.collect();
+    let mut said: Vec<String> = Vec::new();
+    for (name, sentences) in &parts {
+        for sentence in *sentences {
+            let told = match parts.iter().all(|(_, other)| other.contains(sentence)) {
+                true => sentence.clone(),
+                false => format!("{name}: {sentence}"),
             };
-            if !reasons.contains(&told) {
-                reasons.push(told);
+            if !said.contains(&told) {
+                said.push(told);
             }
         }
     }
-    pooled.reasons = reasons;
-    pooled
+    said
 }
 
 /// Each quantile of the run in which it is largest.
