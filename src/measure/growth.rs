@@ -89,7 +89,8 @@ fn float(count: usize) -> f64 {
     count as f64
 }
 
-const FEWEST: usize = 10;
+/// Samples that a trend takes.
+pub(super) const FEWEST: usize = 10;
 const MOST: usize = 600;
 
 #[cfg(test)]
