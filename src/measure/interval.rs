@@ -150,7 +150,7 @@ mod tests {
     fn the_interval_covers_the_truth_as_often_as_it_says_whatever_the_shape() {
         use rand::{RngExt, SeedableRng};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-        for (q, n) in [(0.5, 100), (0.95, 200), (0.99, 400)] {
+        for (q, n) in [(0.5, 400), (0.95, 1000), (0.99, 2500)] {
             let ranks = quantile_ranks(n, q).unwrap();
             let upper = ranks.upper.unwrap();
             // What the binomial promises for these ranks: at least 95 %, and more where ranks are coarse.
@@ -170,7 +170,7 @@ mod tests {
                 let share = covered as f64 / f64::from(samples);
                 // Four standard errors of 2,000 draws.
                 assert!(
-                    (share - promised).abs() < 0.02 && (0.93..=0.985).contains(&share),
+                    (share - promised).abs() < 0.02 && (0.93..=0.97).contains(&share),
                     "{share} of {shape} at {q}, {promised} promised"
                 );
             }

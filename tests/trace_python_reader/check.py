@@ -23,7 +23,7 @@ def by_column(value, path=""):
         fields = (by_column(field, f"{path}.{name}".strip(".")) for name, field in value.items())
         return {name: field for some in fields for name, field in some.items()}
     name = COLUMNS.get(path) or path.split(".")[-1].removesuffix("_us")
-    absent = {"messages": {"tokens": -1}, "media": {"pixels": 0}}.get(name)
+    absent = {"messages": {"tokens": -1}, "media": {"pixels": 0, "format": "other"}}.get(name)
     return {name: [absent | one for one in value] if absent else value}
 
 

@@ -36,7 +36,7 @@ def exchanges(count, at, doc, spec):
         if told := num(12): opening += unzigzag(told - 1)
         openings.append(opening if told else None)
         messages = e["messages"] = [{"role": num(22, "role"), "bytes": num(23), "tokens": num(24) - 1} for _ in range(num(21))]
-        media = e["media"] = [{"message": num(42), "kind": num(43, "media_kind"), "bytes": num(44), "pixels": (w := num(45)) and [w - 1, num(46)]} for _ in range(num(41))]
+        media = e["media"] = [{"message": num(42), "kind": num(43, "media_kind"), "bytes": num(44), "pixels": (w := num(45)) and [w - 1, num(46)], "format": num(47, "media_format")} for _ in range(num(41))]
         text = e["tools_bytes"] + sum(message["bytes"] for message in messages)
         if has("PROMPT_TOKENS"): e["prompt_tokens"] = by_ratio(25, text, of_text) if coding else num(25)
         e["request_bytes"] = residual(20, text)

@@ -181,10 +181,24 @@ fn golden_files_of_1_0_read_as_ever() {
 
 #[test]
 fn golden_files_of_1_1_read_as_ever() {
+    check_1_1("1.1");
+}
+
+/// What came to 1.1 when there were files of it: how pictures are coded.
+#[test]
+fn golden_files_of_1_1_with_pictures_read_as_ever() {
     if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
-        write_golden("1.1");
+        write_golden("1.1-pictures");
     }
-    let mut trace = check("1.1", &header_of_1_1());
+    check_1_1("1.1-pictures");
+    let lines = fs::read_to_string(fixture("golden-1.1-pictures.jsonl")).unwrap();
+    for format in ["png", "jpeg", "gif", "webp"] {
+        assert!(lines.contains(&format!("\"format\":\"{format}\"")));
+    }
+}
+
+fn check_1_1(version: &str) {
+    let mut trace = check(version, &header_of_1_1());
     let left_open = trace
         .exchanges()
         .flatten()
@@ -253,6 +267,24 @@ fn exchanges_of_1_1() -> Vec<Exchange> {
     out
 }
 
+/// And one with a picture of every coding.
+fn exchanges_with_pictures() -> Vec<Exchange> {
+    let mut out = exchanges_of_1_1();
+    let mut exchange = chat(3_000_000, 500, [0, 1]);
+    exchange.request.media = (1..)
+        .zip(PictureFormat::ALL)
+        .map(|(n, format)| MediaPart {
+            message: 0,
+            kind: MediaKind::Image,
+            format,
+            bytes: n * 1_000,
+            pixels: Some((64, 48)),
+        })
+        .collect();
+    out.push(exchange);
+    out
+}
+
 /// Text whose blocks are the same where the numbers are.
 fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
     let mut prompt = PromptRender::new(key);
@@ -284,7 +316,7 @@ fn write_golden(version: &str) {
         let mut writer = TraceWriter::create(&path, &header_of_1_1(), options).unwrap();
         writer.account(&totals());
         let some = if finished { usize::MAX } else { 5 };
-        for (i, exchange) in exchanges_of_1_1().into_iter().take(some).enumerate() {
+        for (i, exchange) in exchanges_with_pictures().into_iter().take(some).enumerate() {
             let key = i as u64;
             if i % 3 == 1 && i < 9 {
                 writer.open(key, Recordable::content_free(in_flight(&exchange)));
