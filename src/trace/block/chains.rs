@@ -2,156 +2,10 @@
 //! usual successor of an id is the next number, and where it is not, it is usually the one that followed last time. Only
 //! the lengths of the runs of right guesses and what stood where a guess was wrong are written.
 
-use crate::shape::{BlockId, SessionId};
-use crate::trace::varint::{Malformed, Numbers, put, zigzag};
-
 use super::columns::{ColumnNumbers, Columns};
-
-/// Guesses the next id of a chain. Its memory is fixed (896 KiB) and so are its collisions: both are part of the format.
-pub(super) struct Predictor {
-    slots: Vec<Slot>,
-    /// What followed an id in one conversation, where several things do: after a system prompt that many share comes what was
-    /// said in this one.
-    turns: Vec<Turn>,
-    /// The conversation of this chain.
-    session: Option<u32>,
-    /// Slots of an earlier generation are empty.
-    generation: u32,
-    /// The first id of the last chain.
-    head: u32,
-    /// The id before, in this chain.
-    previous: Option<u32>,
-    /// One more than the highest id so far.
-    next_new: u32,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    generation: u32,
-    id: u32,
-    successor: u32,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Turn {
-    session: u32,
-    slot: Slot,
-}
-
-const SLOT_BITS: u32 = 16;
-const TURN_BITS: u32 = 13;
-
-impl Predictor {
-    pub(super) fn new() -> Self {
-        Self {
-            slots: vec![Slot::default(); 1 << SLOT_BITS],
-            turns: vec![Turn::default(); 1 << TURN_BITS],
-            session: None,
-            generation: 0,
-            head: 0,
-            previous: None,
-            next_new: 0,
-        }
-    }
-
-    /// Forgets everything.
-    pub(super) fn restart(&mut self, next_new: u32) {
-        match self.generation.checked_add(1) {
-            Some(generation) => self.generation = generation,
-            None => {
-                *self = Self {
-                    generation: 1,
-                    ..Self::new()
-                }
-            }
-        }
-        self.head = next_new;
-        self.previous = None;
-        self.next_new = next_new;
-    }
-
-    pub(super) fn next_new(&self) -> u32 {
-        self.next_new
-    }
-
-    fn begin_chain(&mut self, session: Option<u32>) {
-        self.previous = None;
-        self.session = session;
-    }
-
-    #[inline]
-    fn guess(&self) -> u32 {
-        match self.previous {
-            None => self.head,
-            Some(id) => match self.slots.get(slot_of(id)) {
-                Some(slot) if slot.generation == self.generation && slot.id == id => {
-                    self.in_session(id).unwrap_or(slot.successor)
-                }
-                _ => id.wrapping_add(1),
-            },
-        }
-    }
-
-    /// What followed an id in this conversation.
-    fn in_session(&self, id: u32) -> Option<u32> {
-        let session = self.session?;
-        let turn = self.turns.get(turn_of(id, session))?;
-        let slot = turn.slot;
-        let known = slot.generation == self.generation && slot.id == id && turn.session == session;
-        known.then_some(slot.successor)
-    }
-
-    /// Learns what the next id was, after it was guessed right.
-    #[inline]
-    fn right(&mut self, id: u32) {
-        self.previous = Some(id);
-        self.next_new = self.next_new.max(id.saturating_add(1));
-    }
-
-    /// Learns what the next id of this conversation was, where it had to be told once.
-    fn learn_in_session(&mut self, previous: u32, id: u32) {
-        let Some(session) = self.session else { return };
-        if let Some(turn) = self.turns.get_mut(turn_of(previous, session)) {
-            *turn = Turn {
-                session,
-                slot: Slot {
-                    generation: self.generation,
-                    id: previous,
-                    successor: id,
-                },
-            };
-        }
-    }
-
-    /// Learns what the next id was, after the guess was wrong.
-    fn wrong(&mut self, id: u32) {
-        match self.previous {
-            None => self.head = id,
-            Some(previous) => {
-                self.learn_in_session(previous, id);
-                if let Some(slot) = self.slots.get_mut(slot_of(previous)) {
-                    *slot = Slot {
-                        generation: self.generation,
-                        id: previous,
-                        successor: id,
-                    };
-                }
-            }
-        }
-        self.right(id);
-    }
-}
-
-#[inline]
-fn slot_of(id: u32) -> usize {
-    (id.wrapping_mul(0x9e37_79b1) >> (32 - SLOT_BITS)) as usize
-}
-
-#[inline]
-fn turn_of(id: u32, session: u32) -> usize {
-    let mixed = id.wrapping_mul(0x9e37_79b1) ^ session.wrapping_mul(0x85eb_ca6b);
-    (mixed >> (32 - TURN_BITS)) as usize
-}
+use super::predictor::Predictor;
+use crate::shape::{BlockId, Exchange, SessionId};
+use crate::trace::varint::{Malformed, Numbers, put, unzigzag, zigzag};
 
 /// Writes chains one after another.
 pub(super) struct ChainWriter<'a> {
@@ -175,7 +29,7 @@ impl<'a> ChainWriter<'a> {
                 put(&mut out.block_hits, self.hits);
                 self.hits = 0;
                 // Ids are 32 bits, so the difference always fits.
-                let ahead = i64::from(self.predictor.next_new) - i64::from(id);
+                let ahead = i64::from(self.predictor.next_new()) - i64::from(id);
                 put(&mut out.block_misses, zigzag(ahead));
                 self.predictor.wrong(id);
             }
@@ -220,8 +74,8 @@ impl<'a> ChainReader<'a> {
             match self.hits {
                 None => self.hits = Some(self.runs.next()?),
                 Some(0) => {
-                    let ahead = super::super::varint::unzigzag(self.misses.next()?);
-                    let id = i64::from(self.predictor.next_new)
+                    let ahead = unzigzag(self.misses.next()?);
+                    let id = i64::from(self.predictor.next_new())
                         .checked_sub(ahead)
                         .and_then(|id| u32::try_from(id).ok())
                         .ok_or(Malformed("a block id is out of range"))?;
@@ -243,6 +97,17 @@ impl<'a> ChainReader<'a> {
         }
         Ok(ids)
     }
+}
+
+/// Chains are written in the order in which their exchanges ended, for that is the order in which a recorder numbers them.
+pub(super) fn completion_order<'a>(exchanges: impl Iterator<Item = &'a Exchange>) -> Vec<usize> {
+    let ended = |exchange: &Exchange| {
+        let end_us = exchange.response.end_us.unwrap_or(0);
+        exchange.at.us().saturating_add(end_us)
+    };
+    let mut order: Vec<_> = exchanges.map(ended).zip(0..).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, place)| place).collect()
 }
 
 #[cfg(test)]
@@ -332,19 +197,5 @@ mod tests {
             2,
             "the second once, and the first once it is one of two"
         );
-    }
-
-    #[test]
-    fn two_generations_of_a_predictor_do_not_mix() {
-        let mut predictor = Predictor::new();
-        predictor.generation = u32::MAX - 1;
-        for _ in 0..4 {
-            predictor.restart(10);
-            predictor.right(3);
-            assert_eq!(predictor.guess(), 4);
-            predictor.wrong(9);
-            predictor.right(3);
-            assert_eq!(predictor.guess(), 9);
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! The columns of a request.
 
+use super::budget::Budget;
 use super::codes::Coded;
 use super::columns::{ColumnNumbers, Columns};
+use super::flags;
 use super::ratio::Ratio;
-use super::{Budget, flags};
 use crate::shape::{
     BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, ReasoningEffort,
     RequestParams, RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,

@@ -1,9 +1,11 @@
 //! The columns of a response, and the outcome. Moments are written as steps from the moment before.
 
+use super::budget::Budget;
 use super::codes::{Coded, outcome_code, outcome_of};
+use super::coding::Coding;
 use super::columns::{ColumnNumbers, Columns, context_of};
+use super::flags;
 use super::ratio::Ratio;
-use super::{Budget, Coding, flags};
 use crate::shape::{
     Exchange, FinishReason, GapSketch, GapTrail, Outcome, ResponseShape, TokenCount, TokenSource,
 };
