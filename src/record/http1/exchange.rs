@@ -21,7 +21,8 @@ use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::lane::Lane;
 use crate::record::tape::parcel::{End, Side};
-use crate::record::tape::tap::{HeadSeen, Passage, Piece};
+use crate::record::tape::passage::Passage;
+use crate::record::tape::tap::{HeadSeen, Piece};
 
 /// An exchange and the two connections it runs over.
 pub(super) struct Exchange<'a> {

@@ -11,7 +11,8 @@ use crate::record::front::client_io::Protocol;
 use crate::record::front::door::Route;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
-use crate::record::tape::tap::{Begun, Passage, Piece};
+use crate::record::tape::passage::Passage;
+use crate::record::tape::tap::{Begun, Piece};
 use crate::record::upstream::connect::Wanted;
 
 /// A request that has been read as far as it was there, ready to be sent.

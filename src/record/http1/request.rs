@@ -4,7 +4,7 @@ use crate::net::http1::{
     BodyFields, Chunked, Field, Fields, Framing, HopByHop, Malformed, is_token, members, next_line,
 };
 use crate::record::front::forwarded::Stamp;
-use crate::record::tape::tap::opts_out;
+use crate::record::tape::passage::opts_out;
 
 /// A request's head, borrowed from the bytes it was read from.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
-use crate::record::tape::tap::Passage;
+use crate::record::tape::passage::Passage;
 use crate::record::upstream::connect::Wanted;
 
 /// A client's connection, and what has been read of it and belongs to no request yet.

@@ -12,7 +12,7 @@ use super::{Link, Scratch};
 use crate::record::alarm::later;
 use crate::record::lane::Lane;
 use crate::record::tape::parcel::{End, Side};
-use crate::record::tape::tap::Passage;
+use crate::record::tape::passage::Passage;
 
 /// One direction.
 #[derive(Default)]

@@ -10,6 +10,7 @@ pub(super) mod ledger;
 pub(super) mod metrics;
 pub(super) mod observe;
 pub(super) mod parcel;
+pub(super) mod passage;
 pub(super) mod session_header;
 pub(super) mod tap;
 pub(super) mod unheard;

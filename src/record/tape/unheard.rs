@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-use super::tap::Passage;
+use super::passage::Passage;
 
 /// Exchanges of one traffic thread that the observer has not heard of: what passes waits in their parcels. Most end within a
 /// moment and are handed over whole; the others speak up after [`AGE`].

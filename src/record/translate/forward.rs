@@ -11,7 +11,8 @@ use crate::record::answer::Refusal;
 use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
-use crate::record::tape::tap::{Begun, Passage, opts_out};
+use crate::record::tape::passage::{Passage, opts_out};
+use crate::record::tape::tap::Begun;
 
 /// Carries one exchange of a client of HTTP/2: the request to the upstream, its answer back. Dropped, it takes its way to the
 /// upstream with it, so that an engine stops for a client that has gone, also during prefill.

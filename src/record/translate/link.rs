@@ -13,7 +13,7 @@ use super::upload::Upload;
 use crate::record::alarm::{Alarm, later};
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::Protocol;
-use crate::record::tape::tap::Passage;
+use crate::record::tape::passage::Passage;
 use crate::record::upstream::connect::{UpstreamIo, Wanted};
 
 /// A way to the upstream for one exchange: a connection of HTTP/1 of its own, or a stream on one of HTTP/2 that many share.

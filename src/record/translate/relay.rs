@@ -13,7 +13,8 @@ use super::send::GRPC_STATUS;
 use crate::record::alarm::{Alarm, later};
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
-use crate::record::tape::tap::{Passage, Piece};
+use crate::record::tape::passage::Passage;
+use crate::record::tape::tap::Piece;
 
 /// An answer on its way to the client. Over HTTP/1 it drives the upstream connection itself: polled by the client's connection,
 /// it first gives what has been read, then lets the upstream connection read once more.

@@ -11,7 +11,8 @@ use crate::record::alarm::Alarm;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
-use crate::record::tape::tap::{HeadSeen, Passage};
+use crate::record::tape::passage::Passage;
+use crate::record::tape::tap::HeadSeen;
 use crate::record::upstream::connect::Wanted;
 
 /// Why there is no answer to pass on.

@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 
 use super::feed::{BrokeOff, Fed};
 use super::headers::clean_trailers;
-use crate::record::tape::tap::{Passage, Piece};
+use crate::record::tape::passage::Passage;
+use crate::record::tape::tap::Piece;
 
 /// A request's body on its way to the upstream.
 pub(in crate::record) struct Upload(From);

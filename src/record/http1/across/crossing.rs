@@ -17,7 +17,7 @@ use crate::record::http1::response::Taker;
 use crate::record::http1::serve::{LINGER, Session};
 use crate::record::http1::way::Way;
 use crate::record::lane::Lane;
-use crate::record::tape::tap::Passage;
+use crate::record::tape::passage::Passage;
 use crate::record::translate::{Broken, Feed, Relay, Sent, Unanswered, Upload, feed, send};
 
 /// An exchange between a client of HTTP/1 and an upstream of HTTP/2, each direction no faster than its reader.
