@@ -1,89 +1,31 @@
 //! The trace writer's thread: flushes every second, and goes on when the disk has refused: what could not be written is
 //! counted as lost, and the next block is tried like any other.
 
+mod files;
+mod order;
+mod state;
+#[cfg(test)]
+mod tests;
+
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use self::files::{header, identity, kept, taken_away};
 use crate::anonymise::Recordable;
 use crate::record::options::{RecordError, TraceOptions};
 use crate::record::tape::accounts::{Accounts, DropReason};
-use crate::record::tape::current_file::CurrentFile;
 use crate::record::tape::ledger::Charge;
-use crate::shape::BlockSpec;
-use crate::trace::{Header, RotatingWriter, Rotation, Source, Totals, TraceError, WriterOptions};
+use crate::trace::{Header, RotatingWriter, Rotation, Totals, TraceError, WriterOptions};
 
-/// What the observer asks of the writer.
-pub(in crate::record) enum Order {
-    /// Close the file and begin the next.
-    Begin { generation: u64 },
-    /// Keep an exchange that is in flight, as it stands, in the file of this generation.
-    Open {
-        generation: u64,
-        id: u64,
-        recordable: Box<Recordable>,
-        charge: Charge,
-    },
-    /// One that is open will not be kept.
-    Forget { generation: u64, id: u64 },
-    /// Keep an exchange in the file of this generation.
-    Keep {
-        generation: u64,
-        id: u64,
-        recordable: Box<Recordable>,
-        charge: Charge,
-    },
-}
-
-/// Orders that can wait; they weigh on the ledger too.
-pub(in crate::record) const ORDERS: usize = 4096;
-
-/// What the writer lets the observer know. Files are numbered by generation, from [`WriterState::FIRST`].
-#[derive(Debug, Default)]
-pub(in crate::record) struct WriterState {
-    broken: AtomicU64,
-    /// It was a full disk that broke it.
-    by_full_disk: AtomicBool,
-    full: AtomicU64,
-    pub(in crate::record) file: CurrentFile,
-}
-
-impl WriterState {
-    /// The generation of the file that is begun before the threads start.
-    pub(in crate::record) const FIRST: u64 = 1;
-
-    /// The last generation whose file is lost or could not be begun; 0 where there was none.
-    pub(in crate::record) fn broken(&self) -> u64 {
-        self.broken.load(Ordering::Relaxed)
-    }
-
-    /// Why exchanges are lost while there is no file.
-    pub(in crate::record) fn broken_by(&self) -> DropReason {
-        if self.by_full_disk.load(Ordering::Relaxed) {
-            DropReason::DiskFull
-        } else {
-            DropReason::WriteError
-        }
-    }
-
-    fn break_by(&self, generation: u64, reason: DropReason) {
-        let full = reason == DropReason::DiskFull;
-        self.by_full_disk.store(full, Ordering::Relaxed);
-        self.broken.store(generation, Ordering::Relaxed);
-    }
-
-    /// The last generation whose file is as large or as old as a file may be; 0 where there was none.
-    pub(in crate::record) fn full(&self) -> u64 {
-        self.full.load(Ordering::Relaxed)
-    }
-}
+pub(in crate::record) use self::files::make_dir;
+pub(in crate::record) use self::order::{ORDERS, Order};
+pub(in crate::record) use self::state::WriterState;
 
 /// Writes the files of one directory and name.
 pub(in crate::record) struct Writer {
@@ -313,7 +255,7 @@ impl Writer {
             .as_ref()
             .is_some_and(RotatingWriter::should_rotate)
         {
-            self.state.full.store(self.generation, Ordering::Relaxed);
+            self.state.fill(self.generation);
         }
     }
 
@@ -417,62 +359,3 @@ fn hold(all: &mut Option<Charge>, charge: Charge) {
 
 /// A flush writes a block and asks the disk to keep it.
 const FLUSH: Duration = Duration::from_secs(1);
-
-fn header(options: &TraceOptions, run: u64) -> Header {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a share of a million"
-    )]
-    let sample_ppm = (options.share().clamp(0.0, 1.0) * 1e6).round() as u32;
-    Header {
-        tool: env!("CARGO_PKG_VERSION").to_owned(),
-        source: Source::Recorded,
-        block: Some(match options.tokenizer {
-            Some(_) => BlockSpec::TOKENS,
-            None => BlockSpec::LIVE,
-        }),
-        epoch_unix_us: None,
-        run,
-        sample_ppm,
-        policy: Some(options.told_policy()),
-        envelope: None,
-    }
-}
-
-/// How much of the old files is kept. With a store, whoever carries them there removes them.
-fn kept(options: &TraceOptions) -> Rotation {
-    let keeping = &options.keeping;
-    match keeping.store {
-        Some(_) => Rotation::default(),
-        None => Rotation {
-            keep_bytes: keeping.keep_bytes,
-            keep_age: keeping.keep_age,
-            ..Rotation::default()
-        },
-    }
-}
-
-/// Makes a trace directory, which only its owner may look into.
-pub(in crate::record) fn make_dir(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path)
-        .ok()
-        .map(|meta| (meta.dev(), meta.ino()))
-}
-
-fn taken_away(path: PathBuf) -> TraceError {
-    TraceError::Io {
-        path,
-        source: io::Error::new(io::ErrorKind::NotFound, "the file has been taken away"),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,27 @@
+use crate::anonymise::Recordable;
+use crate::record::tape::ledger::Charge;
+
+/// What the observer asks of the writer.
+pub(in crate::record) enum Order {
+    /// Close the file and begin the next.
+    Begin { generation: u64 },
+    /// Keep an exchange that is in flight, as it stands, in the file of this generation.
+    Open {
+        generation: u64,
+        id: u64,
+        recordable: Box<Recordable>,
+        charge: Charge,
+    },
+    /// One that is open will not be kept.
+    Forget { generation: u64, id: u64 },
+    /// Keep an exchange in the file of this generation.
+    Keep {
+        generation: u64,
+        id: u64,
+        recordable: Box<Recordable>,
+        charge: Charge,
+    },
+}
+
+/// Orders that can wait; they weigh on the ledger too.
+pub(in crate::record) const ORDERS: usize = 4096;
