@@ -8,6 +8,7 @@ mod assembly;
 mod frames;
 #[cfg(fuzzing)]
 pub(in crate::record) mod fuzzing;
+mod observer;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -16,28 +17,23 @@ mod twin;
 #[cfg(test)]
 mod twin_tokens;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 
-use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey, Gates};
+use crate::anonymise::{Anonymiser, ConversationKey, Gates};
 use crate::record::daemon::pause::Pause;
 use crate::record::options::TraceOptions;
 use crate::record::tape::accounts::{Accounts, DropReason};
 use crate::record::tape::capture::Capture;
-use crate::record::tape::ledger::Share;
 use crate::record::tape::metrics::Metrics;
-use crate::record::tape::parcel::Parcel;
-use crate::record::tape::write::{ORDERS, Order, WriterState};
-use crate::shape::Exchange;
+use crate::record::tape::write::{Order, WriterState};
 pub(in crate::record) use assembly::Finished;
 
-use assembly::{Assembly, Desk, since};
-use reading::{Panicked, guarded};
+use observer::Observer;
 
 /// What the observer is made of.
 pub(in crate::record) struct ObserverParts {
@@ -120,312 +116,5 @@ pub(in crate::record) fn start(
 /// Traffic comes first where cores are short.
 const NICE: i32 = 5;
 const SHORTEST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(50);
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
-/// What has been in flight for this long is held by the file as that.
-const LONG: Duration = Duration::from_secs(1);
 /// How long the end of the trace may take to be written, once all exchanges are over.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(10);
-/// How long after a write error the next file is tried.
-const RETRY: Duration = Duration::from_secs(3);
-
-struct Observer {
-    capture: Arc<Capture>,
-    desk: Desk,
-    accounts: Arc<Accounts>,
-    metrics: Metrics,
-    options: TraceOptions,
-    pause: Arc<Pause>,
-    orders: Sender<Order>,
-    writer: Arc<WriterState>,
-    open: HashMap<u64, Assembly>,
-    gates: Gates,
-    /// The current file's gate, none while the disk refuses.
-    gate: Option<Anonymiser>,
-    /// The latest gate's key.
-    key: ChainKey,
-    retry_at: Instant,
-    generation: u64,
-    sampling: ConversationKey,
-    /// Exchanges so far that belong to no conversation.
-    alone: u64,
-    epoch: Instant,
-}
-
-impl Observer {
-    fn new(parts: ObserverParts) -> Self {
-        let now = Instant::now();
-        Self {
-            accounts: Arc::clone(&parts.capture.accounts),
-            desk: Desk::new(Arc::clone(&parts.capture), parts.options.every_gap),
-            capture: parts.capture,
-            metrics: parts.metrics,
-            options: parts.options,
-            pause: parts.pause,
-            orders: parts.orders,
-            writer: parts.writer,
-            open: HashMap::new(),
-            gates: parts.gates,
-            key: parts.gate.key().clone(),
-            gate: Some(parts.gate),
-            retry_at: now,
-            generation: WriterState::FIRST,
-            sampling: parts.sampling,
-            alone: 0,
-            epoch: parts.epoch,
-        }
-    }
-
-    fn run(mut self, finish: &AtomicBool) {
-        let mut nap = SHORTEST_NAP;
-        let mut tidied = Instant::now();
-        loop {
-            // Read before the queue is emptied: what was handed over before the flag was set is then seen.
-            let last_round = finish.load(Ordering::Acquire);
-            let mut taken = 0_u32;
-            while let Some(parcel) = self.capture.next() {
-                self.take(parcel);
-                taken += 1;
-                if taken.is_multiple_of(1024) && tidied.elapsed() >= HOUSEKEEPING {
-                    break;
-                }
-            }
-            if taken == 0 && last_round {
-                return;
-            }
-            if tidied.elapsed() >= HOUSEKEEPING {
-                // A panic here is a bug of ours as in a dialect, and must not end the recording.
-                let _ = guarded(|| self.tidy());
-                tidied = Instant::now();
-            }
-            if taken == 0 {
-                std::thread::park_timeout(nap);
-                nap = (nap * 2).min(LONGEST_NAP);
-            } else {
-                nap = SHORTEST_NAP;
-                if taken < 64 {
-                    std::thread::park_timeout(nap);
-                }
-            }
-        }
-    }
-
-    /// Takes a parcel. A panic outside the dialects is a bug of ours, and costs the exchange alone.
-    fn take(&mut self, parcel: Box<Parcel>) {
-        let id = parcel.id;
-        if let Err(Panicked) = guarded(|| self.put_together(parcel)) {
-            self.open.remove(&id);
-            self.forget(id);
-            self.accounts.drop_one(DropReason::Panic);
-        }
-    }
-
-    fn put_together(&mut self, mut parcel: Box<Parcel>) {
-        let whole = parcel.opening.is_some() && parcel.closing.is_some();
-        let mut assembly = if whole {
-            Assembly::default()
-        } else {
-            match self.open.remove(&parcel.id) {
-                Some(assembly) => assembly,
-                None if parcel.opening.is_some() => Assembly::default(),
-                // The rest of an exchange whose beginning was lost.
-                None => return self.capture.recycle(parcel),
-            }
-        };
-        reading::trip_over(&parcel.texts);
-        let fits = assembly.take(&mut parcel, &self.key, &mut self.desk);
-        let (id, arrived, over) = (parcel.id, parcel.arrived, parcel.closing.is_some());
-        self.capture.recycle(parcel);
-        if over {
-            let announced = assembly.announced() == self.generation;
-            let at = since(self.epoch, arrived);
-            let kept = self.settle(id, assembly.finish(at, &self.capture.ledger));
-            if announced && !kept {
-                self.forget(id);
-            }
-        } else if fits {
-            self.open.insert(id, assembly);
-        } else {
-            self.accounts.drop_one(DropReason::Memory);
-            self.forget(id);
-        }
-    }
-
-    /// Hands an exchange that has ended to the writer, or counts why not. Says whether it did.
-    fn settle(&mut self, id: u64, finished: Finished) -> bool {
-        let lost = match self.keep(id, finished) {
-            Ok(()) => return true,
-            Err(lost) => lost,
-        };
-        match lost {
-            Some(reason) => self.accounts.drop_one(reason),
-            None => self.accounts.sample_out(),
-        }
-        false
-    }
-
-    /// Says why it is not kept; `None` where it was not to be.
-    fn keep(&mut self, id: u64, finished: Finished) -> Result<(), Option<DropReason>> {
-        if finished.probe {
-            return Err(Some(DropReason::Probe));
-        }
-        self.metrics.observe(&finished);
-        if let Some(mirror) = self.capture.mirror.as_ref().filter(|_| finished.mirrored) {
-            mirror.beside(&finished);
-        }
-        if self.pause.is_on() {
-            return Err(Some(DropReason::Paused));
-        }
-        if !self.is_sampled(finished.conversation) {
-            return Err(None);
-        }
-        self.mind_the_writer();
-        let Some(gate) = &mut self.gate else {
-            return Err(Some(self.writer.broken_by()));
-        };
-        // This thread is the only one that sends: not full now means that the order below finds room.
-        if self.orders.is_full() {
-            return Err(Some(DropReason::WriterBehind));
-        }
-        let Finished {
-            sighting,
-            simulated,
-            ..
-        } = finished;
-        let recordable = gate.admit(sighting);
-        let bytes = weight(recordable.exchange());
-        let Some(charge) = self.capture.ledger.charge(bytes, Share::All) else {
-            return Err(Some(DropReason::Memory));
-        };
-        let order = Order::Keep {
-            generation: self.generation,
-            id,
-            recordable: Box::new(recordable),
-            charge,
-        };
-        match self.orders.try_send(order) {
-            Ok(()) if simulated => self.accounts.simulate(),
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(Some(DropReason::WriterBehind)),
-            Err(TrySendError::Disconnected(_)) => return Err(Some(DropReason::WriteError)),
-        }
-        Ok(())
-    }
-
-    /// Has the file hold those that have been in flight for a while, so that a kill of this process leaves them there.
-    fn announce(&mut self) {
-        let (now, share) = (Instant::now(), self.options.share());
-        let Some(gate) = &mut self.gate else { return };
-        if self.pause.is_on() {
-            return;
-        }
-        for (&id, assembly) in &mut self.open {
-            // The rest is told of at the next round.
-            if self.orders.len() >= ORDERS / 2 {
-                return;
-            }
-            let Some((sighting, conversation)) =
-                assembly.announce(self.generation, now, LONG, self.epoch)
-            else {
-                continue;
-            };
-            // One that belongs to no conversation is drawn when it has ended.
-            let sampled = share >= 1.0
-                || conversation.is_some_and(|conversation| conversation.is_sampled(share));
-            if !sampled {
-                continue;
-            }
-            let recordable = gate.announce(sighting);
-            let bytes = weight(recordable.exchange());
-            if let Some(charge) = self.capture.ledger.charge(bytes, Share::Bodies) {
-                let order = Order::Open {
-                    generation: self.generation,
-                    id,
-                    recordable: Box::new(recordable),
-                    charge,
-                };
-                // What does not get there is known when it has ended.
-                let _ = self.orders.try_send(order);
-            }
-        }
-    }
-
-    /// What the file may hold as in flight will not be kept. Where the writer is too far behind to be told, a crash would leave one
-    /// too many.
-    fn forget(&self, id: u64) {
-        let generation = self.generation;
-        let _ = self.orders.try_send(Order::Forget { generation, id });
-    }
-
-    /// Sampling is by conversation, so that those in the trace are whole. An exchange that belongs to none is one of its own.
-    fn is_sampled(&mut self, conversation: Option<Conversation>) -> bool {
-        let conversation = conversation.unwrap_or_else(|| {
-            self.alone += 1;
-            self.sampling.alone(self.alone)
-        });
-        conversation.is_sampled(self.options.share())
-    }
-
-    /// Gives the file up when the writer has, and begins the next when it is time.
-    fn mind_the_writer(&mut self) {
-        if self.gate.is_some() && self.writer.broken() == self.generation {
-            self.retire_gate();
-            self.retry_at = Instant::now() + RETRY;
-        }
-        if self.gate.is_none() && Instant::now() >= self.retry_at {
-            self.begin_file();
-        }
-    }
-
-    fn tidy(&mut self) {
-        // Exchanges whose end was lost on the way (and counted there): nobody holds their other end any more.
-        let orphans = self.open.extract_if(|_, assembly| assembly.is_orphaned());
-        let orphans: Vec<u64> = orphans.map(|(id, _)| id).collect();
-        orphans.into_iter().for_each(|id| self.forget(id));
-        self.capture.buffers.trim();
-        self.mind_the_writer();
-        if self.gate.is_some() && self.writer.full() == self.generation {
-            self.begin_file();
-        }
-        self.announce();
-    }
-
-    fn retire_gate(&mut self) {
-        if let Some(gate) = self.gate.take() {
-            self.gates.retire(gate);
-        }
-    }
-
-    /// The next file, with a gate of its own. Prompts of exchanges in flight were read with the key before; their
-    /// chains hold together in the new file but share nothing with later ones.
-    fn begin_file(&mut self) {
-        // This thread is the only one that sends: not full now means that the order below finds room.
-        if self.orders.is_full() {
-            return;
-        }
-        self.retire_gate();
-        let Ok(gate) = self.gates.next(self.capture.table_bytes) else {
-            return;
-        };
-        let order = Order::Begin {
-            generation: self.generation + 1,
-        };
-        if self.orders.try_send(order).is_ok() {
-            self.generation += 1;
-            self.key = gate.key().clone();
-            self.gate = Some(gate);
-        }
-    }
-}
-
-/// What an exchange weighs until its block is written.
-fn weight(exchange: &Exchange) -> u64 {
-    let (request, response) = (&exchange.request, &exchange.response);
-    let bytes = size_of_val(exchange)
-        + size_of_val(&*request.blocks)
-        + size_of_val(&*request.messages)
-        + size_of_val(&*request.media)
-        + size_of_val(response.gaps.buckets())
-        + response.trail.held_bytes();
-    bytes as u64
-}

@@ -1,0 +1,61 @@
+//! What is known of an exchange while it is in flight.
+
+use std::time::{Duration, Instant};
+
+use super::{Assembly, micros, since};
+use crate::anonymise::{Conversation, Sighting};
+use crate::shape::{Exchange, Outcome, ResponseShape, ShapeStatus};
+
+impl Assembly {
+    /// Which file holds it as in flight.
+    pub(in crate::record::tape::observe) fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// What is known of it at `now`, while it is in flight, for the file of `generation`; `None` where that holds it already, where
+    /// it has not been in flight for `long`, and where it is not to be recorded.
+    pub(in crate::record::tape::observe) fn announce(
+        &mut self,
+        generation: u64,
+        now: Instant,
+        long: Duration,
+        epoch: Instant,
+    ) -> Option<(Sighting, Option<Conversation>)> {
+        let (opening, arrived) = (self.opening?, self.arrived?);
+        let age = now.saturating_duration_since(arrived);
+        if self.announced == generation || age < long || opening.probe {
+            return None;
+        }
+        self.announced = generation;
+        let shape = match (self.trouble, &self.request) {
+            (Some(trouble), _) => trouble,
+            (None, Some(_)) => ShapeStatus::Known,
+            (None, None) => ShapeStatus::Generic,
+        };
+        let conversation = self.conversation();
+        let known = self.known(self.request.clone(), None);
+        let exchange = Exchange {
+            in_flight: opening.in_flight,
+            shape,
+            request: known.shape,
+            response: ResponseShape {
+                status: self.head.map_or(0, |head| head.status),
+                headers_us: self.head.map(|head| head.at_us),
+                first_byte_us: self.first_byte_us,
+                bytes: self.response_bytes,
+                ..ResponseShape::default()
+            },
+            outcome: Outcome::InFlight { at_us: micros(age) },
+            ..Exchange::bare(since(epoch, arrived), self.endpoint(), opening.method)
+        };
+        let sighting = Sighting {
+            model: known.model.or_else(|| self.model.clone()),
+            chain: known.chain,
+            named: opening.conversation,
+            turns: known.turns,
+            prompt_tokens: known.tokens,
+            ..Sighting::of(exchange)
+        };
+        Some((sighting, conversation))
+    }
+}

@@ -1,0 +1,156 @@
+//! Bodies as they are read: the request's at once, the answer's as it comes.
+
+use std::sync::Arc;
+
+use super::super::reading::{Panicked, guarded, trip_over};
+use super::{Assembly, Desk};
+use crate::anonymise::ChainKey;
+use crate::dialect::{
+    Coded, Coding, Decoder, ResponseHead, ResponseObserver, Undecodable, Unparsable,
+    observe_request,
+};
+use crate::record::tape::capture::Capture;
+use crate::record::tape::ledger::{Ledger, Share};
+use crate::shape::{Endpoint, ShapeStatus};
+
+impl Assembly {
+    pub(super) fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
+        if !self.upload_ended {
+            let body = std::mem::take(&mut self.upload);
+            self.read_request(&body, key, &desk.capture);
+            desk.put_back(body);
+        }
+    }
+
+    pub(super) fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
+        self.upload_ended = true;
+        if self.trouble.is_some() || !self.is_read() {
+            return;
+        }
+        match self.coded {
+            None | Some(Coded::Plain) => {
+                self.read_plain(body, key, &capture.ledger);
+                self.mirror(body, capture);
+            }
+            Some(Coded::By(coding)) => match self.decoded(body, coding, capture) {
+                Ok(body) => {
+                    self.read_plain(&body, key, &capture.ledger);
+                    self.mirror(&body, capture);
+                }
+                Err(status) => self.is_in_trouble(status),
+            },
+            Some(Coded::Unknown) => self.is_in_trouble(ShapeStatus::Unparsable),
+        }
+    }
+
+    /// Offers a request that was read to the mirror, where there is one that wants it.
+    fn mirror(&mut self, body: &[u8], capture: &Capture) {
+        let (Some(mirror), Some(_)) = (&capture.mirror, &self.request) else {
+            return;
+        };
+        let is_probe = self.opening.is_some_and(|opening| opening.probe);
+        if !is_probe && mirror.wants(self.endpoint(), self.conversation()) {
+            self.mirrored = mirror.offer(self.endpoint(), &self.path, body);
+        }
+    }
+
+    fn read_plain(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
+        if !self.may_read(ledger, body.len()) {
+            return self.is_in_trouble(ShapeStatus::Shed);
+        }
+        let endpoint = self.endpoint();
+        let read = || {
+            trip_over(body);
+            observe_request(endpoint, body, key)
+        };
+        let unsettled = std::mem::take(&mut self.unsettled);
+        match guarded(read) {
+            Ok(Ok(sight)) => self.request = Some(sight),
+            // Another server's, of which nothing is known.
+            Ok(Err(_)) if unsettled => self.is_other(),
+            Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
+            Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
+            Err(Panicked) => self.is_in_trouble(ShapeStatus::Failed),
+        }
+    }
+
+    /// A coded body, undone within the bound on bodies and, piece by piece, the ledger's.
+    fn decoded(
+        &mut self,
+        body: &[u8],
+        coding: Coding,
+        capture: &Capture,
+    ) -> Result<Vec<u8>, ShapeStatus> {
+        let mut decoder = Decoder::new(coding, capture.max_body).ok_or(ShapeStatus::Shed)?;
+        let mut plain = Vec::new();
+        for piece in body.chunks(DECODED_AT_ONCE) {
+            let fed = guarded(|| {
+                trip_over(piece);
+                decoder.feed(piece, |bytes| plain.extend_from_slice(bytes))
+            });
+            match fed {
+                Ok(Ok(())) => {}
+                Ok(Err(Undecodable::Malformed)) => return Err(ShapeStatus::Unparsable),
+                Ok(Err(Undecodable::TooLarge)) => return Err(ShapeStatus::TooLarge),
+                Err(Panicked) => return Err(ShapeStatus::Failed),
+            }
+            if !self.may_read(&capture.ledger, plain.capacity()) {
+                return Err(ShapeStatus::Shed);
+            }
+        }
+        Ok(plain)
+    }
+
+    /// Whether there is room to read a body: text that holds escapes is written out, part by part.
+    pub(super) fn may_read(&mut self, ledger: &Arc<Ledger>, body: usize) -> bool {
+        body <= READ_AT_ONCE || self.weigh(ledger, 2 * body, Share::Bodies)
+    }
+
+    pub(super) fn is_other(&mut self) {
+        self.endpoint = Some(Endpoint::Other);
+        self.response = None;
+    }
+
+    pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], desk: &Desk) {
+        if !self.is_read()
+            || self
+                .trouble
+                .is_some_and(|trouble| trouble != ShapeStatus::Unparsable)
+        {
+            return;
+        }
+        if self.response.is_none() {
+            let Ok(observer) = guarded(|| self.response_observer(desk)) else {
+                return self.is_in_trouble(ShapeStatus::Failed);
+            };
+            self.response = Some(observer);
+        }
+        let Some(observer) = &mut self.response else {
+            return;
+        };
+        let read = || {
+            trip_over(bytes);
+            observer.data(at_us, bytes);
+        };
+        if guarded(read).is_err() {
+            self.is_in_trouble(ShapeStatus::Failed);
+        }
+    }
+
+    fn response_observer(&self, desk: &Desk) -> ResponseObserver {
+        let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
+        let (content_type, content_encoding) =
+            (text(&self.content_type), text(&self.content_encoding));
+        let head = ResponseHead {
+            status: self.head.map_or(0, |head| head.status),
+            content_type: content_type.as_deref(),
+            content_encoding: content_encoding.as_deref(),
+        };
+        ResponseObserver::new(self.endpoint(), head, desk.every_gap).within(desk.capture.max_body)
+    }
+}
+
+/// A coded body is decoded so much at a time before the ledger is asked again.
+const DECODED_AT_ONCE: usize = 64 << 10;
+/// Bodies up to this are read without asking for room: only one is read at a time.
+const READ_AT_ONCE: usize = 256 << 10;
