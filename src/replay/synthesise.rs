@@ -1,155 +1,20 @@
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+mod alteration;
+mod length;
+mod prepared;
 
-use serde::{Deserialize, Serialize};
+pub use self::alteration::{Alteration, Alterations};
+pub use self::length::LengthPolicy;
+pub(super) use self::prepared::{Cancel, Prepared, Settled};
 
-use crate::dialect::{AnswerText, Draft, DraftMedia, OutputLength, synthesise};
-use crate::shape::{
-    BlockSpec, Endpoint, Exchange, GapSketch, Outcome, RequestParams, Role, ShapeStatus,
-};
+use crate::dialect::{Draft, DraftMedia, OutputLength, synthesise};
+use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
 
 use super::calibrate::Calibration;
-use super::client::{Envelope, Message};
+use super::client::Envelope;
 use super::conversation::{Gaps, Repeated};
 use super::outcome::RecordedTimes;
-use super::plan::{PlannedRequest, Turn};
-use super::prompt::{Counts, PromptAs, PromptOptions, Prompter, Salt, Studio, times};
-
-/// How the recorded answers' lengths are asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LengthPolicy {
-    /// Exactly as long, where the target can be forced; else at most as long.
-    #[default]
-    Exact,
-    /// At most as long.
-    Cap,
-    /// As the recorded request said.
-    Free,
-}
-
-/// Where a replayed request differs from the recorded one beyond its words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Alteration {
-    /// `stream_options.include_usage` was set, so that the target tells its token counts.
-    UsageAsked,
-    /// Video or documents were left out, or more pictures than a replay makes.
-    MediaLeftOut,
-    /// Pictures or sound whose size the trace does not tell were sent at an everyday one.
-    MediaAssumed,
-    /// Requests went to another endpoint than the recorded one.
-    OtherEndpoint,
-    /// A prompt of token ids was sent as words.
-    TokenIdsAsWords,
-    /// The answer's length was not recorded (the exchange failed, or was cancelled), so one was assumed.
-    LengthAssumed,
-    /// The recorded answer was empty; one token was asked for.
-    EmptyAnswer,
-    /// The target cannot be forced to a length; the answer was only capped.
-    LengthCapped,
-    /// Several answers to one prompt were asked for, all of the same length.
-    AnswersAlike,
-    /// The body was not readable when it was recorded; a prompt of its size was sent.
-    ShapeUnknown,
-    /// The prompt was larger than a replay writes, and was cut.
-    PromptCut,
-    /// Answers to earlier turns stand in the prompt as this target gave them.
-    LiveHistory,
-    /// Such an answer was not to be had (it failed, was no text, came too late, or was let go), and was made up.
-    HistoryMadeUp,
-    /// A field of the request that the target's dialect cannot carry, or that a replay does not.
-    Field(&'static str),
-}
-
-impl Alteration {
-    /// For reports.
-    pub fn describe(self) -> Cow<'static, str> {
-        Cow::Borrowed(match self {
-            Self::Field(field) => return format!("{field} was not sent as recorded").into(),
-            Self::UsageAsked => "stream_options.include_usage was set to learn token counts",
-            Self::MediaLeftOut => {
-                "video or documents, or more pictures than a replay makes, were left out"
-            }
-            Self::MediaAssumed => "pictures or sound of unknown size were sent at an everyday one",
-            Self::OtherEndpoint => "the request went to another endpoint than the recorded one",
-            Self::TokenIdsAsWords => "a prompt of token ids was sent as words",
-            Self::LengthAssumed => "the recorded answer's length is unknown; one was assumed",
-            Self::EmptyAnswer => "the recorded answer was empty; one token was asked for",
-            Self::LiveHistory => "earlier answers are the target's own, not the recorded length",
-            Self::HistoryMadeUp => "an earlier answer was not to be had, and was made up",
-            Self::LengthCapped => "the target cannot be forced to a length; the answer was capped",
-            Self::AnswersAlike => "several answers to one prompt were asked for at one length",
-            Self::ShapeUnknown => {
-                "the recorded body was not readable; a prompt of its size was sent"
-            }
-            Self::PromptCut => "the recorded prompt is larger than a replay writes; it was cut",
-        })
-    }
-}
-
-/// How many requests were altered, by what.
-pub type Alterations = BTreeMap<Alteration, u64>;
-
-/// Where a recorded client went away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cancel {
-    /// After this many token events.
-    TokenEvents(u32),
-    /// This long after sending.
-    After(u64),
-}
-
-/// A request ready to be sent.
-#[derive(Debug, Clone)]
-pub(super) struct Prepared {
-    pub(super) index: u64,
-    pub(super) planned_us: u64,
-    pub(super) intended_us: u64,
-    pub(super) turn: Turn,
-    pub(super) recorded: RecordedTimes,
-    pub(super) recorded_gaps: GapSketch,
-    pub(super) endpoint: Endpoint,
-    pub(super) stream: bool,
-    pub(super) request: Message,
-    /// Answers that are still missing in its body.
-    pub(super) gaps: Option<Gaps>,
-    /// Where the text of its answer goes, where a later turn repeats it.
-    pub(super) answer: Option<Arc<OnceLock<AnswerText>>>,
-    pub(super) cancel: Option<Cancel>,
-    pub(super) recorded_prompt_tokens: Option<u32>,
-    pub(super) recorded_output_tokens: Option<u32>,
-    pub(super) wanted_prompt_tokens: Option<u32>,
-    pub(super) wanted_output_tokens: Option<u32>,
-    pub(super) planned_shared_tokens: u32,
-}
-
-/// A planned request with all that depends on the ones before it: its bytes can be made at any time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Settled {
-    pub(super) planned: PlannedRequest,
-    pub(super) counts: Counts,
-    pub(super) output: OutputLength,
-    /// Messages that shall hold the target's own answers.
-    pub(super) repeated: Vec<Repeated>,
-}
-
-impl Settled {
-    /// About the bytes that it takes in memory.
-    pub(super) fn held_bytes(&self) -> usize {
-        let Exchange {
-            request, response, ..
-        } = &self.planned.exchange;
-        size_of::<Self>()
-            + size_of_val(&request.blocks[..])
-            + size_of_val(&request.messages[..])
-            + size_of_val(&request.media[..])
-            + size_of_val(response.gaps.buckets())
-            + size_of_val(&self.repeated[..])
-            + self.counts.held_bytes()
-    }
-}
+use super::plan::PlannedRequest;
+use super::prompt::{PromptAs, PromptOptions, Prompter, Salt, Studio};
 
 /// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.
 pub(super) struct Synthesiser<'a> {
@@ -167,9 +32,6 @@ pub(super) struct Synthesiser<'a> {
 
 /// Base64 digits of one prompt's pictures and sound, beyond which no more are made.
 const MOST_MEDIA_DIGITS: usize = 48 << 20;
-
-/// Assumed length of an answer as long as none is known.
-const EVERYDAY_ANSWER: u64 = 128;
 
 impl<'a> Synthesiser<'a> {
     pub(super) fn new(
@@ -279,7 +141,7 @@ impl<'a> Synthesiser<'a> {
             wanted_prompt_tokens: gaps.is_none().then_some(prompt.tokens),
             gaps,
             answer: None,
-            cancel: cancel(exchange),
+            cancel: Cancel::of(exchange),
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
             wanted_output_tokens: match (output, exchange.outcome) {
@@ -290,19 +152,6 @@ impl<'a> Synthesiser<'a> {
             },
             planned_shared_tokens: prompt.shared_tokens,
         }
-    }
-
-    /// Answers that a request asks for: `n` to each of its prompts.
-    fn answers_to(&self, exchange: &Exchange) -> u32 {
-        let request = &exchange.request;
-        let known = self.calibration.of(exchange.endpoint);
-        let sent_to = known.endpoint(exchange.endpoint, request.params.stream);
-        let prompts = match (exchange.endpoint, sent_to) {
-            (Endpoint::Completions, Endpoint::Completions) => request.messages.len().max(1),
-            _ => 1,
-        };
-        let prompts = u32::try_from(prompts).unwrap_or(u32::MAX);
-        u32::from(request.params.n.max(1)).saturating_mul(prompts)
     }
 
     /// Whether a prompt goes out as token ids.
@@ -356,54 +205,6 @@ impl<'a> Synthesiser<'a> {
         params
     }
 
-    fn output(&mut self, exchange: &Exchange) -> OutputLength {
-        if self.policy == LengthPolicy::Free || !exchange.endpoint.generates() {
-            return OutputLength::Free;
-        }
-        let recorded = exchange.response.output_tokens.map(|tokens| tokens.count);
-        let tokens = match (exchange.outcome, recorded) {
-            (Outcome::Completed, Some(tokens)) => {
-                self.answers += 1;
-                self.answer_tokens += u64::from(tokens);
-                self.note(Alteration::EmptyAnswer, tokens == 0);
-                tokens
-            }
-            _ => {
-                self.note(Alteration::LengthAssumed, true);
-                self.assumed(exchange, recorded)
-            }
-        };
-        let answers = self.answers_to(exchange);
-        self.note(Alteration::AnswersAlike, answers > 1);
-        let each = times(tokens, self.options.token_ratio);
-        let each = each.div_ceil(answers).max(1);
-        if self.policy == LengthPolicy::Exact {
-            if self.calibration.of(exchange.endpoint).is_exact() {
-                return OutputLength::Exact(each);
-            }
-            self.note(Alteration::LengthCapped, true);
-        }
-        OutputLength::Cap(each)
-    }
-
-    /// The length of an answer that was never seen whole: what the request allowed, or the mean of those seen so far; for one
-    /// that is to be cancelled, certainly more than the recorded client waited for.
-    fn assumed(&self, exchange: &Exchange, seen: Option<u32>) -> u32 {
-        let mean = self
-            .answer_tokens
-            .checked_div(self.answers)
-            .unwrap_or(EVERYDAY_ANSWER);
-        let mean = u32::try_from(mean).unwrap_or(u32::MAX);
-        let params = exchange.request.params;
-        let assumed = if cancel(exchange).is_some() {
-            let beyond = seen.unwrap_or(0).saturating_mul(2).saturating_add(64);
-            params.max_tokens.unwrap_or(beyond.max(mean))
-        } else {
-            params.max_tokens.map_or(mean, |most| most.min(mean))
-        };
-        assumed.max(1)
-    }
-
     fn note(&mut self, alteration: Alteration, happened: bool) {
         if happened {
             *self.alterations.entry(alteration).or_default() += 1;
@@ -419,15 +220,4 @@ fn mark(messages: &mut [(Role, String)], repeated: &[Repeated]) -> Vec<(u64, Str
         Some((it.answer_to, made_up))
     };
     repeated.iter().filter_map(mark).collect()
-}
-
-/// A client that had seen tokens goes after as many; one that had seen none goes after as long.
-fn cancel(exchange: &Exchange) -> Option<Cancel> {
-    let Outcome::ClientCancelled { at_us } = exchange.outcome else {
-        return None;
-    };
-    Some(match exchange.response.token_events {
-        0 => Cancel::After(at_us),
-        events => Cancel::TokenEvents(events),
-    })
 }
