@@ -1,11 +1,16 @@
+mod recording;
+mod room;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry;
 
-use crate::anonymise::{ConversationKey, Gates, Policy};
+use self::recording::start_recording;
+use self::room::most_clients;
+use crate::anonymise::{ConversationKey, Policy};
 use crate::net::open_files;
 use crate::record::daemon::admin;
 use crate::record::daemon::admin::{Admin, AdminAddr};
@@ -25,15 +30,14 @@ use crate::record::lane;
 use crate::record::lane::{LaneParts, Limits};
 use crate::record::mirror;
 use crate::record::mirror::MirrorHandle;
-use crate::record::options::{Options, RecordError, TraceOptions};
+use crate::record::options::{Options, RecordError};
 use crate::record::tape::accounts::{Accounts, Summary};
 use crate::record::tape::capture::Capture;
 use crate::record::tape::metrics::Metrics;
-use crate::record::tape::observe;
-use crate::record::tape::observe::{ObserverHandle, ObserverParts};
+use crate::record::tape::observe::ObserverHandle;
 use crate::record::tape::session_header::SessionHeader;
 use crate::record::tape::uploads::{CountedUploads, Uploads};
-use crate::record::tape::write::{ORDERS, Writer, WriterState};
+use crate::record::tape::write::WriterState;
 
 /// A running recorder.
 pub struct Recorder {
@@ -292,94 +296,6 @@ impl Recorder {
         }
         summary
     }
-}
-
-/// As many as were asked for, and as there is room for.
-fn most_clients(options: &Options) -> usize {
-    let asked = options.placement.max_connections;
-    let room = room_for(open_files::limit(), options.threads.max(1));
-    if room < asked {
-        tracing::warn!(
-            max_connections = asked,
-            room,
-            "the limit on open files (ulimit -n, LimitNOFILE=) has room for fewer clients"
-        );
-    }
-    asked.min(room)
-}
-
-/// How many clients `descriptors` have room for, each with a connection to its upstream. One more would wait unheard in the
-/// listener's queue; known beforehand, it can be told.
-fn room_for(descriptors: Option<u64>, threads: usize) -> usize {
-    let limit = descriptors.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
-    // What the recorder itself has open: listeners, trace file, admin clients, and what each thread's runtime needs.
-    let own = 64 + 8 * threads;
-    limit.saturating_sub(own) / 2
-}
-
-fn start_recording(
-    trace: &TraceOptions,
-    capture: &Arc<Capture>,
-    metrics: Metrics,
-    pause: &Arc<Pause>,
-    state: Arc<WriterState>,
-    sampling: ConversationKey,
-) -> Result<ObserverHandle, RecordError> {
-    let mut run = [0; 8];
-    getrandom::fill(&mut run).map_err(std::io::Error::other)?;
-    let run = u64::from_le_bytes(run);
-    let mut gates = Gates::new(
-        trace.policy.clone(),
-        trace.operator_key.as_ref(),
-        trace.share() < 1.0,
-        trace.tokenizer.clone(),
-    )
-    .map_err(std::io::Error::other)?;
-    let gate = gates
-        .next(capture.table_bytes)
-        .map_err(std::io::Error::other)?;
-    let (epoch, now) = (Instant::now(), SystemTime::now());
-    let epoch_unix_us = trace.keeping.wall_clock.then_some(now).and_then(unix_us);
-    let writer = Writer::open(
-        trace,
-        run,
-        epoch_unix_us,
-        Arc::clone(&capture.accounts),
-        Arc::clone(&state),
-    )?;
-    let (orders, receiver) = crossbeam_channel::bounded(ORDERS);
-    let file = writer.path().map(std::path::Path::display);
-    tracing::info!(
-        file = file.map(tracing::field::display),
-        sample = trace.share(),
-        models_kept = trace.policy.keep_models.len(),
-        "recording shapes and times, no content"
-    );
-    if trace.operator_key.is_some() {
-        tracing::warn!(
-            "with --key-file, the files of a run can be linked, and so can the samples of recorders that have the same key"
-        );
-    }
-    let parts = ObserverParts {
-        capture: Arc::clone(capture),
-        metrics,
-        options: trace.clone(),
-        pause: Arc::clone(pause),
-        orders,
-        writer: state,
-        gates,
-        gate,
-        sampling,
-        epoch,
-    };
-    Ok(observe::start(parts, writer.start(receiver)?)?)
-}
-
-fn unix_us(at: SystemTime) -> Option<u64> {
-    let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    u64::try_from(since_1970.as_micros()).ok()
 }
 
 fn start_traffic(
