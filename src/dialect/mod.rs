@@ -33,7 +33,7 @@ pub use framing::grpc::http_status as http_status_of_grpc;
 pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream};
 pub use memory::tells_of_memory;
 
-use crate::anonymise::{ChainKey, MAX_PARTS, Private, RenderedPrompt};
+use crate::anonymise::{ChainKey, MAX_PARTS, Private, PromptRender, RenderedPrompt};
 use crate::shape::{Dialect, Endpoint, FinishReason, GapSketch, RequestParams, TokenCount};
 
 /// What a request's body says about its load.
@@ -48,6 +48,14 @@ pub struct RequestSight {
 }
 
 impl RequestSight {
+    fn new(params: RequestParams, model: Option<json::Text<'_>>, prompt: PromptRender) -> Self {
+        Self {
+            model: model.map(|model| Private::new(model.0)),
+            prompt: prompt.finish(),
+            params,
+        }
+    }
+
     /// Bytes that it holds.
     pub fn held_bytes(&self) -> usize {
         self.prompt.held_bytes() + self.model.as_ref().map_or(0, Private::held_bytes)

@@ -1,5 +1,7 @@
 //! Words and habits that other APIs share with OpenAI's.
 
+use serde_json::value::RawValue;
+
 use crate::shape::{ReasoningEffort, Role};
 
 /// Whether decoding leaves one choice; `None` where the request does not say.
@@ -12,6 +14,16 @@ pub(in crate::dialect) fn greedy(
         return None;
     }
     Some(temperature == Some(0.0) || top_p == Some(0.0) || top_k == Some(1.0))
+}
+
+/// A count as a shape keeps it, where nobody needs to know more than that there are many.
+pub(in crate::dialect) fn saturated(count: u32) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
+}
+
+/// Bytes of a schema or a grammar.
+pub(in crate::dialect) fn schema_bytes(schema: &RawValue) -> u32 {
+    u32::try_from(schema.get().len()).unwrap_or(u32::MAX)
 }
 
 pub(in crate::dialect) fn reasoning_effort(word: &str) -> ReasoningEffort {

@@ -5,5 +5,5 @@ mod request;
 mod synthesise;
 
 pub(in crate::dialect) use answer::Answers;
-pub(in crate::dialect) use request::observe;
+pub(in crate::dialect) use request::{Thinking, observe};
 pub(in crate::dialect) use synthesise::synthesise;

@@ -1,20 +1,17 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::json::{Count, Items, List, OneOrMany, Presence, Text};
-use crate::dialect::words::greedy;
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::json::{Count, Items, List, OneOrMany, Presence, Text, Tools};
+use crate::dialect::words::{greedy, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json, media};
 use crate::shape::{Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured};
 
 /// Reads a request's body.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::AnthropicMessages, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::AnthropicMessages, body)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
-        render.tool(tool.get().as_bytes());
-    }
+    request.tools.render(&mut render);
     if !matches!(request.system, Content::None) {
         render.message(Role::System);
         request.system.render_by(Block::render, &mut render);
@@ -23,12 +20,7 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
         render.message(message.role());
         message.content.render_by(Block::render, &mut render);
     }
-    let params = request.params();
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params,
-    })
+    Ok(RequestSight::new(request.params(), request.model, render))
 }
 
 #[derive(Deserialize)]
@@ -40,7 +32,7 @@ struct Request<'a> {
     #[serde(borrow)]
     messages: List<Message<'a>>,
     #[serde(borrow, default)]
-    tools: Option<List<&'a RawValue>>,
+    tools: Tools<'a>,
     #[serde(default)]
     max_tokens: Count,
     #[serde(default)]
@@ -63,10 +55,20 @@ struct Request<'a> {
     output_config: Option<OutputConfig<'a>>,
 }
 
+/// Whether the model is to think first; Cohere has the same.
 #[derive(Deserialize)]
-struct Thinking<'a> {
+pub(in crate::dialect) struct Thinking<'a> {
     #[serde(borrow, rename = "type", default)]
     kind: Option<Text<'a>>,
+}
+
+impl Thinking<'_> {
+    pub(in crate::dialect) fn effort(&self) -> ReasoningEffort {
+        match &self.kind {
+            Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
+            _ => ReasoningEffort::Other,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -83,20 +85,13 @@ struct Format<'a> {
 
 impl Request<'_> {
     fn params(&self) -> RequestParams {
-        let thinking = self.thinking.as_ref().map(|thinking| match &thinking.kind {
-            Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
-            _ => ReasoningEffort::Other,
-        });
         let format = self
             .output_config
             .as_ref()
             .and_then(|it| it.format.as_ref());
         let schema = format.and_then(|format| format.schema);
-        let (structured, schema_bytes) = match schema.map(|schema| schema.get().len()) {
-            Some(bytes) => (
-                Structured::JsonSchema,
-                u32::try_from(bytes).unwrap_or(u32::MAX),
-            ),
+        let (structured, schema_bytes) = match schema {
+            Some(schema) => (Structured::JsonSchema, schema_bytes(schema)),
             None => (Structured::None, 0),
         };
         RequestParams {
@@ -108,8 +103,8 @@ impl Request<'_> {
             greedy: greedy(self.temperature, self.top_p, self.top_k),
             structured,
             schema_bytes,
-            stop_count: u8::try_from(self.stop_sequences.0).unwrap_or(u8::MAX),
-            reasoning_effort: thinking,
+            stop_count: saturated(self.stop_sequences.0),
+            reasoning_effort: self.thinking.as_ref().map(Thinking::effort),
             ..RequestParams::default()
         }
     }

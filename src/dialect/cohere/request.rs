@@ -1,21 +1,19 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::json::{Count, Items, List, Presence, Text};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::anthropic::Thinking;
+use crate::dialect::json::{Count, Items, List, Presence, Text, Tools};
 use crate::dialect::openai::chat::Message;
-use crate::dialect::words::greedy;
+use crate::dialect::words::{greedy, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json};
-use crate::shape::{Dialect, ReasoningEffort, RequestParams, Role, Structured};
+use crate::shape::{Dialect, RequestParams, Role, Structured};
 
 /// Reads a request's body. Documents to answer from are a system message after the others of that kind, as the template has it.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::CohereChat, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::CohereChat, body)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
-        render.tool(tool.get().as_bytes());
-    }
+    request.tools.render(&mut render);
     if let Some(documents) = request.documents.as_ref().filter(|list| !list.is_empty()) {
         render.message(Role::System);
         for document in documents.iter() {
@@ -25,12 +23,7 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     for message in request.messages.iter() {
         message.render(&mut render);
     }
-    let params = request.params();
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params,
-    })
+    Ok(RequestSight::new(request.params(), request.model, render))
 }
 
 #[derive(Deserialize)]
@@ -40,7 +33,7 @@ struct Request<'a> {
     #[serde(borrow)]
     messages: List<Message<'a>>,
     #[serde(borrow, default)]
-    tools: Option<List<&'a RawValue>>,
+    tools: Tools<'a>,
     #[serde(borrow, default)]
     documents: Option<List<&'a RawValue>>,
     #[serde(default)]
@@ -71,31 +64,18 @@ struct ResponseFormat<'a> {
     json_schema: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct Thinking<'a> {
-    #[serde(borrow, rename = "type", default)]
-    kind: Option<Text<'a>>,
-}
-
 impl Request<'_> {
     fn params(&self) -> RequestParams {
         let (structured, schema_bytes) = match &self.response_format {
             Some(ResponseFormat {
                 json_schema: Some(schema),
                 ..
-            }) => {
-                let bytes = u32::try_from(schema.get().len()).unwrap_or(u32::MAX);
-                (Structured::JsonSchema, bytes)
-            }
+            }) => (Structured::JsonSchema, schema_bytes(schema)),
             Some(format) if format.kind.as_ref().is_some_and(|it| it.0 == "json_object") => {
                 (Structured::JsonObject, 0)
             }
             _ => (Structured::None, 0),
         };
-        let thinking = self.thinking.as_ref().map(|thinking| match &thinking.kind {
-            Some(kind) if kind.0 == "disabled" => ReasoningEffort::None,
-            _ => ReasoningEffort::Other,
-        });
         RequestParams {
             max_tokens: self.max_tokens.0,
             n: 1,
@@ -104,8 +84,8 @@ impl Request<'_> {
             structured,
             schema_bytes,
             logprobs: self.logprobs.0.then_some(0),
-            stop_count: u8::try_from(self.stop_sequences.0).unwrap_or(u8::MAX),
-            reasoning_effort: thinking,
+            stop_count: saturated(self.stop_sequences.0),
+            reasoning_effort: self.thinking.as_ref().map(Thinking::effort),
             ..RequestParams::default()
         }
     }

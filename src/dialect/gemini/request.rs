@@ -2,10 +2,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::anonymise::{ChainKey, PromptRender};
-use crate::dialect::{RequestSight, Unparsable, json, media};
-
 use crate::dialect::json::{Count, Items, List, Presence, Text, null_is_empty};
-use crate::dialect::words::{greedy, reasoning_effort};
+use crate::dialect::words::{greedy, reasoning_effort, saturated, schema_bytes};
+use crate::dialect::{RequestSight, Unparsable, json, media};
 use crate::shape::{
     Dialect, Endpoint, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
 };
@@ -16,8 +15,7 @@ pub(in crate::dialect) fn observe(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::Gemini, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::Gemini, body)?;
     let mut render = PromptRender::new(key);
     for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
         match &tool.function_declarations {
@@ -38,14 +36,11 @@ pub(in crate::dialect) fn observe(
         render.message(content.role());
         content.render(&mut render);
     }
-    Ok(RequestSight {
-        model: None,
-        prompt: render.finish(),
-        params: RequestParams {
-            stream: endpoint == Endpoint::GeminiStream,
-            ..request.params()
-        },
-    })
+    let params = RequestParams {
+        stream: endpoint == Endpoint::GeminiStream,
+        ..request.params()
+    };
+    Ok(RequestSight::new(params, None, render))
 }
 
 #[derive(Deserialize)]
@@ -129,12 +124,8 @@ impl Request<'_> {
             .response_mime_type
             .as_ref()
             .is_some_and(|kind| kind.0 == "application/json");
-        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
         let (structured, schema_bytes) = match schema {
-            Some(schema) => (
-                Structured::JsonSchema,
-                u32::try_from(schema.get().len()).unwrap_or(u32::MAX),
-            ),
+            Some(schema) => (Structured::JsonSchema, schema_bytes(schema)),
             None if is_json => (Structured::JsonObject, 0),
             None => (Structured::None, 0),
         };
@@ -151,9 +142,9 @@ impl Request<'_> {
             logprobs: config
                 .logprobs
                 .0
-                .map(clamp)
+                .map(saturated)
                 .or(config.response_logprobs.0.then_some(0)),
-            stop_count: u8::try_from(config.stop_sequences.0).unwrap_or(u8::MAX),
+            stop_count: saturated(config.stop_sequences.0),
             reasoning_effort: thinking.map(Thinking::effort),
             continues: self.cached_content.0,
             ..RequestParams::default()

@@ -1,7 +1,9 @@
 //! Pieces of JSON as servers read them: borrowed where they can be, lenient where servers are.
 
+mod tools;
 mod values;
 
+pub(in crate::dialect) use tools::Tools;
 pub(in crate::dialect) use values::{Count, Fault, Items, Presence, Said};
 
 use std::borrow::Cow;
@@ -14,6 +16,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::anonymise::{MAX_PARTS, PromptRender};
+use crate::dialect::Unparsable;
+use crate::shape::Dialect;
 
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,14 @@ pub(in crate::dialect) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result
         0 => Refused::TooMany,
         _ => Refused::Malformed,
     })
+}
+
+/// Reads a whole body of a dialect.
+pub(in crate::dialect) fn read_as<'a, T: Deserialize<'a>>(
+    dialect: Dialect,
+    body: &'a [u8],
+) -> Result<T, Unparsable> {
+    read(body).map_err(|refused| Unparsable::new(dialect, refused))
 }
 
 /// Reads the value that a body begins with, and says where it ends: tensors in binary may follow.

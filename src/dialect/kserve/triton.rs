@@ -20,31 +20,27 @@ pub(in crate::dialect) fn observe(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::Triton, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::Triton, body)?;
     let mut render = PromptRender::new(key);
     if let Some(text) = &request.text_input {
         text.render(&mut render);
     }
     let (own, within) = (&request, &request.parameters);
     let either = |own: Count, within: Count| own.0.or(within.0);
-    Ok(RequestSight {
-        model: None,
-        prompt: render.finish(),
-        params: RequestParams {
-            max_tokens: either(own.max_tokens, within.max_tokens),
-            min_tokens: either(own.min_tokens, within.min_tokens),
-            ignore_eos: own.ignore_eos.0 || within.ignore_eos.0,
-            n: 1,
-            stream: endpoint == Endpoint::TritonGenerateStream,
-            greedy: greedy(
-                own.temperature.or(within.temperature),
-                own.top_p.or(within.top_p),
-                own.top_k.or(within.top_k),
-            ),
-            ..RequestParams::default()
-        },
-    })
+    let params = RequestParams {
+        max_tokens: either(own.max_tokens, within.max_tokens),
+        min_tokens: either(own.min_tokens, within.min_tokens),
+        ignore_eos: own.ignore_eos.0 || within.ignore_eos.0,
+        n: 1,
+        stream: endpoint == Endpoint::TritonGenerateStream,
+        greedy: greedy(
+            own.temperature.or(within.temperature),
+            own.top_p.or(within.top_p),
+            own.top_k.or(within.top_k),
+        ),
+        ..RequestParams::default()
+    };
+    Ok(RequestSight::new(params, None, render))
 }
 
 /// Writes a draft as one text. The two backends want the same in two places.

@@ -1,10 +1,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::json::{Count, Items, List, Presence, Text, null_is_empty};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::json::{Count, Items, List, Presence, Text, Tools, null_is_empty};
 use crate::dialect::openai::Prompt;
-use crate::dialect::words::{greedy, reasoning_effort, role};
+use crate::dialect::words::{greedy, reasoning_effort, role, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json, media};
 use crate::shape::{Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured};
 
@@ -13,8 +13,7 @@ pub(in crate::dialect) fn observe_generate(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::OllamaGenerate, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::OllamaGenerate, body)?;
     let mut render = PromptRender::new(key);
     if let Some(system) = request.system.as_ref().filter(|text| !text.0.is_empty()) {
         render.message(Role::System);
@@ -30,11 +29,7 @@ pub(in crate::dialect) fn observe_generate(
         continues: request.context.0 > 0,
         ..request.params()
     };
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params,
-    })
+    Ok(RequestSight::new(params, request.model, render))
 }
 
 /// Reads the body of a request for a conversation's next message.
@@ -42,22 +37,14 @@ pub(in crate::dialect) fn observe_chat(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::OllamaChat, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::OllamaChat, body)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
-        render.tool(tool.get().as_bytes());
-    }
+    request.tools.render(&mut render);
     // Absent where a model is only to be loaded.
     for message in request.messages.iter().flat_map(|list| list.iter()) {
         message.render(&mut render);
     }
-    let params = request.params();
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params,
-    })
+    Ok(RequestSight::new(request.params(), request.model, render))
 }
 
 /// Reads the body of a request for embeddings, in its present form and its first.
@@ -65,8 +52,7 @@ pub(in crate::dialect) fn observe_embed(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let wrong = |refused| Unparsable::new(Dialect::OllamaEmbed, refused);
-    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let request: Request<'_> = json::read_as(Dialect::OllamaEmbed, body)?;
     let mut render = PromptRender::new(key);
     match (&request.input, &request.prompt) {
         (Some(input), _) => input.render(&mut render),
@@ -74,16 +60,13 @@ pub(in crate::dialect) fn observe_embed(
             render.message(Role::User);
             render.text(prompt.bytes());
         }
-        (None, None) => return Err(wrong(json::Refused::Malformed)),
+        (None, None) => return Err(Unparsable::Body(Dialect::OllamaEmbed)),
     }
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params: RequestParams {
-            n: 1,
-            ..RequestParams::default()
-        },
-    })
+    let params = RequestParams {
+        n: 1,
+        ..RequestParams::default()
+    };
+    Ok(RequestSight::new(params, request.model, render))
 }
 
 /// A request of any of the three.
@@ -106,7 +89,7 @@ struct Request<'a> {
     #[serde(borrow, default)]
     messages: Option<List<Message<'a>>>,
     #[serde(borrow, default)]
-    tools: Option<List<&'a RawValue>>,
+    tools: Tools<'a>,
     /// `embed`
     #[serde(borrow, default)]
     input: Option<Prompt<'a>>,
@@ -141,16 +124,14 @@ struct Options {
 
 impl Request<'_> {
     fn params(&self) -> RequestParams {
-        let (structured, schema_bytes) = match self.format.map(RawValue::get) {
-            None | Some("null" | "\"\"") => (Structured::None, 0),
-            Some(schema) if schema.starts_with('{') => {
-                let bytes = u32::try_from(schema.len()).unwrap_or(u32::MAX);
-                (Structured::JsonSchema, bytes)
+        let (structured, schema_bytes) = match self.format.map(|format| (format, format.get())) {
+            None | Some((_, "null" | "\"\"")) => (Structured::None, 0),
+            Some((schema, json)) if json.starts_with('{') => {
+                (Structured::JsonSchema, schema_bytes(schema))
             }
             Some(_) => (Structured::JsonObject, 0),
         };
-        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
-        let logprobs = self.top_logprobs.0.map(clamp);
+        let logprobs = self.top_logprobs.0.map(saturated);
         let options = &self.options;
         RequestParams {
             max_tokens: options.num_predict.0,
@@ -160,7 +141,7 @@ impl Request<'_> {
             structured,
             schema_bytes,
             logprobs: logprobs.or(self.logprobs.0.then_some(0)),
-            stop_count: u8::try_from(options.stop.0).unwrap_or(u8::MAX),
+            stop_count: saturated(options.stop.0),
             reasoning_effort: self.think.and_then(|think| match think.get() {
                 "null" => None,
                 "false" => Some(ReasoningEffort::None),

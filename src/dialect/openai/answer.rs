@@ -272,15 +272,15 @@ struct Usage {
 }
 
 #[derive(Deserialize)]
-struct PromptDetails {
+pub(super) struct PromptDetails {
     #[serde(default)]
-    cached_tokens: Count,
+    pub(super) cached_tokens: Count,
 }
 
 #[derive(Deserialize)]
-struct OutputDetails {
+pub(super) struct OutputDetails {
     #[serde(default)]
-    reasoning_tokens: Count,
+    pub(super) reasoning_tokens: Count,
 }
 
 fn finish_reason(reason: &str) -> FinishReason {

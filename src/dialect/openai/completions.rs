@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::body;
 use super::prompt::{Prompt, Prompts};
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::draft::{Ban, unsaid};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::draft::unsaid;
 use crate::dialect::json::{Refused, Text};
 use crate::dialect::openai::body::{OwnFields, once};
-use crate::dialect::openai::wire::{IncludeUsage, WireFormat};
+use crate::dialect::openai::wire::{WireAnswers, WireFormat};
 use crate::dialect::words::MOST_STOPS;
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest};
 use crate::shape::{Dialect, RequestParams};
@@ -25,20 +25,15 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     if let Some(suffix) = request.suffix.flatten() {
         render.text(suffix.bytes());
     }
-    let token_ids = prompt.is_ids();
-    Ok(RequestSight {
-        model: request.model.flatten().map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params: RequestParams {
-            token_ids,
-            ..parameters.shape()
-        },
-    })
+    let params = RequestParams {
+        token_ids: prompt.is_ids(),
+        ..parameters.shape()
+    };
+    Ok(RequestSight::new(params, request.model.flatten(), render))
 }
 
 /// Writes a draft as a request: every message of a batch is a prompt of its own, a conversation is one.
 pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    let lengths = draft.lengths();
     let params = &draft.params;
     let mut altered = unsaid([
         (params.stream && !params.include_usage, "include_usage"),
@@ -52,15 +47,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let body = WireBody {
         model: draft.model,
         prompt: Prompts::of(draft),
-        stream: params.stream,
-        stream_options: params.stream.then_some(IncludeUsage {
-            include_usage: true,
-        }),
-        max_tokens: lengths.max_tokens,
-        min_tokens: lengths.min_tokens,
-        ignore_eos: lengths.ignore_eos,
-        logit_bias: lengths.logit_bias,
-        n: (params.n > 1).then_some(params.n),
+        answers: WireAnswers::of(draft),
         best_of: params.best_of,
         temperature: draft.temperature(),
         logprobs: params.logprobs,
@@ -93,19 +80,8 @@ impl<'a> OwnFields<'a> for Request<'a> {
 struct WireBody<'a> {
     model: &'a str,
     prompt: Prompts<'a>,
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<IncludeUsage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ignore_eos: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logit_bias: Option<Ban<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n: Option<u16>,
+    #[serde(flatten)]
+    answers: WireAnswers<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_of: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]

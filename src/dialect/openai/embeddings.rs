@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chat::Message;
 use super::prompt::{Prompt, Prompts};
-use crate::anonymise::{ChainKey, Private, PromptRender};
+use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::answer::{Plain, Reader, Tally};
 use crate::dialect::json::{Count, Fault, List, Text};
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
@@ -12,8 +12,7 @@ use crate::shape::{Dialect, RequestParams};
 
 /// Reads a request's body. Each text of a batch is a message of its own; vLLM takes a conversation too.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let wrong = |refused| Unparsable::new(Dialect::OpenAiEmbeddings, refused);
-    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let request: Request<'_> = json::read_as(Dialect::OpenAiEmbeddings, body)?;
     let mut render = PromptRender::new(key);
     match (&request.input, &request.messages) {
         (Some(input), _) => input.render(&mut render),
@@ -22,17 +21,14 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
                 message.render(&mut render);
             }
         }
-        (None, None) => return Err(wrong(json::Refused::Malformed)),
+        (None, None) => return Err(Unparsable::Body(Dialect::OpenAiEmbeddings)),
     }
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params: RequestParams {
-            n: 1,
-            token_ids: request.input.as_ref().is_some_and(Prompt::is_ids),
-            ..RequestParams::default()
-        },
-    })
+    let params = RequestParams {
+        n: 1,
+        token_ids: request.input.as_ref().is_some_and(Prompt::is_ids),
+        ..RequestParams::default()
+    };
+    Ok(RequestSight::new(params, request.model, render))
 }
 
 /// Writes a draft as a request: every message is a text of its own.

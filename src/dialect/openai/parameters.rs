@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::dialect::json::{Count, Items, Presence, Text};
-use crate::dialect::words::{greedy, reasoning_effort};
+use crate::dialect::words::{greedy, reasoning_effort, saturated, schema_bytes};
 use crate::shape::{RequestParams, Structured};
 
 /// Parameters that both endpoints take.
@@ -101,7 +101,7 @@ impl Parameters<'_> {
             structured,
             schema_bytes,
             logprobs: self.logprobs(),
-            stop_count: u8::try_from(self.stop.0).unwrap_or(u8::MAX),
+            stop_count: saturated(self.stop.0),
             reasoning_effort: self
                 .reasoning_effort
                 .as_ref()
@@ -114,20 +114,18 @@ impl Parameters<'_> {
 
     /// A number on completions, a truth value beside `top_logprobs` on chat.
     fn logprobs(&self) -> Option<u8> {
-        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
         let asked = match self.logprobs.map(RawValue::get) {
             None | Some("false" | "null") => None,
             Some("true") => Some(0),
-            Some(number) => Some(number.parse().map_or(0, clamp)),
+            Some(number) => Some(number.parse().map_or(0, saturated)),
         };
-        self.top_logprobs.0.map(clamp).or(asked)
+        self.top_logprobs.0.map(saturated).or(asked)
     }
 
     fn structured(&self) -> (Structured, u32) {
-        let size = |raw: &RawValue| u32::try_from(raw.get().len()).unwrap_or(u32::MAX);
         let outputs = self.structured_outputs.as_ref();
         if let Some(schema) = self.guided_json.or_else(|| outputs?.json) {
-            return (Structured::JsonSchema, size(schema));
+            return (Structured::JsonSchema, schema_bytes(schema));
         }
         let grammar = self
             .guided_regex
@@ -136,12 +134,15 @@ impl Parameters<'_> {
         if let Some(grammar) =
             grammar.or_else(|| outputs?.regex.or(outputs?.choice).or(outputs?.grammar))
         {
-            return (Structured::Grammar, size(grammar));
+            return (Structured::Grammar, schema_bytes(grammar));
         }
         match &self.response_format {
             Some(format) => match format.kind.as_ref().map(|kind| &*kind.0) {
                 Some("json_object") => (Structured::JsonObject, 0),
-                Some("json_schema") => (Structured::JsonSchema, format.json_schema.map_or(0, size)),
+                Some("json_schema") => (
+                    Structured::JsonSchema,
+                    format.json_schema.map_or(0, schema_bytes),
+                ),
                 None | Some("text") => (Structured::None, 0),
                 Some(_) => (Structured::Grammar, 0),
             },

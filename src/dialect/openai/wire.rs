@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::schema;
+use crate::dialect::draft::{Ban, schema};
 use crate::dialect::{Draft, DraftMedia};
 use crate::shape::Structured;
 
@@ -51,10 +51,45 @@ impl WireFormat {
     }
 }
 
-/// `stream_options`: asks for a last chunk with `usage`.
+/// What chat completions and completions both say of their answers: whether they come as a stream, how long they are, and how many.
 #[derive(Serialize)]
-pub(in crate::dialect) struct IncludeUsage {
-    pub(in crate::dialect) include_usage: bool,
+pub(in crate::dialect) struct WireAnswers<'a> {
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<IncludeUsage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore_eos: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logit_bias: Option<Ban<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<u16>,
+}
+
+/// Asks for a last chunk with `usage`.
+#[derive(Serialize)]
+struct IncludeUsage {
+    include_usage: bool,
+}
+
+impl<'a> WireAnswers<'a> {
+    pub(in crate::dialect) fn of(draft: &'a Draft<'_>) -> Self {
+        let (params, lengths) = (&draft.params, draft.lengths());
+        Self {
+            stream: params.stream,
+            stream_options: params.stream.then_some(IncludeUsage {
+                include_usage: true,
+            }),
+            max_tokens: lengths.max_tokens,
+            min_tokens: lengths.min_tokens,
+            ignore_eos: lengths.ignore_eos,
+            logit_bias: lengths.logit_bias,
+            n: (params.n > 1).then_some(params.n),
+        }
+    }
 }
 
 /// `input_audio`

@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::json::{Count, Items, Presence, Text, null_is_empty};
-use crate::dialect::words::greedy;
+use crate::dialect::words::{greedy, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json};
 use crate::shape::{Dialect, Endpoint, RequestParams, Role, Structured};
 
@@ -13,25 +13,21 @@ pub(in crate::dialect) fn observe(
     body: &[u8],
     key: &ChainKey,
 ) -> Result<RequestSight, Unparsable> {
-    let wrong = |refused| Unparsable::new(Dialect::Tgi, refused);
     // Other servers' bodies come here too, and a list's items would be taken for fields.
     if !is_object(body) {
-        return Err(wrong(json::Refused::Malformed));
+        return Err(Unparsable::Body(Dialect::Tgi));
     }
-    let request: Request<'_> = json::read(body).map_err(wrong)?;
+    let request: Request<'_> = json::read_as(Dialect::Tgi, body)?;
     let mut render = PromptRender::new(key);
     render.message(Role::User);
     render.text(request.inputs.bytes());
     let parameters = &request.parameters;
     let stream = request.stream.0 || endpoint == Endpoint::TgiGenerateStream;
-    Ok(RequestSight {
-        model: None,
-        prompt: render.finish(),
-        params: RequestParams {
-            stream,
-            ..parameters.shape()
-        },
-    })
+    let params = RequestParams {
+        stream,
+        ..parameters.shape()
+    };
+    Ok(RequestSight::new(params, None, render))
 }
 
 #[derive(Deserialize)]
@@ -80,12 +76,11 @@ impl Parameters<'_> {
         let (structured, schema_bytes) = match &self.grammar {
             None => (Structured::None, 0),
             Some(grammar) => {
-                let bytes = grammar.value.map_or(0, |value| value.get().len());
                 let kind = match grammar.kind.as_ref().map(|kind| &*kind.0) {
                     Some("json" | "json_object" | "json_schema") => Structured::JsonSchema,
                     _ => Structured::Grammar,
                 };
-                (kind, u32::try_from(bytes).unwrap_or(u32::MAX))
+                (kind, grammar.value.map_or(0, schema_bytes))
             }
         };
         let sampled = self.do_sample.map(|sampled| !sampled);
@@ -96,11 +91,8 @@ impl Parameters<'_> {
             greedy: sampled.or_else(|| greedy(self.temperature, self.top_p, self.top_k)),
             structured,
             schema_bytes,
-            logprobs: self
-                .top_n_tokens
-                .0
-                .map(|count| u8::try_from(count).unwrap_or(u8::MAX)),
-            stop_count: u8::try_from(self.stop.0).unwrap_or(u8::MAX),
+            logprobs: self.top_n_tokens.0.map(saturated),
+            stop_count: saturated(self.stop.0),
             ..RequestParams::default()
         }
     }

@@ -1,8 +1,6 @@
-use serde_json::value::RawValue;
-
 use super::message::Message;
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::json::{List, Refused, Text};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::json::{List, Refused, Text, Tools};
 use crate::dialect::openai::body;
 use crate::dialect::openai::body::{OwnFields, once};
 use crate::dialect::{RequestSight, Unparsable};
@@ -16,27 +14,23 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     let (request, parameters) = body::read::<Request<'_>>(body).map_err(wrong)?;
     let messages = request.messages.ok_or(wrong(Refused::Malformed))?;
     let mut render = PromptRender::new(key);
-    let tools = [&request.tools, &request.functions].into_iter().flatten();
-    for tool in tools.flatten().flat_map(|tools| tools.iter()) {
-        render.tool(tool.get().as_bytes());
+    for tools in [&request.tools, &request.functions].into_iter().flatten() {
+        tools.render(&mut render);
     }
     for message in messages.iter() {
         message.render(&mut render);
     }
-    Ok(RequestSight {
-        model: request.model.flatten().map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params: parameters.shape(),
-    })
+    let model = request.model.flatten();
+    Ok(RequestSight::new(parameters.shape(), model, render))
 }
 
 #[derive(Default)]
 struct Request<'a> {
     model: Option<Option<Text<'a>>>,
     messages: Option<List<Message<'a>>>,
-    tools: Option<Option<List<&'a RawValue>>>,
+    tools: Option<Tools<'a>>,
     /// The form before tools.
-    functions: Option<Option<List<&'a RawValue>>>,
+    functions: Option<Tools<'a>>,
 }
 
 impl<'a> OwnFields<'a> for Request<'a> {

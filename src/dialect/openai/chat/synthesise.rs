@@ -1,8 +1,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{Ban, ContentPart, DataUrl, WireContent, tools, unsaid};
-use crate::dialect::openai::wire::{IncludeUsage, WireFormat, WireSound};
+use crate::dialect::draft::{ContentPart, DataUrl, WireContent, tools, unsaid};
+use crate::dialect::openai::wire::{WireAnswers, WireFormat, WireSound};
 use crate::dialect::words::{MOST_STOPS, effort_name, role_name};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 use crate::shape::{MediaKind, ReasoningEffort, Role};
@@ -19,7 +19,6 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
             "reasoning_effort",
         ),
     ]));
-    let lengths = draft.lengths();
     let tools = tools::definitions(draft.tools, tools::openai, &mut altered);
     let messages = (0..)
         .zip(draft.messages)
@@ -32,15 +31,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         model: draft.model,
         messages: messages.collect(),
         tools,
-        stream: params.stream,
-        stream_options: params.stream.then_some(IncludeUsage {
-            include_usage: true,
-        }),
-        max_tokens: lengths.max_tokens,
-        min_tokens: lengths.min_tokens,
-        ignore_eos: lengths.ignore_eos,
-        logit_bias: lengths.logit_bias,
-        n: (params.n > 1).then_some(params.n),
+        answers: WireAnswers::of(draft),
         temperature: draft.temperature(),
         logprobs: params.logprobs.map(|_| true),
         top_logprobs: params.logprobs.filter(|&count| count > 0),
@@ -57,19 +48,8 @@ struct WireBody<'a> {
     messages: Vec<WireMessage<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Box<RawValue>>,
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<IncludeUsage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ignore_eos: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logit_bias: Option<Ban<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n: Option<u16>,
+    #[serde(flatten)]
+    answers: WireAnswers<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use crate::dialect::answer::{Carried, Plain, Reader, Tally};
 use crate::dialect::json::{Count, Fault, List, OneOrMany, Presence, Said, Text, null_is_empty};
+use crate::dialect::openai::answer::{OutputDetails, PromptDetails};
 use crate::shape::FinishReason;
 
 /// Answers.
@@ -170,21 +171,9 @@ struct Usage {
     #[serde(default)]
     output_tokens: Count,
     #[serde(default)]
-    input_tokens_details: Option<InputDetails>,
+    input_tokens_details: Option<PromptDetails>,
     #[serde(default)]
     output_tokens_details: Option<OutputDetails>,
-}
-
-#[derive(Deserialize)]
-struct InputDetails {
-    #[serde(default)]
-    cached_tokens: Count,
-}
-
-#[derive(Deserialize)]
-struct OutputDetails {
-    #[serde(default)]
-    reasoning_tokens: Count,
 }
 
 impl Answer<'_> {

@@ -1,20 +1,17 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::anonymise::{ChainKey, Private, PromptRender};
-use crate::dialect::json::{Count, List, OneOrMany, Presence, Said, Text};
-use crate::dialect::words::{greedy, reasoning_effort, role};
+use crate::anonymise::{ChainKey, PromptRender};
+use crate::dialect::json::{Count, OneOrMany, Presence, Said, Text, Tools};
+use crate::dialect::words::{greedy, reasoning_effort, role, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json, media};
 use crate::shape::{Dialect, MediaKind, RequestParams, Role, Structured};
 
 /// Reads a request's body. What the server keeps of the conversation is not in it, and that is said.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
-    let request: Request<'_> =
-        json::read(body).map_err(|refused| Unparsable::new(Dialect::OpenAiResponses, refused))?;
+    let request: Request<'_> = json::read_as(Dialect::OpenAiResponses, body)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
-        render.tool(tool.get().as_bytes());
-    }
+    request.tools.render(&mut render);
     if let Some(instructions) = &request.instructions {
         render.message(Role::System);
         render.text(instructions.bytes());
@@ -24,12 +21,7 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     if let Some(name) = previous.or_else(|| request.conversation.name()) {
         render.follows(name);
     }
-    let params = request.params();
-    Ok(RequestSight {
-        model: request.model.map(|model| Private::new(model.0)),
-        prompt: render.finish(),
-        params,
-    })
+    Ok(RequestSight::new(request.params(), request.model, render))
 }
 
 #[derive(Deserialize)]
@@ -42,7 +34,7 @@ struct Request<'a> {
     #[serde(borrow, default)]
     input: Input<'a>,
     #[serde(borrow, default)]
-    tools: Option<List<&'a RawValue>>,
+    tools: Tools<'a>,
     #[serde(default)]
     max_output_tokens: Count,
     #[serde(default)]
@@ -109,7 +101,6 @@ struct Format<'a> {
 
 impl Request<'_> {
     fn params(&self) -> RequestParams {
-        let clamp = |count: u32| u8::try_from(count).unwrap_or(u8::MAX);
         let format = self.text.as_ref().and_then(|text| text.format.as_ref());
         let (structured, schema_bytes) = format.map_or((Structured::None, 0), Format::shape);
         RequestParams {
@@ -121,7 +112,7 @@ impl Request<'_> {
             greedy: greedy(self.temperature, self.top_p, None),
             structured,
             schema_bytes,
-            logprobs: self.top_logprobs.0.map(clamp),
+            logprobs: self.top_logprobs.0.map(saturated),
             reasoning_effort: self
                 .reasoning
                 .as_ref()
@@ -138,13 +129,9 @@ impl Request<'_> {
 
 impl Format<'_> {
     fn shape(&self) -> (Structured, u32) {
-        let schema = self.schema.map_or(0, |schema| schema.get().len());
         match self.kind.as_ref().map(|kind| &*kind.0) {
             Some("json_object") => (Structured::JsonObject, 0),
-            Some("json_schema") => (
-                Structured::JsonSchema,
-                u32::try_from(schema).unwrap_or(u32::MAX),
-            ),
+            Some("json_schema") => (Structured::JsonSchema, self.schema.map_or(0, schema_bytes)),
             None | Some("text") => (Structured::None, 0),
             Some(_) => (Structured::Grammar, 0),
         }
