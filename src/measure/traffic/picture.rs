@@ -5,6 +5,7 @@
 
 mod buckets;
 mod burstiness;
+mod grown;
 mod in_flight;
 mod prefix_tree;
 mod prefix_view;

@@ -4,8 +4,9 @@ use crate::shape::RequestShape;
 
 use super::costs::TokenCosts;
 use super::fill::fitting;
-use super::layout::{Layout, Piece, Ruler, Text};
+use super::layout::{Layout, Piece, Text};
 use super::ledger::{Entry, Ledger};
+use super::ruler::Ruler;
 use super::spread::{Share, spread};
 
 /// Whether the pieces that may still choose can make up the words of the whole prompt.

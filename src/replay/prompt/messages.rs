@@ -4,7 +4,7 @@ use crate::shape::{
     BlockId, BlockSpec, BlockUnit, Dialect, Endpoint, MessageShape, RequestShape, Role,
 };
 
-use super::layout::Ruler;
+use super::ruler::Ruler;
 
 /// A damaged or hostile trace can ask for any length; beyond it a prompt is cut.
 const MOST_BYTES: u64 = 32 << 20;

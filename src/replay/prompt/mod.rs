@@ -17,6 +17,7 @@ mod ledger;
 mod media;
 mod messages;
 mod options;
+mod ruler;
 mod spread;
 mod tokens;
 mod words;
