@@ -48,11 +48,11 @@ fn inspect_and_replay_tell_the_share_that_is_missing() {
     assert!(errors.contains(&warning), "{errors}");
     let result = std::fs::read(out.path().join("result.json")).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
-    let reasons = &result["targets"][0]["fidelity"]["reasons"];
-    let told = reasons
+    let remarks = &result["targets"][0]["fidelity"]["remarks"];
+    let told = remarks
         .as_array()
         .unwrap()
         .iter()
-        .any(|reason| reason.as_str().unwrap().contains(&said));
-    assert!(told, "{reasons}");
+        .any(|remark| remark.as_str().unwrap().contains(&said));
+    assert!(told, "{remarks}");
 }
