@@ -52,23 +52,6 @@ impl Axis {
         }
     }
 
-    /// How many requests a plan of `planned` has when it is taken from `from` to `load`: speed brings the same ones sooner, and more of
-    /// them where the trace is `looped` for a time.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "an expectation, and the cast saturates"
-    )]
-    pub(super) fn planned(self, planned: u64, from: f64, load: f64, looped: bool) -> u64 {
-        match self {
-            Self::Speed if !looped => planned,
-            Self::Speed | Self::Rate => {
-                (planned as f64 * load / from.max(f64::MIN_POSITIVE)).round() as u64
-            }
-        }
-    }
-
     /// A load, for people.
     pub(super) fn words(self, load: f64) -> String {
         match self {

@@ -9,6 +9,7 @@ mod evaluate;
 mod evidence;
 mod find_max;
 mod live;
+mod load;
 mod looks;
 mod merge;
 mod once;

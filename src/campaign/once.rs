@@ -15,8 +15,8 @@ use crate::measure::{
     MeasureOptions, MeasuredRun, Observed, RECORDED, RunSample, TargetIdentity, TargetMeasure,
 };
 use crate::replay::{
-    Calibration, Ended, Gate, Passes, Plan, PlanOptions, Planner, Progress, RequestOutcome,
-    RunOptions, Source, Stop, Target, run,
+    Calibration, Ended, Gate, Passes, PlanOptions, Planner, Progress, RequestOutcome, RunOptions,
+    Source, Stop, Target, run,
 };
 use crate::report::{ReportError, RunHistograms};
 use crate::trace::Trace;
@@ -84,15 +84,9 @@ impl Stage<'_> {
         let _passage = order.gate.clone().map(Passage);
         let campaign = self.campaign;
         let mut trace = Trace::open(&campaign.traces)?;
-        let counted = PlanOptions {
-            bytes_per_token: self.survey.plan.bytes_per_token(),
-            ..campaign.resolved(order.plan)
-        };
-        let layout = match self.survey.layout.at(counted) {
-            Some(layout) => layout,
-            None => Plan::survey(counted, Passes::new(trace.exchanges_from(counted.from())))?,
-        };
-        let plan = layout.requests(Passes::new(trace.exchanges_from(counted.from())));
+        let layout = self.layout(order.plan, &mut trace)?;
+        let from = layout.options().from();
+        let plan = layout.requests(Passes::new(trace.exchanges_from(from)));
         let as_surveyed = self.plans_what_was_surveyed(&order);
         let mut options = RunOptions {
             run: order.salt,
@@ -172,7 +166,7 @@ impl Stage<'_> {
         let prefix_share = if whole && as_surveyed {
             self.survey.prefix_share
         } else if whole || (on_purpose && measured.end < u64::MAX) {
-            let again = Passes::new(trace.exchanges_from(counted.from()));
+            let again = Passes::new(trace.exchanges_from(from));
             self.prefix_share(layout.requests(again), measured)?
         } else {
             // It ended anywhere.

@@ -1,17 +1,16 @@
 //! One step of a sweep or of a search: the trace at one load, and what it says of the objectives.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::audience::{Place, Ticket};
 use super::axis::Axis;
 use super::error::CampaignError;
+use super::load::Load;
 use super::looks::{Decision, Looks};
 use super::once::{Measured, Order};
-use super::plan::passes_words;
 use super::stage::Stage;
 use crate::measure::{MeasuredRun, Step, StepVerdict};
-use crate::replay::{Calibration, PlanOptions};
+use crate::replay::Calibration;
 use crate::verdict::{ObjectiveStatus, judge};
 
 /// A step to take.
@@ -37,26 +36,10 @@ pub(super) struct Climbed {
 impl Stage<'_> {
     /// A step of a sweep: the whole plan, again and again where it lasts less than `least`.
     pub(super) fn whole(&self, rung: &Rung<'_>, least: Duration) -> Result<Climbed, CampaignError> {
-        let plan = rung.axis.at(rung.load, self.campaign.plan);
-        let (holds, needs) = (self.holds(rung), requests_in(least, self.offered(rung)));
-        let looped = holds < needs && self.may_loop(rung);
-        let (plan, planned) = if looped {
-            self.tell_looped(holds, needs);
-            let loop_for_us = Some(micros(least));
-            (
-                PlanOptions {
-                    loop_for_us,
-                    ..plan
-                },
-                needs,
-            )
-        } else {
-            (plan, holds)
-        };
-        let order = self.order(rung, plan, planned);
-        let measured = self.once(order, &mut |_| u64::MAX)?;
+        let load = self.whole_load(rung, least)?;
+        let measured = self.once(self.order(rung, &load), &mut |_| u64::MAX)?;
         let verdict = self.verdict(&measured, None);
-        Ok(self.climbed(rung, measured, verdict, None, looped))
+        Ok(climbed(&load, measured, verdict, None))
     }
 
     /// A step of a search: it ends when its requests decide. Its measured part lasts at least `least`.
@@ -65,28 +48,8 @@ impl Stage<'_> {
         rung: &Rung<'_>,
         least: Duration,
     ) -> Result<Climbed, CampaignError> {
-        let mut looks = Looks::new(
-            &self.campaign.objectives,
-            requests_in(least, self.offered(rung)),
-            requests_in(self.prelude(), self.offered(rung)),
-        );
-        let (holds, most) = (self.holds(rung), looks.most());
-        let looped = holds < most && self.may_loop(rung);
-        if !looped && holds < looks.least() {
-            let needs = looks.least();
-            return Err(CampaignError::Short { holds, needs });
-        }
-        let planned = if looped { most } else { most.min(holds) };
-        let mut plan = PlanOptions {
-            limit: Some(planned),
-            ..rung.axis.at(rung.load, self.campaign.plan)
-        };
-        if looped {
-            self.tell_looped(holds, most);
-            // The requests end it, not the time.
-            plan.loop_for_us = Some(micros(lasting(2 * planned, self.offered(rung))));
-        }
-        let order = self.order(rung, plan, planned);
+        let (load, mut looks) = self.search_load(rung, least)?;
+        let order = self.order(rung, &load);
         let (warm_up, stop) = (looks.warm_up(), order.stop.clone());
         let measured = self.once(Order { warm_up, ..order }, &mut |outcome| {
             if looks.record(outcome) {
@@ -95,23 +58,23 @@ impl Stage<'_> {
             looks.until()
         })?;
         let verdict = self.verdict(&measured, Some(&looks));
-        Ok(self.climbed(rung, measured, verdict, Some(&looks), looped))
+        Ok(climbed(&load, measured, verdict, Some(&looks)))
     }
 
-    fn order<'o>(&'o self, rung: &Rung<'o>, plan: PlanOptions, planned: u64) -> Order<'o> {
+    fn order<'o>(&'o self, rung: &Rung<'o>, load: &Load) -> Order<'o> {
         let target = &self.campaign.targets[rung.target];
         Order {
             target,
             calibration: rung.calibration,
-            plan,
+            plan: load.plan,
             salt: self.salt(),
             number: rung.number,
             round: rung.round,
             ticket: Ticket {
                 name: format!("{}, {}", target.name, rung.axis.words(rung.load)),
                 target: target.name.clone(),
-                planned,
-                span: lasting(planned, self.offered(rung)),
+                planned: load.counted.requests,
+                span: load.counted.span(),
                 place: Place::Step {
                     number: rung.round + 1,
                     of: rung.of,
@@ -123,39 +86,6 @@ impl Stage<'_> {
             with_recorded: false,
             stop: self.stop.part(),
         }
-    }
-
-    /// How long requests are sent before those that count.
-    fn prelude(&self) -> Duration {
-        Duration::from_micros(self.campaign.measure.prelude_us)
-    }
-
-    /// Whether a step that needs more requests than the trace holds may take it again and again: not where the user said how many there are.
-    fn may_loop(&self, rung: &Rung<'_>) -> bool {
-        self.campaign.plan.limit.is_none() && self.offered(rung) > 0.0
-    }
-
-    /// Says, once, that and how the trace is made to last.
-    fn tell_looped(&self, holds: u64, needs: u64) {
-        if !self.told_looped.swap(true, Ordering::Relaxed) {
-            self.audience.say(&format!(
-                "the trace holds {holds} requests to send, and a step takes up to {needs}: it is replayed again and again, {}",
-                passes_words(self.campaign.run.cache)
-            ));
-        }
-    }
-
-    /// Requests that the whole plan has at a step's load.
-    fn holds(&self, rung: &Rung<'_>) -> u64 {
-        let from = rung.axis.of(&self.campaign.plan);
-        let looped = self.campaign.plan.loop_for_us.is_some();
-        (rung.axis).planned(self.survey.plan.planned, from, rung.load, looped)
-    }
-
-    /// Requests a second that a step plans.
-    fn offered(&self, rung: &Rung<'_>) -> f64 {
-        let base = self.survey.plan.mean_rate().unwrap_or(0.0);
-        base * rung.load / rung.axis.of(&self.campaign.plan)
     }
 
     /// What a step says of the objectives, and why: by counting requests where `looks` did so, by its figures otherwise.
@@ -191,57 +121,34 @@ impl Stage<'_> {
         }
         (StepVerdict::Pass, "every objective was met".to_owned())
     }
+}
 
-    fn climbed(
-        &self,
-        rung: &Rung<'_>,
-        measured: Measured,
-        (verdict, reason): (StepVerdict, String),
-        looks: Option<&Looks>,
-        looped: bool,
-    ) -> Climbed {
-        let summary = &measured.run.summary;
-        let plan = rung.axis.at(rung.load, self.campaign.plan);
-        let step = Step {
-            speed: plan.speed,
-            rate_scale: plan.rate_scale,
-            offered_per_s: self.offered(rung),
-            verdict,
-            reason,
-            remarks: summary.fidelity.remarks.clone(),
-            looped,
-            confirmation: false,
-            elapsed_s: measured.elapsed.as_secs_f64(),
-            warm_up: looks.map_or(0, Looks::warm_up),
-            requests: summary.requests.clone(),
-            latency: summary.latency.clone(),
-            throughput: summary.throughput.clone(),
-            goodput: summary.goodput.clone(),
-            misses: summary.misses.clone(),
-        };
-        Climbed {
-            step,
-            run: measured.run,
-        }
+fn climbed(
+    load: &Load,
+    measured: Measured,
+    (verdict, reason): (StepVerdict, String),
+    looks: Option<&Looks>,
+) -> Climbed {
+    let summary = &measured.run.summary;
+    let step = Step {
+        speed: load.plan.speed,
+        rate_scale: load.plan.rate_scale,
+        offered_per_s: load.counted.per_s(),
+        verdict,
+        reason,
+        remarks: summary.fidelity.remarks.clone(),
+        looped: load.looped,
+        confirmation: false,
+        elapsed_s: measured.elapsed.as_secs_f64(),
+        warm_up: looks.map_or(0, Looks::warm_up),
+        requests: summary.requests.clone(),
+        latency: summary.latency.clone(),
+        throughput: summary.throughput.clone(),
+        goodput: summary.goodput.clone(),
+        misses: summary.misses.clone(),
+    };
+    Climbed {
+        step,
+        run: measured.run,
     }
-}
-
-/// How long so many requests take to send; nothing where that is unknown.
-#[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-fn lasting(requests: u64, per_s: f64) -> Duration {
-    Duration::try_from_secs_f64(requests as f64 / per_s.max(f64::MIN_POSITIVE)).unwrap_or_default()
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Requests of a step of this length.
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "neither is negative, and the cast saturates"
-)]
-fn requests_in(step: Duration, per_s: f64) -> u64 {
-    (step.as_secs_f64() * per_s).ceil() as u64
 }

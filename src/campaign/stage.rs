@@ -18,6 +18,7 @@ use crate::replay::{CalibrateOptions, Calibration, Problem, Stop, Target, Target
 use crate::report::{
     Charts, EarlierResult, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
 };
+use crate::trace::Trace;
 use crate::verdict::{Objective, ObjectiveResult, judge_margin};
 
 /// What the runs of a campaign share.
@@ -30,6 +31,8 @@ pub(super) struct Stage<'a> {
     salts: AtomicU64,
     /// That the trace is too short for a step was said.
     pub(super) told_looped: AtomicBool,
+    /// What the trace was read for last, beyond the survey.
+    layout: Mutex<Option<Plan>>,
     /// What was judged of targets while they were idle.
     judged_idle: Mutex<BTreeMap<String, Evaluation>>,
 }
@@ -75,6 +78,7 @@ impl<'a> Stage<'a> {
             log: log.map(Mutex::new),
             salts: AtomicU64::new(0),
             told_looped: AtomicBool::new(false),
+            layout: Mutex::default(),
             judged_idle: Mutex::default(),
         }
     }
@@ -99,6 +103,28 @@ impl<'a> Stage<'a> {
     /// A number that no other run of the campaign has.
     pub(super) fn salt(&self) -> u64 {
         self.salts.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the requests of a plan are made by. The trace is read for it only where it was not before: a campaign takes one slice to many loads.
+    pub(super) fn layout(
+        &self,
+        plan: PlanOptions,
+        trace: &mut Trace,
+    ) -> Result<Plan, CampaignError> {
+        let options = PlanOptions {
+            bytes_per_token: self.survey.plan.bytes_per_token(),
+            ..self.campaign.resolved(plan)
+        };
+        if let Some(known) = self.survey.layout.at(options) {
+            return Ok(known);
+        }
+        let mut read = self.layout.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read.as_ref().and_then(|read| read.at(options)) {
+            return Ok(known);
+        }
+        let layout = Plan::survey(options, Passes::new(trace.exchanges_from(options.from())))?;
+        *read = Some(layout.clone());
+        Ok(layout)
     }
 
     /// Asks each target how it counts, once for all of its runs; `None` where the replay was stopped meanwhile.

@@ -8,7 +8,7 @@ use super::replay;
 use super::support::{Server, reenact, stdout_of};
 
 /// Conversations of four turns, each 40 ms after the one before (of whose answer the rows tell no time), 10 tokens an answer.
-fn conversations(dir: &Path, count: u64) -> PathBuf {
+pub(super) fn conversations(dir: &Path, count: u64) -> PathBuf {
     let rows = dir.join("rows.jsonl");
     let mut text = String::new();
     for session in 0..count {

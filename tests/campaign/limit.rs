@@ -241,7 +241,7 @@ fn a_trace_that_was_cut_too_short_for_a_step_is_told() {
 }
 
 /// No bar but those of what is sent: how late it is sent is this machine's business.
-const ANY_PACE: [&str; 2] = ["--fidelity", "lateness=1h,cpu=100%,ks=100%"];
+pub(super) const ANY_PACE: [&str; 2] = ["--fidelity", "lateness=1h,cpu=100%,ks=100%"];
 
 #[test]
 fn a_step_is_held_to_the_sharing_of_the_requests_that_it_sends() {

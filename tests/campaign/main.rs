@@ -13,6 +13,7 @@ mod support;
 mod comparing;
 mod conversations;
 mod limit;
+mod loads;
 mod runs;
 mod shards;
 mod shards_at_work;
