@@ -33,19 +33,8 @@ impl Stage<'_> {
                 "turns that were read ahead of their time could not wait in a temporary file: {error} (TMPDIR names its place)"
             )),
         }
-        if generator.outcomes_lost > 0 {
-            faults.push(format!(
-                "{} outcomes were lost inside the generator",
-                generator.outcomes_lost
-            ));
-        }
+        faults.extend(lacking(generator.outcomes_lost, generator.local_errors));
         let mut remarks = survey.remarks.clone();
-        if generator.local_errors > 0 {
-            remarks.push(format!(
-                "{} connections failed for want of a port, a descriptor or memory on this machine",
-                generator.local_errors
-            ));
-        }
         if generator.http == HttpVersion::Http2 {
             remarks.push(format!(
                 "requests went over HTTP/2: {} connections, at most {} at once",
@@ -85,4 +74,17 @@ impl Stage<'_> {
             remarks,
         }
     }
+}
+
+/// What this machine had not enough of, so that figures are its own and not the target's.
+fn lacking(outcomes_lost: u64, local_errors: u64) -> impl Iterator<Item = String> {
+    let lost = (outcomes_lost > 0)
+        .then(|| format!("{outcomes_lost} outcomes were lost inside the generator"));
+    // The target never saw these requests, and yet they count as its failures.
+    let local = (local_errors > 0).then(|| {
+        format!(
+            "{local_errors} connections failed for want of a port, a descriptor or memory on this machine (the generator was the bottleneck): spread the load over more machines (--shard), or keep connections open"
+        )
+    });
+    lost.into_iter().chain(local)
 }
