@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::replay::{RequestOutcome, SendResult};
 
-/// Where a run's measured window lies. Requests *issued* in it are measured, also those that end after it; nothing is drained between
-/// the prelude and it, so it begins under load.
+/// Where a run's measured window lies. Requests that the plan *issues* in it are measured, also those that end after it; nothing is drained
+/// between the prelude and it, so it begins under load. A turn that a slow answer held up counts to where the plan has it, so that the
+/// same requests are measured of every target.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct MeasuredWindow {
     /// How long the prelude was: sent like everything else, in no figure but the timeline and the fidelity.
@@ -59,7 +60,7 @@ impl Span {
                 }
             }
         }
-        let measured = outcome.intended_us >= self.prelude_us;
+        let measured = outcome.planned_us >= self.prelude_us;
         self.prelude_requests += u64::from(!measured);
         measured
     }
@@ -115,5 +116,20 @@ mod tests {
         assert!((told.measured_s - 19.9).abs() < 1e-9);
         assert!((told.drain_s - 60.0).abs() < 1e-9);
         assert_eq!(told.requests_per_s, Some(10.0));
+    }
+
+    #[test]
+    fn the_same_requests_are_measured_of_a_target_that_holds_up_its_own_turns() {
+        let measured = |slip_us: u64| {
+            let mut span = Span::after(5_000_000);
+            let of_each = (0..100_u64).map(|i| {
+                let mut turn = outcome(i, i * 100_000 + slip_us, 1000);
+                turn.planned_us = i * 100_000;
+                span.record(&turn)
+            });
+            of_each.collect::<Vec<_>>()
+        };
+        assert_eq!(measured(0), measured(3_000_000));
+        assert_eq!(measured(0).iter().filter(|measured| **measured).count(), 50);
     }
 }

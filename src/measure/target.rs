@@ -66,7 +66,7 @@ pub struct MeasureOptions {
     pub bounds: PerRequestBounds,
     /// What a run must meet to be valid.
     pub bar: FidelityBar,
-    /// Requests meant for this long from the run's start are sent and not measured.
+    /// Requests that the plan has in this long from the run's start are sent and not measured.
     pub prelude_us: u64,
 }
 
@@ -324,6 +324,7 @@ pub(super) mod tests {
         let gap = took_us * 4 / 5 / 9;
         RequestOutcome {
             index,
+            planned_us: intended_us,
             intended_us,
             sent_us: Some(intended_us + 50),
             headers_us: Some(intended_us + took_us / 10),

@@ -262,7 +262,7 @@ fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, Ear
     let mut runs: BTreeMap<u64, (RunSample, RunSample)> = BTreeMap::new();
     for request in read_requests(path)? {
         let request = request?;
-        if request.target != target.name || (request.outcome.intended_us as f64) < prelude_us {
+        if request.target != target.name || (request.outcome.planned_us as f64) < prelude_us {
             continue;
         }
         let mut outcome = request.outcome;

@@ -33,6 +33,7 @@ fn outcome(index: u64) -> RequestOutcome {
     RequestOutcome {
         index,
         session: (!dice.is_multiple_of(5)).then_some(index / 6),
+        planned_us: intended_us,
         intended_us,
         sent_us: Some(intended_us + dice % 300),
         headers_us: Some(intended_us + first / 2),
