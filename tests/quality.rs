@@ -409,6 +409,30 @@ fn a_probe_that_is_none_is_refused() {
     }
 }
 
+#[test]
+fn runs_that_nobody_would_judge_are_refused_before_anything_is_sent() {
+    for (args, word) in [
+        (&["--sweep", "1,2"][..], "--sweep or --find-max"),
+        (
+            &["--find-max", "--slo", "errors.rate<1%"],
+            "--sweep or --find-max",
+        ),
+        (&["--shard", "0/2"], "--shard"),
+    ] {
+        let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+            .args(["--probe", "canary"])
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("--probe does not go with {word}")) && said.contains("hint: "),
+            "{said}"
+        );
+    }
+}
+
 /// The example that users come with: two prompts, two providers, an assertion on latency and one in JavaScript.
 const CONFIG: &str = "
 prompts:

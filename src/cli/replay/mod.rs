@@ -130,6 +130,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let baseline = args
         .baseline
         .choice(&targets, &args.objectives, &mode, &plan)?;
+    let evaluator = args.quality.evaluator(&mode, &plan)?;
     let engine_metrics = args.telemetry.engine_metrics(&targets)?;
     let outward = args.outward.outward(args.out.as_deref())?;
     let campaign = Campaign {
@@ -150,7 +151,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         out: args.out.clone(),
         gpu: args.telemetry.gpu(),
         engine_metrics,
-        evaluator: args.quality.evaluator(),
+        evaluator,
         command: Some(command_line()),
         shares_process: false,
     };
