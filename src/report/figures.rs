@@ -136,6 +136,19 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
     rows
 }
 
+/// What the intervals in [`rows`] are; `None` where no row has one.
+pub(super) fn intervals(targets: &[TargetSummary]) -> Option<&'static str> {
+    let mut latencies = targets.iter().flat_map(|target| &target.latency);
+    latencies
+        .any(|(name, latency)| tail_interval(name, latency).is_some())
+        .then_some("in brackets: 95 % intervals, this trace, this run; ∞: too few requests for an upper end")
+}
+
+/// Gaps of one answer depend on each other, so an interval from their number would be far too narrow.
+fn tail_interval(name: &str, latency: &LatencySummary) -> Option<(f64, Option<f64>)> {
+    latency.p99_ci95.filter(|_| name != "itl_ms")
+}
+
 /// The first part of [`rows`]: what the targets did.
 pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -157,17 +170,11 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
         });
         row(tail, &|target| {
             let latency = target.latency.get(name)?;
-            // Gaps of one answer depend on each other, so an interval from their number would be far too narrow.
-            let interval = latency.p99_ci95.filter(|_| name != "itl_ms").map_or(
-                String::new(),
-                |(low, high)| {
-                    format!(
-                        " ({} – {})",
-                        ms(low),
-                        high.map_or_else(|| "∞".to_owned(), ms)
-                    )
-                },
-            );
+            let told = |(low, high): (f64, Option<f64>)| {
+                let high = high.map_or_else(|| "∞".to_owned(), ms);
+                format!(" ({} – {high})", ms(low))
+            };
+            let interval = tail_interval(name, latency).map_or_else(String::new, told);
             quantile(latency, |latency| latency.p99).map(|value| format!("{value}{interval}"))
         });
     }

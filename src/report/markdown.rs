@@ -3,7 +3,7 @@ use std::fmt::Write;
 use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
-use super::figures::{count, mark, objective_word, rows, seconds, status_word};
+use super::figures::{count, intervals, mark, objective_word, rows, seconds, status_word};
 use super::findings::{
     beside_the_requests, changes, compared, headline, misses, notes, order, saturations, scope,
     spreads, unlike_load, validity, window,
@@ -96,7 +96,11 @@ fn figures(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
             std::iter::once(row.label.to_owned()).chain(cells).collect()
         })
         .collect();
-    table(text, &header, &rows)
+    table(text, &header, &rows)?;
+    match intervals(&document.targets) {
+        Some(told) => writeln!(text, "{told}\n"),
+        None => Ok(()),
+    }
 }
 
 fn steps(text: &mut String, document: &ResultDocument) -> std::fmt::Result {

@@ -6,7 +6,7 @@ use super::columns::aligned;
 use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
-use super::figures::{mark, objective_word, rows, status_word};
+use super::figures::{intervals, mark, objective_word, rows, status_word};
 use super::findings::{
     beside_the_requests, changes, compared, notes, order, reason, saturations, scope, spreads,
     unlike_load, validity, window,
@@ -95,6 +95,9 @@ fn figures(text: &mut String, document: &ResultDocument) -> fmt::Result {
             write!(text, "  {:>width$}", cell.as_deref().unwrap_or("–"))?;
         }
         writeln!(text)?;
+    }
+    if let Some(told) = intervals(&document.targets) {
+        writeln!(text, "{DIM}{told}{DIM:#}")?;
     }
     writeln!(text)
 }
