@@ -8,13 +8,16 @@ use std::time::Duration;
 use super::audience::Audience;
 use super::error::CampaignError;
 use super::once::Measured;
-use super::survey::Survey;
+use super::survey::{Survey, seconds};
 use super::{Baseline, Campaign};
 use crate::measure::{
-    CompareOptions, Comparison, Evaluation, MeasuredRun, RunSample, Side, compare,
+    CompareOptions, Comparison, Evaluation, MeasuredRun, RunSample, Scaling, Side, compare,
     compare_with_recorded, pool,
 };
-use crate::replay::{CalibrateOptions, Calibration, Problem, Stop, Target, TargetError, calibrate};
+use crate::replay::{
+    CalibrateOptions, Calibration, Passes, Plan, PlanOptions, Problem, Stop, Target, TargetError,
+    calibrate,
+};
 use crate::report::{
     Charts, EarlierResult, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
 };
@@ -165,7 +168,13 @@ impl<'a> Stage<'a> {
             seed: self.campaign.run.seed,
             ..CompareOptions::default()
         };
-        let mut played = join(runs.into_values(), &options, self.earlier());
+        let plan = &self.campaign.plan;
+        let scaling = Scaling {
+            speed: plan.speed,
+            rate_scale: plan.rate_scale,
+            loop_for_s: plan.loop_for_us.map(seconds),
+        };
+        let mut played = join(runs.into_values(), &options, self.earlier(), scaling);
         if let Some(earlier) = self.earlier() {
             if !self.campaign.objectives.iter().any(Objective::is_relative) {
                 let compared = played.comparison.iter();
@@ -180,11 +189,13 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Joins the runs of each target, and compares each target with the first, with what production felt and with `earlier`.
+/// Joins the runs of each target, and compares each target with the first, with what production felt (`scaling` is what the plan made of its
+/// load) and with `earlier`.
 pub(super) fn join(
     targets: impl Iterator<Item = Vec<Measured>>,
     options: &CompareOptions,
     earlier: Option<&EarlierResult>,
+    scaling: Scaling,
 ) -> Played {
     let mut played = Played::default();
     let mut samples: Vec<(String, Vec<RunSample>)> = Vec::new();
@@ -221,7 +232,7 @@ pub(super) fn join(
     if let Some(recorded) = recorded {
         for target in &samples {
             let twins = vec![recorded.sample.clone(); target.1.len()];
-            let compared = compare_with_recorded(&twins, side(target), options);
+            let compared = compare_with_recorded(&twins, side(target), scaling, options);
             played.comparison.push(compared);
         }
         played.histograms.push(RunHistograms {

@@ -3,7 +3,7 @@ use std::io::Write;
 use super::failure::{Exit, Failure};
 use super::values;
 use crate::measure::{
-    CompareOptions, Comparison, RECORDED, RunSample, Side, compare, compare_with_recorded,
+    CompareOptions, Comparison, RECORDED, RunSample, Scaling, Side, compare, compare_with_recorded,
 };
 use crate::report::{ComparisonDocument, EarlierResult};
 use crate::verdict::{
@@ -107,7 +107,11 @@ fn compared(
     let now = Joined::of(&targets);
     let comparison = if baseline == [RECORDED] {
         let twins = joined(&targets, |result| &result.recorded);
-        compare_with_recorded(&twins, now.side(), &options)
+        same_plan(targets.iter())?;
+        let scaling = targets
+            .first()
+            .map_or_else(Scaling::default, |it| it.scaling);
+        compare_with_recorded(&twins, now.side(), scaling, &options)
     } else {
         let baselines = read(baseline)?;
         same_plan(baselines.iter().chain(&targets))?;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::extent::Extent;
 use crate::replay::RequestOutcome;
 
 /// The sends beside the intended arrivals.
@@ -37,8 +38,8 @@ pub struct ArrivalProcess {
 pub(super) struct ArrivalMeter {
     moments: Vec<(u64, u64)>,
     seconds: Vec<(u32, u32)>,
-    planned: Span,
-    sent: Span,
+    planned: Extent,
+    sent: Extent,
     tokens: u64,
     sent_requests: u64,
     sent_tokens: u64,
@@ -72,23 +73,6 @@ impl ArrivalProcess {
             achieved_tokens_per_s: mean_of_told(|run| run.achieved_tokens_per_s),
             slip_mean_s: mean(|run| run.slip_mean_s),
         })
-    }
-}
-
-#[derive(Debug, Default)]
-struct Span {
-    first_us: Option<u64>,
-    last_us: u64,
-}
-
-impl Span {
-    fn add(&mut self, us: u64) {
-        self.first_us = Some(self.first_us.map_or(us, |first| first.min(us)));
-        self.last_us = self.last_us.max(us);
-    }
-
-    fn seconds(&self) -> f64 {
-        float(self.last_us - self.first_us.unwrap_or(self.last_us)) / 1e6
     }
 }
 
@@ -129,7 +113,9 @@ impl ArrivalMeter {
 
     /// `None` where nothing was sent.
     pub(super) fn finish(mut self) -> Option<ArrivalProcess> {
-        self.sent.first_us?;
+        if self.sent.is_empty() {
+            return None;
+        }
         let gaps = |mut moments: Vec<u64>| -> Vec<u64> {
             moments.sort_unstable();
             let mut gaps: Vec<u64> = moments.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -140,7 +126,7 @@ impl ArrivalMeter {
         let ks_requests = moments.len() as u64;
         let (intended, sent): (Vec<u64>, Vec<u64>) = moments.into_iter().unzip();
         let (rate_error_mean, rate_error_max) = rate_errors(&self.seconds);
-        let per_s = |count: u64, span: &Span| {
+        let per_s = |count: u64, span: &Extent| {
             let seconds = span.seconds();
             if seconds > 0.0 {
                 float(count) / seconds

@@ -13,6 +13,7 @@ mod change_points;
 mod comparison;
 mod distribution;
 mod engine;
+mod extent;
 mod fidelity;
 mod fidelity_bar;
 mod gpu;
@@ -44,7 +45,7 @@ pub use canary::{AnswerPairs, CanarySummary, canary};
 pub use change_points::ChangePoint;
 pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
-    RunSample, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
+    RunSample, Scaling, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
 pub use distribution::{Distribution, LatencySummary};
 pub use engine::{EngineSummary, HostMemory, summarise_engine};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::directory::ReportError;
 use super::document::{PlanAccount, ResultDocument, TraceAccount};
 use super::requests::read_requests;
-use crate::measure::{RECORDED, RunSample, twin};
+use crate::measure::{RECORDED, RunSample, Scaling, twin};
 
 /// Why an earlier result cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,8 @@ pub struct EarlierResult {
     pub runs: Vec<RunSample>,
     /// What production felt at them, run by run.
     pub recorded: Vec<RunSample>,
+    /// What its plan made of production's load.
+    pub scaling: Scaling,
     plan: BTreeMap<String, Value>,
 }
 
@@ -166,12 +168,19 @@ impl EarlierResult {
         let log = directory.join("requests.jsonl.zst");
         let (runs, recorded) = runs(&log, target)?.into_iter().unzip();
         let reasons = &target.fidelity.reasons;
+        let number = |key: &str| document.plan.get(key).and_then(Value::as_f64);
+        let scaling = Scaling {
+            speed: number("speed").unwrap_or(1.0),
+            rate_scale: number("rate_scale").unwrap_or(1.0),
+            loop_for_s: number("loop_for_s"),
+        };
         Ok(Self {
             path: path.to_owned(),
             target: target.name.clone(),
             invalid: (!target.fidelity.valid).then(|| reasons.join("; ")),
             runs,
             recorded,
+            scaling,
             plan: sent(document.trace, document.plan),
         })
     }

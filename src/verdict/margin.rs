@@ -1,4 +1,5 @@
 use super::judge::{ObjectiveResult, ObjectiveStatus};
+use super::relative::unlike_load;
 use crate::measure::{Comparison, ComparisonVerdict};
 
 /// What a comparison says where no relative objective was declared: a P50 or P99 of TTFT, TPOT or E2E that is worse than the margin is a miss,
@@ -25,8 +26,7 @@ pub fn judge_margin(comparison: &Comparison) -> ObjectiveResult {
     );
     let margin = comparison.margin * 100.0;
     let (status, reason) = if !unlike.is_empty() {
-        let reason = "the two were under different load, so there is no comparison; --sessions independent sends both the same";
-        (ObjectiveStatus::Fail, reason.to_owned())
+        (ObjectiveStatus::Fail, unlike_load(comparison))
     } else if !worse.is_empty() {
         (
             ObjectiveStatus::Fail,

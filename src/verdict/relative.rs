@@ -3,7 +3,7 @@
 use super::figure::{Figure, figure};
 use super::judge::{ObjectiveResult, ObjectiveStatus};
 use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
-use crate::measure::{Comparison, ComparisonVerdict, TargetSummary};
+use crate::measure::{Comparison, ComparisonVerdict, RECORDED, TargetSummary};
 
 /// Judges a relative objective by the interval of a comparison; `None` where the objective is not relative, or the comparison does
 /// not have its figure.
@@ -23,7 +23,7 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
         })
     };
     if metric.verdict == ComparisonVerdict::UnlikeLoad {
-        return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
+        return result(None, ObjectiveStatus::NotMeasured, unlike_load(comparison));
     }
     if let Some(needed) = metric.pairs_needed {
         let change = metric.ratio.map(|ratio| ratio - 1.0);
@@ -110,10 +110,10 @@ pub(super) fn relative(
         };
         return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
     };
-    // What has no interval is no comparison either.
+    // What has no interval is no comparison either: who is asked for less fails less, fills less memory and meets more bounds.
     let differs = |comparison: &&Comparison| comparison.load.as_ref().is_some_and(|it| it.differs);
-    if objective.metric.is_latency() && compared.filter(differs).is_some() {
-        return result(None, ObjectiveStatus::NotMeasured, UNLIKE_LOAD.to_owned());
+    if let Some(compared) = compared.filter(differs) {
+        return result(None, ObjectiveStatus::NotMeasured, unlike_load(compared));
     }
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
@@ -146,8 +146,20 @@ pub(super) fn relative(
     }
 }
 
-/// A slow target that holds up its own next turns is asked for less: that must not open a gate.
-const UNLIKE_LOAD: &str = "the two were under different load, so there is no comparison; --sessions independent sends both the same";
+/// Why two that were under different load are not compared, and what mends it: a slow target that holds up its own next turns is asked for
+/// less, and that must not open a gate.
+pub(super) fn unlike_load(comparison: &Comparison) -> String {
+    if comparison.baseline == RECORDED {
+        let load = comparison.load.as_ref();
+        let share = load.map_or_else(String::new, |load| {
+            format!(" ({:.1} % of its requests a second)", load.requests * 100.0)
+        });
+        return format!(
+            "this was not production's load{share}, so there is no comparison with it; replay at the trace's own pace (without --speed, --rate-scale or --shape), and with --sessions independent where slow answers hold up the turns after them"
+        );
+    }
+    "the two were under different load, so there is no comparison; --sessions independent sends both the same".to_owned()
+}
 
 /// A change, in percent.
 fn percent(change: f64) -> String {

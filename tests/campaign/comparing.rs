@@ -163,6 +163,21 @@ fn production_is_the_baseline_of_a_replay_and_of_its_result() {
     assert!(of_log.contains_key("itl.p99"), "{comparison:#}");
     of_log.retain(|metric, _| !metric.starts_with("itl."));
     assert_eq!(alone["comparison"]["metrics"], json!(of_log));
+    // At another pace than production's there is no comparison with it.
+    let b = dir.path().join("b");
+    let Some(document) = kept(&recorded, &b, &[], &[&slo[..], &["--speed", "2"]].concat()) else {
+        return;
+    };
+    let comparison = &document["comparison"][0];
+    let load = comparison["load"]["requests"].as_f64().unwrap();
+    assert!((1.99..2.01).contains(&load), "{comparison:#}");
+    let objective = &document["verdict"]["objectives"][0];
+    assert_eq!(objective["status"], "not_measured", "{objective:#}");
+    let why = objective["reason"].as_str().unwrap();
+    assert!(why.contains("without --speed"), "{why}");
+    let (output, alone) = compared(&["recorded", b.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3), "{alone:#}");
+    assert_eq!(alone["comparison"]["load"], comparison["load"]);
     let page = std::fs::read_to_string(a.join("report.html")).unwrap();
     assert!(page.contains("class=\"shift\"") && page.contains("class=\"band\""));
 }

@@ -14,7 +14,7 @@ use super::once::{Measured, production};
 use super::stage::join;
 use crate::measure::{
     CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun,
-    MemorySamples, Observed, RECORDED, Sampled, TargetIdentity, TargetMeasure, twin,
+    MemorySamples, Observed, RECORDED, Sampled, Scaling, TargetIdentity, TargetMeasure, twin,
 };
 use crate::replay::TurnAccount;
 use crate::report::{
@@ -127,7 +127,13 @@ impl Merge {
             margin: first.margin().unwrap_or(CompareOptions::default().margin),
             ..CompareOptions::default()
         };
-        let played = join(targets.into_iter(), &compared, None);
+        let whole = plan(&shards)?;
+        let scaling = Scaling {
+            speed: whole.speed,
+            rate_scale: whole.rate_scale,
+            loop_for_s: whole.loop_for_s,
+        };
+        let played = join(targets.into_iter(), &compared, None, scaling);
         let charts = played.charts();
         let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
         let verdict = judge_against(first.baseline(), &objectives, &targets, &played.comparison);
@@ -146,7 +152,7 @@ impl Merge {
             simulated: targets.iter().any(|target| target.simulated),
             command: self.command.clone(),
             trace: trace(first)?,
-            plan: plan(&shards)?,
+            plan: whole,
             schedule: first.schedule.clone(),
             targets,
             comparison: played.comparison,

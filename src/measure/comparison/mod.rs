@@ -19,7 +19,7 @@ use decision::Ratio;
 use sample::Values;
 
 pub use decision::ComparisonVerdict;
-pub use load::LoadRatio;
+pub use load::{LoadRatio, Scaling};
 pub use sample::RunSample;
 pub use shift::ShiftPoint;
 pub use strata::Stratum;
@@ -42,8 +42,6 @@ pub struct CompareOptions {
     pub seed: u64,
     /// Resamples.
     pub resamples: usize,
-    /// Whether both sides must have been under the same load; production's own figures are not held to that.
-    pub same_load: bool,
 }
 
 impl Default for CompareOptions {
@@ -52,7 +50,6 @@ impl Default for CompareOptions {
             margin: 0.05,
             seed: 0,
             resamples: 2000,
-            same_load: true,
         }
     }
 }
@@ -144,11 +141,18 @@ const JUDGED: [(&str, usize); 6] = [
 /// alone: requests that wait in one queue are correlated, and only further runs show how much a figure varies
 /// (docs/comparing.md).
 pub fn compare(baseline: Side<'_>, target: Side<'_>, options: &CompareOptions) -> Comparison {
+    let load = LoadRatio::of(baseline.runs, target.runs);
+    under(load, baseline, target, options)
+}
+
+/// The same under a load that is known.
+fn under(
+    load: Option<LoadRatio>,
+    baseline: Side<'_>,
+    target: Side<'_>,
+    options: &CompareOptions,
+) -> Comparison {
     let runs = baseline.runs.len().min(target.runs.len());
-    let load = options
-        .same_load
-        .then(|| LoadRatio::of(baseline.runs, target.runs))
-        .flatten();
     let unlike = load.as_ref().is_some_and(|load| load.differs);
     let (mut metrics, mut shift) = (BTreeMap::new(), BTreeMap::new());
     let mut pairs = 0;
@@ -206,22 +210,21 @@ pub fn compare(baseline: Side<'_>, target: Side<'_>, options: &CompareOptions) -
     }
 }
 
-/// Compares a target with what production felt when the trace was recorded, request by request with its twin; also by prompt size and by concurrency.
+/// Compares a target with what production felt when the trace was recorded, request by request with its twin; also by prompt size and by
+/// concurrency. `scaling` is what the plan made of production's load.
 pub fn compare_with_recorded(
     recorded: &[RunSample],
     target: Side<'_>,
+    scaling: Scaling,
     options: &CompareOptions,
 ) -> Comparison {
     let baseline = Side {
         name: RECORDED,
         runs: recorded,
     };
-    let options = CompareOptions {
-        same_load: false,
-        ..*options
-    };
-    let mut comparison = compare(baseline, target, &options);
-    comparison.strata = strata::strata(recorded, target.runs, &options);
+    let load = LoadRatio::of_production(target.runs, scaling);
+    let mut comparison = under(load, baseline, target, options);
+    comparison.strata = strata::strata(recorded, target.runs, options);
     comparison
 }
 

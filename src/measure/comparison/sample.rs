@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::gaps::GapSample;
+use crate::measure::extent::Extent;
 use crate::measure::latency::tpot_us;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
@@ -43,9 +44,12 @@ pub(super) struct Load {
     /// Tokens of their prompts and answers, as the target counted them; as they were asked for where it failed and told none. A target
     /// that fails was asked for as much as one that does not.
     pub(super) tokens: u64,
-    /// From the first send to the last, in microseconds.
-    pub(super) first_us: Option<u64>,
-    pub(super) last_us: u64,
+    /// From the first send to the last.
+    pub(super) sent: Extent,
+    /// When they were due: in this run, by the trace alone at the run's speed, and in production.
+    pub(super) due: Extent,
+    pub(super) planned: Extent,
+    pub(super) recorded: Extent,
 }
 
 impl RunSample {
@@ -134,8 +138,10 @@ impl Load {
             SendResult::Ok | SendResult::Cancelled => told.or(asked),
         };
         self.tokens += u64::from(prompt.unwrap_or(0)) + u64::from(output.unwrap_or(0));
-        self.first_us = Some(self.first_us.map_or(sent, |first| first.min(sent)));
-        self.last_us = self.last_us.max(sent);
+        self.sent.add(sent);
+        self.due.add(outcome.intended_us);
+        self.planned.add(outcome.planned_us);
+        self.recorded.add(outcome.recorded.at_us);
     }
 }
 

@@ -145,7 +145,7 @@ fn lower(edges: &[u32], bin: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Side, compare_with_recorded};
+    use super::super::{Scaling, Side, compare_with_recorded};
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::measure::twin;
@@ -170,6 +170,7 @@ mod tests {
                 name: "b",
                 runs: std::slice::from_ref(&target),
             },
+            Scaling::default(),
             &CompareOptions::default(),
         );
         assert_eq!(compared.baseline, "recorded");

@@ -8,7 +8,6 @@ const OPTIONS: CompareOptions = CompareOptions {
     margin: 0.05,
     seed: 9,
     resamples: 400,
-    same_load: true,
 };
 
 fn sample(factor: f64, seed: u64) -> RunSample {
@@ -147,4 +146,53 @@ fn targets_under_different_load_get_no_verdict() {
     assert!(compared.load.as_ref().unwrap().differs);
     let unlike = |metric: &MetricComparison| metric.verdict == ComparisonVerdict::UnlikeLoad;
     assert!(compared.metrics.values().all(unlike), "{compared:#?}");
+}
+
+/// A replay of what production was sent one request a millisecond of.
+fn beside_production(due_us: impl Fn(u64) -> u64, scaling: Scaling) -> Comparison {
+    let (mut recorded, mut target) = (RunSample::default(), RunSample::default());
+    for i in 0..2000 {
+        let mut outcome = outcome(i, due_us(i), 100_000);
+        outcome.planned_us = (i as f64 * 1000.0 / scaling.speed) as u64;
+        outcome.recorded.at_us = 5_000_000 + i * 1000;
+        outcome.recorded.end_us = Some(100_000);
+        outcome.recorded.completed = true;
+        // That this machine was late is no change of the load.
+        outcome.sent_us = outcome.sent_us.map(|us| us + i * 50);
+        recorded.record(&crate::measure::twin(&outcome).unwrap());
+        target.record(&outcome);
+    }
+    let runs = std::slice::from_ref(&target);
+    let target = Side { name: "b", runs };
+    compare_with_recorded(std::slice::from_ref(&recorded), target, scaling, &OPTIONS)
+}
+
+#[test]
+fn production_is_compared_with_only_under_its_own_load() {
+    let load = |compared: &Comparison| {
+        let load = compared.load.clone().unwrap();
+        ((load.requests * 1000.0).round() / 1000.0, load.differs)
+    };
+    let same = beside_production(|i| i * 1000, Scaling::default());
+    assert_eq!(load(&same), (1.0, false));
+    assert_eq!(same.metrics["e2e.p50"].verdict, ComparisonVerdict::NotWorse);
+    // Its own slow answers held up its conversations.
+    let slow = beside_production(|i| i * 1250, Scaling::default());
+    assert_eq!(load(&slow), (0.8, true));
+    let unlike = |metric: &MetricComparison| metric.verdict == ComparisonVerdict::UnlikeLoad;
+    assert!(slow.metrics.values().all(unlike), "{slow:#?}");
+    let scaled = |speed, rate_scale, loop_for_s| Scaling {
+        speed,
+        rate_scale,
+        loop_for_s,
+    };
+    let faster = beside_production(|i| i * 250, scaled(4.0, 1.0, None));
+    assert_eq!(load(&faster), (4.0, true));
+    let fewer = beside_production(|i| i * 1000, scaled(1.0, 0.5, None));
+    assert_eq!(load(&fewer), (0.5, true));
+    // Again and again: the trace is over several times in that time.
+    let looped = beside_production(|i| i * 1000, scaled(1.0, 1.0, Some(2.0)));
+    assert_eq!(load(&looped), (1.0, false));
+    let looped = beside_production(|i| i * 500, scaled(2.0, 1.0, Some(1.0)));
+    assert_eq!(load(&looped), (2.0, true));
 }
