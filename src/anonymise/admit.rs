@@ -1,5 +1,6 @@
 use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
+use super::disguise::{Disguise, Padding};
 use super::estimate::Estimator;
 use super::lengths::{Lengths, full_blocks};
 use super::names::{KeptName, ModelTable, Private};
@@ -26,6 +27,8 @@ pub struct Sighting {
     pub answer_bytes: u64,
     /// What the server calls the answer, where a later request may go on from it by that name.
     pub answer_name: Option<Private>,
+    /// What it was announced as, where it was.
+    pub disguise: Disguise,
 }
 
 impl Sighting {
@@ -40,6 +43,7 @@ impl Sighting {
             prompt_tokens: None,
             answer_bytes: 0,
             answer_name: None,
+            disguise: Disguise::default(),
         }
     }
 }
@@ -86,6 +90,8 @@ pub struct Anonymiser {
     models: ModelTable,
     lengths: Lengths,
     times: Times,
+    /// By which what was made up in these numbers is told from what was made up in another gate's.
+    id: u64,
 }
 
 impl Anonymiser {
@@ -112,13 +118,15 @@ impl Anonymiser {
         shift_us: u64,
         seed: [u8; 32],
     ) -> Self {
+        let mut times = Times::new(&policy, shift_us, seed);
         Self {
+            id: times.any(),
             // A session has a turn of many blocks.
             blocks: BlockTable::within(table_bytes / 8 * 7),
             sessions: SessionTable::within(table_bytes / 8),
             estimator: Estimator::default(),
             lengths: policy.lengths,
-            times: Times::new(&policy, shift_us, seed),
+            times,
             models: ModelTable::new(policy, &key),
             key,
         }
@@ -142,11 +150,12 @@ impl Anonymiser {
     /// Lets an exchange through: hashes become numbers, names pseudonyms, lengths and arrivals as exact as the policy says.
     pub fn admit(&mut self, sighting: Sighting) -> Recordable {
         let session = self.sessions.session(&asked(&sighting, &self.key));
-        self.pass(sighting, session, true)
+        self.pass(sighting, session, true).0
     }
 
-    /// Lets an exchange through that is still in flight, and will be admitted when it has ended.
-    pub fn announce(&mut self, sighting: Sighting) -> Recordable {
+    /// Lets an exchange through that is still in flight. When it has ended it is to be admitted, or announced to the next file,
+    /// with the disguise that comes of this.
+    pub fn announce(&mut self, sighting: Sighting) -> (Recordable, Disguise) {
         let session = self.sessions.known(&asked(&sighting, &self.key));
         self.pass(sighting, session, false)
     }
@@ -156,13 +165,14 @@ impl Anonymiser {
         sighting: Sighting,
         session: Option<SessionId>,
         has_ended: bool,
-    ) -> Recordable {
+    ) -> (Recordable, Disguise) {
         let Sighting {
             mut exchange,
             model,
             chain,
             prompt_tokens,
             answer_bytes,
+            mut disguise,
             ..
         } = sighting;
         let name = self.name(&mut exchange, model, has_ended);
@@ -180,10 +190,10 @@ impl Anonymiser {
         exchange.session = exchange.session.or(session);
         let len = Lengths::chain_len(blocks, exchange.request.blocks.len(), coarse);
         if exchange.endpoint.is_inference() {
-            self.fit(&mut exchange.request.blocks, len);
+            disguise.padding = self.fit(&mut exchange.request.blocks, len, disguise.padding);
         }
-        self.times.blur(&mut exchange);
-        Recordable { exchange, name }
+        self.times.blur(&mut exchange, &mut disguise.jitter_us);
+        (Recordable { exchange, name }, disguise)
     }
 
     /// Lets an exchange through whose blocks, and whose model where it has no name, are numbers of its source already.
@@ -205,16 +215,34 @@ impl Anonymiser {
     }
 
     /// Makes a chain as long as the rounded lengths say, within reason. Blocks that are added are like no others, as most last ones
-    /// are.
-    fn fit(&mut self, ids: &mut Vec<BlockId>, len: usize) {
+    /// are; where the exchange had some `before`, they are the same. Returns which they are now.
+    fn fit(
+        &mut self,
+        ids: &mut Vec<BlockId>,
+        len: usize,
+        before: Option<Padding>,
+    ) -> Option<Padding> {
+        let (true_len, after) = (ids.len(), ids.last().copied());
+        let before = before.and_then(|it| Some((it, it.again(self.id, after)?)));
+        let (before, mut again) = before.map_or((None, 0..0), |(it, again)| (Some(it), again));
         ids.truncate(len);
         let len = len.min(ids.len().saturating_add(MOST_ADDED));
         while ids.len() < len {
-            match self.blocks.fresh() {
+            match again.next().map(BlockId).or_else(|| self.blocks.fresh()) {
                 Some(id) => ids.push(id),
                 None => break,
             }
         }
+        // What a longer chain has beyond the padding before begins where that ended, which is as rounded as its end.
+        before.or_else(|| {
+            let made_up = ids.get(true_len..)?;
+            Some(Padding {
+                gate: self.id,
+                after,
+                first: *made_up.first()?,
+                blocks: u32::try_from(made_up.len()).ok()?,
+            })
+        })
     }
 
     pub(super) fn number(&mut self, chain: &Chain) -> Vec<BlockId> {

@@ -12,6 +12,7 @@
 mod admit;
 mod chain;
 mod conversation;
+mod disguise;
 mod estimate;
 mod gates;
 mod keyed;
@@ -28,6 +29,7 @@ mod tokenizer;
 pub use admit::{Anonymiser, Recordable, Sighting};
 pub use chain::{Chain, ChainKey};
 pub use conversation::{Conversation, ConversationKey};
+pub use disguise::Disguise;
 pub use gates::Gates;
 pub use lengths::{Lengths, NoLengths};
 pub use names::{KeptName, Private};

@@ -2,7 +2,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use super::policy::Policy;
-use crate::shape::{Exchange, TraceTime};
+use crate::shape::{Exchange, Outcome, TraceTime};
 
 /// Makes arrivals uncertain: each is put off by a random time, and all by the same random time. Moments within an exchange
 /// count from its arrival and move with it, so their order and distances stay.
@@ -28,11 +28,23 @@ impl Times {
         below(policy.time_shift_us, &mut ChaCha20Rng::from_seed(seed))
     }
 
-    pub(super) fn blur(&mut self, exchange: &mut Exchange) {
-        let later_us = self
-            .shift_us
-            .saturating_add(below(self.jitter_us, &mut self.random));
+    /// Puts an arrival off, by the `jitter_us` that was drawn for it before, or by one that is drawn now.
+    pub(super) fn blur(&mut self, exchange: &mut Exchange, jitter_us: &mut Option<u64>) {
+        let jitter_us = *jitter_us.get_or_insert_with(|| below(self.jitter_us, &mut self.random));
+        let later_us = self.shift_us.saturating_add(jitter_us);
         exchange.at = TraceTime::from_us(exchange.at.us().saturating_add(later_us));
+        if let Outcome::InFlight { at_us } = &mut exchange.outcome {
+            // All that a round finds in flight are found at one moment, which does not move with their arrivals: by it those could
+            // be told from each other.
+            let response = &exchange.response;
+            let latest_us = response.headers_us.max(response.first_byte_us);
+            *at_us = at_us.saturating_sub(jitter_us).max(latest_us.unwrap_or(0));
+        }
+    }
+
+    /// A number that is no other's.
+    pub(super) fn any(&mut self) -> u64 {
+        self.random.random()
     }
 }
 
@@ -54,7 +66,7 @@ mod tests {
             .map(|number| {
                 let at = TraceTime::from_us(number * 10);
                 let mut exchange = Exchange::bare(at, Endpoint::Other, Method::Get);
-                times.blur(&mut exchange);
+                times.blur(&mut exchange, &mut None);
                 exchange.at.us() - number * 10
             })
             .collect()
@@ -71,6 +83,31 @@ mod tests {
         let mean = put_off.iter().sum::<u64>() / 1000;
         assert!((5450..5550).contains(&mean), "{mean}");
         assert_ne!(put_off, arrivals(&policy, 5000, 2));
+    }
+
+    #[test]
+    fn those_found_in_flight_at_one_moment_were_all_seen_last_at_that_moment() {
+        let policy = Policy {
+            time_jitter_us: 1000,
+            ..Policy::default()
+        };
+        let mut times = Times::new(&policy, 5000, [1; 32]);
+        for arrival in (0..100_000).step_by(1000) {
+            let at = TraceTime::from_us(arrival);
+            let mut exchange = Exchange::bare(at, Endpoint::Other, Method::Get);
+            exchange.outcome = Outcome::InFlight {
+                at_us: 2_000_000 - arrival,
+            };
+            let mut drawn = None;
+            times.blur(&mut exchange, &mut drawn);
+            let Outcome::InFlight { at_us } = exchange.outcome else {
+                unreachable!();
+            };
+            assert_eq!(exchange.at.us() + at_us, 2_005_000);
+            let mut ended = Exchange::bare(at, Endpoint::Other, Method::Get);
+            times.blur(&mut ended, &mut drawn);
+            assert_eq!(ended.at, exchange.at, "drawn once");
+        }
     }
 
     #[test]

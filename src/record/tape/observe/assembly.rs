@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::frames::FramesSeen;
 use super::reading::guarded;
-use crate::anonymise::{ChainKey, Conversation, Private};
+use crate::anonymise::{ChainKey, Conversation, Disguise, Private};
 use crate::dialect::{
     Coded, Detected, RequestSight, ResponseObserver, detect, is_stream, model_in_path,
 };
@@ -27,6 +27,8 @@ pub(super) struct Assembly {
     arrived: Option<Instant>,
     /// The generation of the file that holds it as in flight; 0 where none does.
     announced: u64,
+    /// What files that hold it as in flight have of it that is not so.
+    disguise: Disguise,
     endpoint: Option<Endpoint>,
     /// It is the endpoint's path, and others'; the request's body has yet to tell.
     unsettled: bool,

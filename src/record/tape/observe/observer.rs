@@ -227,7 +227,8 @@ impl Observer {
             if !sampled {
                 continue;
             }
-            let recordable = gate.announce(sighting);
+            let (recordable, disguise) = gate.announce(sighting);
+            assembly.is_disguised(disguise);
             let bytes = weight(recordable.exchange());
             if let Some(charge) = self.capture.ledger.charge(bytes, Share::Bodies) {
                 let order = Order::Open {

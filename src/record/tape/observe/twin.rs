@@ -2,7 +2,7 @@
 //! give the same bytes, and so do two keys. Everything is real but the sockets and the clock.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub(super) struct Plan {
     answer: Vec<usize>,
     usage: bool,
     end: usize,
+    /// It is in flight for so long that the file holds it as that, and a second time once it has ended.
+    long: bool,
     /// Microseconds: since the arrival before, and between the pieces of the answer.
     wait_us: u64,
     gaps_us: Vec<u64>,
@@ -179,28 +181,49 @@ pub(super) fn trace_of_said(
         Arc::new(Accounts::default()),
     ));
     let mut desk = Desk::new(Arc::clone(&capture), policy.gaps == Gaps::Full);
+    let epoch = Instant::now();
     let mut at_us = 0;
-    for plan in plans {
+    for (number, plan) in (1_u64..).zip(plans) {
         at_us += plan.wait_us;
-        let mut parcel = parcel_of(plan, texts, &capture);
+        let arrived = epoch + Duration::from_micros(at_us);
         let mut assembly = Assembly::default();
-        assert!(assembly.take(&mut parcel, gate.key(), &mut desk));
+        let (mut asked, mut answered) = parcels_of(plan, texts, &capture, arrived);
+        assert!(assembly.take(&mut asked, gate.key(), &mut desk));
+        if plan.long {
+            let now = arrived + Duration::from_secs(2);
+            let announced = assembly.announce(1, now, Duration::from_secs(1), epoch);
+            let (recordable, disguise) = gate.announce(announced.unwrap().0);
+            assembly.is_disguised(disguise);
+            writer.open(number, recordable);
+            writer.flush().unwrap();
+        }
+        assert!(assembly.take(&mut answered, gate.key(), &mut desk));
         let finished = assembly.finish(TraceTime::from_us(at_us), &capture.ledger);
-        writer.push(gate.admit(finished.sighting)).unwrap();
+        writer.close(number, gate.admit(finished.sighting)).unwrap();
     }
     writer.finish().unwrap();
     std::fs::read(path).unwrap()
 }
 
-fn parcel_of(plan: &Plan, texts: &[String], capture: &Capture) -> Box<Parcel> {
-    let (mut parcel, _) = capture.parcel(1, Instant::now());
+/// What is known of an exchange once it has been asked, and the rest.
+fn parcels_of(
+    plan: &Plan,
+    texts: &[String],
+    capture: &Capture,
+    arrived: Instant,
+) -> (Box<Parcel>, Box<Parcel>) {
+    let (mut asked, _) = capture.parcel(1, arrived);
     let content_type = match plan.streamed {
         true => "text/event-stream",
         false => "application/json",
     };
     // A tenant's name in the path is text, too.
-    let path = format!("/{}{}", texts[0].len(), PATHS[plan.api]);
-    parcel.opening = Some(Opening {
+    let tenant: String = texts[0]
+        .bytes()
+        .map(|byte| format!("%{byte:02x}"))
+        .collect();
+    let path = format!("/{tenant}{}", PATHS[plan.api]);
+    asked.opening = Some(Opening {
         method: Method::Post,
         path_len: path.len(),
         encoding_len: 0,
@@ -208,16 +231,16 @@ fn parcel_of(plan: &Plan, texts: &[String], capture: &Capture) -> Box<Parcel> {
         probe: false,
         conversation: None,
     });
-    parcel.head = Some(Head {
+    asked.head = Some(Head {
         at_us: 50,
         status: [200, 200, 200, 429][plan.end % 4],
         type_len: content_type.len(),
         encoding_len: 0,
         simulated: false,
     });
-    parcel.texts.extend_from_slice(path.as_bytes());
-    parcel.texts.extend_from_slice(content_type.as_bytes());
-    let mut put = |at_us, kind: fn(Kept) -> MarkKind, bytes: &[u8]| {
+    asked.texts.extend_from_slice(path.as_bytes());
+    asked.texts.extend_from_slice(content_type.as_bytes());
+    let put = |parcel: &mut Parcel, at_us, kind: fn(Kept) -> MarkKind, bytes: &[u8]| {
         let kept = parcel.copy(bytes, std::slice::from_ref(&(0..bytes.len())));
         parcel.marks.push(Mark {
             at_us,
@@ -227,19 +250,25 @@ fn parcel_of(plan: &Plan, texts: &[String], capture: &Capture) -> Box<Parcel> {
     };
     let request = plan.request(texts);
     for read in request.as_bytes().chunks(plan.read) {
-        put(10, MarkKind::Upload, read);
+        put(&mut asked, 10, MarkKind::Upload, read);
     }
+    asked.marks.push(Mark {
+        at_us: 10,
+        len: 0,
+        kind: MarkKind::UploadEnd,
+    });
+    let (mut answered, _) = capture.parcel(1, arrived);
     let mut now_us = 60;
     for (piece, gap_us) in plan.response(texts).iter().zip(plan.gaps_us.iter().cycle()) {
         now_us += gap_us;
-        put(now_us, MarkKind::Data, piece.as_bytes());
+        put(&mut answered, now_us, MarkKind::Data, piece.as_bytes());
     }
-    parcel.closing = Some(Closing {
+    answered.closing = Some(Closing {
         at_us: now_us + 5,
         end: [End::Whole, End::ClientCancelled, End::Reset, End::Whole][plan.end % 4],
         answered: None,
     });
-    parcel
+    (asked, answered)
 }
 
 fn texts() -> impl Strategy<Value = Vec<Text>> {
@@ -257,6 +286,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         number.clone(),
         any::<bool>(),
         0..4_usize,
+        any::<bool>(),
     );
     let said = (
         prop::collection::vec((0..2_usize, number.clone()), 1..6),
@@ -269,7 +299,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         1..3000_usize,
     );
     let plan = (shape, said, times).prop_map(|(shape, said, times)| {
-        let (api, streamed, model, usage, end) = shape;
+        let (api, streamed, model, usage, end, long) = shape;
         let (prompt, tools, answer) = said;
         let (wait_us, gaps_us, read) = times;
         Plan {
@@ -281,6 +311,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
             answer,
             usage,
             end,
+            long,
             wait_us,
             gaps_us,
             read,
@@ -337,6 +368,7 @@ pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
         answer: vec![0; 40],
         usage: true,
         end: 0,
+        long: false,
         wait_us,
         gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
         read: 4096,
@@ -366,6 +398,19 @@ fn what_is_the_same_and_what_is_not_shows() {
     );
     let later = [plans[0].clone(), chat(2, 11, 1000)];
     assert_ne!(trace_of(&later, &texts, 0, &Policy::default(), KEY), usual);
+    // One in flight for long is in the file twice.
+    let long = Plan {
+        long: true,
+        ..plans[1].clone()
+    };
+    let twice = trace_of(
+        &[plans[0].clone(), long],
+        &texts,
+        0,
+        &Policy::default(),
+        KEY,
+    );
+    assert!(twice.len() > usual.len() + 100);
 }
 
 /// The budget of docs/privacy.md: so much can be told of an exchange, and no text fits into it.

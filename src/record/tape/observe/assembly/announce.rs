@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Assembly, micros, since};
-use crate::anonymise::{Conversation, Sighting};
+use crate::anonymise::{Conversation, Disguise, Sighting};
 use crate::shape::{Exchange, Outcome, ResponseShape, ShapeStatus};
 
 impl Assembly {
@@ -54,8 +54,14 @@ impl Assembly {
             named: opening.conversation,
             turns: known.turns,
             prompt_tokens: known.tokens,
+            disguise: self.disguise,
             ..Sighting::of(exchange)
         };
         Some((sighting, conversation))
+    }
+
+    /// What was made up for it when it was announced.
+    pub(in crate::record::tape::observe) fn is_disguised(&mut self, disguise: Disguise) {
+        self.disguise = disguise;
     }
 }

@@ -150,6 +150,7 @@ impl Assembly {
                 prompt_tokens: known.tokens,
                 answer_bytes,
                 answer_name,
+                disguise: self.disguise,
             },
             code,
             overhead_us: self.sent_us,
