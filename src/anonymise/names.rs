@@ -58,12 +58,16 @@ impl KeptName {
     }
 }
 
-/// Model names to pseudonyms, in order of first appearance; bounded at about 50 KiB, since names come from clients. Holds
-/// keyed hashes of the names, not the names.
+/// Model names to pseudonyms, in order of first appearance; bounded at about 50 KiB, since names come from clients, and those that
+/// are allow-listed, which always have a place. Holds keyed hashes of the names, not the names.
 pub(super) struct ModelTable {
     policy: Policy,
     key: Zeroizing<[u8; 16]>,
     seen: HashMap<u64, Seen>,
+    /// Those of `seen` that are not allow-listed.
+    unlisted: u32,
+    /// What the names share for which there is no place.
+    others: Option<ModelId>,
 }
 
 /// A name that was seen: its pseudonym, and how often.
@@ -73,7 +77,7 @@ struct Seen {
 }
 
 impl ModelTable {
-    /// Names beyond this many share one pseudonym, the last.
+    /// Names beyond this many that are not allow-listed share one pseudonym.
     const CAPACITY: u32 = 1000;
 
     pub(super) fn new(policy: Policy, key: &ChainKey) -> Self {
@@ -81,6 +85,8 @@ impl ModelTable {
             policy,
             key: Zeroizing::new(key.derive(b"model names")),
             seen: HashMap::new(),
+            unlisted: 0,
+            others: None,
         }
     }
 
@@ -96,19 +102,23 @@ impl ModelTable {
         has_ended: bool,
     ) -> (ModelId, Option<KeptName>) {
         let hash = SipHasher13::new_with_key(&self.key).hash(name.0.as_bytes());
-        let next = u32::try_from(self.seen.len()).unwrap_or(u32::MAX);
+        let listed = self.policy.keep_models.contains(&name.0);
+        let given = self.seen.len() + usize::from(self.others.is_some());
+        let next = ModelId(u32::try_from(given).unwrap_or(u32::MAX));
         let seen = match self.seen.entry(hash) {
             Entry::Occupied(seen) => seen.into_mut(),
-            Entry::Vacant(_) if next >= Self::CAPACITY => return (ModelId(Self::CAPACITY), None),
-            Entry::Vacant(new) => new.insert(Seen {
-                id: ModelId(next),
-                times: 0,
-            }),
+            Entry::Vacant(_) if !listed && self.unlisted >= Self::CAPACITY => {
+                return (*self.others.get_or_insert(next), None);
+            }
+            Entry::Vacant(new) => {
+                self.unlisted += u32::from(!listed);
+                new.insert(Seen { id: next, times: 0 })
+            }
         };
         seen.times = seen.times.saturating_add(has_ended.into());
-        let listed = seen.times <= 1 && self.policy.keep_models.contains(&name.0);
+        let first = listed && seen.times <= 1;
         let often = has_ended && seen.times == self.policy.name_threshold;
-        let kept = (listed || often).then(|| KeptName(name.0.clone()));
+        let kept = (first || often).then(|| KeptName(name.0.clone()));
         (seen.id, kept)
     }
 }
@@ -161,5 +171,22 @@ mod tests {
         assert_eq!(table.seen.len(), 1000);
         assert_eq!(Private::new("é".repeat(1 << 20)).held_bytes(), 512);
         assert_eq!(told(&mut table, "one more"), (1000, None));
+    }
+
+    #[test]
+    fn a_flood_of_names_does_not_take_an_allow_listed_ones_place() {
+        let mut table = table(Policy {
+            keep_models: ["llama".into(), "qwen".into()].into(),
+            ..Policy::default()
+        });
+        for i in 0..1000 {
+            assert_eq!(told(&mut table, &i.to_string()), (i, None));
+        }
+        assert_eq!(told(&mut table, "llama"), (1000, Some("llama".to_owned())));
+        assert_eq!(told(&mut table, "one more"), (1001, None));
+        assert_eq!(told(&mut table, "qwen"), (1002, Some("qwen".to_owned())));
+        assert_eq!(told(&mut table, "yet another"), (1001, None));
+        assert_eq!(told(&mut table, "llama"), (1000, None), "told already");
+        assert_eq!(told(&mut table, "7"), (7, None));
     }
 }

@@ -28,11 +28,14 @@ pub(in crate::record) struct Metrics {
     models: ModelLabels,
     /// The label sets of `durations`: clients choose the models, upstreams the codes.
     sets: HashSet<ByCode>,
+    /// The same of allow-listed models, which the names of others must not crowd out.
+    kept_sets: HashSet<ByCode>,
 }
 
-/// Models with a label of their own; all others are `other`.
+/// Models with a label of their own beside those that are allow-listed; all others are `other`.
 const MOST_MODELS: u32 = 100;
-/// Label sets of durations, at about 600 bytes each; beyond them models are `other`, and codes their class (400, 500).
+/// Label sets of durations, at about 600 bytes each, of allow-listed models and of the others; beyond them models are `other`, and
+/// codes their class (400, 500).
 const MOST_SETS: usize = 4096;
 const OTHER: &str = "other";
 
@@ -74,6 +77,7 @@ impl Metrics {
             overhead: Histogram::new(OVERHEAD_SECONDS),
             models: ModelLabels::new(policy)?,
             sets: HashSet::new(),
+            kept_sets: HashSet::new(),
         };
         registry.register(
             DURATION,
@@ -146,11 +150,15 @@ impl Metrics {
 
 impl Metrics {
     fn bounded(&mut self, set: ByCode) -> ByCode {
-        if self.sets.contains(&set) {
+        let sets = match self.models.is_kept(&set.model) {
+            true => &mut self.kept_sets,
+            false => &mut self.sets,
+        };
+        if sets.contains(&set) {
             return set;
         }
-        if self.sets.len() < MOST_SETS {
-            self.sets.insert(set.clone());
+        if sets.len() < MOST_SETS {
+            sets.insert(set.clone());
             return set;
         }
         ByCode {
@@ -173,6 +181,11 @@ impl ModelLabels {
             gate: Anonymiser::new(policy, 0)?,
             kept: Vec::new(),
         })
+    }
+
+    /// Whether a label is an allow-listed name.
+    fn is_kept(&self, label: &str) -> bool {
+        self.kept.iter().any(|(_, name)| name == label)
     }
 
     fn label(&mut self, model: Option<&Private>) -> String {
@@ -317,5 +330,42 @@ mod tests {
         }
         assert_eq!(models.len(), MOST_MODELS as usize + 1);
         assert!(sets.len() <= MOST_SETS + 11, "{}", sets.len());
+    }
+
+    #[test]
+    fn an_allow_listed_model_has_its_label_whatever_was_sent_before() {
+        let policy = Policy {
+            keep_models: ["llama".to_owned()].into(),
+            ..Policy::default()
+        };
+        let (accounts, connections) = (Arc::default(), Connections::new(1));
+        let registry = &mut Registry::default();
+        let mut metrics = Metrics::new(policy, accounts, connections, None, registry).unwrap();
+        for number in 0..20_000_u16 {
+            let name = Private::new((number / 7).to_string());
+            let model = metrics.models.label(Some(&name));
+            metrics.bounded(ByCode {
+                route: "other",
+                model,
+                code: number,
+            });
+        }
+        let model = metrics.models.label(Some(&Private::new("llama")));
+        assert_eq!(model, "llama");
+        let set = ByCode {
+            route: "other",
+            model,
+            code: 200,
+        };
+        assert_eq!(metrics.bounded(set.clone()), set);
+        for code in 0..10_000 {
+            let model = "llama".to_owned();
+            metrics.bounded(ByCode {
+                route: "other",
+                model,
+                code,
+            });
+        }
+        assert!(metrics.kept_sets.len() <= MOST_SETS);
     }
 }
