@@ -13,6 +13,7 @@
 mod fields;
 mod links;
 mod tally;
+mod typical;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -20,10 +21,12 @@ use serde::Serialize;
 
 pub use fields::FieldAudit;
 pub use links::Links;
+pub use typical::Typical;
 
 use fields::FieldMeter;
 use links::LinkMeter;
 use tally::Tally;
+use typical::TypicalMeter;
 
 use crate::anonymise::Lengths;
 use crate::shape::Exchange;
@@ -60,6 +63,8 @@ pub struct Audit {
     pub exact_shapes: Classes,
     /// What belongs together.
     pub links: Links,
+    /// What is usual.
+    pub typical: Typical,
     /// What was asked.
     pub bar: Bar,
     /// What was asked and is not so.
@@ -95,6 +100,7 @@ pub struct AuditMeter {
     request_shapes: Tally,
     exact_shapes: Tally,
     links: LinkMeter,
+    typical: TypicalMeter,
 }
 
 impl Default for AuditMeter {
@@ -105,6 +111,7 @@ impl Default for AuditMeter {
             request_shapes: Tally::of(CLASSES),
             exact_shapes: Tally::of(CLASSES),
             links: LinkMeter::default(),
+            typical: TypicalMeter::default(),
         }
     }
 }
@@ -115,6 +122,7 @@ impl AuditMeter {
         self.exchanges += 1;
         self.fields.add(exchange);
         self.links.add(exchange);
+        self.typical.add(exchange);
         let request = &exchange.request;
         let prompt_tokens = request.prompt_tokens.map(|tokens| tokens.count);
         let length = match prompt_tokens {
@@ -149,6 +157,7 @@ impl AuditMeter {
             request_shapes: Classes::of(&self.request_shapes),
             exact_shapes: Classes::of(&self.exact_shapes),
             links: self.links.finish(),
+            typical: self.typical.finish(),
             bar,
             missed: Vec::new(),
         };
