@@ -19,6 +19,8 @@ struct Model {
     tokenizer: Ratio,
     /// Tokens of the answer, reasoning left out, to bytes of its text.
     answer: Ratio,
+    /// The same to token events of streams: several to an event where the server decodes several steps before it sends, or guesses ahead.
+    events: Ratio,
 }
 
 impl Default for Model {
@@ -27,12 +29,15 @@ impl Default for Model {
             prompt: Ratio::believed(1.0 / BYTES_PER_TOKEN),
             tokenizer: Ratio::believed(1.0),
             answer: Ratio::believed(1.0 / BYTES_PER_TOKEN),
+            events: Ratio::believed(1.0),
         }
     }
 }
 
 /// English text under the tokenizers in use: what is believed before anything is known.
 const BYTES_PER_TOKEN: f64 = 4.0;
+/// From so many tokens to an event on, a count of events is no count of tokens.
+const SEVERAL: f64 = 1.5;
 
 impl Estimator {
     /// Learns from what a server counted, and fills in or corrects what none did. `prompt_tokens` are those of the local
@@ -74,6 +79,15 @@ impl Estimator {
                 let reasoning = response.reasoning_tokens.unwrap_or(0);
                 let answer = output.count.saturating_sub(reasoning);
                 model.answer.learn(answer, answer_bytes);
+                model.events.learn(answer, response.token_events.into());
+            }
+            Some(output)
+                if output.source == TokenSource::Counted && model.events.is_over(SEVERAL) =>
+            {
+                response.output_tokens = Some(TokenCount {
+                    count: model.events.of(output.count.into()),
+                    source: TokenSource::Estimated,
+                });
             }
             None if answer_bytes > 0 => {
                 response.output_tokens = Some(TokenCount {
@@ -116,6 +130,10 @@ impl Ratio {
             self.tokens /= 2.0;
             self.measured /= 2.0;
         }
+    }
+
+    fn is_over(&self, ratio: f64) -> bool {
+        self.tokens > ratio * self.measured
     }
 
     /// Tokens of what was measured, rounded up: what is there has a token.
@@ -196,6 +214,31 @@ mod tests {
         estimator.complete(&mut unknown, None, 0);
         assert_eq!(unknown.request.prompt_tokens, estimated(250));
         assert_eq!(unknown.response.output_tokens, None);
+    }
+
+    #[test]
+    fn events_of_several_tokens_are_told_by_the_streams_that_have_usage() {
+        let mut estimator = Estimator::default();
+        let mut stream = |model, output, token_events| {
+            let mut exchange = exchange(model, 1000, UNKNOWN, Some(output));
+            exchange.response.token_events = token_events;
+            estimator.complete(&mut exchange, None, 4 * u64::from(token_events));
+            exchange.response.output_tokens.unwrap()
+        };
+        let counted = TokenCount {
+            count: 50,
+            source: TokenSource::Counted,
+        };
+        assert_eq!(stream(0, counted, 50), counted, "nothing is known yet");
+        for _ in 0..100 {
+            stream(0, usage(300), 100);
+            // Now and then two in one.
+            stream(1, usage(120), 100);
+        }
+        let several = stream(0, counted, 50);
+        assert_eq!(several.source, TokenSource::Estimated);
+        assert!((140..=150).contains(&several.count), "{several:?}");
+        assert_eq!(stream(1, counted, 50), counted);
     }
 
     #[test]
