@@ -51,8 +51,8 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         &fixture("weka_sessions_3.jsonl.gz"),
         &weka,
     );
-    let golden = fixture("golden-1.0.rt");
-    for trace in [&weka, &golden] {
+    let golden = ["golden-1.0.rt", "golden-1.1.rt"].map(fixture);
+    for trace in [&weka].into_iter().chain(&golden) {
         let file = directory.path().join("out.parquet");
         exported(trace, &file);
         let seen = read(&file);
@@ -109,7 +109,7 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
 fn every_column_is_in_the_documentation() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("out.parquet");
-    exported(&fixture("golden-1.0.rt"), &file);
+    exported(&fixture("golden-1.1.rt"), &file);
     let seen = read(&file);
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/interop.md");
     let page = std::fs::read_to_string(page).unwrap();

@@ -134,27 +134,23 @@ fn everything_comes_back_through_our_own_lines() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    // What the file of all fields reads as, and the header with it.
-    give(
-        ExportFormat::Jsonl,
-        &fixture("golden-1.0.rt"),
-        &path("a.jsonl"),
-    );
-    take(ImportFormat::Jsonl, &path("a.jsonl"), &path("a.rt"));
-    let (mut golden, mut copy) = (open(&fixture("golden-1.0.rt")), open(&path("a.rt")));
-    let (a, b) = (golden.header().clone(), copy.header().clone());
-    assert_eq!(
-        (a.source, a.block, a.epoch_unix_us, a.sample_ppm),
-        (b.source, b.block, b.epoch_unix_us, b.sample_ppm)
-    );
-    let golden: Vec<_> = golden.exchanges().map(Result::unwrap).collect();
-    let copy: Vec<_> = copy.exchanges().map(Result::unwrap).collect();
-    assert_eq!(golden, copy);
-    // And `inspect --exchanges`, which has no first line about the file.
-    take(
-        ImportFormat::Jsonl,
-        &fixture("golden-1.0.jsonl"),
-        &path("b.rt"),
-    );
-    assert_eq!(exchanges(&path("b.rt")), golden);
+    // What the files of all fields read as, and the header with it.
+    for version in ["golden-1.0", "golden-1.1"] {
+        let file = |kind: &str| fixture(&format!("{version}.{kind}"));
+        let to = |name: &str| path(&format!("{version}-{name}"));
+        give(ExportFormat::Jsonl, &file("rt"), &to("a.jsonl"));
+        take(ImportFormat::Jsonl, &to("a.jsonl"), &to("a.rt"));
+        let (mut golden, mut copy) = (open(&file("rt")), open(&to("a.rt")));
+        let (a, b) = (golden.header().clone(), copy.header().clone());
+        assert_eq!(
+            (a.source, a.block, a.epoch_unix_us, a.sample_ppm),
+            (b.source, b.block, b.epoch_unix_us, b.sample_ppm)
+        );
+        let golden: Vec<_> = golden.exchanges().map(Result::unwrap).collect();
+        let copy: Vec<_> = copy.exchanges().map(Result::unwrap).collect();
+        assert_eq!(golden, copy, "{version}");
+        // And `inspect --exchanges`, which has no first line about the file.
+        take(ImportFormat::Jsonl, &file("jsonl"), &to("b.rt"));
+        assert_eq!(exchanges(&to("b.rt")), golden, "{version}");
+    }
 }
