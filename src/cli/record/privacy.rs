@@ -21,7 +21,8 @@ pub(super) struct PrivacyArgs {
     // By name: clap would take the conversion that never fails, which is for reading what later versions wrote.
     #[arg(long, value_name = "N|log", value_parser = <Lengths as std::str::FromStr>::from_str)]
     quantise_lengths: Option<Lengths>,
-    /// Put each arrival off by a random time below this
+    /// Put each arrival off by a random time below this. Ten times what lies between two arrivals hides which is which; the order in
+    /// which exchanges end stays
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
     time_jitter: Duration,
     /// Put all arrivals off by one random time below this, so that times since the start say little
