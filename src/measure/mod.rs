@@ -63,7 +63,10 @@ pub use memory::{
 pub use misses::Misses;
 pub use observed::{Observed, Sampled};
 pub use percentile_log::{PercentileLine, PercentileLog};
-pub use quality::{EvaluatedTest, Evaluation, PhaseQuality, QualitySummary, TestOutcome, quality};
+pub use quality::{
+    EvaluatedTest, Evaluation, PairedFigure, PhaseQuality, QualitySummary, TestLatency,
+    TestOutcome, quality,
+};
 pub use recorded::twin;
 pub use retry_after::RetryAfter;
 pub(crate) use several::said_by_each;

@@ -2,7 +2,8 @@
 
 use super::fidelity;
 use crate::measure::{
-    AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PhaseQuality, TargetSummary,
+    AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PairedFigure, PhaseQuality,
+    TargetSummary,
 };
 use crate::verdict::{ObjectiveStatus, Status};
 
@@ -56,6 +57,24 @@ fn same_answers(
         count(pairs.identical),
         count(pairs.n)
     ))
+}
+
+/// A figure idle and under load, and between which values what it changed by lies.
+fn changed(figure: &PairedFigure, shown: fn(f64) -> String) -> String {
+    let signed = |value: f64| {
+        let sign = if value < 0.0 { "−" } else { "+" };
+        format!("{sign}{}", shown(value.abs()))
+    };
+    let change = signed(figure.change);
+    let interval = figure
+        .change_ci95
+        .map(|(low, high)| format!(" ({} – {})", signed(low), signed(high)));
+    format!(
+        "{} → {}: {change}{}",
+        shown(figure.idle),
+        shown(figure.loaded),
+        interval.unwrap_or_default()
+    )
 }
 
 fn passed(phase: &PhaseQuality) -> String {
@@ -257,6 +276,14 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
             (0, 0) => passed(loaded),
             (worse, better) => format!("{} ({worse} worsened, {better} improved)", passed(loaded)),
         })
+    });
+    row("Test scores, idle to load", &|target| {
+        let score = target.quality.as_ref()?.score.as_ref()?;
+        Some(changed(score, number))
+    });
+    row("Test latency (median), idle to load", &|target| {
+        let latency = target.quality.as_ref()?.latency_ms.as_ref()?;
+        Some(changed(latency, ms))
     });
     row("Canary answers unchanged, idle again", &|target| {
         same_answers(target, |canary| canary.idle.as_ref())

@@ -1,10 +1,15 @@
 //! What an evaluator says of a target while it is idle, and again under the replay's load.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod compare;
+mod paired;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::canary::CanarySummary;
+pub use paired::PairedFigure;
+use paired::mean_ci95;
 
 /// What an evaluator found in one go. It holds ids and figures, and nothing of prompts or answers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +20,8 @@ pub struct Evaluation {
     pub took_s: f64,
     /// Why it tells nothing, or less than it should.
     pub problem: Option<String>,
+    /// What to know of it, which holds all the same.
+    pub remarks: Vec<String>,
     /// Requests that the target was sent for it, where they were counted.
     pub requests: Option<u64>,
     /// Of them, those that the target refused with 429; the evaluator repeated them by itself.
@@ -77,6 +84,19 @@ pub struct QualitySummary {
     pub improved: Vec<String>,
     /// How many worsened and improved.
     pub flips: (u64, u64),
+    /// Mean score of the tests that have one idle and under load; intervals are Student's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<PairedFigure>,
+    /// Median of what answers took, in milliseconds, over the tests that have an answer idle and under load; absent where the target refused
+    /// some. Intervals are of order statistics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<PairedFigure>,
+    /// The same of the tests with an assertion of each kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub latency_by_check_ms: BTreeMap<String, PairedFigure>,
+    /// What each test's answer took, those that changed most first; at most a hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latencies: Vec<TestLatency>,
     /// Share of the evaluation under load during which the replay ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<f64>,
@@ -89,6 +109,17 @@ pub struct QualitySummary {
     /// What to know of the figures, which hold all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+}
+
+/// What a test's answer took, by the evaluator's own clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestLatency {
+    /// The test.
+    pub id: String,
+    /// While nothing was replayed, in milliseconds.
+    pub idle_ms: f64,
+    /// Under load, in milliseconds.
+    pub loaded_ms: f64,
 }
 
 /// One go of an evaluator.
@@ -109,6 +140,9 @@ pub struct PhaseQuality {
     /// Mean of the scores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score_mean: Option<f64>,
+    /// Its 95 % interval (Student's); absent of a single score, and of scores that are all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_mean_ci95: Option<(f64, f64)>,
     /// Median of what its answers took, in milliseconds, by the evaluator's own clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p50_ms: Option<f64>,
@@ -148,6 +182,10 @@ pub fn quality(
         summary
             .problems
             .extend(problem.map(|problem| format!("{when}: {problem}")));
+        let remarks = go.into_iter().flat_map(|go| &go.remarks);
+        summary
+            .remarks
+            .extend(remarks.map(|remark| format!("{when}: {remark}")));
         let refused = go.and_then(|go| go.refused.filter(|refused| *refused > 0));
         summary.remarks.extend(refused.map(|refused| {
             format!(
@@ -156,7 +194,7 @@ pub fn quality(
         }));
     }
     if let (Some(idle), Some(loaded)) = (idle, loaded) {
-        compare(&mut summary, idle, loaded);
+        compare::compare(&mut summary, idle, loaded);
     }
     if let Some(overlap) = overlap.filter(|overlap| *overlap < ENOUGH && loaded.is_some()) {
         summary.problems.push(format!(
@@ -167,48 +205,9 @@ pub fn quality(
     summary
 }
 
-fn compare(summary: &mut QualitySummary, idle: &Evaluation, loaded: &Evaluation) {
-    let passed = |test: &EvaluatedTest| test.outcome == TestOutcome::Passed;
-    let before: BTreeMap<&str, bool> = idle
-        .tests
-        .iter()
-        .map(|test| (test.id.as_str(), passed(test)))
-        .collect();
-    let ids: BTreeSet<&str> = loaded.tests.iter().map(|test| test.id.as_str()).collect();
-    if before.len() != ids.len() || !ids.iter().all(|id| before.contains_key(id)) {
-        let what = "the evaluator ran other tests under load than idle; those of both are compared";
-        summary.problems.push(what.to_owned());
-    }
-    let mut pairs = 0_u64;
-    for test in &loaded.tests {
-        let Some(&was) = before.get(test.id.as_str()) else {
-            continue;
-        };
-        pairs += 1;
-        let (names, flips) = match (was, passed(test)) {
-            (true, false) => (&mut summary.worsened, &mut summary.flips.0),
-            (false, true) => (&mut summary.improved, &mut summary.flips.1),
-            _ => continue,
-        };
-        *flips += 1;
-        if names.len() < NAMED {
-            names.push(test.id.clone());
-        }
-    }
-    if pairs > 0 {
-        let (worse, better, n) = (float(summary.flips.0), float(summary.flips.1), float(pairs));
-        summary.change = Some((better - worse) / n);
-        summary.change_ci95 = Some(paired_interval(better, worse, n));
-    }
-}
-
-/// The 95 % interval of a difference of two paired shares: half a test is added to each of the four cells, then Wald's
-/// (Agresti and Min, *Statistics in Medicine* 24, 2005).
-fn paired_interval(better: f64, worse: f64, n: f64) -> (f64, f64) {
-    let (better, worse, n) = (better + 0.5, worse + 0.5, n + 2.0);
-    let change = (better - worse) / n;
-    let half = Z * ((better + worse) / n - change * change).max(0.0).sqrt() / n.sqrt();
-    ((change - half).max(-1.0), (change + half).min(1.0))
+/// Whether the target refused some of its requests, so that its latencies hold waits.
+fn waited(evaluation: &Evaluation) -> bool {
+    evaluation.refused.is_some_and(|refused| refused > 0)
 }
 
 /// `None` where no test was run.
@@ -223,7 +222,7 @@ fn phase(evaluation: &Evaluation) -> Option<PhaseQuality> {
     };
     let (n, passed) = (tests.len() as u64, count(TestOutcome::Passed));
     let scores: Vec<f64> = tests.iter().filter_map(|test| test.score).collect();
-    let waited = evaluation.refused.is_some_and(|refused| refused > 0);
+    let waited = waited(evaluation);
     let latencies = tests.iter().filter_map(|test| test.latency_ms);
     let mut latencies: Vec<f64> = latencies.filter(|_| !waited).collect();
     latencies.sort_by(f64::total_cmp);
@@ -242,6 +241,7 @@ fn phase(evaluation: &Evaluation) -> Option<PhaseQuality> {
         pass_rate_ci95: wilson(float(passed), float(n)),
         score_mean: (!scores.is_empty())
             .then(|| scores.iter().sum::<f64>() / float(scores.len() as u64)),
+        score_mean_ci95: mean_ci95(&scores),
         latency_p50_ms: latencies
             .get(latencies.len().saturating_sub(1) / 2)
             .copied(),
@@ -344,8 +344,6 @@ mod tests {
             "{low} {high}"
         );
         assert!(wilson(10.0, 10.0).1 > 0.999_999);
-        let (low, high) = paired_interval(0.0, 0.0, 20.0);
-        assert!(low < 0.0 && high > 0.0 && high < 0.15, "{low} {high}");
     }
 
     #[test]
