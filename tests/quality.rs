@@ -62,8 +62,8 @@ fn what_load_does_to_answers_is_told_and_judged() {
     // It passes everything while idle, and one of two under load.
     let script = dir.path().join("judge");
     let text = "test \"$REENACT_TARGET_URL\" = \"$1\" || exit 7\n\
-        if [ $REENACT_PROBE_PHASE = idle ]; then second=true; else second=false; fi\n\
-        echo \"{\\\"tests\\\":[{\\\"id\\\":\\\"a\\\",\\\"pass\\\":true},{\\\"id\\\":\\\"b\\\",\\\"pass\\\":$second}]}\"\n";
+        if [ $REENACT_PROBE_PHASE = idle ]; then second=true ms=10; else second=false ms=30; fi\n\
+        echo \"{\\\"tests\\\":[{\\\"id\\\":\\\"a\\\",\\\"pass\\\":true,\\\"latency_ms\\\":$ms,\\\"score\\\":0.5},{\\\"id\\\":\\\"b\\\",\\\"pass\\\":$second}]}\"\n";
     std::fs::write(&script, text).unwrap();
     let probe = format!("cmd:sh {} {}", script.display(), sim.url);
     let (output, document) = replay(
@@ -91,6 +91,10 @@ fn what_load_does_to_answers_is_told_and_judged() {
     );
     assert_eq!(quality["worsened"], serde_json::json!(["b"]));
     assert_eq!(quality["overlap"], 1.0, "{quality:#}");
+    let latency = serde_json::json!({"n": 1, "idle": 10.0, "loaded": 30.0, "change": 20.0});
+    assert_eq!(quality["latency_ms"], latency, "{quality:#}");
+    assert_eq!(quality["latencies"][0]["id"], "a");
+    assert_eq!(quality["score"]["change"], 0.0);
     assert_eq!(status(&document, "quality.pass_rate>=40%").0, "pass");
     assert_eq!(status(&document, "quality.flips<=0").0, "fail");
     assert_eq!(output.status.code(), Some(3));
@@ -102,6 +106,8 @@ import json, os, sys, urllib.request, urllib.error
 out = sys.argv[sys.argv.index("-o") + 1]
 url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
 asks = int(os.environ["STAND_IN_ASKS"])
+check = os.environ.get("STAND_IN_CHECK")
+grading = {"componentResults": [{"pass": True, "assertion": json.loads(check)}]} if check else None
 rows = []
 for test in range(2):
     for _ in range(asks):
@@ -114,22 +120,34 @@ for test in range(2):
             except urllib.error.HTTPError as error:
                 assert error.code == 429, error.code
     rows.append({"success": True, "score": 1, "latencyMs": 9, "promptIdx": 0, "testIdx": test, "provider": {"id": "openai:m"},
-                 "failureReason": 0, "response": {"output": "x", "cached": False}})
+                 "failureReason": 0, "gradingResult": grading, "response": {"output": "x", "cached": False}})
 json.dump({"results": {"version": 3, "results": rows}, "config": {}}, open(out, "w"))
 "#;
 
 /// Refuses every second question with 429 before a simulator, one request a connection.
 fn refusing_front(sim: &Server) -> String {
+    let questions = AtomicU64::new(0);
+    front(sim, move |_| {
+        let odd = !questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        (!odd).then_some("429 Too Many Requests")
+    })
+}
+
+/// Stands before a simulator, one request a connection; `judge` says by what status a question of promptfoo's is refused.
+fn front(
+    sim: &Server,
+    judge: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
+) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let behind: Arc<str> = sim.url.trim_start_matches("http://").into();
-    let questions = Arc::new(AtomicU64::new(0));
+    let judge = Arc::new(judge);
     std::thread::spawn(move || {
         for client in listener.incoming() {
-            let (behind, questions) = (Arc::clone(&behind), Arc::clone(&questions));
+            let (behind, judge) = (Arc::clone(&behind), Arc::clone(&judge));
             // A client that breaks off ends its own thread.
             std::thread::spawn(move || {
-                client.and_then(|client| answer_or_refuse(client, &behind, &questions))
+                client.and_then(|client| answer_or_refuse(client, &behind, &*judge))
             });
         }
     });
@@ -139,7 +157,7 @@ fn refusing_front(sim: &Server) -> String {
 fn answer_or_refuse(
     mut client: TcpStream,
     behind: &str,
-    questions: &AtomicU64,
+    judge: &dyn Fn(&str) -> Option<&'static str>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -155,11 +173,12 @@ fn answer_or_refuse(
     let mut body = vec![0; length];
     client.read_exact(&mut body)?;
     // The replay's own requests are of other words.
-    let is_question = String::from_utf8_lossy(&body).contains("hello promptfoo");
-    if is_question && questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-        return client.write_all(
-            b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-        );
+    let question = String::from_utf8_lossy(&body);
+    let is_question = question.contains("hello promptfoo");
+    if let Some(status) = is_question.then(|| judge(&question)).flatten() {
+        let refusal =
+            format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        return client.write_all(refusal.as_bytes());
     }
     let mut server = TcpStream::connect(behind)?;
     let head = String::from_utf8(head).unwrap();
@@ -213,6 +232,69 @@ fn what_promptfoo_repeats_without_a_word_is_counted() {
         remark.contains("idle: the target refused 2 requests (429)"),
         "{remark}"
     );
+}
+
+#[test]
+fn a_model_that_the_target_does_not_have_is_asked_for_under_the_targets_own_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let front = front(&sim, |question| {
+        question
+            .contains(r#""model": "m""#)
+            .then_some("404 Not Found")
+    });
+    let (mut command, probe) = with_stand_in(dir.path(), "1");
+    let objective = "quality.pass_rate>=100%";
+    let (_, document) = replay(
+        &mut command,
+        &trace,
+        &[
+            "--target",
+            &front,
+            "--no-keep-alive",
+            "--probe",
+            &probe,
+            "--slo",
+            objective,
+        ],
+    );
+    let quality = &document["targets"][0]["quality"];
+    for phase in ["idle", "loaded"] {
+        assert_eq!(quality[phase]["passed"], 2, "{quality:#}");
+        assert_eq!(quality[phase]["requests"], 2, "{quality:#}");
+    }
+    let remark = quality["remarks"][0].as_str().unwrap();
+    assert!(
+        remark.contains("idle: its configuration asks for `m`, which the target does not have"),
+        "{remark}"
+    );
+    assert_eq!(status(&document, objective).0, "pass");
+}
+
+#[test]
+fn a_target_that_grades_itself_has_not_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 100);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let objective = "quality.pass_rate>=1%";
+    let judged_by = |assertion: &str| {
+        let (mut command, probe) = with_stand_in(dir.path(), "1");
+        command.env("STAND_IN_CHECK", assertion);
+        let args = ["--target", &sim.url, "--probe", &probe, "--slo", objective];
+        let (_, document) = replay(&mut command, &trace, &args);
+        let (status, reason) = status(&document, objective);
+        (status.to_owned(), reason.to_owned())
+    };
+    let (status, reason) = judged_by(r#"{"type": "llm-rubric", "value": "is polite"}"#);
+    assert_eq!(status, "not_measured");
+    assert!(
+        reason.contains("grader of `llm-rubric`") && reason.contains("apiBaseUrl"),
+        "{reason}"
+    );
+    let own = r#"{"type": "llm-rubric", "provider": {"id": "openai:chat:judge", "config": {"apiBaseUrl": "https://judge.example/v1"}}}"#;
+    let (status, reason) = judged_by(own);
+    assert_eq!(status, "pass", "{reason}");
 }
 
 #[test]

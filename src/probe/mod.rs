@@ -6,6 +6,7 @@
 mod canary;
 mod command;
 mod door;
+mod graders;
 mod process;
 mod promptfoo;
 

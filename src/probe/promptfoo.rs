@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::door::{Door, Passed};
+use super::graders;
 use super::process::{self, Unended};
 use super::{Candidate, Phase, environment};
 use crate::measure::{EvaluatedTest, Evaluation, TestOutcome};
@@ -48,6 +49,9 @@ struct Row {
     grading_result: Option<Grading>,
     #[serde(default)]
     response: Option<Response>,
+    /// With what the configuration gives to every test.
+    #[serde(default)]
+    test_case: Value,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +73,8 @@ struct Component {
 struct Assertion {
     #[serde(rename = "type", default)]
     kind: String,
+    #[serde(default)]
+    provider: Value,
 }
 
 #[derive(Deserialize)]
@@ -88,7 +94,8 @@ pub(super) fn evaluate(
     let place = |error: std::io::Error| format!("promptfoo: no place for its results: {error}");
     let dir = tempfile::tempdir().map_err(place)?;
     let out = dir.path().join("out.json");
-    let door = Door::open(target).map_err(|error| format!("promptfoo: {error}"))?;
+    let door =
+        Door::open(target, &candidate.model).map_err(|error| format!("promptfoo: {error}"))?;
     let behind = Candidate {
         url: door.url(),
         ..candidate.clone()
@@ -130,7 +137,12 @@ pub(super) fn evaluate(
     let passed = door.passed();
     let elsewhere = own_addresses(&written.config);
     Ok(Evaluation {
-        problem: problem(&written, candidate, &behind, passed),
+        problem: problem(&written, candidate, &behind, &passed),
+        remarks: passed
+            .renamed
+            .iter()
+            .map(|name| renamed(name, &candidate.model))
+            .collect(),
         // Providers that have the target's address by themselves went past the door.
         requests: elsewhere.is_empty().then_some(passed.requests),
         refused: elsewhere.is_empty().then_some(passed.refused),
@@ -158,7 +170,7 @@ fn problem(
     written: &Written,
     candidate: &Candidate,
     behind: &Candidate,
-    passed: Passed,
+    passed: &Passed,
 ) -> Option<String> {
     let rows = &written.results.results;
     let cached = |row: &&Row| {
@@ -183,6 +195,12 @@ fn problem(
             "promptfoo: its configuration sends to {address} by itself, so the target was not asked; leave apiBaseUrl out"
         ));
     }
+    if let Some(kind) = self_graded(written) {
+        return Some(format!(
+            "promptfoo: the grader of `{kind}` has no address of its own, so the target graded its own answers; give defaultTest.options.provider \
+             a config with apiBaseUrl and apiKeyEnvar (docs/quality.md)"
+        ));
+    }
     let silent = own.is_empty() && passed.requests == 0 && !rows.is_empty();
     silent.then(|| {
         format!(
@@ -192,19 +210,37 @@ fn problem(
     })
 }
 
+fn renamed(asked: &str, model: &str) -> String {
+    format!(
+        "its configuration asks for `{asked}`, which the target does not have: it was asked for `{model}`"
+    )
+}
+
+/// The kind of an assertion by which the target judged itself, where there is one.
+fn self_graded(written: &Written) -> Option<&str> {
+    let every_test = written.config.pointer(GRADER_OF_ALL);
+    written.results.results.iter().find_map(|row| {
+        let of_test = row.test_case.pointer("/options/provider");
+        let checks = row.grading_result.as_ref()?.component_results.as_ref()?;
+        checks.iter().find_map(|check| {
+            let assertion = check.assertion.as_ref()?;
+            let named = [Some(&assertion.provider), of_test, every_test];
+            let grader = named.into_iter().flatten().find(|named| !named.is_null());
+            graders::asks_target(&assertion.kind, grader).then_some(assertion.kind.as_str())
+        })
+    })
+}
+
+/// Where a configuration names the grader of every test.
+const GRADER_OF_ALL: &str = "/defaultTest/options/provider";
+
 /// Addresses that providers of a configuration have of their own.
 fn own_addresses(config: &Value) -> Vec<String> {
     let providers = config.get("providers").and_then(Value::as_array);
     providers
         .into_iter()
         .flatten()
-        .filter_map(|provider| {
-            let config = provider.get("config")?;
-            let address = ["apiBaseUrl", "baseUrl", "apiHost"]
-                .iter()
-                .find_map(|key| config.get(*key));
-            address?.as_str().map(str::to_owned)
-        })
+        .filter_map(|provider| graders::own_address(provider)?.as_str().map(str::to_owned))
         .collect()
 }
 
@@ -284,13 +320,13 @@ mod tests {
     fn told_of(written: &Written, url: &str, requests: u64) -> Option<String> {
         let passed = Passed {
             requests,
-            refused: 0,
+            ..Passed::default()
         };
         problem(
             written,
             &candidate(url),
             &candidate("http://127.0.0.1:9"),
-            passed,
+            &passed,
         )
     }
 
@@ -320,5 +356,36 @@ mod tests {
         let written: Written = serde_json::from_str(&text).unwrap();
         let told = told_of(&written, "https://elsewhere", 3).unwrap();
         assert!(told.contains("1 answers came from a cache"), "{told}");
+    }
+
+    #[test]
+    fn a_grader_that_asks_the_target_is_told_wherever_it_is_named() {
+        let graded = |assertion: &str, options: &str, all: &str| {
+            let text = format!(
+                r#"{{"results":{{"results":[{{"success":true,"testCase":{{"options":{options}}},
+                    "gradingResult":{{"componentResults":[{{"pass":true,"assertion":{assertion}}}]}}}}]}},
+                    "config":{{"defaultTest":{all}}}}}"#
+            );
+            let written: Written = serde_json::from_str(&text).unwrap();
+            told_of(&written, "http://127.0.0.1:1", 2)
+        };
+        let rubric = r#"{"type":"llm-rubric"}"#;
+        let told = graded(rubric, "{}", "null").unwrap();
+        assert!(
+            told.contains("`llm-rubric`") && told.contains("apiBaseUrl"),
+            "{told}"
+        );
+        let own = r#"{"id":"openai:chat:judge","config":{"apiBaseUrl":"https://judge/v1"}}"#;
+        let here = r#""openai:chat:judge""#;
+        let options = |provider: &str| format!(r#"{{"provider":{provider}}}"#);
+        let asserted = format!(r#"{{"type":"llm-rubric","provider":{own}}}"#);
+        assert_eq!(graded(&asserted, &options(here), "null"), None);
+        assert_eq!(graded(rubric, &options(own), "null"), None);
+        assert_eq!(
+            graded(rubric, "{}", &format!(r#"{{"options":{}}}"#, options(own))),
+            None
+        );
+        assert!(graded(rubric, &options(here), "null").is_some());
+        assert_eq!(graded(r#"{"type":"latency"}"#, "{}", "null"), None);
     }
 }
