@@ -123,6 +123,62 @@ fn an_exporter_tells_of_memory_and_one_that_stalls_is_told() {
     );
 }
 
+/// A page that is always the same.
+fn page(text: &'static str) -> String {
+    let (url, _) = http::upstream(move |mut client| {
+        if http::read_request(&mut client).is_some() {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
+            let _ = client.write_all(format!("{head}{text}").as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn several_pages_of_one_target_are_one_picture() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 30);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let pages = [
+        "vllm:num_requests_waiting 3\nvllm:kv_cache_usage_perc 0.25\nvllm:num_preemptions_total 7\n",
+        "vllm:num_requests_waiting 4\nvllm:kv_cache_usage_perc 0.75\nvllm:num_preemptions_total 9\n",
+        "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-ab\"} 1024\n",
+        "nvidia_smi_memory_used_bytes{uuid=\"ab\"} 1073741824\n",
+    ]
+    .map(page);
+    let args: Vec<&str> = pages
+        .iter()
+        .flat_map(|url| ["--engine-metrics", url.as_str()])
+        .collect();
+    let (_, document) = replay(
+        &trace,
+        &[
+            &[
+                "--target",
+                sim.url.as_str(),
+                "--gpu",
+                "off",
+                "--slo",
+                "vram.peak<=1GiB",
+            ],
+            &args[..],
+        ]
+        .concat(),
+    );
+    let target = &document["targets"][0];
+    let engine = &target["engine"];
+    assert_eq!(engine["waiting_peak"], 7.0, "{engine:#}");
+    assert_eq!(engine["kv_cache_peak"], 0.75, "{engine:#}");
+    assert_eq!(engine["preemptions"], 0.0, "{engine:#}");
+    let urls = engine["url"].as_str().unwrap();
+    assert!(
+        urls.contains(&pages[0]) && urls.contains(&pages[1]),
+        "{urls}"
+    );
+    assert_eq!(target["gpu"].as_array().unwrap().len(), 1, "{target:#}");
+    assert_eq!(objective(&document, "vram.peak<=1GiB")["status"], "pass");
+}
+
 #[test]
 fn a_page_of_a_target_that_there_is_not_is_refused() {
     let dir = tempfile::tempdir().unwrap();

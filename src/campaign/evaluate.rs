@@ -28,6 +28,8 @@ pub(super) struct Under<'a> {
     pub(super) progress: &'a Progress,
     /// Requests of the plan.
     pub(super) planned: u64,
+    /// Of them, those before it is at full load, as it was surveyed.
+    pub(super) before_full: u64,
     /// When the run was over.
     pub(super) over: &'a OnceLock<Instant>,
 }
@@ -55,7 +57,8 @@ impl Stage<'_> {
         under: &Under<'_>,
     ) -> Option<Loaded> {
         let evaluator = self.campaign.evaluator.as_ref()?;
-        let enough = under.planned / 10;
+        // A tenth in any case: an engine that has just been sent its first requests is not full of them.
+        let enough = under.before_full.max(under.planned / 10);
         while under.progress.sent() <= enough {
             if under.over.get().is_some() || self.stop.is_requested() {
                 return Some(Loaded {

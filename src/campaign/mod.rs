@@ -8,6 +8,7 @@ mod error;
 mod evaluate;
 mod evidence;
 mod find_max;
+mod full_load;
 mod live;
 mod load;
 mod looks;

@@ -120,6 +120,7 @@ impl Stage<'_> {
         let under = Under {
             progress: &progress,
             planned: order.ticket.planned,
+            before_full: self.survey.before_full,
             over: &over,
         };
         let mut hear = |outcome: RequestOutcome| {
@@ -172,7 +173,8 @@ impl Stage<'_> {
             // It ended anywhere.
             None
         };
-        let evidence = self.evidence(&summary, order.calibration, on_purpose, prefix_share);
+        let mut evidence = self.evidence(&summary, order.calibration, on_purpose, prefix_share);
+        evidence.remarks.extend(seen.remarks.iter().cloned());
         // What was planned is known for sure once the plan's end was reached: copies of conversations are drawn.
         let planned = if whole {
             summary.plan.planned

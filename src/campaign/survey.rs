@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Campaign;
 use super::audience::Audience;
 use super::error::CampaignError;
+use super::full_load::Course;
 use crate::measure::traffic::{Arrivals, TrafficMeter};
 use crate::replay::{Passes, Plan, PlanSummary, SkipReason};
 use crate::report::TraceAccount;
@@ -20,6 +21,8 @@ pub struct Survey {
     pub(super) plan: PlanSummary,
     pub(super) prefix_share: Option<f64>,
     pub(super) arrivals: Arrivals,
+    /// Requests that are sent before the plan is at full load: its prelude is over, and its rate near its most.
+    pub(super) before_full: u64,
     pub(super) trace: TraceAccount,
     pub(super) block: Option<BlockSpec>,
     pub(super) remarks: Vec<String>,
@@ -69,8 +72,11 @@ impl Campaign {
         read.store(0, Ordering::Relaxed);
         let exchanges = trace.exchanges_from(options.from());
         let mut planner = layout.requests(Passes::new(exchanges).counted(&read));
+        let (mut course, mut prelude) = (Course::new(), 0);
         for planned in &mut planner {
             let mut planned = planned?;
+            course.add(planned.intended_us);
+            prelude += u64::from(planned.intended_us < self.measure.prelude_us);
             // Arrivals as they are planned.
             planned.exchange.at = TraceTime::from_us(planned.intended_us);
             meter.add(&planned.exchange);
@@ -89,6 +95,7 @@ impl Campaign {
             models,
             prefix_share: traffic.prefix.and_then(|sharing| sharing.prefix_share),
             arrivals: traffic.arrivals,
+            before_full: course.before_full().max(prelude),
             trace: TraceAccount {
                 files: trace
                     .files()

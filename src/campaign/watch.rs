@@ -1,5 +1,7 @@
 //! What is sampled beside the requests of a run: GPUs, and the pages on which engines and exporters tell of themselves.
 
+use std::collections::BTreeSet;
+use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -18,12 +20,15 @@ pub(super) struct Watch {
     gpu: Option<GpuSampler>,
     pages: Vec<Scraper>,
     unread: Vec<EngineTimeline>,
+    remarks: Vec<String>,
 }
 
 /// What was sampled during one run.
 pub(super) struct Seen {
     gpus: GpuTimeline,
     engine: EngineTimeline,
+    /// What to know of what was sampled, or was not.
+    pub(super) remarks: Vec<String>,
 }
 
 impl Campaign {
@@ -35,7 +40,21 @@ impl Campaign {
             gpu: self.gpu_sampler(began).and_then(Result::ok),
             pages: Vec::new(),
             unread: Vec::new(),
+            remarks: Vec::new(),
         };
+        let host = target.url.host();
+        if self.gpu == Gpu::Auto
+            && watch.gpu.is_some()
+            && !is_here(host)
+            && let Some(sampler) = watch.gpu.take()
+        {
+            drop(sampler.stop());
+            watch.remarks.push(format!(
+                "the GPUs of this machine are not counted as the target's, which is on another ({host}): --engine-metrics {}=URL reads an exporter \
+                 there, and --gpu 0 (or UUIDs) takes those of this machine all the same",
+                target.name
+            ));
+        }
         for (url, asked) in self.pages(target) {
             match Scraper::start(&url, began) {
                 Ok(page) => watch.pages.push(page),
@@ -85,6 +104,7 @@ impl Campaign {
 
     /// The pages that tell of a target, and whether someone said so.
     fn pages(&self, target: &Target) -> Vec<(PageUrl, bool)> {
+        let mut told = BTreeSet::new();
         match &self.engine_metrics {
             EngineMetrics::Off => Vec::new(),
             EngineMetrics::Auto => {
@@ -95,6 +115,8 @@ impl Campaign {
             EngineMetrics::Pages(pages) => pages
                 .iter()
                 .filter(|(name, _)| name.as_ref().is_none_or(|name| *name == target.name))
+                // A page that is named for all targets and for this one, too, is one page.
+                .filter(|(_, url)| told.insert(url.to_string()))
                 .map(|(_, url)| (url.clone(), true))
                 .collect(),
         }
@@ -124,18 +146,13 @@ impl Watch {
         let mut gpus = self.gpu.map(GpuSampler::stop).unwrap_or_default();
         let mut engines = self.unread;
         for page in self.pages.into_iter().map(Scraper::stop) {
-            gpus.gpus.extend(page.gpus.gpus);
-            engines.push(page.engine);
+            gpus.add(page.gpus);
+            engines.push(page.engine.since(lead_us));
         }
-        // Of several pages, the engine's own is the one that names itself as such.
-        engines.sort_by_key(|engine| engine.kind.is_none());
         Seen {
             gpus: gpus.since(lead_us),
-            engine: engines
-                .into_iter()
-                .next()
-                .unwrap_or_default()
-                .since(lead_us),
+            engine: EngineTimeline::together(engines),
+            remarks: self.remarks,
         }
     }
 }
@@ -200,9 +217,33 @@ impl Seen {
     }
 }
 
+/// Whether a host is this machine: a socket can be bound to its address here and nowhere else. One whose address cannot be found is taken to be.
+fn is_here(host: &str) -> bool {
+    let Ok(mut addresses) = (host, 0).to_socket_addrs() else {
+        return true;
+    };
+    addresses.any(|address| address.ip().is_loopback() || UdpSocket::bind(address).is_ok())
+}
+
 #[allow(clippy::cast_precision_loss, reason = "bytes stay below 2^53")]
 fn float(bytes: u64) -> f64 {
     bytes as f64
 }
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn this_machine_is_told_from_others() {
+        for host in ["127.0.0.1", "localhost", "127.1.2.3", "::1"] {
+            assert!(is_here(host), "{host}");
+        }
+        // Addresses that no machine has (RFC 5737, RFC 3849).
+        for host in ["192.0.2.1", "198.51.100.7", "2001:db8::1"] {
+            assert!(!is_here(host), "{host}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ mod page;
 mod recorded;
 mod scraper;
 mod series;
+mod several;
 mod signals;
 mod xid;
 

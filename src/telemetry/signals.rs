@@ -93,12 +93,13 @@ impl Signal {
     }
 
     /// How the figures of several schedulers (data parallel ranks, models) of one engine are put together.
-    fn join(self, a: f64, b: f64) -> f64 {
-        match self {
-            // The fullest cache is the one that preempts.
-            Self::KvUsage | Self::PrefixHitRate | Self::Started => a.max(b),
-            _ => a + b,
-        }
+    pub(super) fn join(self, a: f64, b: f64) -> f64 {
+        if self.adds_up() { a + b } else { a.max(b) }
+    }
+
+    /// Whether the figures of several schedulers are added up. The fullest cache is the one that preempts.
+    pub(super) const fn adds_up(self) -> bool {
+        !matches!(self, Self::KvUsage | Self::PrefixHitRate | Self::Started)
     }
 }
 

@@ -16,14 +16,14 @@ use crate::telemetry::PageUrl;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TelemetryArgs {
-    /// GPU memory through NVML: `auto` (every GPU of this machine), `off`, or GPUs by index or UUID (`0,2`, `MIG-…`); the path of
-    /// libnvidia-ml.so.1 among them where it is not on the system's path
+    /// GPU memory through NVML: `auto` (every GPU of this machine, for targets on it), `off`, or GPUs by index or UUID (`0,2`, `MIG-…`);
+    /// the path of libnvidia-ml.so.1 among them where it is not on the system's path
     #[arg(long, default_value = "auto", value_name = "SOURCE", value_parser = gpu)]
     gpu: Gpu,
 
     /// The Prometheus page of a target's engine (vLLM, SGLang, TGI, llama.cpp, Triton) or of a GPU exporter (DCGM, nvidia_gpu_exporter,
-    /// AMD's), read once a second: KV cache, queue, preemptions, prefix hits, VRAM. NAME= says whose it is; repeatable. `auto` looks at
-    /// each target's own /metrics, `off` at none
+    /// AMD's), read once a second: KV cache, queue, preemptions, prefix hits, VRAM. NAME= says whose it is; repeatable, also for one
+    /// target. `auto` looks at each target's own /metrics, `off` at none
     #[arg(long, default_value = "auto", value_name = "[NAME=]URL", value_parser = source)]
     engine_metrics: Vec<Source>,
 

@@ -1,0 +1,301 @@
+//! What several sources tell of one target, put together: the pages of several engines behind one address, and the same GPU seen by NVML and
+//! by an exporter.
+
+use std::collections::BTreeSet;
+
+use super::engine::{EngineSample, EngineTimeline};
+use super::series::{GpuSeries, GpuTimeline};
+use super::signals::Signal;
+
+impl EngineTimeline {
+    /// Several pages as one. Figures of several engines are put together as those of several ranks on one page are: requests and counters add
+    /// up, of caches the fullest counts. A sum is told only of instants at which every engine that tells the figure had told it within
+    /// [`FRESH_US`] before: that of some of them would be a dip that there was not. What went wrong with any page is told.
+    #[must_use]
+    pub fn together(pages: Vec<Self>) -> Self {
+        // An engine's page names itself as such; an exporter's does not, and has no figures of an engine.
+        let (engines, others): (Vec<_>, Vec<_>) =
+            pages.into_iter().partition(|page| page.kind.is_some());
+        // The one that was read most often sets the clock.
+        let clock = engines
+            .iter()
+            .enumerate()
+            .max_by_key(|(place, page)| (page.samples.len(), usize::MAX - place))
+            .map(|(place, _)| place);
+        let Some(clock) = clock else {
+            return others.into_iter().next().unwrap_or_default();
+        };
+        let samples = if engines.len() == 1 {
+            None
+        } else {
+            Some(joined(&engines, clock))
+        };
+        let mut pages = engines.into_iter();
+        let mut whole = pages.next().unwrap_or_default();
+        for page in pages {
+            whole.url = format!("{}, {}", whole.url, page.url);
+            whole.taken += page.taken;
+            whole.missed += page.missed;
+            whole.restarts_us.extend(page.restarts_us);
+            for (signal, name) in page.names {
+                whole.names.entry(signal).or_insert(name);
+            }
+            whole.hear(&page.url, page.state);
+        }
+        if let Some(samples) = samples {
+            whole.samples = samples;
+        }
+        whole.restarts_us.sort_unstable();
+        for page in others {
+            whole.hear(&page.url, page.state);
+        }
+        whole
+    }
+
+    /// What went wrong with another page of the same target.
+    fn hear(&mut self, url: &str, state: Option<String>) {
+        let Some(told) = state.map(|state| format!("{url}: {state}")) else {
+            return;
+        };
+        match &mut self.state {
+            Some(state) => *state = format!("{state}; {told}"),
+            None => self.state = Some(told),
+        }
+    }
+
+    /// The last value of a signal at or before an instant, and when it was told.
+    fn last_of(&self, signal: Signal, at_us: u64) -> Option<(u64, f64)> {
+        let to = self.samples.partition_point(|sample| sample.at_us <= at_us);
+        let before = self.samples.get(..to)?.iter().rev();
+        before
+            .take(LOOKED_BACK)
+            .find_map(|sample| Some((sample.at_us, sample.get(signal)?)))
+    }
+}
+
+fn joined(engines: &[EngineTimeline], clock: usize) -> Vec<EngineSample> {
+    let signals: BTreeSet<Signal> = engines
+        .iter()
+        .flat_map(|page| page.names.keys().copied())
+        .collect();
+    let clock = engines.get(clock).map_or(&[][..], |page| &page.samples);
+    let instants = clock.iter().map(|sample| sample.at_us);
+    let mut before = None;
+    instants
+        .map(|at_us| {
+            let values = signals
+                .iter()
+                .filter_map(|&signal| Some((signal, value(engines, signal, before, at_us)?)));
+            let sample = EngineSample {
+                at_us,
+                values: values.collect(),
+            };
+            before = Some(at_us);
+            sample
+        })
+        .filter(|sample| !sample.values.is_empty())
+        .collect()
+}
+
+/// A signal of all engines at an instant; `before` is the instant that was looked at last.
+fn value(
+    engines: &[EngineTimeline],
+    signal: Signal,
+    before: Option<u64>,
+    at_us: u64,
+) -> Option<f64> {
+    let telling = engines
+        .iter()
+        .filter(|page| page.names.contains_key(&signal));
+    let fresh = |page: &EngineTimeline| {
+        let (told_us, value) = page.last_of(signal, at_us)?;
+        (at_us - told_us <= FRESH_US).then_some(value)
+    };
+    if signal.counts() {
+        // A counter that is not told for a while has not gone down.
+        let values = telling.filter_map(|page| page.last_of(signal, at_us));
+        values
+            .map(|(_, value)| value)
+            .reduce(|a, b| signal.join(a, b))
+    } else if signal.adds_up() {
+        telling
+            .map(fresh)
+            .reduce(|a, b| Some(signal.join(a?, b?)))
+            .flatten()
+    } else {
+        // Whatever was told since the instant before, so that no peak falls between two.
+        let from = before.map_or(at_us, |before| before + 1);
+        telling
+            .filter_map(|page| {
+                page.peak_between(signal, from, at_us + 1)
+                    .or_else(|| fresh(page))
+            })
+            .reduce(|a, b| signal.join(a, b))
+    }
+}
+
+impl GpuTimeline {
+    /// Adds what another source tells, but for GPUs that are known already: one that NVML and an exporter see is one, and has its memory once.
+    /// Of a known one, errors of the driver are taken where none had been told.
+    pub fn add(&mut self, other: Self) {
+        let known = self.gpus.len();
+        for gpu in other.gpus {
+            let same = self
+                .gpus
+                .iter_mut()
+                .take(known)
+                .find(|one| !one.samples.is_empty() && one.is_same(&gpu));
+            match same {
+                None => self.gpus.push(gpu),
+                Some(one) => {
+                    if one.xids.is_empty() {
+                        one.xids = gpu.xids;
+                    }
+                    one.state = one.state.take().or(gpu.state);
+                }
+            }
+        }
+    }
+}
+
+impl GpuSeries {
+    fn is_same(&self, other: &Self) -> bool {
+        let bare = |gpu: &Self| {
+            gpu.uuid
+                .as_deref()
+                .map(|uuid| bare(uuid).to_ascii_lowercase())
+        };
+        bare(self).is_some_and(|uuid| bare(other) == Some(uuid))
+    }
+}
+
+/// nvidia_gpu_exporter leaves the kind of a UUID out.
+fn bare(uuid: &str) -> &str {
+    uuid.strip_prefix("GPU-").unwrap_or(uuid)
+}
+
+/// How old a figure may be and still be of now: pages are read once a second, and may be late.
+const FRESH_US: u64 = 2_500_000;
+/// Pages looked at for a figure that the last of them did not tell.
+const LOOKED_BACK: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::series::GpuSample;
+    use crate::telemetry::{EngineKind, Signal as S};
+
+    fn page(url: &str, samples: &[(u64, f64, f64, f64)]) -> EngineTimeline {
+        let sample = |&(at_s, running, kv, preemptions): &(u64, f64, f64, f64)| EngineSample {
+            at_us: at_s * 1_000_000,
+            values: [
+                (S::Running, running),
+                (S::KvUsage, kv),
+                (S::Preemptions, preemptions),
+            ]
+            .into(),
+        };
+        EngineTimeline {
+            kind: Some(EngineKind::Vllm),
+            url: url.to_owned(),
+            names: [S::Running, S::KvUsage, S::Preemptions]
+                .map(|signal| (signal, "name".to_owned()))
+                .into(),
+            samples: samples.iter().map(sample).collect(),
+            taken: samples.len() as u64,
+            ..EngineTimeline::default()
+        }
+    }
+
+    #[test]
+    fn engines_behind_one_address_add_up_and_their_fullest_cache_counts() {
+        let a = page(
+            "http://a",
+            &[
+                (0, 1.0, 0.1, 0.0),
+                (1, 2.0, 0.2, 1.0),
+                (2, 3.0, 0.3, 1.0),
+                (9, 4.0, 0.3, 2.0),
+            ],
+        );
+        let mut b = page("http://b", &[(0, 10.0, 0.9, 0.0), (1, 20.0, 0.1, 5.0)]);
+        b.state = Some("it stalled".to_owned());
+        let exporter = EngineTimeline {
+            url: "http://dcgm".to_owned(),
+            state: Some("no figures".to_owned()),
+            ..EngineTimeline::default()
+        };
+        let whole = EngineTimeline::together(vec![exporter, a, b]);
+        let told = |signal: S| -> Vec<Option<f64>> {
+            whole
+                .samples
+                .iter()
+                .map(|sample| sample.get(signal))
+                .collect()
+        };
+        assert_eq!(told(S::Running), [Some(11.0), Some(22.0), Some(23.0), None]);
+        assert_eq!(
+            told(S::KvUsage),
+            [Some(0.9), Some(0.2), Some(0.3), Some(0.3)]
+        );
+        assert_eq!(
+            told(S::Preemptions),
+            [Some(0.0), Some(6.0), Some(6.0), Some(7.0)]
+        );
+        assert_eq!((whole.url.as_str(), whole.taken), ("http://a, http://b", 6));
+        assert_eq!(
+            whole.state.as_deref(),
+            Some("http://b: it stalled; http://dcgm: no figures")
+        );
+    }
+
+    #[test]
+    fn a_peak_between_two_instants_of_the_clock_is_kept() {
+        let a = page(
+            "a",
+            &[(0, 1.0, 0.1, 0.0), (4, 1.0, 0.1, 0.0), (8, 1.0, 0.1, 0.0)],
+        );
+        let b = page("b", &[(2, 1.0, 0.8, 0.0), (3, 1.0, 0.2, 0.0)]);
+        let whole = EngineTimeline::together(vec![a, b]);
+        assert_eq!(whole.peak_between(S::KvUsage, 0, u64::MAX), Some(0.8));
+    }
+
+    #[test]
+    fn one_page_stays_as_it_was() {
+        let a = page("a", &[(0, 1.0, 0.1, 0.0)]);
+        assert_eq!(EngineTimeline::together(vec![a.clone()]), a);
+        assert_eq!(
+            EngineTimeline::together(Vec::new()),
+            EngineTimeline::default()
+        );
+    }
+
+    #[test]
+    fn a_gpu_that_two_sources_see_has_its_memory_once() {
+        let gpu = |source, uuid: Option<&str>, used_bytes| GpuSeries {
+            source,
+            uuid: uuid.map(str::to_owned),
+            samples: vec![GpuSample {
+                at_us: 5,
+                used_bytes,
+            }],
+            ..GpuSeries::default()
+        };
+        let mut all = GpuTimeline {
+            gpus: vec![gpu("nvml", Some("GPU-AB12"), 100)],
+        };
+        all.add(GpuTimeline {
+            gpus: vec![
+                gpu("dcgm", Some("GPU-ab12"), 90),
+                gpu("dcgm", Some("GPU-cd34"), 7),
+                gpu("dcgm", None, 1),
+                gpu("dcgm", None, 1),
+            ],
+        });
+        all.add(GpuTimeline {
+            gpus: vec![gpu("nvidia_gpu_exporter", Some("cd34"), 8)],
+        });
+        assert_eq!(all.used_between(0, 10), Some(109));
+        assert_eq!(all.gpus[0].source, "nvml");
+    }
+}
