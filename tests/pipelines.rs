@@ -4,9 +4,9 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use support::{Server, stdout_of, venv};
+use support::{Server, http, stdout_of, venv};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -169,6 +169,104 @@ fn an_action_that_could_not_run_fails_whatever_it_was_told() {
         "{}",
         said(&word)
     );
+}
+
+/// Every file of a folder and of those within it, as text.
+fn texts(folder: &Path) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .flat_map(|path| match path.is_dir() {
+            true => texts(&path),
+            false => vec![(path.clone(), std::fs::read_to_string(&path).unwrap())],
+        })
+        .collect()
+}
+
+/// The values that a text gives to `--slo`, but for those that a template or a variable fills in.
+fn objectives(text: &str) -> Vec<&str> {
+    text.split("--slo")
+        .skip(1)
+        .filter_map(|rest| rest.strip_prefix(['=', ' ']))
+        .filter_map(|rest| match rest.chars().next()? {
+            quote @ ('\'' | '"') => rest[1..].split(quote).next(),
+            _ => rest.split_whitespace().next(),
+        })
+        .filter(|value| !value.contains(['$', '{']))
+        .collect()
+}
+
+#[test]
+fn every_objective_that_is_shipped_is_one() {
+    let files = texts(&shipped(""));
+    let values: Vec<&str> = files
+        .iter()
+        .filter(|(path, _)| path.extension().is_none_or(|kind| kind != "json"))
+        .flat_map(|(_, text)| objectives(text))
+        .collect();
+    assert!(values.len() >= 9, "{values:?}");
+    let parse = |values: &[&str]| {
+        let mut command = support::reenact(["replay"]);
+        for target in ["a", "b"] {
+            command.args(["--target", &format!("{target}=http://127.0.0.1:1")]);
+        }
+        for value in values {
+            command.args(["--slo", value]);
+        }
+        said(&command.arg("/nowhere/trace.rt").output().unwrap())
+    };
+    // All that is wrong is that there is no such trace.
+    let taken = parse(&values);
+    assert!(
+        taken.contains("/nowhere/trace.rt") && !taken.contains("--slo"),
+        "{values:?}: {taken}"
+    );
+    let refused = parse(&["ttft.p99<soon"]);
+    assert!(refused.contains("--slo"), "{refused}");
+}
+
+/// What stands behind a key of a file of YAML, in each line that has it.
+fn behind<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = text
+        .lines()
+        .map(|line| line.trim().trim_start_matches("- "));
+    lines
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix(": "))
+        .map(str::trim)
+        .collect()
+}
+
+#[test]
+fn flaggers_hooks_are_what_the_shipped_gate_takes() {
+    let read = |path| std::fs::read_to_string(shipped(path)).unwrap();
+    let (canary, gate) = (read("flagger/canary.yaml"), read("kubernetes/gate.yaml"));
+    let (urls, targets) = (behind(&canary, "url"), behind(&canary, "targets"));
+    assert_eq!((urls.len(), targets.len()), (2, 2), "{urls:?} {targets:?}");
+    assert!(behind(&gate, "name").contains(&"reenact-gate"));
+    assert!(behind(&gate, "containerPort").contains(&"8090"));
+    let reach = gate
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("- --allow-target="));
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = support::reenact(["gate", "--listen", "127.0.0.1:0", "--results"]);
+    command
+        .arg(dir.path())
+        .args(["--allow-target", reach.unwrap(), "--", "/nowhere/trace.rt"]);
+    let listening = Server::launch_with(&mut command, Stdio::null());
+    for (url, targets) in urls.into_iter().zip(targets) {
+        let path = url.strip_prefix("http://reenact-gate.models:8090").unwrap();
+        let hook = serde_json::json!({
+            "name": "chat", "namespace": "models", "phase": "Progressing", "checksum": "85d557f47b",
+            "metadata": {"targets": targets},
+        });
+        let answer = http::send(&listening.url, &http::post(path, &[], &hook.to_string()));
+        // The replay has no trace and so no verdict; but the hook was understood, and its targets are where the gate may go.
+        assert!(
+            matches!(http::status(&answer), 200 | 412 | 503),
+            "{path}: {}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
 }
 
 #[test]
