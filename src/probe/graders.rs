@@ -44,7 +44,7 @@ fn is_variables(id: &str) -> bool {
 }
 
 /// Those that ask a model, beside `model-graded-…` (promptfoo.dev, "Model-graded metrics").
-const GRADED: [&str; 13] = [
+const GRADED: [&str; 14] = [
     "llm-rubric",
     "g-eval",
     "similar",
@@ -58,6 +58,7 @@ const GRADED: [&str; 13] = [
     "moderation",
     "search-rubric",
     "agent-rubric",
+    "trajectory:goal-success",
 ];
 const ADDRESSES: [&str; 4] = [
     "OPENAI_BASE_URL",
