@@ -2,7 +2,7 @@
 //! and `answer` observe, `synthesise` writes); beside them what all share: how a path tells the dialect (`detect`), how bodies are cut
 //! (`framing`), pieces of JSON (`json`), what is counted (`answer`), what is to be said (`draft`). No I/O.
 //!
-//! Reading keeps lengths, counts and moments; the text itself goes into a [`PromptRender`](crate::anonymise::PromptRender),
+//! Reading keeps lengths, counts and moments; the text itself goes into a [`PromptRender`],
 //! which hashes and forgets it. No error quotes a body.
 
 mod answer;

@@ -10,7 +10,7 @@ use super::signals::Signal;
 impl EngineTimeline {
     /// Several pages as one. Figures of several engines are put together as those of several ranks on one page are: requests and counters add
     /// up, of caches the fullest counts. A sum is told only of instants at which every engine that tells the figure had told it within
-    /// [`FRESH_US`] before: that of some of them would be a dip that there was not. What went wrong with any page is told.
+    /// `FRESH_US` before: that of some of them would be a dip that there was not. What went wrong with any page is told.
     #[must_use]
     pub fn together(pages: Vec<Self>) -> Self {
         // An engine's page names itself as such; an exporter's does not, and has no figures of an engine.
