@@ -29,6 +29,9 @@ fn embeddings_are_replayed_though_nothing_is_generated() {
         &recorder.url,
         "--slo",
         "e2e.p99<60s",
+        // So that they arrive in their order, which is all that tells which is which.
+        "--connections",
+        "1",
         "--out",
     ])
     .args([at("out"), at("first")])
