@@ -79,7 +79,11 @@ impl Estimator {
                 let reasoning = response.reasoning_tokens.unwrap_or(0);
                 let answer = output.count.saturating_sub(reasoning);
                 model.answer.learn(answer, answer_bytes);
-                model.events.learn(answer, response.token_events.into());
+                // Of events it is not told which of them are reasoning: only without any, counted or shown, are both of one thing.
+                let shown = response.first_answer_us != response.first_token_us;
+                if reasoning == 0 || !shown {
+                    model.events.learn(answer, response.token_events.into());
+                }
             }
             Some(output)
                 if output.source == TokenSource::Counted && model.events.is_over(SEVERAL) =>
@@ -239,6 +243,35 @@ mod tests {
         assert_eq!(several.source, TokenSource::Estimated);
         assert!((140..=150).contains(&several.count), "{several:?}");
         assert_eq!(stream(1, counted, 50), counted);
+    }
+
+    #[test]
+    fn reasoning_that_is_counted_apart_and_streamed_too_says_nothing_of_events() {
+        let mut estimator = Estimator::default();
+        let mut stream = |output, reasoning, first_answer_us| {
+            let mut exchange = exchange(0, 1000, UNKNOWN, Some(output));
+            let response = &mut exchange.response;
+            response.token_events = 100;
+            response.reasoning_tokens = reasoning;
+            response.first_token_us = Some(5);
+            response.first_answer_us = first_answer_us;
+            estimator.complete(&mut exchange, None, 400);
+            exchange.response.output_tokens.unwrap().count
+        };
+        let counted = TokenCount {
+            count: 100,
+            source: TokenSource::Counted,
+        };
+        for _ in 0..100 {
+            stream(usage(300), None, Some(70));
+            // Half of the events are of the half of the tokens that are reasoning.
+            stream(usage(300), Some(150), Some(70));
+            stream(usage(300), Some(300), None);
+            // Reasoning that stays with the server.
+            stream(usage(1300), Some(1000), Some(5));
+        }
+        let several = stream(counted, None, Some(70));
+        assert!((290..=300).contains(&several), "{several}");
     }
 
     #[test]
