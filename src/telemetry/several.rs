@@ -10,28 +10,21 @@ use super::signals::Signal;
 impl EngineTimeline {
     /// Several pages as one. Figures of several engines are put together as those of several ranks on one page are: requests and counters add
     /// up, of caches the fullest counts. A sum is told only of instants at which every engine that tells the figure had told it within
-    /// `FRESH_US` before: that of some of them would be a dip that there was not. What went wrong with any page is told.
+    /// `FRESH_US` before: that of some of them would be a dip that there was not. What went wrong with any page is told, and with which.
     #[must_use]
     pub fn together(pages: Vec<Self>) -> Self {
         // An engine's page names itself as such; an exporter's does not, and has no figures of an engine.
-        let (engines, others): (Vec<_>, Vec<_>) =
+        let (engines, mut others): (Vec<_>, Vec<_>) =
             pages.into_iter().partition(|page| page.kind.is_some());
-        // The one that was read most often sets the clock.
-        let clock = engines
-            .iter()
-            .enumerate()
-            .max_by_key(|(place, page)| (page.samples.len(), usize::MAX - place))
-            .map(|(place, _)| place);
-        let Some(clock) = clock else {
-            return others.into_iter().next().unwrap_or_default();
-        };
-        let samples = if engines.len() == 1 {
-            None
-        } else {
-            Some(joined(&engines, clock))
-        };
+        // A page that was never read may be an engine's, and is what there is to tell of where no other is.
+        others.sort_by_key(|page| page.taken > 0);
+        let state = states(engines.iter().chain(&others));
+        let samples = (engines.len() > 1).then(|| joined(&engines));
         let mut pages = engines.into_iter();
-        let mut whole = pages.next().unwrap_or_default();
+        let Some(mut whole) = pages.next() else {
+            let first = others.into_iter().next().unwrap_or_default();
+            return Self { state, ..first };
+        };
         for page in pages {
             whole.url = format!("{}, {}", whole.url, page.url);
             whole.taken += page.taken;
@@ -40,26 +33,12 @@ impl EngineTimeline {
             for (signal, name) in page.names {
                 whole.names.entry(signal).or_insert(name);
             }
-            whole.hear(&page.url, page.state);
-        }
-        if let Some(samples) = samples {
-            whole.samples = samples;
         }
         whole.restarts_us.sort_unstable();
-        for page in others {
-            whole.hear(&page.url, page.state);
-        }
-        whole
-    }
-
-    /// What went wrong with another page of the same target.
-    fn hear(&mut self, url: &str, state: Option<String>) {
-        let Some(told) = state.map(|state| format!("{url}: {state}")) else {
-            return;
-        };
-        match &mut self.state {
-            Some(state) => *state = format!("{state}; {told}"),
-            None => self.state = Some(told),
+        Self {
+            samples: samples.unwrap_or(whole.samples),
+            state,
+            ..whole
         }
     }
 
@@ -73,13 +52,29 @@ impl EngineTimeline {
     }
 }
 
-fn joined(engines: &[EngineTimeline], clock: usize) -> Vec<EngineSample> {
+/// What went wrong with pages: where there are several, with which.
+fn states<'a>(pages: impl Iterator<Item = &'a EngineTimeline> + Clone) -> Option<String> {
+    let is_one = pages.clone().count() == 1;
+    let told = pages.filter_map(|page| {
+        let state = page.state.as_ref()?;
+        Some(if is_one {
+            state.clone()
+        } else {
+            format!("{}: {state}", page.url)
+        })
+    });
+    told.reduce(|all, one| format!("{all}; {one}"))
+}
+
+fn joined(engines: &[EngineTimeline]) -> Vec<EngineSample> {
     let signals: BTreeSet<Signal> = engines
         .iter()
         .flat_map(|page| page.names.keys().copied())
         .collect();
-    let clock = engines.get(clock).map_or(&[][..], |page| &page.samples);
-    let instants = clock.iter().map(|sample| sample.at_us);
+    // The one that was read most often sets the clock.
+    let clock = engines.iter().rev().max_by_key(|page| page.samples.len());
+    let samples = clock.into_iter().flat_map(|page| &page.samples);
+    let instants = samples.map(|sample| sample.at_us);
     let mut before = None;
     instants
         .map(|at_us| {
@@ -247,6 +242,30 @@ mod tests {
             whole.state.as_deref(),
             Some("http://b: it stalled; http://dcgm: no figures")
         );
+    }
+
+    #[test]
+    fn what_went_wrong_is_told_with_the_page_it_went_wrong_with() {
+        let of = |url: &str, kind, taken, state: Option<&str>| EngineTimeline {
+            kind,
+            url: url.to_owned(),
+            taken,
+            state: state.map(str::to_owned),
+            ..EngineTimeline::default()
+        };
+        let vllm = Some(EngineKind::Vllm);
+        let whole = EngineTimeline::together(vec![
+            of("a", vllm, 1, Some("it stalled")),
+            of("b", vllm, 1, None),
+        ]);
+        assert_eq!(whole.state.as_deref(), Some("a: it stalled"));
+        let whole = EngineTimeline::together(vec![
+            of("dcgm", None, 9, None),
+            of("a", None, 0, Some("refused")),
+            of("b", None, 0, Some("no answer")),
+        ]);
+        assert_eq!((whole.url.as_str(), whole.taken), ("a", 0), "never read");
+        assert_eq!(whole.state.as_deref(), Some("a: refused; b: no answer"));
     }
 
     #[test]
