@@ -8,6 +8,7 @@ mod engine;
 mod exporter;
 mod exposition;
 mod nvml;
+mod pace;
 mod page;
 #[cfg(test)]
 mod recorded;

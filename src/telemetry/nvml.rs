@@ -9,6 +9,7 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
+use super::pace::next_round;
 use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
 use super::xid::XidWatch;
 
@@ -158,12 +159,7 @@ fn watch(
         if last || broken {
             return;
         }
-        next += period;
-        let now = Instant::now();
-        // A driver that takes longer than that is left alone for as long: who asks without end holds the lock that the engine needs.
-        if next <= now {
-            next = now + period;
-        }
+        next = next_round(next, period, Instant::now());
         sleep(next, stop);
     }
 }

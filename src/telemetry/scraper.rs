@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::engine::{Diary, EngineTimeline};
+use super::pace::next_round;
 use super::page::{PageError, PageReader, PageUrl};
 use super::series::GpuTimeline;
 
@@ -99,7 +100,7 @@ fn follow(
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        next = (next + Scraper::PERIOD).max(Instant::now());
+        next = next_round(next, Scraper::PERIOD, Instant::now());
     }
 }
 
