@@ -1,6 +1,7 @@
 //! One client's connection: heads are read, each request carried, and the connection kept while both sides want it.
 
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -14,7 +15,7 @@ use super::fate::Fate;
 use super::prepared::Prepared;
 use super::scratch::Lent;
 use super::{Link, Scratch, across, own, tunnel};
-use crate::net::http1::{Malformed, end_of_head};
+use crate::net::http1::{Framing, Malformed, end_of_head};
 use crate::record::alarm::later;
 use crate::record::answer::Refusal;
 use crate::record::front::client_io::ClientIo;
@@ -49,6 +50,28 @@ impl Session {
             Ok(1..) => Some(scratch.lend()),
             Ok(0) | Err(_) => None,
         })
+    }
+
+    /// Notes what a read brought of a request's body, where its data lies, and keeps what lies behind it for the next request. Says how
+    /// many of the bytes are this body's.
+    pub(super) fn take_body(
+        &mut self,
+        lent: &Lent<'_>,
+        framing: &mut Framing,
+        passage: &Passage,
+        runs: &mut Vec<Range<usize>>,
+    ) -> Result<usize, Fate> {
+        let now = passage.moved();
+        runs.clear();
+        let scanned = framing.scan(lent.bytes(), |run| runs.push(run));
+        let taken = scanned.map_err(Fate::BadBody)?;
+        passage.upload_runs(now, lent.piece(), runs);
+        if framing.is_over() {
+            passage.upload_end(now);
+        }
+        let rest = lent.bytes().get(taken..).unwrap_or_default();
+        self.ahead.extend_from_slice(rest);
+        Ok(taken)
     }
 
     /// Reads ahead what there is. `false` if the connection is broken.

@@ -165,13 +165,10 @@ impl<'a> Crossing<'a> {
             Poll::Ready(None) => return Err(Fate::ClientGone),
             Poll::Ready(Some(lent)) => lent,
         };
-        let now = self.passage.moved();
         let mut runs = Vec::new();
-        let scanned = self.framing.scan(lent.bytes(), |run| runs.push(run));
-        let taken = scanned.map_err(Fate::BadBody)?;
-        self.passage.upload_runs(now, lent.piece(), &runs);
-        let rest = lent.bytes().get(taken..).unwrap_or_default();
-        self.session.ahead.extend_from_slice(rest);
+        let taken = self
+            .session
+            .take_body(&lent, self.framing, &self.passage, &mut runs)?;
         self.feed.give(match &runs[..] {
             [run] => lent.keep(run.clone()),
             _ => {
@@ -181,7 +178,6 @@ impl<'a> Crossing<'a> {
             }
         });
         if self.framing.is_over() {
-            self.passage.upload_end(now);
             self.end_of_body();
         }
         Ok(Poll::Ready(()))

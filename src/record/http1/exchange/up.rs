@@ -54,20 +54,9 @@ impl Exchange<'_> {
             Poll::Ready(None) => return Err(Fate::ClientGone),
             Poll::Ready(Some(lent)) => lent,
         };
-        let now = self.passage.moved();
-        let passage = &self.passage;
-        self.runs.clear();
-        let scanned = self
-            .up
-            .framing
-            .scan(lent.bytes(), |run| self.runs.push(run));
-        let taken = scanned.map_err(Fate::BadBody)?;
-        passage.upload_runs(now, lent.piece(), &self.runs);
-        if self.up.framing.is_over() {
-            passage.upload_end(now);
-        }
-        let rest = lent.bytes().get(taken..).unwrap_or_default();
-        self.session.ahead.extend_from_slice(rest);
+        let taken =
+            self.session
+                .take_body(&lent, self.up.framing, &self.passage, &mut self.runs)?;
         self.up.hold(&lent, taken);
         if self
             .up
