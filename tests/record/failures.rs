@@ -269,6 +269,37 @@ fn a_stale_idle_connection_costs_nothing() {
 }
 
 #[test]
+fn a_request_in_pieces_is_sent_again_whole_where_it_is_held() {
+    for (bytes, status) in [(40 << 10, 200), (80 << 10, 502)] {
+        let between = Between::start(&["--threads", "1"]);
+        let (mut client, mut server, _) = between.exchange(GET);
+        server.send(OK);
+        client.read_until("hi");
+        let body = "0123456789abcdef".repeat(bytes / 16);
+        let (first, rest) = body.split_at(7);
+        client.send(format!(
+            "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n{first}"
+        ));
+        server.read_head();
+        server.read_exact(first.len());
+        let (second, last) = rest.split_at(rest.len() / 2);
+        for piece in [second, last] {
+            client.send(piece);
+            server.read_exact(piece.len());
+        }
+        drop(server);
+        if status == 200 {
+            let mut server = between.upstream.accept();
+            server.read_head();
+            assert!(server.read_exact(bytes) == body);
+            server.send(OK);
+        }
+        let head = client.read_head();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+}
+
+#[test]
 fn a_fresh_connection_that_is_closed_is_not_tried_again() {
     let between = Between::start(&[]);
     let (mut client, server, _) = between.exchange(GET);

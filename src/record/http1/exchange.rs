@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use self::down::{Down, DownState};
-use self::up::Up;
+use self::up::{Sent, Up};
 use super::Link;
 use super::fate::{Break, Fate};
 use super::prepared::Prepared;
@@ -43,7 +43,10 @@ impl<'a> Exchange<'a> {
         prepared: &'a mut Prepared,
     ) -> Self {
         prepared.passage.sent();
-        let sent = link.reused.then(|| vec![prepared.bytes.clone()]);
+        let sent = link.reused.then(|| Sent {
+            first: prepared.bytes.clone(),
+            rest: Vec::new(),
+        });
         Self {
             lane,
             session,
@@ -100,11 +103,7 @@ impl<'a> Exchange<'a> {
         if self.down.heard || self.up.shut {
             return None;
         }
-        let pieces = self.up.sent?;
-        match &pieces[..] {
-            [only] => Some(only.clone()),
-            _ => Some(Bytes::from(pieces.concat())),
-        }
+        self.up.sent.map(Sent::whole)
     }
 
     /// Lets the client have what it has not taken yet, within reason.

@@ -171,20 +171,19 @@ impl Exchange<'_> {
             return Err(Fate::Upgraded);
         }
         let start = out.len();
-        let mut runs = Vec::new();
-        let taken = framing
-            .scan(body, |run| runs.push(run))
-            .map_err(|_| self.upstream_broke(Break::Reset))?;
+        self.runs.clear();
+        let scanned = framing.scan(body, |run| self.runs.push(run));
+        let taken = scanned.map_err(|_| self.upstream_broke(Break::Reset))?;
         if self.down.dechunks {
-            append_data(body, &mut runs, &mut out);
+            append_data(body, &mut self.runs, &mut out);
         } else {
             out.extend_from_slice(body.get(..taken).unwrap_or_default());
-            for run in &mut runs {
+            for run in &mut self.runs {
                 *run = start + run.start..start + run.end;
             }
         }
         let out = Bytes::from(out);
-        self.passage.data_runs(now, Piece::Shared(&out), &runs);
+        self.passage.data_runs(now, Piece::Shared(&out), &self.runs);
         self.down.reusable &= taken == body.len();
         self.down.state = DownState::Body(framing);
         self.end_if_over();

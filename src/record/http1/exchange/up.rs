@@ -9,7 +9,6 @@ use tokio::io::AsyncWrite;
 use super::Exchange;
 use crate::net::http1::Framing;
 use crate::record::http1::fate::Fate;
-use crate::record::http1::scratch::Lent;
 use crate::record::http1::way::Way;
 
 /// The request on its way.
@@ -17,11 +16,17 @@ pub(super) struct Up<'a> {
     pub(super) framing: &'a mut Framing,
     pub(super) way: Way,
     /// Everything sent so far, while it may be sent again.
-    pub(super) sent: Option<Vec<Bytes>>,
+    pub(super) sent: Option<Sent>,
     /// The upstream takes no more.
     pub(super) refused: bool,
     /// The client's half-close has been passed on.
     pub(super) shut: bool,
+}
+
+/// What a request began with, and what went after it: most are whole by then.
+pub(super) struct Sent {
+    pub(super) first: Bytes,
+    pub(super) rest: Vec<u8>,
 }
 
 impl Exchange<'_> {
@@ -57,7 +62,7 @@ impl Exchange<'_> {
         let taken =
             self.session
                 .take_body(&lent, self.up.framing, &self.passage, &mut self.runs)?;
-        self.up.hold(&lent, taken);
+        self.up.hold(lent.bytes().get(..taken).unwrap_or_default());
         if self
             .up
             .way
@@ -91,13 +96,21 @@ impl Up<'_> {
     }
 
     /// Keeps what is sent, as long as it is little enough to be sent again.
-    fn hold(&mut self, lent: &Lent<'_>, taken: usize) {
+    fn hold(&mut self, bytes: &[u8]) {
+        let fits = |sent: &Sent| sent.first.len() + sent.rest.len() + bytes.len() <= HELD;
+        self.sent = self.sent.take().filter(fits);
         if let Some(sent) = &mut self.sent {
-            sent.push(lent.keep(0..taken));
-            if sent.iter().map(Bytes::len).sum::<usize>() > HELD {
-                self.sent = None;
-            }
+            sent.rest.extend_from_slice(bytes);
         }
+    }
+}
+
+impl Sent {
+    pub(super) fn whole(self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first;
+        }
+        Bytes::from([&*self.first, &*self.rest].concat())
     }
 }
 
