@@ -1,8 +1,23 @@
 //! Services of every temper: slow, of parts, without gzip, and those that refuse.
 
+use std::path::Path;
+
 use crate::endpoint::{Endpoint, Received};
 use crate::support::Server;
 use crate::{SECRET, replay, stderr};
+
+/// A replay at a server of its own: its exit code, and what it said.
+fn replayed(
+    dir: &Path,
+    requests: u64,
+    args: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let target = ["--target", &sim.url];
+    let output = replay(dir, requests, &[&target[..], args].concat(), variables);
+    (output.status.code(), stderr(&output))
+}
 
 #[test]
 fn a_service_for_spans_alone_is_sent_its_key_and_may_be_slow_or_take_a_part() {
@@ -14,24 +29,15 @@ fn a_service_for_spans_alone_is_sent_its_key_and_may_be_slow_or_take_a_part() {
         (_, 0) => ("503 Service Unavailable\r\nRetry-After: 0", b""),
         _ => ("200 OK", REJECTED),
     });
-    let sim = Server::sim(&["--profile", "fast"]);
-    let output = replay(
+    let (_, said) = replayed(
         dir.path(),
         600,
-        &[
-            "--target",
-            &sim.url,
-            "--speed",
-            "20",
-            "--otlp",
-            &format!("{}/otel", service.url),
-        ],
+        &["--speed", "20", "--otlp", &format!("{}/otel", service.url)],
         &[(
             "OTEL_EXPORTER_OTLP_HEADERS",
             &format!("x-api-key={SECRET},Langsmith-Project=gate"),
         )],
     );
-    let said = stderr(&output);
     assert!(
         said.contains("took 599 spans and rejected 2; it takes no metrics"),
         "{said}"
@@ -69,21 +75,12 @@ fn a_service_that_knows_no_gzip_is_sent_spans_as_they_are() {
         0 => ("415 Unsupported Media Type", b"what is this"),
         _ => ("200 OK", b""),
     });
-    let sim = Server::sim(&["--profile", "fast"]);
-    let output = replay(
+    let (_, said) = replayed(
         dir.path(),
         600,
-        &[
-            "--target",
-            &sim.url,
-            "--speed",
-            "20",
-            "--otlp",
-            &service.url,
-        ],
+        &["--speed", "20", "--otlp", &service.url],
         &[],
     );
-    let said = stderr(&output);
     assert!(said.contains("took 601 spans, and metrics"), "{said}");
     let received = service.received();
     let is_packed = |one: &Received| one.head.contains("content-encoding");
@@ -101,13 +98,10 @@ fn a_service_that_knows_no_gzip_is_sent_spans_as_they_are() {
 fn a_service_that_refuses_changes_nothing_of_the_verdict() {
     let dir = tempfile::tempdir().unwrap();
     let service = Endpoint::new(|_, _| ("401 Unauthorized", b"who are you"));
-    let sim = Server::sim(&["--profile", "fast"]);
-    let output = replay(
+    let (code, said) = replayed(
         dir.path(),
         40,
         &[
-            "--target",
-            &sim.url,
             "--slo",
             "errors.rate<1%",
             "--otlp",
@@ -121,8 +115,7 @@ fn a_service_that_refuses_changes_nothing_of_the_verdict() {
             ("LANGSMITH_ENDPOINT", &service.url),
         ],
     );
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert_eq!(code, Some(0), "{said}");
     for told in [
         "warning: --otlp: ",
         "warning: --langsmith: ",
