@@ -81,15 +81,10 @@ fn half_an_hour_of_everything_leaves_no_trace_but_the_trace() {
         100.0,
     );
     // Idle upstream connections are closed after --pool-idle.
-    let deadline = Instant::now() + support::PATIENCE;
-    while process.descriptors() > idle_descriptors {
-        assert!(
-            Instant::now() < deadline,
-            "{} descriptors, {idle_descriptors} at first",
-            process.descriptors()
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    support::answered(|| match process.descriptors() {
+        open if open <= idle_descriptors => Ok(()),
+        open => Err(format!("{open} descriptors, {idle_descriptors} at first")),
+    });
     assert_eq!(metric(&admin, "inference_in_flight"), 0);
     let (status, log) = recorder.terminate();
     assert!(
@@ -147,15 +142,16 @@ impl Process {
 
     /// As many as there are once its threads have begun.
     fn idle_descriptors(&self) -> usize {
-        let mut before = 0;
-        loop {
-            let now = self.descriptors();
-            if now == before {
-                return now;
+        let mut seen = Vec::new();
+        // The same as long as fifty looks take, a second.
+        support::answered(|| {
+            seen.push(self.descriptors());
+            let (now, same) = (seen[seen.len() - 1], seen.iter().rev().take(50));
+            match seen.len() > 50 && same.into_iter().all(|it| *it == now) {
+                true => Ok(now),
+                false => Err(format!("descriptors come and go: {seen:?}")),
             }
-            before = now;
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        })
     }
 
     fn rss_kib(&self) -> u64 {
