@@ -27,7 +27,9 @@ pub(crate) mod fuzzing;
 mod tests;
 
 pub use answer::{AnswerReader, AnswerText, ResponseObserver};
-pub use detect::{Detected, DialectRule, RuleError, detect, endpoint_of, model_in_path};
+pub use detect::{
+    Detected, DialectRule, RuleError, Told, detect, endpoint_of, endpoint_of_body, model_in_path,
+};
 pub use draft::{Draft, DraftMedia, Forcing, OutputLength, WireRequest};
 pub use framing::grpc::http_status as http_status_of_grpc;
 pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream};

@@ -1,4 +1,5 @@
-//! Gateways with paths of their own: `--dialect`, from the command line, the environment and a config file.
+//! Gateways with paths of their own: `--dialect`, from the command line, the environment and a config file; and what a body tells
+//! where nobody says.
 
 use std::io::Write;
 use std::process::Command;
@@ -55,7 +56,12 @@ const PATHS: [&str; 4] = [
     "/elsewhere",
     "/",
 ];
-const FOUND: [&str; 4] = ["chat_completions", "other", "other", "other"];
+const FOUND: [&str; 4] = [
+    "chat_completions",
+    "other",
+    "chat_completions",
+    "chat_completions",
+];
 
 #[test]
 fn a_gateways_own_paths_are_what_the_operator_says() {
@@ -76,6 +82,80 @@ fn a_gateways_own_paths_are_what_the_operator_says() {
         command.env("REENACT_DIALECT", RULES[0]);
     };
     assert_eq!(endpoints(by_environment, &PATHS[..1]), FOUND[..1]);
+}
+
+/// Answers by the path: as a chat, whole or in a stream, as a counter of tokens, or that there is nothing.
+fn gateway() -> String {
+    let (upstream, _) = http::upstream(|mut stream| {
+        let Some(request) = http::read_request(&mut stream) else {
+            return;
+        };
+        let request = String::from_utf8_lossy(&request).into_owned();
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let (status, kind, body) = match path {
+            "/invocations" | "/plain" => ("200 OK", "application/json", ANSWER),
+            "/streams" => ("200 OK", "text/event-stream", STREAM),
+            "/busy" => ("429 Too Many Requests", "application/json", "{}"),
+            "/missing" => ("404 Not Found", "application/json", "{}"),
+            _ => ("200 OK", "application/json", r#"{"tokens":3}"#),
+        };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+    });
+    upstream
+}
+
+const STREAM: &str = concat!(
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"index\":0}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"stop\",\"index\":0}]}\n\n",
+    "data: [DONE]\n\n"
+);
+
+#[test]
+fn a_path_that_says_nothing_leaves_it_to_the_body_and_to_the_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let traces = dir.path().join("traces");
+    let upstream = gateway();
+    let recorder = Server::recorder(&upstream, &traces, &[]);
+    let tgi = r#"{"inputs":"hello"}"#;
+    let mut expected = Vec::new();
+    for (path, body, endpoint, events) in [
+        ("/invocations", ASKED, "chat_completions", 0),
+        ("/streams", ASKED, "chat_completions", 3),
+        ("/busy", ASKED, "chat_completions", 0),
+        ("/missing", ASKED, "other", 0),
+        ("/counts", ASKED, "other", 0),
+        ("/counts", tgi, "other", 0),
+        ("/v1/messages/count_tokens", ASKED, "other", 0),
+        ("/plain", r#"{"input":"hello"}"#, "other", 0),
+        ("/plain", "hello", "other", 0),
+    ] {
+        http::send(&recorder.url, &http::post(path, &[], body));
+        expected.push((endpoint, events));
+    }
+    let text = String::from_utf8(http::post("/plain", &[], ASKED)).unwrap();
+    let text = text.replace("application/json", "text/plain");
+    http::send(&recorder.url, text.as_bytes());
+    expected.push(("other", 0));
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let recorded = exchanges(&traces);
+    assert_eq!(recorded.len(), expected.len());
+    for (exchange, (endpoint, events)) in recorded.iter().zip(expected) {
+        assert_eq!(exchange["endpoint"], endpoint, "{exchange:#}");
+        assert_eq!(exchange["response"]["events"], events, "{exchange:#}");
+        let read = &exchange["request"]["messages"][0]["bytes"];
+        assert_eq!(read == 5, endpoint != "other", "{exchange:#}");
+        let shape = match endpoint {
+            "other" => "generic",
+            _ => "known",
+        };
+        let unread = exchange["response"]["status"] == 429;
+        assert!(unread || exchange["shape"] == shape, "{exchange:#}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! Which dialect an exchange speaks: by its path, or as an operator says.
+//! Which dialect an exchange speaks: by its path, or as an operator says, or, where neither does, by the request's body.
 
+mod body;
 mod rule;
 
+pub use body::endpoint_of_body;
 pub use rule::{DialectRule, RuleError, detect};
 
 use crate::shape::{Endpoint, Method};
@@ -11,8 +13,20 @@ use crate::shape::{Endpoint, Method};
 pub struct Detected {
     /// The endpoint.
     pub endpoint: Endpoint,
-    /// Others use this path too: it is this endpoint only if the request's body is of its form, and `other` if not.
-    pub if_body_fits: bool,
+    /// What that rests on.
+    pub told: Told,
+}
+
+/// What an exchange's endpoint rests on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Told {
+    /// Its path, or what an operator says of it.
+    #[default]
+    ByPath,
+    /// Its path, which others use too: it is this endpoint only if the request's body is of its form, and `other` if not.
+    IfBodyFits,
+    /// Nothing, for its path says nothing; a body of JSON may (see [`endpoint_of_body`]), and then the answer must bear it out.
+    ByBody,
 }
 
 /// Which endpoint a request speaks to, from its method and path (query excluded).
@@ -20,18 +34,7 @@ pub struct Detected {
 /// By the path's end, since a gateway may mount an API anywhere (`/openai/v1/chat/completions`); one trailing slash is
 /// tolerated.
 pub fn endpoint_of(method: Method, path: &str) -> Detected {
-    let whole = path;
     let path = path.strip_suffix('/').unwrap_or(path);
-    let sure = |endpoint| Detected {
-        endpoint,
-        if_body_fits: false,
-    };
-    if method == Method::Post && whole == "/" {
-        return Detected {
-            endpoint: Endpoint::TgiGenerate,
-            if_body_fits: true,
-        };
-    }
     let found = TABLE
         .iter()
         .find(|(allowed, suffix, _)| allowed.contains(&method) && path.ends_with(suffix));
@@ -40,21 +43,26 @@ pub fn endpoint_of(method: Method, path: &str) -> Detected {
         endpoint,
         Endpoint::TgiGenerate | Endpoint::TgiGenerateStream
     );
-    if (is_tgis || endpoint == Endpoint::Other && method == Method::Post)
+    if (is_tgis || found.is_none() && method == Method::Post)
         && let Some((_, verb)) = triton_model(path)
     {
-        return sure(match verb {
-            "infer" => Endpoint::Infer,
-            "generate" => Endpoint::TritonGenerate,
-            "generate_stream" => Endpoint::TritonGenerateStream,
-            _ => Endpoint::Other,
-        });
+        return Detected {
+            endpoint: match verb {
+                "infer" => Endpoint::Infer,
+                "generate" => Endpoint::TritonGenerate,
+                "generate_stream" => Endpoint::TritonGenerateStream,
+                _ => Endpoint::Other,
+            },
+            told: Told::ByPath,
+        };
     }
-    Detected {
-        endpoint,
+    let told = match found {
         // SGLang and vLLM's own server have bodies of their own here.
-        if_body_fits: is_tgis,
-    }
+        Some(_) if is_tgis => Told::IfBodyFits,
+        None if method == Method::Post => Told::ByBody,
+        _ => Told::ByPath,
+    };
+    Detected { endpoint, told }
 }
 
 /// The model that an endpoint's path names, where it is the path that names it.
@@ -92,6 +100,11 @@ const POST: &[Method] = &[Method::Post];
 /// The first match counts, so longer endings stand above shorter ones.
 const TABLE: &[(&[Method], &str, Endpoint)] = &[
     (POST, "/chat/completions", Endpoint::ChatCompletions),
+    // Bodies as those of chats, and nothing is generated.
+    (POST, "/count_tokens", Endpoint::Other),
+    (POST, ":countTokens", Endpoint::Other),
+    (POST, "/apply-template", Endpoint::Other),
+    (POST, "/completions/render", Endpoint::Other),
     (POST, "/completions", Endpoint::Completions),
     (POST, "/v1/messages", Endpoint::Messages),
     (POST, "/v1/responses", Endpoint::Responses),
@@ -155,6 +168,11 @@ mod tests {
             (Method::Post, "/v1/completions", Endpoint::Completions),
             (Method::Post, "/anthropic/v1/messages", Endpoint::Messages),
             (Method::Post, "/v1/messages/count_tokens", Endpoint::Other),
+            (
+                Method::Post,
+                "/v1beta/models/g:countTokens",
+                Endpoint::Other,
+            ),
             (Method::Get, "/v1/messages", Endpoint::Other),
             (Method::Get, "/v1/models", Endpoint::Models),
             (Method::Get, "/v1/models/abc", Endpoint::Other),
@@ -163,7 +181,6 @@ mod tests {
             (Method::Other, "", Endpoint::Other),
             (Method::Post, "/v1/responses", Endpoint::Responses),
             (Method::Get, "/v1/responses", Endpoint::Other),
-            (Method::Post, "/v1/responses/abc/cancel", Endpoint::Other),
             (
                 Method::Post,
                 "/openai/deployments/d/embeddings",
@@ -198,23 +215,26 @@ mod tests {
         ] {
             let expected = Detected {
                 endpoint,
-                if_body_fits: false,
+                told: Told::ByPath,
             };
             assert_eq!(endpoint_of(method, path), expected, "{method:?} {path}");
         }
     }
 
     #[test]
-    fn paths_that_others_use_too_are_left_to_the_body() {
-        for (path, endpoint) in [
-            ("/generate", Endpoint::TgiGenerate),
-            ("/", Endpoint::TgiGenerate),
-            ("/m/generate_stream", Endpoint::TgiGenerateStream),
+    fn paths_that_do_not_say_enough_are_left_to_the_body() {
+        for (path, endpoint, told) in [
+            ("/generate", Endpoint::TgiGenerate, Told::IfBodyFits),
+            ("/", Endpoint::Other, Told::ByBody),
+            (
+                "/m/generate_stream",
+                Endpoint::TgiGenerateStream,
+                Told::IfBodyFits,
+            ),
+            ("/invocations", Endpoint::Other, Told::ByBody),
+            ("/v1/responses/abc/cancel", Endpoint::Other, Told::ByBody),
         ] {
-            let expected = Detected {
-                endpoint,
-                if_body_fits: true,
-            };
+            let expected = Detected { endpoint, told };
             assert_eq!(endpoint_of(Method::Post, path), expected, "{path}");
         }
     }

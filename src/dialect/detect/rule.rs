@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Detected, endpoint_of};
+use super::{Detected, Told, endpoint_of};
 use crate::shape::{Endpoint, Method};
 
 /// Paths that begin so speak an endpoint's dialect.
@@ -61,7 +61,7 @@ pub fn detect(rules: &[DialectRule], method: Method, path: &str) -> Detected {
     match rule {
         Some(rule) => Detected {
             endpoint: rule.endpoint,
-            if_body_fits: false,
+            told: Told::ByPath,
         },
         None => endpoint_of(method, path),
     }
@@ -84,9 +84,11 @@ mod tests {
 
     #[test]
     fn a_rule_settles_what_a_body_would_have_to() {
-        let rules = ["/generate=tgi_generate".parse().unwrap()];
-        assert!(!detect(&rules, Method::Post, "/generate").if_body_fits);
-        assert!(detect(&[], Method::Post, "/generate").if_body_fits);
+        let rules = ["/generate=tgi_generate", "/private/=other"].map(|rule| rule.parse().unwrap());
+        let told = |path| detect(&rules, Method::Post, path).told;
+        assert_eq!(told("/generate"), Told::ByPath);
+        assert_eq!(told("/private/a"), Told::ByPath);
+        assert_eq!(told("/m/generate"), Told::IfBodyFits);
     }
 
     #[test]

@@ -57,6 +57,7 @@ impl Prepared {
             Begun {
                 method: head.method,
                 path: head.path(),
+                content_type: head.content_type,
                 content_encoding: head.content_encoding,
                 websocket: head.websocket,
                 probe: head.probe,

@@ -23,6 +23,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) websocket: bool,
     host: Option<&'a [u8]>,
     /// Empty where there is none.
+    pub(super) content_type: &'a [u8],
+    /// The same.
     pub(super) content_encoding: &'a [u8],
     /// A replay's probe.
     pub(super) probe: bool,
@@ -64,6 +66,7 @@ impl<'a> RequestHead<'a> {
             upgrades: false,
             websocket: false,
             host: None,
+            content_type: b"",
             content_encoding: b"",
             probe: false,
             opts_out: false,
@@ -85,6 +88,7 @@ impl<'a> RequestHead<'a> {
                     head.websocket |=
                         members(field.value).any(|one| one.eq_ignore_ascii_case(b"websocket"));
                 }
+                12 if field.is("content-type") => head.content_type = field.value,
                 15 if field.is("x-reenact-probe") => head.probe = true,
                 16 if field.is("content-encoding") => head.content_encoding = field.value,
                 16 if field.is("x-reenact-record") => head.opts_out |= opts_out(field.value),

@@ -45,6 +45,8 @@ pub(in crate::record) struct Opening {
     pub(in crate::record) method: Method,
     pub(in crate::record) path_len: usize,
     pub(in crate::record) encoding_len: usize,
+    /// By its media type, its body is JSON.
+    pub(in crate::record) json: bool,
     pub(in crate::record) in_flight: u32,
     pub(in crate::record) probe: bool,
     /// The conversation that the client's header names.

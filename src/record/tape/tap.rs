@@ -18,6 +18,7 @@ pub(in crate::record) struct Begun<'a> {
     pub(in crate::record) method: &'a [u8],
     /// Without the query.
     pub(in crate::record) path: &'a [u8],
+    pub(in crate::record) content_type: &'a [u8],
     pub(in crate::record) content_encoding: &'a [u8],
     /// It asks to become a WebSocket.
     pub(in crate::record) websocket: bool,
@@ -95,6 +96,7 @@ impl Tap {
             method: method(request.method),
             path_len: path.len(),
             encoding_len: encoding.len(),
+            json: is_json(request.content_type),
             in_flight,
             probe: request.probe,
             conversation: request.conversation,
@@ -243,6 +245,17 @@ const FRAMES_ONE_BY_ONE: usize = 16;
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
 const SIMULATED: &[u8] = b"reenact-sim";
+
+/// `application/json`, `application/…+json`, `text/json`, whatever parameters follow.
+fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|&byte| byte == b';').next();
+    let essence = essence.unwrap_or_default().trim_ascii();
+    let subtype = essence
+        .iter()
+        .rposition(|&byte| matches!(byte, b'/' | b'+'));
+    let last = subtype.and_then(|at| essence.get(at + 1..));
+    last.is_some_and(|last| last.eq_ignore_ascii_case(b"json"))
+}
 
 fn short(value: &[u8]) -> &[u8] {
     value.get(..128).unwrap_or(value)

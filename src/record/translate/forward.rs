@@ -22,15 +22,19 @@ pub(super) async fn forward(
     request: Request<Incoming>,
 ) -> Response<Answer> {
     let (mut parts, body) = request.into_parts();
+    let text = |name| {
+        parts
+            .headers
+            .get(name)
+            .map_or(b"".as_slice(), HeaderValue::as_bytes)
+    };
     let passage = Passage::begin(
         &lane,
         Begun {
             method: parts.method.as_str().as_bytes(),
             path: parts.uri.path().as_bytes(),
-            content_encoding: parts
-                .headers
-                .get(header::CONTENT_ENCODING)
-                .map_or(b"", HeaderValue::as_bytes),
+            content_type: text(header::CONTENT_TYPE),
+            content_encoding: text(header::CONTENT_ENCODING),
             websocket: false,
             probe: parts.headers.contains_key(PROBE),
             opts_out: parts

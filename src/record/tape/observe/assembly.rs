@@ -13,7 +13,7 @@ use super::frames::FramesSeen;
 use super::reading::guarded;
 use crate::anonymise::{ChainKey, Conversation, Disguise, Private};
 use crate::dialect::{
-    Coded, Detected, RequestSight, ResponseObserver, detect, is_stream, model_in_path,
+    Coded, Detected, RequestSight, ResponseObserver, Told, detect, is_stream, model_in_path,
 };
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
@@ -30,8 +30,10 @@ pub(super) struct Assembly {
     /// What files that hold it as in flight have of it that is not so.
     disguise: Disguise,
     endpoint: Option<Endpoint>,
-    /// It is the endpoint's path, and others'; the request's body has yet to tell.
-    unsettled: bool,
+    /// What that rests on, until the request's body has been read.
+    told: Told,
+    /// It rests on the body alone; the answer has yet to bear it out.
+    guessed: bool,
     /// The model that the path names.
     model: Option<Private>,
     /// The path, where a mirror may want it.
@@ -87,7 +89,7 @@ impl Assembly {
                         .peek()
                         .is_some_and(|next| next.kind == MarkKind::UploadEnd);
                     match reading.next(kept, len) {
-                        Some(_) if self.trouble.is_some() || !self.is_read() => {}
+                        Some(_) if self.trouble.is_some() || !self.request_is_read() => {}
                         // A body of one piece is read where it lies.
                         Some(Pieces::One(body)) if last && self.upload.is_empty() => {
                             self.read_request(body, key, &capture);
@@ -155,16 +157,14 @@ impl Assembly {
             let encoding = String::from_utf8_lossy(texts.next(opening.encoding_len));
             // Reading a path is a dialect's work too.
             let read = guarded(|| {
-                let Detected {
-                    endpoint,
-                    if_body_fits,
-                } = detect(&capture.dialects, opening.method, &path);
+                let Detected { endpoint, told } = detect(&capture.dialects, opening.method, &path);
                 let model = model_in_path(endpoint, &path).map(Private::new);
-                (endpoint, if_body_fits, model)
+                let silent = told == Told::ByBody && !opening.json;
+                (endpoint, if silent { Told::ByPath } else { told }, model)
             });
-            let (endpoint, unsettled, model) = read.unwrap_or((Endpoint::Other, false, None));
+            let (endpoint, told, model) = read.unwrap_or((Endpoint::Other, Told::ByPath, None));
             self.endpoint = Some(endpoint);
-            self.unsettled = unsettled;
+            self.told = told;
             self.model = model;
             self.coded = Some(Coded::named(&encoding));
             if capture.mirror.is_some() {
@@ -211,6 +211,11 @@ impl Assembly {
     /// Whether a dialect reads this exchange's bodies.
     fn is_read(&self) -> bool {
         self.endpoint().is_read()
+    }
+
+    /// Whether the request's body is read: by a dialect, or to find out which.
+    fn request_is_read(&self) -> bool {
+        self.is_read() || self.told == Told::ByBody
     }
 
     fn is_stream(&self) -> bool {

@@ -70,6 +70,7 @@ fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
         method: Method::Post,
         path_len: bodies.path.len(),
         encoding_len: 0,
+        json: true,
         in_flight: 1,
         probe: false,
         conversation: None,

@@ -227,6 +227,7 @@ fn parcels_of(
         method: Method::Post,
         path_len: path.len(),
         encoding_len: 0,
+        json: true,
         in_flight: 1,
         probe: false,
         conversation: None,

@@ -6,12 +6,12 @@ use super::super::reading::{Panicked, guarded, trip_over};
 use super::{Assembly, Desk};
 use crate::anonymise::ChainKey;
 use crate::dialect::{
-    Coded, Coding, Decoder, ResponseHead, ResponseObserver, Undecodable, Unparsable,
-    observe_request,
+    Coded, Coding, Decoder, ResponseHead, ResponseObserver, ResponseSight, Told, Undecodable,
+    Unparsable, endpoint_of_body, observe_request,
 };
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Ledger, Share};
-use crate::shape::{Endpoint, ShapeStatus};
+use crate::shape::{Dialect, Endpoint, ShapeStatus};
 
 impl Assembly {
     pub(super) fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
@@ -24,7 +24,7 @@ impl Assembly {
 
     pub(super) fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
         self.upload_ended = true;
-        if self.trouble.is_some() || !self.is_read() {
+        if self.trouble.is_some() || !self.request_is_read() {
             return;
         }
         match self.coded {
@@ -58,16 +58,24 @@ impl Assembly {
         if !self.may_read(ledger, body.len()) {
             return self.is_in_trouble(ShapeStatus::Shed);
         }
-        let endpoint = self.endpoint();
+        let told = std::mem::take(&mut self.told);
+        let by_path = self.endpoint();
         let read = || {
             trip_over(body);
-            observe_request(endpoint, body, key)
+            let endpoint = match told {
+                Told::ByPath | Told::IfBodyFits => by_path,
+                Told::ByBody => endpoint_of_body(body).ok_or(Unparsable::Body(Dialect::Generic))?,
+            };
+            observe_request(endpoint, body, key).map(|sight| (endpoint, sight))
         };
-        let unsettled = std::mem::take(&mut self.unsettled);
         match guarded(read) {
-            Ok(Ok(sight)) => self.request = Some(sight),
+            Ok(Ok((endpoint, sight))) => {
+                self.endpoint = Some(endpoint);
+                self.guessed = told == Told::ByBody;
+                self.request = Some(sight);
+            }
             // Another server's, of which nothing is known.
-            Ok(Err(_)) if unsettled => self.is_other(),
+            Ok(Err(_)) if told != Told::ByPath => self.is_other(),
             Ok(Err(Unparsable::Body(_))) => self.is_in_trouble(ShapeStatus::Unparsable),
             Ok(Err(Unparsable::TooMany(_))) => self.is_in_trouble(ShapeStatus::TooLarge),
             Err(Panicked) => self.is_in_trouble(ShapeStatus::Failed),
@@ -108,10 +116,34 @@ impl Assembly {
 
     pub(super) fn is_other(&mut self) {
         self.endpoint = Some(Endpoint::Other);
+        self.guessed = false;
+        self.request = None;
         self.response = None;
     }
 
+    /// Whether an endpoint that only the request's body speaks for can be this one, by a whole answer: something was generated.
+    pub(super) fn is_borne_out(&self, answer: &ResponseSight) -> bool {
+        match self.head.map_or(0, |head| head.status) {
+            // There is nothing here, or nothing that is asked so.
+            404 | 405 => false,
+            200..=299 => {
+                let read = self.trouble.is_none() && !answer.encoded && !answer.too_large;
+                let generated = answer.output_tokens.is_some()
+                    || answer.finish.is_some()
+                    || answer.token_events > 0
+                    || answer.answer_bytes > 0;
+                !read || generated || answer.error
+            }
+            _ => true,
+        }
+    }
+
     pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], desk: &Desk) {
+        if self.told == Told::ByBody {
+            // An answer that does not wait for the question: what began unread is not read from its middle on.
+            self.told = Told::ByPath;
+            self.upload = Vec::new();
+        }
         if !self.is_read()
             || self
                 .trouble

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::reading::{Panicked, guarded};
 use super::Assembly;
 use crate::anonymise::{Chain, Conversation, Private, Sighting, Turns};
-use crate::dialect::{RequestSight, ResponseObserver, ResponseSight, http_status_of_grpc};
+use crate::dialect::{RequestSight, ResponseObserver, ResponseSight, Told, http_status_of_grpc};
 use crate::record::tape::ledger::Ledger;
 use crate::record::tape::parcel::{Closing, End};
 use crate::shape::{
@@ -51,7 +51,7 @@ impl Assembly {
         at: TraceTime,
         ledger: &Arc<Ledger>,
     ) -> Finished {
-        if self.unsettled {
+        if self.told != Told::ByPath {
             self.is_other();
         }
         let stream = self.is_stream();
@@ -77,6 +77,10 @@ impl Assembly {
             end: End::Cut,
             answered: None,
         });
+        if self.guessed && matches!(closing.end, End::Whole) && !self.is_borne_out(&sight) {
+            self.is_other();
+            sight = ResponseSight::default();
+        }
         // An answer that was cut off cannot be expected to parse.
         if sight.unparsable && matches!(closing.end, End::Whole) {
             self.is_in_trouble(ShapeStatus::Unparsable);
