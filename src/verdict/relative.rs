@@ -25,6 +25,10 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
     if metric.verdict == ComparisonVerdict::UnlikeLoad {
         return result(None, ObjectiveStatus::NotMeasured, unlike_load(comparison));
     }
+    if metric.baseline_ms.is_none() && metric.target_ms.is_none() {
+        let reason = "it lies among the failed requests of both, so there is nothing to compare; hold errors.rate to a bound, or compare a lower percentile";
+        return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
+    }
     if let Some(needed) = metric.pairs_needed {
         let change = metric.ratio.map(|ratio| ratio - 1.0);
         let what = match objective.metric {
@@ -281,5 +285,17 @@ mod tests {
         assert_eq!(judged(300_000, 8).status, ObjectiveStatus::Fail);
         let beyond = judged(100_000, 50);
         assert_eq!(beyond.status, ObjectiveStatus::Fail, "{beyond:#?}");
+    }
+
+    #[test]
+    fn a_percentile_among_the_failures_of_both_opens_no_gate() {
+        let (a, mut a_measure) = run("a", 100_000, 20);
+        let (b, mut b_measure) = run("b", 300_000, 400);
+        let compared = compared(&a_measure.take_sample(), &b_measure.take_sample());
+        let verdict = judge(&objectives(&["e2e.p99<+10%"]), &[a, b], &[compared]);
+        let judged = &verdict.objectives[0];
+        assert_eq!(judged.status, ObjectiveStatus::NotMeasured, "{judged:#?}");
+        assert!(judged.reason.contains("of both"), "{}", judged.reason);
+        assert_eq!(verdict.status, Status::Fail);
     }
 }

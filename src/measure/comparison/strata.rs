@@ -111,11 +111,9 @@ fn stratum(
     }
     let few = super::pairs_needed(Some(0.5), pairs, column.clusters()).is_some();
     let resampled = column.resample(&[0.5], options.resamples, options.seed)?;
-    let ratio = Ratio::of(
-        *resampled.observed.first()?,
-        resampled.resamples.first()?,
-        runs,
-    );
+    let observed = *resampled.observed.first()?;
+    let comparable = observed.0.is_finite() || observed.1.is_finite();
+    let ratio = Ratio::of(observed, resampled.resamples.first()?, runs);
     let middle = (differences.len() - 1) / 2;
     let (_, median, _) = differences.select_nth_unstable_by(middle, f32::total_cmp);
     let median = f64::from(*median);
@@ -127,8 +125,8 @@ fn stratum(
         in_flight_below: IN_FLIGHT_EDGES.get(in_flight).copied(),
         pairs: pairs as u64,
         median_difference_ms: median.is_finite().then_some(median),
-        ratio: ratio.value.is_finite().then_some(ratio.value),
-        ratio_ci95: (!few && ratio.low.is_finite() && ratio.high.is_finite())
+        ratio: (comparable && ratio.value.is_finite()).then_some(ratio.value),
+        ratio_ci95: (comparable && !few && ratio.low.is_finite() && ratio.high.is_finite())
             .then_some((ratio.low, ratio.high)),
     })
 }

@@ -196,3 +196,27 @@ fn production_is_compared_with_only_under_its_own_load() {
     let looped = beside_production(|i| i * 500, scaled(2.0, 1.0, Some(1.0)));
     assert_eq!(load(&looped), (2.0, true));
 }
+
+#[test]
+fn a_percentile_among_the_failures_of_both_is_not_compared() {
+    let failing = |every: u64, took_us: u64| {
+        let mut sample = RunSample::default();
+        for i in 0..2000 {
+            let mut outcome = outcome(i, i * 1000, took_us);
+            if i.is_multiple_of(every) {
+                outcome.result = SendResult::Failed(FailureKind::Reset);
+            }
+            sample.record(&outcome);
+        }
+        sample
+    };
+    // Two of a hundred fail at the one, 40 at the other, which takes thrice as long.
+    let compared = compared(&failing(50, 100_000), &failing(5, 300_000));
+    let p99 = &compared.metrics["e2e.p99"];
+    assert_eq!((p99.baseline_ms, p99.target_ms), (None, None));
+    assert_eq!((p99.ratio, p99.ratio_ci95), (None, None));
+    assert_eq!(p99.verdict, ComparisonVerdict::Inconclusive);
+    assert_eq!(p99.more_runs, None);
+    let p50 = &compared.metrics["e2e.p50"];
+    assert_eq!(p50.verdict, ComparisonVerdict::Worse);
+}
