@@ -1,6 +1,6 @@
 //! Objectives that are relative to a baseline.
 
-use super::figure::{Figure, figure};
+use super::figure::{Figure, figure, show};
 use super::judge::{ObjectiveResult, ObjectiveStatus};
 use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use crate::measure::{Comparison, ComparisonVerdict, RECORDED, TargetSummary};
@@ -121,11 +121,13 @@ pub(super) fn relative(
     }
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
+            let unit = unit(objective.metric, objective.statistic);
             // Shares change by points, all else by ratio.
-            let change = if unit(objective.metric, objective.statistic) == Unit::Share {
-                now - before
-            } else {
-                now / before.max(f64::MIN_POSITIVE) - 1.0
+            let change = match unit {
+                Unit::Share => now - before,
+                _ if now == before => 0.0,
+                _ if before > 0.0 => now / before - 1.0,
+                _ => (now - before).signum() * f64::INFINITY,
             };
             let met = objective.operator.holds(change, tolerance);
             let status = if met {
@@ -133,6 +135,11 @@ pub(super) fn relative(
             } else {
                 ObjectiveStatus::Fail
             };
+            if change.is_infinite() {
+                let (now, before) = (show(now, unit), show(before, unit));
+                let reason = format!("{now} against {before} of {}", baseline.name);
+                return result(None, status, reason);
+            }
             let largest = match objective.statistic {
                 Statistic::Max => " (the largest of a run is one request, and has no interval)",
                 _ => "",
@@ -297,5 +304,30 @@ mod tests {
         assert_eq!(judged.status, ObjectiveStatus::NotMeasured, "{judged:#?}");
         assert!(judged.reason.contains("of both"), "{}", judged.reason);
         assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn a_change_from_nothing_has_no_percentage() {
+        let preempted = |name: &str, count: f64| {
+            let (mut target, _) = run(name, 100_000, 0);
+            target.engine = Some(crate::measure::EngineSummary {
+                preemptions: Some(count),
+                ..crate::measure::EngineSummary::default()
+            });
+            target
+        };
+        let judged = |now: f64| {
+            let targets = [preempted("a", 0.0), preempted("b", now)];
+            judge(&objectives(&["preemptions.count<+10%"]), &targets, &[]).objectives[0].clone()
+        };
+        let same = judged(0.0);
+        assert_eq!(
+            (same.value, same.status),
+            (Some(0.0), ObjectiveStatus::Pass)
+        );
+        assert_eq!(same.reason, "+0.0 % against a");
+        let more = judged(3.0);
+        assert_eq!((more.value, more.status), (None, ObjectiveStatus::Fail));
+        assert_eq!(more.reason, "3.0 against 0.0 of a");
     }
 }
