@@ -17,4 +17,4 @@ pub use margin::judge_margin;
 pub use miss_count::MissCount;
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;
-pub use relative::judge_compared;
+pub use relative::{judge_compared, not_in_a_log};

@@ -104,12 +104,7 @@ pub(super) fn relative(
     let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
         let reason = match compared {
             // An earlier result is read request by request, and has nothing else.
-            Some(_) if objective.metric == Metric::Itl => {
-                "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
-            }
-            Some(_) => {
-                "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
-            }
+            Some(_) => not_in_a_log(objective),
             None => "there is no other target to compare with; give --target twice",
         };
         return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
@@ -154,6 +149,18 @@ pub(super) fn relative(
             result(None, ObjectiveStatus::NotMeasured, why)
         }
         (_, Figure::Unbounded(why)) => result(None, ObjectiveStatus::Fail, why),
+    }
+}
+
+/// Why a result that is read from its log of requests has nothing of what a relative objective is about.
+pub fn not_in_a_log(objective: &Objective) -> &'static str {
+    match objective.metric {
+        Metric::Itl => {
+            "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
+        }
+        _ => {
+            "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
+        }
     }
 }
 
