@@ -80,6 +80,15 @@ pub fn per_request_bounds(objectives: &[Objective]) -> PerRequestBounds {
     }
 }
 
+/// The first objective on goodput, where no absolute one says what a single request must meet for it: it could not be measured.
+pub fn boundless_goodput(objectives: &[Objective]) -> Option<&Objective> {
+    let boundless = per_request_bounds(objectives) == PerRequestBounds::default();
+    let mut goodput = objectives
+        .iter()
+        .filter(|it| it.metric == Metric::Goodput && boundless);
+    goodput.next()
+}
+
 /// Judges every objective on every target. Relative ones are judged against the first target.
 ///
 /// The run is invalid when any target's replay was not faithful: neither a pass nor a miss would mean anything.

@@ -11,7 +11,8 @@ mod relative;
 
 pub use allowance::Allowance;
 pub use judge::{
-    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, per_request_bounds,
+    ObjectiveResult, ObjectiveStatus, Status, Verdict, boundless_goodput, judge, judge_against,
+    per_request_bounds,
 };
 pub use margin::judge_margin;
 pub use miss_count::MissCount;
