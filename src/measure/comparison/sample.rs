@@ -65,10 +65,11 @@ impl RunSample {
     pub fn record(&mut self, outcome: &RequestOutcome) {
         self.load.add(outcome);
         let cut = outcome.result == SendResult::Cancelled && !outcome.is_abandoned();
-        let failed = matches!(outcome.result, SendResult::Failed(_)) || outcome.is_abandoned();
+        let broken = matches!(outcome.result, SendResult::Failed(_));
+        let failed = broken || outcome.is_abandoned();
         let since = |moment: u64| milliseconds(moment.saturating_sub(outcome.intended_us));
-        let miss = |value: Option<f32>| if failed { Some(f32::INFINITY) } else { value };
-        let streamed = |value: Option<f32>| if outcome.stream { miss(value) } else { None };
+        let lost = |value: Option<f32>, lost: bool| if lost { Some(f32::INFINITY) } else { value };
+        let streamed = |value: Option<f32>| value.filter(|_| outcome.stream);
         let whole = |value: Option<f32>| value.filter(|_| !cut);
         let stall = outcome.gaps_us.iter().max();
         self.keep(
@@ -77,10 +78,14 @@ impl RunSample {
                 cluster: cluster(outcome),
                 prompt_tokens: prompt_tokens(outcome),
                 concurrency: outcome.recorded.in_flight,
-                ttft: streamed(outcome.first_token_us.map(since)),
-                tpot: whole(streamed(tpot_us(outcome).map(milliseconds))),
-                e2e: whole(miss(Some(since(outcome.end_us)))),
-                stall: whole(streamed(stall.map(|&us| milliseconds(us.into())))),
+                ttft: streamed(lost(outcome.first_token_us.map(since), failed)),
+                e2e: whole(lost(Some(since(outcome.end_us)), failed)),
+                // Nobody waited for the further tokens of an answer whose client left before its first.
+                tpot: whole(streamed(lost(tpot_us(outcome).map(milliseconds), broken))),
+                stall: whole(streamed(lost(
+                    stall.map(|&us| milliseconds(us.into())),
+                    broken,
+                ))),
                 failed,
             },
         );
@@ -195,5 +200,26 @@ mod tests {
         assert!(one.len() <= MOST && one.len() > MOST / 4);
         assert_eq!(one.len() % 4, 0, "four turns in each conversation");
         assert!(one.values.keys().eq(other.values.keys()));
+    }
+
+    #[test]
+    fn who_left_before_the_first_token_felt_no_slow_tokens() {
+        let mut sample = RunSample::default();
+        let mut left = outcome(0, 0, 1000);
+        left.result = SendResult::Cancelled;
+        left.first_token_us = None;
+        left.last_token_us = None;
+        left.gaps_us.clear();
+        sample.record(&left);
+        let mut broken = outcome(1, 0, 1000);
+        broken.result = SendResult::Failed(FailureKind::Reset);
+        sample.record(&broken);
+        let lost = Some(f32::INFINITY);
+        let told = |index: u64| {
+            let values = &sample.values[&index];
+            [values.ttft, values.e2e, values.tpot, values.stall]
+        };
+        assert_eq!(told(0), [lost, lost, None, None]);
+        assert_eq!(told(1), [lost; 4]);
     }
 }
