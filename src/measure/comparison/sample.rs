@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gaps::GapSample;
 use crate::measure::extent::Extent;
@@ -7,12 +7,15 @@ use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
 /// Latencies of single requests of one run, kept to compare it with another run of the same plan. Bounded: beyond 20,000 requests
 /// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone,
-/// so two targets keep the same.
+/// so two targets keep the same. Where fewer than 64 conversations would be left, or far from half of the requests (some conversations
+/// are large), every second request is left out, likewise.
 #[derive(Debug, Clone, Default)]
 pub struct RunSample {
     pub(super) values: BTreeMap<u64, Values>,
     /// Only conversations whose hash has this many zeros at its end are kept.
     thinned_log2: u32,
+    /// And of them, only requests whose hash has this many.
+    within_log2: u32,
     pub(super) gaps: GapSample,
     /// Of the gaps between a request's tokens, only the longest is known.
     longest_only: bool,
@@ -102,7 +105,7 @@ impl RunSample {
     }
 
     fn keep(&mut self, outcome: &RequestOutcome, values: Values) {
-        if !kept(values.cluster, self.thinned_log2) {
+        if !kept(values.cluster, self.thinned_log2) || !kept(outcome.index, self.within_log2) {
             return;
         }
         self.values.insert(outcome.index, values);
@@ -110,14 +113,29 @@ impl RunSample {
         if whole {
             self.gaps.add(outcome.index, &outcome.gaps_us);
         }
-        // One conversation of more turns than that is kept whole: it cannot be thinned.
-        while self.values.len() > MOST && self.thinned_log2 < 64 {
-            self.thinned_log2 += 1;
-            let thinned = self.thinned_log2;
-            self.values
-                .retain(|_, values| kept(values.cluster, thinned));
+        while self.values.len() > MOST {
+            let thinner = self.thinned_log2 + 1;
+            if self.is_halved(thinner) {
+                self.thinned_log2 = thinner;
+                self.values
+                    .retain(|_, values| kept(values.cluster, thinner));
+            } else {
+                self.within_log2 += 1;
+                let within = self.within_log2;
+                self.values.retain(|&index, _| kept(index, within));
+            }
             self.gaps.keep_only(&self.values);
         }
+    }
+
+    /// Whether about half of the requests would be left, thinned so far, and of enough conversations. Without one of a few large ones, what is left
+    /// would not be like the whole.
+    fn is_halved(&self, thinned_log2: u32) -> bool {
+        let clusters = self.values.values().map(|values| values.cluster);
+        let left: Vec<u64> = clusters.filter(|it| kept(*it, thinned_log2)).collect();
+        let eighth = self.values.len() / 8;
+        (3 * eighth..=5 * eighth).contains(&left.len())
+            && left.into_iter().collect::<BTreeSet<_>>().len() >= FEWEST_WHOLE
     }
 }
 
@@ -181,6 +199,8 @@ pub(super) fn milliseconds(us: u64) -> f32 {
 }
 
 const MOST: usize = 20_000;
+/// Resampling fewer conversations than that knows too little of how they differ to do without any of them.
+const FEWEST_WHOLE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -200,6 +220,41 @@ mod tests {
         assert!(one.len() <= MOST && one.len() > MOST / 4);
         assert_eq!(one.len() % 4, 0, "four turns in each conversation");
         assert!(one.values.keys().eq(other.values.keys()));
+    }
+
+    #[test]
+    fn few_large_conversations_are_thinned_within_and_none_is_lost() {
+        for conversations in [1, 3, 40] {
+            let (mut one, mut other) = (RunSample::default(), RunSample::default());
+            for i in 0..100_000 {
+                let mut turn = outcome(i, i, 1000);
+                turn.session = Some(i % conversations);
+                one.record(&turn);
+                turn.end_us += 5;
+                other.record(&turn);
+            }
+            assert!(one.len() <= MOST && one.len() > MOST / 4, "{}", one.len());
+            let clusters: std::collections::BTreeSet<u64> =
+                one.values.values().map(|values| values.cluster).collect();
+            assert_eq!(clusters.len() as u64, conversations);
+            assert!(one.values.keys().eq(other.values.keys()));
+        }
+    }
+
+    #[test]
+    fn a_large_conversation_beside_many_small_ones_keeps_its_part() {
+        for large in 0..8 {
+            let mut sample = RunSample::default();
+            for i in 0..60_000 {
+                let mut turn = outcome(i, i, 1000);
+                turn.session = i.is_multiple_of(2).then_some(large);
+                sample.record(&turn);
+            }
+            let of_large = sample.values.values();
+            let of_large = of_large.filter(|it| it.cluster == large << 1).count() as f64;
+            let share = of_large / sample.len() as f64;
+            assert!((0.45..0.55).contains(&share), "{share} of {large}");
+        }
     }
 
     #[test]
