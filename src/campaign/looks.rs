@@ -166,6 +166,9 @@ impl Looks {
         let used =
             |misses: &Misses| misses.missed as f64 / (misses.requests as f64 * misses.allowed);
         let misses = self.misses();
+        if let Some(none) = misses.iter().find(|misses| misses.requests == 0) {
+            return format!("no request has the figure that {} is about", none.expr);
+        }
         let near = misses.iter().max_by(|a, b| used(a).total_cmp(&used(b)));
         near.map_or_else(String::new, |near| {
             format!(
@@ -389,5 +392,19 @@ mod tests {
         }
         assert!(step.record(&outcome(warm_up + 3, 500)));
         assert_eq!(step.until(), second);
+    }
+
+    #[test]
+    fn that_no_request_has_such_a_figure_is_told() {
+        // None of them is a stream.
+        let mut step = looks(&["ttft.p90<100ms", "e2e.p90<100ms"]);
+        for index in 0..step.most() {
+            assert!(!step.record(&outcome(index, 10)));
+        }
+        let why = step.why_open();
+        assert_eq!(
+            why,
+            "no request has the figure that ttft.p90<100ms is about"
+        );
     }
 }
