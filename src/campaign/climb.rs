@@ -139,7 +139,7 @@ impl Climb {
                 )
             }
             (Some(met), None) if search.exhausted() => format!(
-                "at least {}: beyond it the generator was the bottleneck",
+                "at least {}: there or beyond it the generator was the bottleneck",
                 told(met)
             ),
             (Some(met), None) => format!("at least {}: the search went no further", told(met)),
