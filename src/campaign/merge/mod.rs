@@ -68,7 +68,9 @@ impl Merge {
         let mut without_twin = 0;
         let position = |name: &str| first.sent_to().position(|target| target.name == name);
         let mut log = out.request_log()?;
+        let mut prompt_tokens = Vec::new();
         for shard in &shards {
+            let mut of_targets = vec![0; measures.len()];
             for request in read_requests(&shard.path.join("requests.jsonl.zst"))? {
                 let request = request?;
                 let position = position(&request.target);
@@ -77,6 +79,9 @@ impl Merge {
                         path: shard.path.clone(),
                     });
                 };
+                if let Some(sum) = position.and_then(|i| of_targets.get_mut(i)) {
+                    *sum += u64::from(request.outcome.recorded_prompt_tokens.unwrap_or(0));
+                }
                 if let Some(recorded) = &mut recorded
                     && (position, request.run) == (Some(0), 0)
                 {
@@ -95,14 +100,17 @@ impl Merge {
                 }
                 log.copy(&request)?;
             }
+            prompt_tokens.push(of_targets);
         }
         log.finish()?;
         let latencies = latencies(&shards)?;
         let mut targets = Vec::new();
         for (position, runs) in measures.into_iter().enumerate() {
             let mut measured = Vec::new();
+            let tokens = prompt_tokens.iter().map(|of| of.get(position));
+            let tokens: Vec<u64> = tokens.map(|tokens| tokens.copied().unwrap_or(0)).collect();
             for (run, (measure, misses)) in runs {
-                let mut one = finish(&shards, position, run, measure, &latencies)?;
+                let mut one = finish(&shards, position, run, measure, &latencies, &tokens)?;
                 one.run.summary.misses = misses.finish();
                 measured.push(one);
             }
@@ -212,13 +220,14 @@ fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, Mer
     Ok(sums)
 }
 
-/// The figures of one run of one target over all shards.
+/// The figures of one run of one target over all shards. `prompt_tokens` are those of each shard's requests, as recorded.
 fn finish(
     shards: &[Shard],
     position: usize,
     run: u64,
     mut measure: TargetMeasure,
     sums: &BTreeMap<(String, u64), Latencies>,
+    prompt_tokens: &[u64],
 ) -> Result<Measured, MergeError> {
     let parts: Vec<(&Shard, &shard::ShardTarget)> = shards
         .iter()
@@ -246,7 +255,7 @@ fn finish(
         model: first.model.clone(),
         protocol: first.protocol.clone(),
     };
-    let evidence = evidence(&parts, run);
+    let evidence = evidence(&parts, run, prompt_tokens);
     let observed = Observed {
         gpu: gpus(&parts),
         engine: engine(&parts),

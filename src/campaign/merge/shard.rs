@@ -39,7 +39,6 @@ pub(super) struct ShardTarget {
     pub(super) protocol: Option<String>,
     #[serde(default)]
     pub(super) simulated: bool,
-    pub(super) requests: ShardRequests,
     pub(super) fidelity: ShardFidelity,
     #[serde(default)]
     window: ShardSpan,
@@ -61,12 +60,6 @@ pub(super) struct ShardTarget {
 #[derive(Debug, Default, Deserialize)]
 struct ShardSpan {
     prelude_s: f64,
-}
-
-/// What was planned.
-#[derive(Debug, Deserialize)]
-pub(super) struct ShardRequests {
-    pub(super) planned: u64,
 }
 
 /// What cannot be seen in a shard's requests.
