@@ -114,6 +114,7 @@ impl Merge {
                 one.run.summary.misses = misses.finish();
                 measured.push(one);
             }
+            put_ooms(&mut measured, &shards, position);
             targets.push(measured);
         }
         if let Some(first) = targets
@@ -256,18 +257,19 @@ fn finish(
         protocol: first.protocol.clone(),
     };
     let evidence = evidence(&parts, run, prompt_tokens);
+    // A shard tells of all of its runs together, so the first run has it all, and the sum over runs is what was told.
+    let told = |is_there: bool| if is_there { &parts[..] } else { &[] };
     let observed = Observed {
-        gpu: gpus(&parts),
-        engine: engine(&parts),
+        gpu: gpus(told(run == 0)),
+        engine: engine(told(run == 0)),
         memory: MemorySamples::default(),
         window: Some(Box::new(|start_us, end_us| {
             sampled(&parts, start_us, end_us)
         })),
     };
     let mut summary = measure.finish(identity, evidence, observed);
-    // A shard tells them of all of its runs together.
-    let turns = parts.iter().filter_map(|(_, target)| target.turns);
-    summary.turns = (run == 0).then(|| TurnAccount::sum(turns)).flatten();
+    let turns = told(run == 0).iter();
+    summary.turns = TurnAccount::sum(turns.filter_map(|(_, target)| target.turns));
     summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
     Ok(Measured {
         run: MeasuredRun {
@@ -279,6 +281,19 @@ fn finish(
         recorded: None,
         elapsed: std::time::Duration::ZERO,
     })
+}
+
+/// Adds what only an engine's page counted: answers that tell of it are in the requests, allocations that failed unseen are not. Every shard
+/// read the same page.
+fn put_ooms(runs: &mut [Measured], shards: &[Shard], position: usize) {
+    let targets = shards
+        .iter()
+        .filter_map(|shard| shard.targets.get(position));
+    let told = targets.map(|target| target.oom.count).max().unwrap_or(0);
+    let seen: u64 = runs.iter().map(|run| run.run.summary.oom.count).sum();
+    if let Some(first) = runs.first_mut() {
+        first.run.summary.oom.count += told.saturating_sub(seen);
+    }
 }
 
 /// The GPUs of the target, from the shard that saw them: one machine has them, and its shard, if any, read them.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::MergeError;
-use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, RECORDED};
+use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, Ooms, RECORDED};
 use crate::replay::TurnAccount;
 use crate::report::{ReportError, ResultDocument, ScheduleAccount};
 use crate::verdict::Objective;
@@ -46,6 +46,8 @@ pub(super) struct ShardTarget {
     pub(super) gpu: Vec<Value>,
     #[serde(default)]
     pub(super) engine: Option<EngineSummary>,
+    #[serde(default)]
+    pub(super) oom: Ooms,
     #[serde(default)]
     pub(super) turns: Option<TurnAccount>,
     #[serde(default)]
