@@ -141,6 +141,7 @@ impl Merge {
             speed: whole.speed,
             rate_scale: whole.rate_scale,
             loop_for_s: whole.loop_for_s,
+            shape: whole.shape.as_deref().and_then(|it| it.parse().ok()),
         };
         let played = join(targets.into_iter(), &compared, None, scaling);
         let charts = played.charts();

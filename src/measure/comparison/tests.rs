@@ -185,6 +185,7 @@ fn production_is_compared_with_only_under_its_own_load() {
         speed,
         rate_scale,
         loop_for_s,
+        shape: None,
     };
     let faster = beside_production(|i| i * 250, scaled(4.0, 1.0, None));
     assert_eq!(load(&faster), (4.0, true));
@@ -195,6 +196,12 @@ fn production_is_compared_with_only_under_its_own_load() {
     assert_eq!(load(&looped), (1.0, false));
     let looped = beside_production(|i| i * 500, scaled(2.0, 1.0, Some(1.0)));
     assert_eq!(load(&looped), (2.0, true));
+    // Whose arrivals stand where a shape has put them.
+    let shaped = Scaling {
+        shape: Some("step:1,2,3".parse().unwrap()),
+        ..scaled(1.0, 1.0, Some(2.0))
+    };
+    assert_eq!(load(&beside_production(|i| i * 1000, shaped)), (2.0, true));
 }
 
 #[test]
