@@ -4,7 +4,8 @@ use crate::verdict::{Allowance, Objective, per_request_bounds};
 
 /// Decides whether a step meets the objectives while it runs: after as many requests as the objectives need at least, then after twice and
 /// after four times as many, each time by the requests *issued* until there, once all of them are over. (By those that happened to be over, the
-/// slow ones would be missing.) That the objectives are clearly missed is seen at any time: missing requests can only be slow ones.
+/// slow ones would be missing.) That the objectives are clearly missed is seen at any time, if so many missed would be too many of all that
+/// were *issued* by then: a refusal is over long before the answers that were issued with it.
 #[derive(Debug)]
 pub(super) struct Looks {
     allowances: Vec<Allowance>,
@@ -14,6 +15,8 @@ pub(super) struct Looks {
     /// Requests of the plan from one look to the next.
     parts: Vec<Part>,
     over: u64,
+    /// Requests beyond the warm-up that were issued, as far as those that are over tell.
+    issued: u64,
     /// See [`Looks::until`].
     until: u64,
     decision: Option<Decision>,
@@ -76,6 +79,7 @@ impl Looks {
             until: next_look(&parts, 0),
             parts,
             over: 0,
+            issued: 0,
             decision: None,
         }
     }
@@ -107,6 +111,7 @@ impl Looks {
         };
         part.over += 1;
         self.over += 1;
+        self.issued = self.issued.max(outcome.index + 1 - self.warm_up);
         for (allowance, count) in self.allowances.iter().zip(&mut part.counts) {
             if let Some(missed) = allowance.missed(outcome, &self.bounds) {
                 count.requests += 1;
@@ -119,9 +124,11 @@ impl Looks {
         let complete = part.over == part.length;
         if complete {
             self.decision = self.look();
-            if self.decision.is_none() {
-                self.until = next_look(&self.parts, self.complete());
-            }
+            let complete = self.complete();
+            self.until = match self.decision {
+                None => next_look(&self.parts, complete),
+                Some(_) => next_look(&self.parts, complete.saturating_sub(1)),
+            };
         } else if self.over.is_power_of_two() && self.over >= FIRST_GLANCE {
             self.decision = self.glance();
             if self.decision.is_some() {
@@ -159,6 +166,9 @@ impl Looks {
         let used =
             |misses: &Misses| misses.missed as f64 / (misses.requests as f64 * misses.allowed);
         let misses = self.misses();
+        if let Some(none) = misses.iter().find(|misses| misses.requests == 0) {
+            return format!("no request has the figure that {} is about", none.expr);
+        }
         let near = misses.iter().max_by(|a, b| used(a).total_cmp(&used(b)));
         near.map_or_else(String::new, |near| {
             format!(
@@ -210,14 +220,14 @@ impl Looks {
         parts.take_while(|part| part.over == part.length).count()
     }
 
-    /// Whether an objective is clearly missed by what is over so far.
+    /// Whether an objective is clearly missed by what is over so far, even if nothing else of what was issued misses it.
     fn glance(&self) -> Option<Decision> {
         self.allowances
             .iter()
             .enumerate()
             .find_map(|(i, allowance)| {
                 let count = self.count(i, self.parts.len());
-                let beyond = allowed(count.requests, count.missed, allowance.share, GLANCE_ALPHA)
+                let beyond = allowed(self.issued, count.missed, allowance.share, GLANCE_ALPHA)
                     == Allowed::Beyond;
                 beyond.then(|| missed(allowance, count))
             })
@@ -343,5 +353,58 @@ mod tests {
         let slow = |index: u64| if index.is_multiple_of(200) { 900 } else { 10 };
         let decided = (0..half.most()).find(|index| half.record(&outcome(*index, slow(*index))));
         assert_eq!(decided, Some(half.most() - 1));
+    }
+
+    #[test]
+    fn refusals_that_are_over_before_any_answer_are_no_share_of_what_is_over() {
+        use crate::replay::FailureKind;
+        // One of two hundred is refused at once, where one of a hundred may be; answers take longer than it takes to send them all.
+        let mut step = looks(&["errors.rate<1%"]);
+        let refused = |index: u64| index.is_multiple_of(200);
+        let over = (0..step.most()).filter(|index| refused(*index));
+        for index in over {
+            let outcome = RequestOutcome {
+                result: SendResult::Failed(FailureKind::Overloaded),
+                ..outcome(index, 1)
+            };
+            assert!(!step.record(&outcome), "{index}");
+        }
+        let answers = (0..step.most()).filter(|index| !refused(*index));
+        for index in answers {
+            step.record(&outcome(index, 30_000));
+            assert!(
+                !matches!(step.decision(), Some(Decision::Missed(_))),
+                "{:?} at {index}",
+                step.decision()
+            );
+        }
+        assert_eq!(step.decision(), Some(&Decision::Met));
+    }
+
+    #[test]
+    fn what_decides_is_what_counts() {
+        let mut step = looks(&["e2e.p90<100ms"]);
+        let (warm_up, least) = (step.warm_up(), step.least());
+        let second = least + (least - warm_up);
+        // The second part is over before the last of the first is.
+        for index in (0..second).filter(|index| *index != warm_up + 3) {
+            step.record(&outcome(index, 10));
+        }
+        assert!(step.record(&outcome(warm_up + 3, 500)));
+        assert_eq!(step.until(), second);
+    }
+
+    #[test]
+    fn that_no_request_has_such_a_figure_is_told() {
+        // None of them is a stream.
+        let mut step = looks(&["ttft.p90<100ms", "e2e.p90<100ms"]);
+        for index in 0..step.most() {
+            assert!(!step.record(&outcome(index, 10)));
+        }
+        let why = step.why_open();
+        assert_eq!(
+            why,
+            "no request has the figure that ttft.p90<100ms is about"
+        );
     }
 }

@@ -101,7 +101,10 @@ impl Campaign {
             (Baseline::First, first) => first.map_or_else(String::new, |it| it.name.clone()),
         };
         let mut verdict = judge_against(&baseline, &self.objectives, targets, comparison);
-        let failed = |result: &ObjectiveResult| result.status == ObjectiveStatus::Fail;
+        let failed = |result: &ObjectiveResult| {
+            use ObjectiveStatus::{Fail, NotMeasured};
+            matches!(result.status, Fail | NotMeasured)
+        };
         if verdict.status == Status::Pass && judged.iter().any(failed) {
             verdict.status = Status::Fail;
         }
@@ -130,6 +133,7 @@ fn now() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
 
@@ -158,15 +162,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_replay_that_was_stopped_between_its_runs_opens_no_gate() {
-        let dir = tempfile::tempdir().unwrap();
-        let (rows, trace) = (dir.path().join("rows.jsonl"), dir.path().join("trace.rt"));
-        let row = r#"{"timestamp":0,"input_length":8,"output_length":2,"hash_ids":[1]}"#;
-        std::fs::write(&rows, row).unwrap();
-        let options = ImportOptions::default();
-        import(ImportFormat::Mooncake, &rows, &trace, &options).unwrap();
-        let campaign = Campaign {
+    fn campaign(trace: PathBuf) -> Campaign {
+        Campaign {
             traces: vec![trace],
             targets: vec![Target {
                 name: "never asked".to_owned(),
@@ -192,10 +189,35 @@ mod tests {
             evaluator: None,
             command: None,
             shares_process: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_replay_that_was_stopped_between_its_runs_opens_no_gate() {
+        let dir = tempfile::tempdir().unwrap();
+        let (rows, trace) = (dir.path().join("rows.jsonl"), dir.path().join("trace.rt"));
+        let row = r#"{"timestamp":0,"input_length":8,"output_length":2,"hash_ids":[1]}"#;
+        std::fs::write(&rows, row).unwrap();
+        let options = ImportOptions::default();
+        import(ImportFormat::Mooncake, &rows, &trace, &options).unwrap();
+        let campaign = campaign(trace);
         let stop = Stop::default();
         let document = campaign.run(&Impatient(stop.clone()), &stop).unwrap();
         assert_eq!(document.verdict.status, Status::Invalid);
         assert_eq!(document.verdict.reasons, [STOPPED]);
+    }
+
+    #[test]
+    fn what_could_not_be_judged_opens_no_gate() {
+        let unjudged = ObjectiveResult {
+            expr: "no worse than a@monday".to_owned(),
+            target: "b".to_owned(),
+            value: None,
+            status: ObjectiveStatus::NotMeasured,
+            reason: "no request was answered on both sides".to_owned(),
+        };
+        let campaign = campaign(PathBuf::new());
+        let verdict = campaign.verdict(&[], &[], vec![unjudged], Vec::new());
+        assert_eq!(verdict.status, Status::Fail);
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Search {
     refuted: u32,
     /// The generator could go no further.
     exhausted: bool,
+    /// Nor could it run the answer once more.
+    unconfirmable: bool,
 }
 
 /// What to do next.
@@ -50,6 +52,7 @@ impl Search {
             confirmed: false,
             refuted: 0,
             exhausted: false,
+            unconfirmable: false,
         }
     }
 
@@ -60,7 +63,7 @@ impl Search {
                 _ => Next::Done,
             };
         };
-        if self.confirmed || self.refuted >= MOST_REFUTED {
+        if self.confirmed || self.unconfirmable || self.refuted >= MOST_REFUTED {
             return Next::Done;
         }
         let next = match self.broken {
@@ -85,7 +88,12 @@ impl Search {
             (Next::Try(load), Told::NotMet) => self.broken = Some(load),
             (Next::Try(_), Told::Exhausted) => self.exhausted = true,
             (Next::Confirm(_), Told::Met) => self.confirmed = true,
-            (Next::Confirm(load), _) => {
+            // That says nothing of the target, which met the objectives there before.
+            (Next::Confirm(_), Told::Exhausted) => {
+                self.exhausted = true;
+                self.unconfirmable = true;
+            }
+            (Next::Confirm(load), Told::NotMet) => {
                 self.refuted += 1;
                 self.met.retain(|met| *met < load);
                 self.broken = Some(load);
@@ -206,5 +214,21 @@ mod tests {
             // Loads are rounded to three digits.
             prop_assert!(limit / value <= 1.0 + precision + 0.006, "{value} for {limit}");
         }
+    }
+
+    #[test]
+    fn a_generator_that_cannot_run_the_answer_again_refutes_nothing() {
+        let mut tries = 0;
+        let (loads, search) = tried(Search::new(1.0, 2.0, 0.05), |_| {
+            tries += 1;
+            if tries > 2 {
+                Told::Exhausted
+            } else {
+                Told::Met
+            }
+        });
+        assert_eq!(loads, [1.0, 2.0, 2.0]);
+        assert_eq!((search.value(), search.above()), (Some(2.0), None));
+        assert!(search.exhausted() && !search.confirmed());
     }
 }

@@ -173,6 +173,7 @@ impl<'a> Stage<'a> {
             speed: plan.speed,
             rate_scale: plan.rate_scale,
             loop_for_s: plan.loop_for_us.map(seconds),
+            shape: plan.shape,
         };
         let mut played = join(runs.into_values(), &options, self.earlier(), scaling);
         if let Some(earlier) = self.earlier() {

@@ -41,7 +41,7 @@ impl Stage<'_> {
                 };
                 climb.keep(self.whole(&rung, least)?);
             }
-            climb.settle_sweep();
+            climb.settle_sweep(&self.campaign.objectives);
             climb.into_played(&mut played);
         }
         Ok(played)

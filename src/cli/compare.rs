@@ -8,6 +8,7 @@ use crate::measure::{
 use crate::report::{ComparisonDocument, EarlierResult};
 use crate::verdict::{
     Bound, Objective, ObjectiveResult, ObjectiveStatus, Status, judge_compared, judge_margin,
+    not_in_a_log,
 };
 
 /// Compare the results of two replays of the same trace: ratios with intervals, and a verdict
@@ -174,7 +175,7 @@ fn judged(objective: &Objective, comparison: &Comparison) -> ObjectiveResult {
         target: comparison.target.clone(),
         value: None,
         status: ObjectiveStatus::NotMeasured,
-        reason: "a comparison tells p50, p95 and p99 of ttft, tpot and e2e".to_owned(),
+        reason: not_in_a_log(objective).to_owned(),
     })
 }
 

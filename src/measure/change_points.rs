@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::median::median;
 use super::summary::Window;
 
 /// A lasting change of one figure.
@@ -85,8 +86,8 @@ fn told(points: &[(f64, f64)], mut splits: Vec<usize>, metric: &'static str) -> 
                 Some(ChangePoint {
                     t_s: points.get(at)?.0,
                     metric,
-                    before: median(points.get(from..at)?)?,
-                    after: median(points.get(at..to)?)?,
+                    before: usual(points.get(from..at)?)?,
+                    after: usual(points.get(at..to)?)?,
                 })
             })
             .collect();
@@ -162,10 +163,8 @@ fn ranks(points: &[(f64, f64)]) -> Vec<f64> {
         .collect()
 }
 
-fn median(points: &[(f64, f64)]) -> Option<f64> {
-    let mut values: Vec<f64> = points.iter().map(|point| point.1).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+fn usual(points: &[(f64, f64)]) -> Option<f64> {
+    median(&mut points.iter().map(|point| point.1).collect::<Vec<f64>>())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a few hundred windows")]

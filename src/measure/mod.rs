@@ -21,6 +21,7 @@ mod growth;
 mod interval;
 mod knee;
 mod latency;
+mod median;
 mod memory;
 mod misses;
 mod observed;

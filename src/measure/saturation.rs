@@ -1,6 +1,7 @@
 //! Whether a queue only grew, so that its tail says how long the run was and nothing else.
 
 use super::growth::{FEWEST, Growth, growth};
+use super::median::median;
 use super::summary::Window;
 
 /// Looks at the windows in which requests were sent; says why the target was saturated, if it was: what was in flight grew all along (the
@@ -19,10 +20,10 @@ pub(super) fn saturated(windows: &[Window]) -> Option<String> {
     let grown = queue.per_s * span_s;
     let share = grown / float(sent.max(1));
     let slower = latency.per_s * span_s;
-    let median = middle(slow.iter().map(|point| point.1).collect())?;
+    let usual = median(&mut slow.iter().map(|point| point.1).collect::<Vec<f64>>())?;
     let grew = rises(&queue) && share >= LEAST_SHARE;
     // Half a median more from one end of the run to the other: more than batching costs at a steady rate.
-    let waited = rises(&latency) && slower >= 0.5 * median;
+    let waited = rises(&latency) && slower >= 0.5 * usual;
     (grew && waited && !followed(windows, &in_flight, &answered)).then(|| {
         format!(
             "saturated: {grown:.0} more requests were in flight at the end than at the start and each took longer than those before, so the tail says how long the run was, not how fast the target is"
@@ -96,11 +97,6 @@ fn span_s(windows: &[Window]) -> f64 {
 
 fn rises(trend: &Growth) -> bool {
     trend.significant && trend.ci95.0 > 0.0
-}
-
-fn middle(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53")]

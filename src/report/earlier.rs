@@ -173,6 +173,10 @@ impl EarlierResult {
             speed: number("speed").unwrap_or(1.0),
             rate_scale: number("rate_scale").unwrap_or(1.0),
             loop_for_s: number("loop_for_s"),
+            shape: document
+                .plan
+                .get("shape")
+                .and_then(|shape| shape.as_str()?.parse().ok()),
         };
         Ok(Self {
             path: path.to_owned(),

@@ -367,9 +367,13 @@ pub(super) fn scope(comparison: &Comparison) -> String {
     )
 }
 
-/// Worse, not worse, or how many more runs would tell.
+/// Worse, not worse, or what would tell.
 pub(super) fn compared(figures: &MetricComparison) -> String {
     let words = verdict_words(figures.verdict);
+    let lost = figures.baseline_ms.is_none() && figures.target_ms.is_none();
+    if lost && figures.verdict == ComparisonVerdict::Inconclusive {
+        return format!("{words} (among the failed requests of both)");
+    }
     if let Some(needed) = figures.pairs_needed {
         return format!(
             "{words} (too few for an interval, which takes {})",
@@ -404,4 +408,39 @@ pub(super) fn unlike_load(comparison: &Comparison) -> Option<String> {
         load.requests * 100.0,
         comparison.baseline
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_inconclusive_says_what_would_tell() {
+        let figures = |ms: Option<f64>, pairs_needed, more_runs| MetricComparison {
+            baseline_ms: ms,
+            target_ms: ms,
+            ratio: None,
+            ratio_ci95: None,
+            pairs_needed,
+            verdict: ComparisonVerdict::Inconclusive,
+            more_runs,
+        };
+        for (told, words) in [
+            (figures(Some(1.0), None, None), "inconclusive"),
+            (
+                figures(Some(1.0), None, Some(3)),
+                "inconclusive (about 3 more runs of each would tell)",
+            ),
+            (
+                figures(Some(1.0), Some(100), None),
+                "inconclusive (too few for an interval, which takes 100)",
+            ),
+            (
+                figures(None, None, None),
+                "inconclusive (among the failed requests of both)",
+            ),
+        ] {
+            assert_eq!(compared(&told), words);
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
         },
         Metric::Oom => Figure::Value(float(target.oom.count)),
         Metric::Vram if objective.statistic == Statistic::Growth => known(
-            fastest(target).and_then(|gpu| gpu.growth_bytes_per_s),
+            grown(target).map(|gpu| gpu.per_s).reduce(f64::max),
             "growth of GPU memory",
         ),
         Metric::Vram => {
@@ -51,26 +51,35 @@ pub(super) fn figure(objective: &Objective, target: &TargetSummary) -> Figure {
     }
 }
 
-/// The GPU whose memory grows most.
-fn fastest(target: &TargetSummary) -> Option<&GpuSummary> {
-    let grows = target
-        .gpu
-        .iter()
-        .filter(|gpu| gpu.growth_bytes_per_s.is_some());
-    let per_s = |gpu: &GpuSummary| gpu.growth_bytes_per_s.unwrap_or_default();
-    grows.max_by(|a, b| per_s(a).total_cmp(&per_s(b)))
+/// How a GPU's memory grew.
+pub(super) struct Grown<'a> {
+    pub(super) gpu: &'a GpuSummary,
+    pub(super) per_s: f64,
+    /// Between which values that may as well lie, and why; `None` where it is to be taken as it is. A leak is; what grows by chance is not.
+    pub(super) between: Option<((f64, f64), String)>,
 }
 
-/// Between which values a figure may as well lie, and why; `None` where it is to be taken as it is. A leak is; what grows by chance is not.
-pub(super) fn between(
-    objective: &Objective,
-    target: &TargetSummary,
-) -> Option<((f64, f64), String)> {
-    if objective.statistic != Statistic::Growth {
-        return None;
-    }
-    let growth = fastest(target)?.growth.as_ref()?;
-    (!growth.leak).then(|| (growth.ci95, growth.reason.clone()))
+/// The growth of each GPU that has one.
+pub(super) fn grown(target: &TargetSummary) -> impl Iterator<Item = Grown<'_>> {
+    target.gpu.iter().filter_map(|gpu| {
+        let between = match &gpu.growth {
+            Some(growth) if growth.leak => None,
+            Some(growth) => Some((growth.ci95, growth.reason.clone())),
+            None => gpu.growth_ci95.map(|(low, high)| {
+                let (low_words, high_words) =
+                    (show(low, Unit::BytesPerSecond), show(high, Unit::BytesPerSecond));
+                let why = format!(
+                    "between {low_words} and {high_words} (95 %), in a run too short to tell it apart from the load"
+                );
+                ((low, high), why)
+            }),
+        };
+        Some(Grown {
+            gpu,
+            per_s: gpu.growth_bytes_per_s?,
+            between,
+        })
+    })
 }
 
 fn quality(target: &TargetSummary, statistic: Statistic) -> Figure {

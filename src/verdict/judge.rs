@@ -1,7 +1,7 @@
 use serde::Serialize;
 
-use super::figure::{Figure, between, figure, show};
-use super::objective::{Bound, Metric, Objective, unit};
+use super::figure::{Figure, figure, grown, show};
+use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use super::relative::relative;
 use crate::measure::{Comparison, PerRequestBounds, RECORDED, TargetSummary};
 
@@ -78,6 +78,15 @@ pub fn per_request_bounds(objectives: &[Objective]) -> PerRequestBounds {
         tpot_ms: loosest(Metric::Tpot),
         e2e_ms: loosest(Metric::E2e),
     }
+}
+
+/// The first objective on goodput, where no absolute one says what a single request must meet for it: it could not be measured.
+pub fn boundless_goodput(objectives: &[Objective]) -> Option<&Objective> {
+    let boundless = per_request_bounds(objectives) == PerRequestBounds::default();
+    let mut goodput = objectives
+        .iter()
+        .filter(|it| it.metric == Metric::Goodput && boundless);
+    goodput.next()
 }
 
 /// Judges every objective on every target. Relative ones are judged against the first target.
@@ -157,43 +166,18 @@ pub fn judge_against(
 
 fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> ObjectiveResult {
     let unit = unit(objective.metric, objective.statistic);
-    let interval = between(objective, target);
-    let (value, status, reason) = match (figure(objective, target), interval) {
-        (Figure::Value(value), Some(((low, high), why))) => {
-            let holds = |value| objective.operator.holds(value, bound);
-            let status = match (holds(low), holds(high)) {
-                (true, true) => ObjectiveStatus::Pass,
-                (false, false) => ObjectiveStatus::Fail,
-                _ => ObjectiveStatus::Inconclusive,
-            };
-            (Some(value), status, why)
-        }
-        (Figure::Value(value), None) => {
+    let status = |met: bool| match met {
+        true => ObjectiveStatus::Pass,
+        false => ObjectiveStatus::Fail,
+    };
+    let (value, status, reason) = match figure(objective, target) {
+        Figure::Value(value) => growth(objective, bound, target).unwrap_or_else(|| {
             let met = objective.operator.holds(value, bound);
-            let status = if met {
-                ObjectiveStatus::Pass
-            } else {
-                ObjectiveStatus::Fail
-            };
-            (
-                Some(value),
-                status,
-                format!("{} against {}", show(value, unit), show(bound, unit)),
-            )
-        }
-        (Figure::Unbounded(why), _) => {
-            let met = !objective.operator.is_upper();
-            (
-                None,
-                if met {
-                    ObjectiveStatus::Pass
-                } else {
-                    ObjectiveStatus::Fail
-                },
-                why,
-            )
-        }
-        (Figure::Absent(why), _) => (None, ObjectiveStatus::NotMeasured, why),
+            let reason = format!("{} against {}", show(value, unit), show(bound, unit));
+            (Some(value), status(met), reason)
+        }),
+        Figure::Unbounded(why) => (None, status(!objective.operator.is_upper()), why),
+        Figure::Absent(why) => (None, ObjectiveStatus::NotMeasured, why),
     };
     ObjectiveResult {
         expr: objective.expr.clone(),
@@ -204,11 +188,49 @@ fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> Object
     }
 }
 
+/// The growth of the GPU that stands worst against a bound: one that leaks a little counts before one that grew more, perhaps by chance. `None`
+/// where the objective is about something else.
+fn growth(
+    objective: &Objective,
+    bound: f64,
+    target: &TargetSummary,
+) -> Option<(Option<f64>, ObjectiveStatus, String)> {
+    if objective.statistic != Statistic::Growth {
+        return None;
+    }
+    let holds = |per_s: f64| objective.operator.holds(per_s, bound);
+    let several = target.gpu.len() > 1;
+    let judged = grown(target).map(|grown| {
+        let (low, high) = grown
+            .between
+            .as_ref()
+            .map_or((grown.per_s, grown.per_s), |it| it.0);
+        let (severity, status) = match (holds(low), holds(high)) {
+            (true, true) => (0, ObjectiveStatus::Pass),
+            (false, false) => (2, ObjectiveStatus::Fail),
+            _ => (1, ObjectiveStatus::Inconclusive),
+        };
+        let shown = |per_s: f64| show(per_s, Unit::BytesPerSecond);
+        let why = grown.between.map_or_else(
+            || format!("{} against {}", shown(grown.per_s), shown(bound)),
+            |(_, why)| why,
+        );
+        let reason = match several {
+            true => format!("GPU {}: {why}", grown.gpu.index),
+            false => why,
+        };
+        (severity, grown.per_s, status, reason)
+    });
+    let worst = judged.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    worst.map(|(_, per_s, status, reason)| (Some(per_s), status, reason))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
     use crate::measure::{
-        GeneratorEvidence, MeasureOptions, Observed, TargetIdentity, TargetMeasure,
+        GeneratorEvidence, GpuSummary, MeasureOptions, MemoryGrowth, Observed, TargetIdentity,
+        TargetMeasure,
     };
     use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
@@ -334,5 +356,43 @@ pub(super) mod tests {
             (bounds.ttft_ms, bounds.tpot_ms, bounds.e2e_ms),
             (Some(800.0), Some(40.0), None)
         );
+    }
+
+    #[test]
+    fn growth_is_judged_on_the_gpu_that_stands_worst() {
+        const MIB: f64 = 1_048_576.0;
+        let gpu = |index, per_s: f64, ci95: (f64, f64), leak: Option<bool>| GpuSummary {
+            index,
+            growth_bytes_per_s: Some(per_s * MIB),
+            growth_ci95: Some((ci95.0 * MIB, ci95.1 * MIB)),
+            growth: leak.map(|leak| MemoryGrowth {
+                bytes_per_s: per_s * MIB,
+                ci95: (ci95.0 * MIB, ci95.1 * MIB),
+                bytes_per_load: 0.0,
+                leak,
+                reason: format!("leak: {leak}"),
+            }),
+            ..GpuSummary::default()
+        };
+        let judged = |gpus: Vec<GpuSummary>| {
+            let (mut target, _) = run("a", 1000, 0);
+            target.gpu = gpus;
+            judge(&objectives(&["vram.growth<1MiB/s"]), &[target], &[]).objectives[0].clone()
+        };
+        // What grew most may have done so by chance; what leaks less does not.
+        let noise = gpu(0, 2.0, (-1.0, 5.0), Some(false));
+        let leak = gpu(1, 1.5, (1.2, 1.8), Some(true));
+        let both = judged(vec![noise.clone(), leak]);
+        assert_eq!(both.status, ObjectiveStatus::Fail, "{both:#?}");
+        assert_eq!(both.value, Some(1.5 * MIB));
+        assert!(both.reason.starts_with("GPU 1: "), "{}", both.reason);
+        let alone = judged(vec![noise]);
+        assert_eq!(alone.status, ObjectiveStatus::Inconclusive);
+        assert_eq!(alone.reason, "leak: false");
+        // Too short a run to tell it apart from the load, and still an interval.
+        let short = judged(vec![gpu(0, 1.1, (0.2, 2.0), None)]);
+        assert_eq!(short.status, ObjectiveStatus::Inconclusive, "{short:#?}");
+        let steep = judged(vec![gpu(0, 9.0, (7.0, 11.0), None)]);
+        assert_eq!(steep.status, ObjectiveStatus::Fail, "{steep:#?}");
     }
 }

@@ -11,10 +11,11 @@ mod relative;
 
 pub use allowance::Allowance;
 pub use judge::{
-    ObjectiveResult, ObjectiveStatus, Status, Verdict, judge, judge_against, per_request_bounds,
+    ObjectiveResult, ObjectiveStatus, Status, Verdict, boundless_goodput, judge, judge_against,
+    per_request_bounds,
 };
 pub use margin::judge_margin;
 pub use miss_count::MissCount;
 pub use objective::{Bound, Metric, Objective, Operator, Statistic};
 pub use parse::ObjectiveError;
-pub use relative::judge_compared;
+pub use relative::{judge_compared, not_in_a_log};

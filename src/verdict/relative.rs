@@ -1,6 +1,6 @@
 //! Objectives that are relative to a baseline.
 
-use super::figure::{Figure, figure};
+use super::figure::{Figure, figure, show};
 use super::judge::{ObjectiveResult, ObjectiveStatus};
 use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use crate::measure::{Comparison, ComparisonVerdict, RECORDED, TargetSummary};
@@ -24,6 +24,10 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
     };
     if metric.verdict == ComparisonVerdict::UnlikeLoad {
         return result(None, ObjectiveStatus::NotMeasured, unlike_load(comparison));
+    }
+    if metric.baseline_ms.is_none() && metric.target_ms.is_none() {
+        let reason = "it lies among the failed requests of both, so there is nothing to compare; hold errors.rate to a bound, or compare a lower percentile";
+        return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
     }
     if let Some(needed) = metric.pairs_needed {
         let change = metric.ratio.map(|ratio| ratio - 1.0);
@@ -100,12 +104,7 @@ pub(super) fn relative(
     let Some(baseline) = baseline.filter(|baseline| baseline.name != target.name) else {
         let reason = match compared {
             // An earlier result is read request by request, and has nothing else.
-            Some(_) if objective.metric == Metric::Itl => {
-                "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
-            }
-            Some(_) => {
-                "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
-            }
+            Some(_) => not_in_a_log(objective),
             None => "there is no other target to compare with; give --target twice",
         };
         return result(None, ObjectiveStatus::NotMeasured, reason.to_owned());
@@ -117,11 +116,13 @@ pub(super) fn relative(
     }
     match (figure(objective, baseline), figure(objective, target)) {
         (Figure::Value(before), Figure::Value(now)) => {
+            let unit = unit(objective.metric, objective.statistic);
             // Shares change by points, all else by ratio.
-            let change = if unit(objective.metric, objective.statistic) == Unit::Share {
-                now - before
-            } else {
-                now / before.max(f64::MIN_POSITIVE) - 1.0
+            let change = match unit {
+                Unit::Share => now - before,
+                _ if now == before => 0.0,
+                _ if before > 0.0 => now / before - 1.0,
+                _ => (now - before).signum() * f64::INFINITY,
             };
             let met = objective.operator.holds(change, tolerance);
             let status = if met {
@@ -129,6 +130,11 @@ pub(super) fn relative(
             } else {
                 ObjectiveStatus::Fail
             };
+            if change.is_infinite() {
+                let (now, before) = (show(now, unit), show(before, unit));
+                let reason = format!("{now} against {before} of {}", baseline.name);
+                return result(None, status, reason);
+            }
             let largest = match objective.statistic {
                 Statistic::Max => " (the largest of a run is one request, and has no interval)",
                 _ => "",
@@ -143,6 +149,18 @@ pub(super) fn relative(
             result(None, ObjectiveStatus::NotMeasured, why)
         }
         (_, Figure::Unbounded(why)) => result(None, ObjectiveStatus::Fail, why),
+    }
+}
+
+/// Why a result that is read from its log of requests has nothing of what a relative objective is about.
+pub fn not_in_a_log(objective: &Objective) -> &'static str {
+    match objective.metric {
+        Metric::Itl => {
+            "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
+        }
+        _ => {
+            "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
+        }
     }
 }
 
@@ -281,5 +299,42 @@ mod tests {
         assert_eq!(judged(300_000, 8).status, ObjectiveStatus::Fail);
         let beyond = judged(100_000, 50);
         assert_eq!(beyond.status, ObjectiveStatus::Fail, "{beyond:#?}");
+    }
+
+    #[test]
+    fn a_percentile_among_the_failures_of_both_opens_no_gate() {
+        let (a, mut a_measure) = run("a", 100_000, 20);
+        let (b, mut b_measure) = run("b", 300_000, 400);
+        let compared = compared(&a_measure.take_sample(), &b_measure.take_sample());
+        let verdict = judge(&objectives(&["e2e.p99<+10%"]), &[a, b], &[compared]);
+        let judged = &verdict.objectives[0];
+        assert_eq!(judged.status, ObjectiveStatus::NotMeasured, "{judged:#?}");
+        assert!(judged.reason.contains("of both"), "{}", judged.reason);
+        assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn a_change_from_nothing_has_no_percentage() {
+        let preempted = |name: &str, count: f64| {
+            let (mut target, _) = run(name, 100_000, 0);
+            target.engine = Some(crate::measure::EngineSummary {
+                preemptions: Some(count),
+                ..crate::measure::EngineSummary::default()
+            });
+            target
+        };
+        let judged = |now: f64| {
+            let targets = [preempted("a", 0.0), preempted("b", now)];
+            judge(&objectives(&["preemptions.count<+10%"]), &targets, &[]).objectives[0].clone()
+        };
+        let same = judged(0.0);
+        assert_eq!(
+            (same.value, same.status),
+            (Some(0.0), ObjectiveStatus::Pass)
+        );
+        assert_eq!(same.reason, "+0.0 % against a");
+        let more = judged(3.0);
+        assert_eq!((more.value, more.status), (None, ObjectiveStatus::Fail));
+        assert_eq!(more.reason, "3.0 against 0.0 of a");
     }
 }

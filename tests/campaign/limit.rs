@@ -186,6 +186,10 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     let swept = [&relative[..2], &["--sweep", "1,2"], &relative[3..]].concat();
     assert!(refused(&swept).contains("each judged by themselves"));
     assert!(refused(&["--step", "3s"]).contains("--find-max"));
+    let goodput = ["--slo", "goodput.rate>=95%", "--slo", "ttft.p99<+10%"];
+    assert!(refused(&[&relative[..2], &goodput].concat()).contains("none on ttft, tpot or e2e"));
+    let recorded = ["--baseline", "recorded"];
+    assert!(refused(&[&slo[..], &recorded].concat()).contains("only whole runs"));
 }
 
 #[test]

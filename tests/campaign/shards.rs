@@ -61,6 +61,11 @@ fn outcome(index: u64) -> RequestOutcome {
 
 /// Writes what a run of these requests leaves behind, with a twin target that is a little slower.
 fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
+    result_of_runs(dir, outcomes, shard, 1);
+}
+
+/// The same of so many runs; what they come to together is that of the last.
+fn result_of_runs(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>, runs: u64) {
     let out = ResultDirectory::create(dir).unwrap();
     let objectives: Vec<Objective> = OBJECTIVES
         .iter()
@@ -68,7 +73,10 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
         .collect();
     let mut log = out.request_log().unwrap();
     let (mut targets, mut histograms) = (Vec::new(), Vec::new());
-    for (name, slower_us) in [("a", 0), ("b", 70_000)] {
+    for (name, slower_us, run) in [("a", 0), ("b", 70_000)]
+        .into_iter()
+        .flat_map(|(name, slower_us)| (0..runs).map(move |run| (name, slower_us, run)))
+    {
         let mut measure = TargetMeasure::new(MeasureOptions {
             bounds: per_request_bounds(&objectives),
             // Not the everyday ones: a merge must go by what the shards were measured by.
@@ -85,11 +93,11 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
             outcome.last_token_us = outcome.last_token_us.map(|us| us + slower_us);
             outcome.end_us += slower_us;
             measure.record(&outcome);
-            log.add(name, 0, &outcome).unwrap();
+            log.add(name, run, &outcome).unwrap();
         }
         histograms.push(RunHistograms {
             target: name.to_owned(),
-            run: 0,
+            run,
             latencies: measure.latencies().clone(),
         });
         let identity = TargetIdentity {
@@ -103,7 +111,10 @@ fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
             remarks: vec![REMARK.to_owned()],
             ..GeneratorEvidence::default()
         };
-        targets.push(measure.finish(identity, evidence, Observed::default()));
+        let summary = measure.finish(identity, evidence, Observed::default());
+        if run + 1 == runs {
+            targets.push(summary);
+        }
     }
     log.finish().unwrap();
     let verdict = judge(&objectives, &targets, &[]);
@@ -184,6 +195,10 @@ fn merge(results: &[PathBuf], out: &Path) -> Output {
 
 /// Three shards of the requests, by conversation; the directory of each.
 fn shards(dir: &Path) -> Vec<PathBuf> {
+    shards_of_runs(dir, 1)
+}
+
+fn shards_of_runs(dir: &Path, runs: u64) -> Vec<PathBuf> {
     let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
     (0..3)
         .map(|shard| {
@@ -193,7 +208,7 @@ fn shards(dir: &Path) -> Vec<PathBuf> {
                 .cloned()
                 .collect();
             let path = dir.join(format!("shard-{shard}"));
-            result(&path, &part, Some((shard, 3)));
+            result_of_runs(&path, &part, Some((shard, 3)), runs);
             path
         })
         .collect()
@@ -327,4 +342,54 @@ fn shards_that_were_not_started_together_are_no_load_of_the_whole() {
     assert_eq!(output.status.code(), Some(4));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("--start-at"), "{said}");
+}
+
+#[test]
+fn what_an_engine_counted_is_counted_once_and_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards_of_runs(dir.path(), 2);
+    for path in &results {
+        change(path, |document| {
+            let target = &mut document["targets"][0];
+            // Of both runs together, as a result of several tells it.
+            target["engine"] = json!({
+                "kind": "vllm", "url": "http://a/metrics", "names": {}, "preemptions": 7.0, "restarts": 1,
+                "samples": 20, "missed": 2,
+            });
+            target["oom"] = json!({"count": 3});
+            target["gpu"] = json!([{
+                "source": "dcgm", "index": 0, "total_bytes": 100, "used_start_bytes": 1,
+                "used_peak_bytes": 50, "used_end_bytes": 2, "samples": 20,
+                "xids": [{"t_s": 1.0, "xid": 31}],
+            }]);
+            let objectives = document["verdict"]["objectives"].as_array_mut().unwrap();
+            objectives.push(
+                json!({"expr": "oom.count<=0", "target": "a", "status": "fail", "reason": ""}),
+            );
+        });
+    }
+    let merged = dir.path().join("merged");
+    let output = merge(&results, &merged);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code().is_some_and(|code| code != 1), "{said}");
+    let document = read(&merged);
+    let target = &document["targets"][0];
+    assert_eq!(target["runs"].as_array().unwrap().len(), 2);
+    let engine = &target["engine"];
+    let counts = ["preemptions", "restarts", "samples", "missed"].map(|key| engine[key].as_f64());
+    assert_eq!(counts, [Some(7.0), Some(1.0), Some(20.0), Some(2.0)]);
+    let gpu = &target["gpu"][0];
+    assert_eq!(
+        (
+            gpu["samples"].as_u64(),
+            gpu["xids"].as_array().unwrap().len()
+        ),
+        (Some(20), 1)
+    );
+    assert_eq!(target["oom"]["count"], 3, "{target:#}");
+    let objectives = document["verdict"]["objectives"].as_array().unwrap();
+    let oom = objectives
+        .iter()
+        .find(|it| it["expr"] == "oom.count<=0" && it["target"] == "a");
+    assert_eq!(oom.unwrap()["status"], "fail");
 }

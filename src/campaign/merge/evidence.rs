@@ -6,8 +6,13 @@ use serde::Deserialize;
 use super::shard::{Shard, ShardTarget, Told};
 use crate::measure::{GeneratorEvidence, said_by_each};
 
-/// What the shards' generators have to show for themselves, the worst of each; what makes one shard invalid makes the whole so.
-pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorEvidence {
+/// What the shards' generators have to show for themselves, the worst of each; what makes one shard invalid makes the whole so. `prompt_tokens` are
+/// those of each shard's requests, as recorded.
+pub(super) fn evidence(
+    parts: &[(&Shard, &ShardTarget)],
+    run: u64,
+    prompt_tokens: &[u64],
+) -> GeneratorEvidence {
     let each = || parts.iter().map(|(_, target)| &target.fidelity);
     let heartbeat = each()
         .filter_map(|fidelity| fidelity.heartbeat_p99_ms)
@@ -39,7 +44,7 @@ pub(super) fn evidence(parts: &[(&Shard, &ShardTarget)], run: u64) -> GeneratorE
         cpu_share: each()
             .filter_map(|fidelity| fidelity.cpu_share)
             .reduce(f64::max),
-        prefix_share_recorded: prefix_share(parts),
+        prefix_share_recorded: prefix_share(parts, prompt_tokens),
         // Each shard knows its own.
         template_tokens: None,
         alterations: alterations(each().flat_map(|fidelity| &fidelity.alterations)),
@@ -67,15 +72,17 @@ fn together(parts: &[(&Shard, &ShardTarget)]) -> bool {
     parts.len() == 1 || (first.is_some() && moments().all(|moment| moment == first))
 }
 
-/// The recorded share of repeated prompt tokens, weighted by what each shard planned.
+/// The recorded share of repeated prompt tokens. It is a share of tokens, and so weighs by them: a shard of few long conversations repeats more
+/// than one of as many short ones.
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-fn prefix_share(parts: &[(&Shard, &ShardTarget)]) -> Option<f64> {
-    let weighted = parts.iter().filter_map(|(_, target)| {
+fn prefix_share(parts: &[(&Shard, &ShardTarget)], prompt_tokens: &[u64]) -> Option<f64> {
+    let weighted = parts.iter().zip(prompt_tokens);
+    let weighted = weighted.filter_map(|((_, target), &tokens)| {
         let share = target.fidelity.prefix_share_recorded?;
-        Some((share, target.requests.planned as f64))
+        Some((share, tokens as f64))
     });
-    let (sum, weight) = weighted.fold((0.0, 0.0), |(sum, weight), (share, planned)| {
-        (sum + share * planned, weight + planned)
+    let (sum, weight) = weighted.fold((0.0, 0.0), |(sum, weight), (share, tokens)| {
+        (sum + share * tokens, weight + tokens)
     });
     (weight > 0.0).then(|| sum / weight)
 }
@@ -127,5 +134,23 @@ mod tests {
             alterations(told.iter()),
             ["media left out (7 requests)", "odd"]
         );
+    }
+
+    #[test]
+    fn a_share_of_prompt_tokens_weighs_by_them() {
+        let shard = |share: f64| -> Shard {
+            serde_json::from_value(serde_json::json!({
+                "schema": "", "started_at": "", "elapsed_s": 1.0, "trace": {}, "plan": {}, "verdict": {},
+                "targets": [{
+                    "name": "a", "url": "",
+                    "fidelity": {"valid": true, "prefix_share_recorded": share},
+                }],
+            }))
+            .unwrap()
+        };
+        let shards = [shard(0.9), shard(0.1)];
+        let parts: Vec<_> = shards.iter().map(|it| (it, &it.targets[0])).collect();
+        assert_eq!(prefix_share(&parts, &[3000, 1000]), Some(0.7));
+        assert_eq!(prefix_share(&parts, &[0, 0]), None);
     }
 }

@@ -68,7 +68,9 @@ impl Merge {
         let mut without_twin = 0;
         let position = |name: &str| first.sent_to().position(|target| target.name == name);
         let mut log = out.request_log()?;
+        let mut prompt_tokens = Vec::new();
         for shard in &shards {
+            let mut of_targets = vec![0; measures.len()];
             for request in read_requests(&shard.path.join("requests.jsonl.zst"))? {
                 let request = request?;
                 let position = position(&request.target);
@@ -77,6 +79,9 @@ impl Merge {
                         path: shard.path.clone(),
                     });
                 };
+                if let Some(sum) = position.and_then(|i| of_targets.get_mut(i)) {
+                    *sum += u64::from(request.outcome.recorded_prompt_tokens.unwrap_or(0));
+                }
                 if let Some(recorded) = &mut recorded
                     && (position, request.run) == (Some(0), 0)
                 {
@@ -95,17 +100,21 @@ impl Merge {
                 }
                 log.copy(&request)?;
             }
+            prompt_tokens.push(of_targets);
         }
         log.finish()?;
         let latencies = latencies(&shards)?;
         let mut targets = Vec::new();
         for (position, runs) in measures.into_iter().enumerate() {
             let mut measured = Vec::new();
+            let tokens = prompt_tokens.iter().map(|of| of.get(position));
+            let tokens: Vec<u64> = tokens.map(|tokens| tokens.copied().unwrap_or(0)).collect();
             for (run, (measure, misses)) in runs {
-                let mut one = finish(&shards, position, run, measure, &latencies)?;
+                let mut one = finish(&shards, position, run, measure, &latencies, &tokens)?;
                 one.run.summary.misses = misses.finish();
                 measured.push(one);
             }
+            put_ooms(&mut measured, &shards, position);
             targets.push(measured);
         }
         if let Some(first) = targets
@@ -132,6 +141,7 @@ impl Merge {
             speed: whole.speed,
             rate_scale: whole.rate_scale,
             loop_for_s: whole.loop_for_s,
+            shape: whole.shape.as_deref().and_then(|it| it.parse().ok()),
         };
         let played = join(targets.into_iter(), &compared, None, scaling);
         let charts = played.charts();
@@ -212,13 +222,14 @@ fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, Mer
     Ok(sums)
 }
 
-/// The figures of one run of one target over all shards.
+/// The figures of one run of one target over all shards. `prompt_tokens` are those of each shard's requests, as recorded.
 fn finish(
     shards: &[Shard],
     position: usize,
     run: u64,
     mut measure: TargetMeasure,
     sums: &BTreeMap<(String, u64), Latencies>,
+    prompt_tokens: &[u64],
 ) -> Result<Measured, MergeError> {
     let parts: Vec<(&Shard, &shard::ShardTarget)> = shards
         .iter()
@@ -246,19 +257,20 @@ fn finish(
         model: first.model.clone(),
         protocol: first.protocol.clone(),
     };
-    let evidence = evidence(&parts, run);
+    let evidence = evidence(&parts, run, prompt_tokens);
+    // A shard tells of all of its runs together, so the first run has it all, and the sum over runs is what was told.
+    let told = |is_there: bool| if is_there { &parts[..] } else { &[] };
     let observed = Observed {
-        gpu: gpus(&parts),
-        engine: engine(&parts),
+        gpu: gpus(told(run == 0)),
+        engine: engine(told(run == 0)),
         memory: MemorySamples::default(),
         window: Some(Box::new(|start_us, end_us| {
             sampled(&parts, start_us, end_us)
         })),
     };
     let mut summary = measure.finish(identity, evidence, observed);
-    // A shard tells them of all of its runs together.
-    let turns = parts.iter().filter_map(|(_, target)| target.turns);
-    summary.turns = (run == 0).then(|| TurnAccount::sum(turns)).flatten();
+    let turns = told(run == 0).iter();
+    summary.turns = TurnAccount::sum(turns.filter_map(|(_, target)| target.turns));
     summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
     Ok(Measured {
         run: MeasuredRun {
@@ -270,6 +282,19 @@ fn finish(
         recorded: None,
         elapsed: std::time::Duration::ZERO,
     })
+}
+
+/// Adds what only an engine's page counted: answers that tell of it are in the requests, allocations that failed unseen are not. Every shard
+/// read the same page.
+fn put_ooms(runs: &mut [Measured], shards: &[Shard], position: usize) {
+    let targets = shards
+        .iter()
+        .filter_map(|shard| shard.targets.get(position));
+    let told = targets.map(|target| target.oom.count).max().unwrap_or(0);
+    let seen: u64 = runs.iter().map(|run| run.run.summary.oom.count).sum();
+    if let Some(first) = runs.first_mut() {
+        first.run.summary.oom.count += told.saturating_sub(seen);
+    }
 }
 
 /// The GPUs of the target, from the shard that saw them: one machine has them, and its shard, if any, read them.

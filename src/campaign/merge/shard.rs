@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::MergeError;
-use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, RECORDED};
+use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, Ooms, RECORDED};
 use crate::replay::TurnAccount;
 use crate::report::{ReportError, ResultDocument, ScheduleAccount};
 use crate::verdict::Objective;
@@ -39,7 +39,6 @@ pub(super) struct ShardTarget {
     pub(super) protocol: Option<String>,
     #[serde(default)]
     pub(super) simulated: bool,
-    pub(super) requests: ShardRequests,
     pub(super) fidelity: ShardFidelity,
     #[serde(default)]
     window: ShardSpan,
@@ -47,6 +46,8 @@ pub(super) struct ShardTarget {
     pub(super) gpu: Vec<Value>,
     #[serde(default)]
     pub(super) engine: Option<EngineSummary>,
+    #[serde(default)]
+    pub(super) oom: Ooms,
     #[serde(default)]
     pub(super) turns: Option<TurnAccount>,
     #[serde(default)]
@@ -61,12 +62,6 @@ pub(super) struct ShardTarget {
 #[derive(Debug, Default, Deserialize)]
 struct ShardSpan {
     prelude_s: f64,
-}
-
-/// What was planned.
-#[derive(Debug, Deserialize)]
-pub(super) struct ShardRequests {
-    pub(super) planned: u64,
 }
 
 /// What cannot be seen in a shard's requests.

@@ -51,6 +51,12 @@ impl BaselineArgs {
             .hint("write --target NAME=URL with another name"));
         }
         match &self.baseline {
+            Choice::Recorded if !matches!(mode, Mode::Runs { .. }) => {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "--baseline {RECORDED}: only whole runs are compared with production"
+                ))
+                .hint("leave --sweep or --find-max out"));
+            }
             Choice::Recorded => return Ok(Baseline::Recorded),
             Choice::Earlier(place) => return earlier(place, mode, plan),
             Choice::First => {}

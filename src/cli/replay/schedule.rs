@@ -6,7 +6,7 @@ use crate::campaign::{Axis, FindMax, Mode, Schedule};
 use crate::cli::failure::Failure;
 use crate::cli::values;
 use crate::replay::PlanOptions;
-use crate::verdict::Objective;
+use crate::verdict::{Objective, boundless_goodput};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ScheduleArgs {
@@ -91,6 +91,13 @@ impl ScheduleArgs {
         objectives: &[Objective],
         plan: &PlanOptions,
     ) -> Result<Mode, Failure> {
+        if let Some(objective) = boundless_goodput(objectives) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--slo {} counts requests that meet every bound, and there is none on ttft, tpot or e2e",
+                objective.expr
+            ))
+            .hint("give one beside it, such as --slo 'ttft.p99<800ms'"));
+        }
         let mode = self.chosen(objectives, plan)?;
         if plan.shard.is_some_and(|shard| shard.count() > 1) {
             self.check_shared(&mode, targets)?;

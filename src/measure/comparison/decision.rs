@@ -102,6 +102,8 @@ pub(super) fn widening(runs: usize) -> f64 {
 /// Target over baseline: infinite where only the target's is, 0 where only the baseline's is, 1 where both are.
 fn ratio((baseline, target): (f64, f64)) -> f64 {
     match (baseline.is_finite(), target.is_finite()) {
+        // Tokens that come all at once take no time each, on either side.
+        (true, true) if target == baseline => 1.0,
         (true, true) => target / baseline.max(f64::MIN_POSITIVE),
         (true, false) => f64::INFINITY,
         (false, true) => 0.0,
@@ -160,5 +162,11 @@ mod tests {
             None,
             "no number of runs would do"
         );
+    }
+
+    #[test]
+    fn nothing_is_as_much_as_nothing() {
+        let none = Ratio::of((0.0, 0.0), &[(0.0, 0.0); 100], 1);
+        assert_eq!((none.value, none.low, none.high), (1.0, 1.0, 1.0));
     }
 }

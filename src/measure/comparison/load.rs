@@ -1,6 +1,7 @@
 use serde::Serialize;
 
 use super::sample::{Load, RunSample};
+use crate::replay::Shape;
 
 /// How the load that a target was under compares with the baseline's: a slow target slows its own conversations down, and is asked
 /// for less.
@@ -39,6 +40,8 @@ pub struct Scaling {
     pub rate_scale: f64,
     /// The trace was repeated for this long.
     pub loop_for_s: Option<f64>,
+    /// By what the rate of arrivals was multiplied over the run.
+    pub shape: Option<Shape>,
 }
 
 impl Default for Scaling {
@@ -47,6 +50,7 @@ impl Default for Scaling {
             speed: 1.0,
             rate_scale: 1.0,
             loop_for_s: None,
+            shape: None,
         }
     }
 }
@@ -60,6 +64,7 @@ impl LoadRatio {
     /// by its factors.
     pub(super) fn of_production(target: &[RunSample], scaling: Scaling) -> Option<Self> {
         let (mut before_s, mut now_s) = (0.0, 0.0);
+        let shaped = scaling.shape.map_or(1.0, |shape| shape.mean());
         for Load {
             due,
             planned,
@@ -69,7 +74,7 @@ impl LoadRatio {
         {
             before_s += match scaling.loop_for_s {
                 None => recorded.seconds(),
-                Some(_) => planned.seconds() * scaling.speed,
+                Some(_) => planned.seconds() * scaling.speed * shaped,
             };
             now_s += due.seconds();
         }

@@ -90,11 +90,11 @@ pub struct MetricComparison {
     /// The target's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_ms: Option<f64>,
-    /// Target over baseline.
+    /// Target over baseline; absent where the target's lies among its failures.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio: Option<f64>,
     /// 95 % interval of the ratio: paired bootstrap over conversations nested in runs. No upper end where it reaches into the target's
-    /// failures; absent where all of it lies there.
+    /// failures; absent where all of it lies there, or where both figures do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_ci95: Option<(f64, Option<f64>)>,
     /// Requests (of gaps between tokens: gaps) that an interval takes, where there are fewer, and so none.
@@ -262,22 +262,25 @@ fn metric(
     unlike: bool,
 ) -> MetricComparison {
     let finite = |value: f64| value.is_finite().then_some(value);
+    // Two that are infinite have no ratio: the one may lie there for one failure of a hundred, the other for half of them.
+    let comparable = baseline.is_finite() || target.is_finite();
     // That all of the interval lies among failures needs no interval.
-    let pairs_needed = needed.filter(|_| ratio.low.is_finite());
-    let verdict = match (unlike, pairs_needed) {
+    let pairs_needed = needed.filter(|_| comparable && ratio.low.is_finite());
+    let decides = comparable && pairs_needed.is_none();
+    let verdict = match (unlike, decides) {
         (true, _) => ComparisonVerdict::UnlikeLoad,
-        (false, Some(_)) => ComparisonVerdict::Inconclusive,
-        (false, None) => ratio.verdict(margin),
+        (false, false) => ComparisonVerdict::Inconclusive,
+        (false, true) => ratio.verdict(margin),
     };
     let interval = finite(ratio.low).map(|low| (low, finite(ratio.high)));
     MetricComparison {
         baseline_ms: finite(baseline),
         target_ms: finite(target),
-        ratio: finite(ratio.value),
-        ratio_ci95: interval.filter(|_| pairs_needed.is_none()),
+        ratio: finite(ratio.value).filter(|_| comparable),
+        ratio_ci95: interval.filter(|_| decides),
         pairs_needed,
         verdict,
-        more_runs: if unlike || pairs_needed.is_some() {
+        more_runs: if unlike || !decides {
             None
         } else {
             ratio.more_runs(margin, runs)

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gaps::GapSample;
 use crate::measure::extent::Extent;
@@ -7,12 +7,15 @@ use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
 /// Latencies of single requests of one run, kept to compare it with another run of the same plan. Bounded: beyond 20,000 requests
 /// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone,
-/// so two targets keep the same.
+/// so two targets keep the same. Where fewer than 64 conversations would be left, or far from half of the requests (some conversations
+/// are large), every second request is left out, likewise.
 #[derive(Debug, Clone, Default)]
 pub struct RunSample {
     pub(super) values: BTreeMap<u64, Values>,
     /// Only conversations whose hash has this many zeros at its end are kept.
     thinned_log2: u32,
+    /// And of them, only requests whose hash has this many.
+    within_log2: u32,
     pub(super) gaps: GapSample,
     /// Of the gaps between a request's tokens, only the longest is known.
     longest_only: bool,
@@ -65,10 +68,11 @@ impl RunSample {
     pub fn record(&mut self, outcome: &RequestOutcome) {
         self.load.add(outcome);
         let cut = outcome.result == SendResult::Cancelled && !outcome.is_abandoned();
-        let failed = matches!(outcome.result, SendResult::Failed(_)) || outcome.is_abandoned();
+        let broken = matches!(outcome.result, SendResult::Failed(_));
+        let failed = broken || outcome.is_abandoned();
         let since = |moment: u64| milliseconds(moment.saturating_sub(outcome.intended_us));
-        let miss = |value: Option<f32>| if failed { Some(f32::INFINITY) } else { value };
-        let streamed = |value: Option<f32>| if outcome.stream { miss(value) } else { None };
+        let lost = |value: Option<f32>, lost: bool| if lost { Some(f32::INFINITY) } else { value };
+        let streamed = |value: Option<f32>| value.filter(|_| outcome.stream);
         let whole = |value: Option<f32>| value.filter(|_| !cut);
         let stall = outcome.gaps_us.iter().max();
         self.keep(
@@ -77,10 +81,14 @@ impl RunSample {
                 cluster: cluster(outcome),
                 prompt_tokens: prompt_tokens(outcome),
                 concurrency: outcome.recorded.in_flight,
-                ttft: streamed(outcome.first_token_us.map(since)),
-                tpot: whole(streamed(tpot_us(outcome).map(milliseconds))),
-                e2e: whole(miss(Some(since(outcome.end_us)))),
-                stall: whole(streamed(stall.map(|&us| milliseconds(us.into())))),
+                ttft: streamed(lost(outcome.first_token_us.map(since), failed)),
+                e2e: whole(lost(Some(since(outcome.end_us)), failed)),
+                // Nobody waited for the further tokens of an answer whose client left before its first.
+                tpot: whole(streamed(lost(tpot_us(outcome).map(milliseconds), broken))),
+                stall: whole(streamed(lost(
+                    stall.map(|&us| milliseconds(us.into())),
+                    broken,
+                ))),
                 failed,
             },
         );
@@ -97,7 +105,7 @@ impl RunSample {
     }
 
     fn keep(&mut self, outcome: &RequestOutcome, values: Values) {
-        if !kept(values.cluster, self.thinned_log2) {
+        if !kept(values.cluster, self.thinned_log2) || !kept(outcome.index, self.within_log2) {
             return;
         }
         self.values.insert(outcome.index, values);
@@ -105,14 +113,29 @@ impl RunSample {
         if whole {
             self.gaps.add(outcome.index, &outcome.gaps_us);
         }
-        // One conversation of more turns than that is kept whole: it cannot be thinned.
-        while self.values.len() > MOST && self.thinned_log2 < 64 {
-            self.thinned_log2 += 1;
-            let thinned = self.thinned_log2;
-            self.values
-                .retain(|_, values| kept(values.cluster, thinned));
+        while self.values.len() > MOST {
+            let thinner = self.thinned_log2 + 1;
+            if self.is_halved(thinner) {
+                self.thinned_log2 = thinner;
+                self.values
+                    .retain(|_, values| kept(values.cluster, thinner));
+            } else {
+                self.within_log2 += 1;
+                let within = self.within_log2;
+                self.values.retain(|&index, _| kept(index, within));
+            }
             self.gaps.keep_only(&self.values);
         }
+    }
+
+    /// Whether about half of the requests would be left, thinned so far, and of enough conversations. Without one of a few large ones, what is left
+    /// would not be like the whole.
+    fn is_halved(&self, thinned_log2: u32) -> bool {
+        let clusters = self.values.values().map(|values| values.cluster);
+        let left: Vec<u64> = clusters.filter(|it| kept(*it, thinned_log2)).collect();
+        let eighth = self.values.len() / 8;
+        (3 * eighth..=5 * eighth).contains(&left.len())
+            && left.into_iter().collect::<BTreeSet<_>>().len() >= FEWEST_WHOLE
     }
 }
 
@@ -176,6 +199,8 @@ pub(super) fn milliseconds(us: u64) -> f32 {
 }
 
 const MOST: usize = 20_000;
+/// Resampling fewer conversations than that knows too little of how they differ to do without any of them.
+const FEWEST_WHOLE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -195,5 +220,61 @@ mod tests {
         assert!(one.len() <= MOST && one.len() > MOST / 4);
         assert_eq!(one.len() % 4, 0, "four turns in each conversation");
         assert!(one.values.keys().eq(other.values.keys()));
+    }
+
+    #[test]
+    fn few_large_conversations_are_thinned_within_and_none_is_lost() {
+        for conversations in [1, 3, 40] {
+            let (mut one, mut other) = (RunSample::default(), RunSample::default());
+            for i in 0..100_000 {
+                let mut turn = outcome(i, i, 1000);
+                turn.session = Some(i % conversations);
+                one.record(&turn);
+                turn.end_us += 5;
+                other.record(&turn);
+            }
+            assert!(one.len() <= MOST && one.len() > MOST / 4, "{}", one.len());
+            let clusters: std::collections::BTreeSet<u64> =
+                one.values.values().map(|values| values.cluster).collect();
+            assert_eq!(clusters.len() as u64, conversations);
+            assert!(one.values.keys().eq(other.values.keys()));
+        }
+    }
+
+    #[test]
+    fn a_large_conversation_beside_many_small_ones_keeps_its_part() {
+        for large in 0..8 {
+            let mut sample = RunSample::default();
+            for i in 0..60_000 {
+                let mut turn = outcome(i, i, 1000);
+                turn.session = i.is_multiple_of(2).then_some(large);
+                sample.record(&turn);
+            }
+            let of_large = sample.values.values();
+            let of_large = of_large.filter(|it| it.cluster == large << 1).count() as f64;
+            let share = of_large / sample.len() as f64;
+            assert!((0.45..0.55).contains(&share), "{share} of {large}");
+        }
+    }
+
+    #[test]
+    fn who_left_before_the_first_token_felt_no_slow_tokens() {
+        let mut sample = RunSample::default();
+        let mut left = outcome(0, 0, 1000);
+        left.result = SendResult::Cancelled;
+        left.first_token_us = None;
+        left.last_token_us = None;
+        left.gaps_us.clear();
+        sample.record(&left);
+        let mut broken = outcome(1, 0, 1000);
+        broken.result = SendResult::Failed(FailureKind::Reset);
+        sample.record(&broken);
+        let lost = Some(f32::INFINITY);
+        let told = |index: u64| {
+            let values = &sample.values[&index];
+            [values.ttft, values.e2e, values.tpot, values.stall]
+        };
+        assert_eq!(told(0), [lost, lost, None, None]);
+        assert_eq!(told(1), [lost; 4]);
     }
 }

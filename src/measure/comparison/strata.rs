@@ -92,10 +92,18 @@ fn columns(
                 .map(|(before, now)| (&before[..], &now[..]))
                 .collect();
             column.add(&requests);
-            differences.extend(pairs.iter().map(|(before, now)| now - before));
+            differences.extend(pairs.iter().map(|&(before, now)| difference(before, now)));
         }
     }
     cells
+}
+
+/// By how much later it is now; what failed then as it does now is no later.
+fn difference(before: f32, now: f32) -> f32 {
+    match before.is_finite() || now.is_finite() {
+        true => now - before,
+        false => 0.0,
+    }
 }
 
 fn stratum(
@@ -111,11 +119,9 @@ fn stratum(
     }
     let few = super::pairs_needed(Some(0.5), pairs, column.clusters()).is_some();
     let resampled = column.resample(&[0.5], options.resamples, options.seed)?;
-    let ratio = Ratio::of(
-        *resampled.observed.first()?,
-        resampled.resamples.first()?,
-        runs,
-    );
+    let observed = *resampled.observed.first()?;
+    let comparable = observed.0.is_finite() || observed.1.is_finite();
+    let ratio = Ratio::of(observed, resampled.resamples.first()?, runs);
     let middle = (differences.len() - 1) / 2;
     let (_, median, _) = differences.select_nth_unstable_by(middle, f32::total_cmp);
     let median = f64::from(*median);
@@ -127,8 +133,8 @@ fn stratum(
         in_flight_below: IN_FLIGHT_EDGES.get(in_flight).copied(),
         pairs: pairs as u64,
         median_difference_ms: median.is_finite().then_some(median),
-        ratio: ratio.value.is_finite().then_some(ratio.value),
-        ratio_ci95: (!few && ratio.low.is_finite() && ratio.high.is_finite())
+        ratio: (comparable && ratio.value.is_finite()).then_some(ratio.value),
+        ratio_ci95: (comparable && !few && ratio.low.is_finite() && ratio.high.is_finite())
             .then_some((ratio.low, ratio.high)),
     })
 }
@@ -145,10 +151,22 @@ fn lower(edges: &[u32], bin: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Scaling, Side, compare_with_recorded};
+    use super::super::{Comparison, Scaling, Side, compare_with_recorded};
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::measure::twin;
+    use crate::replay::{FailureKind, SendResult};
+
+    fn beside(recorded: &RunSample, target: &RunSample) -> Comparison {
+        let runs = std::slice::from_ref(target);
+        let target = Side { name: "b", runs };
+        compare_with_recorded(
+            std::slice::from_ref(recorded),
+            target,
+            Scaling::default(),
+            &CompareOptions::default(),
+        )
+    }
 
     #[test]
     fn each_request_is_compared_with_its_twin_among_its_like() {
@@ -164,15 +182,7 @@ mod tests {
             recorded.record(&twin(&outcome).unwrap());
             target.record(&outcome);
         }
-        let compared = compare_with_recorded(
-            std::slice::from_ref(&recorded),
-            Side {
-                name: "b",
-                runs: std::slice::from_ref(&target),
-            },
-            Scaling::default(),
-            &CompareOptions::default(),
-        );
+        let compared = beside(&recorded, &target);
         assert_eq!(compared.baseline, "recorded");
         let e2e: Vec<_> = compared
             .strata
@@ -194,5 +204,32 @@ mod tests {
                 ("e2e", 2048, 200, Some(0.5), Some(-100.0))
             ]
         );
+    }
+
+    #[test]
+    fn pairs_that_failed_on_both_sides_are_no_change() {
+        let (mut recorded, mut target) = (RunSample::default(), RunSample::default());
+        for i in 0..400 {
+            let mut outcome = outcome(i, i * 1000, 130_000);
+            outcome.planned_us = outcome.intended_us;
+            outcome.recorded.completed = true;
+            outcome.recorded.end_us = Some(100_000);
+            // Three of ten are refused now as they were then; of the others, half are no slower.
+            match i % 10 {
+                0..3 => {
+                    outcome.result = SendResult::Failed(FailureKind::Overloaded);
+                    outcome.recorded.completed = false;
+                    outcome.recorded.failure = Some(FailureKind::Overloaded);
+                }
+                3..5 => outcome.recorded.end_us = Some(140_000),
+                _ => {}
+            }
+            recorded.record(&twin(&outcome).unwrap());
+            target.record(&outcome);
+        }
+        let compared = beside(&recorded, &target);
+        let e2e = compared.strata.iter().find(|one| one.metric == "e2e");
+        // 20 % faster by 10 ms, 30 % the same, 50 % slower by 30 ms: the middle of them is the last that is the same.
+        assert_eq!(e2e.unwrap().median_difference_ms, Some(0.0));
     }
 }

@@ -185,6 +185,7 @@ fn production_is_compared_with_only_under_its_own_load() {
         speed,
         rate_scale,
         loop_for_s,
+        shape: None,
     };
     let faster = beside_production(|i| i * 250, scaled(4.0, 1.0, None));
     assert_eq!(load(&faster), (4.0, true));
@@ -195,4 +196,34 @@ fn production_is_compared_with_only_under_its_own_load() {
     assert_eq!(load(&looped), (1.0, false));
     let looped = beside_production(|i| i * 500, scaled(2.0, 1.0, Some(1.0)));
     assert_eq!(load(&looped), (2.0, true));
+    // Whose arrivals stand where a shape has put them.
+    let shaped = Scaling {
+        shape: Some("step:1,2,3".parse().unwrap()),
+        ..scaled(1.0, 1.0, Some(2.0))
+    };
+    assert_eq!(load(&beside_production(|i| i * 1000, shaped)), (2.0, true));
+}
+
+#[test]
+fn a_percentile_among_the_failures_of_both_is_not_compared() {
+    let failing = |every: u64, took_us: u64| {
+        let mut sample = RunSample::default();
+        for i in 0..2000 {
+            let mut outcome = outcome(i, i * 1000, took_us);
+            if i.is_multiple_of(every) {
+                outcome.result = SendResult::Failed(FailureKind::Reset);
+            }
+            sample.record(&outcome);
+        }
+        sample
+    };
+    // Two of a hundred fail at the one, 40 at the other, which takes thrice as long.
+    let compared = compared(&failing(50, 100_000), &failing(5, 300_000));
+    let p99 = &compared.metrics["e2e.p99"];
+    assert_eq!((p99.baseline_ms, p99.target_ms), (None, None));
+    assert_eq!((p99.ratio, p99.ratio_ci95), (None, None));
+    assert_eq!(p99.verdict, ComparisonVerdict::Inconclusive);
+    assert_eq!(p99.more_runs, None);
+    let p50 = &compared.metrics["e2e.p50"];
+    assert_eq!(p50.verdict, ComparisonVerdict::Worse);
 }

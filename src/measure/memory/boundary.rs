@@ -1,6 +1,8 @@
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::measure::median::median;
+
 /// Where a memory runs out: how full it is, against the tokens in flight, drawn out to full.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Boundary {
@@ -132,15 +134,6 @@ fn interval(points: &[(f64, f64)]) -> Option<(Option<f64>, Option<f64>)> {
         value.filter(|value| value.is_finite())
     };
     Some((at(25), at(974)))
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    if values.is_empty() {
-        return None;
-    }
-    let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    Some(*median)
 }
 
 /// Samples below which nothing is said.

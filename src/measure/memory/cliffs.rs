@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MemorySamples, TokensInFlight, seconds};
+use crate::measure::median::median;
 
 /// A load from which on a figure is another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,11 +176,6 @@ impl Line {
     fn at(&self, x: f64) -> f64 {
         self.rest + self.slope * x
     }
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[allow(clippy::cast_precision_loss, reason = "lengths stay below 2^53")]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::measure::growth::{kendall_variance, middle};
+use crate::measure::median::median;
 
 /// How memory in use grows, with what the load takes left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -303,15 +304,6 @@ fn everywhere(plateaus: &[&[Point]]) -> bool {
         .take(steps.len() - steps.len().div_ceil(5))
         .sum();
     grown > 0.0 && without >= LEFT_OVER * grown && later >= LEFT_OVER * grown
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    if values.is_empty() {
-        return None;
-    }
-    let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    Some(*median)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "lengths stay below 2^53")]

@@ -9,44 +9,34 @@ use super::{
 
 /// Puts what changed from idle to load into a summary: outcomes, scores, latencies.
 pub(super) fn compare(summary: &mut QualitySummary, idle: &Evaluation, loaded: &Evaluation) {
-    compare_outcomes(summary, idle, loaded);
     let pairs = pairs(idle, loaded);
+    if pairs.len() != idle.tests.len() || pairs.len() != loaded.tests.len() {
+        let what = "the evaluator ran other tests under load than idle; those of both are compared";
+        summary.problems.push(what.to_owned());
+    }
+    compare_outcomes(summary, &pairs);
     summary.score = paired_means(&both(&pairs, |test| test.score));
     if !waited(idle) && !waited(loaded) {
         compare_latencies(summary, &pairs);
     }
 }
 
-fn compare_outcomes(summary: &mut QualitySummary, idle: &Evaluation, loaded: &Evaluation) {
+fn compare_outcomes(summary: &mut QualitySummary, pairs: &[(&EvaluatedTest, &EvaluatedTest)]) {
     let passed = |test: &EvaluatedTest| test.outcome == TestOutcome::Passed;
-    let before: BTreeMap<&str, bool> = idle
-        .tests
-        .iter()
-        .map(|test| (test.id.as_str(), passed(test)))
-        .collect();
-    let ids: BTreeSet<&str> = loaded.tests.iter().map(|test| test.id.as_str()).collect();
-    if before.len() != ids.len() || !ids.iter().all(|id| before.contains_key(id)) {
-        let what = "the evaluator ran other tests under load than idle; those of both are compared";
-        summary.problems.push(what.to_owned());
-    }
-    let mut pairs = 0_u64;
-    for test in &loaded.tests {
-        let Some(&was) = before.get(test.id.as_str()) else {
-            continue;
-        };
-        pairs += 1;
-        let (names, flips) = match (was, passed(test)) {
+    for (idle, loaded) in pairs {
+        let (names, flips) = match (passed(idle), passed(loaded)) {
             (true, false) => (&mut summary.worsened, &mut summary.flips.0),
             (false, true) => (&mut summary.improved, &mut summary.flips.1),
             _ => continue,
         };
         *flips += 1;
         if names.len() < NAMED {
-            names.push(test.id.clone());
+            names.push(loaded.id.clone());
         }
     }
-    if pairs > 0 {
-        let (worse, better, n) = (float(summary.flips.0), float(summary.flips.1), float(pairs));
+    if !pairs.is_empty() {
+        let n = float(pairs.len() as u64);
+        let (worse, better) = (float(summary.flips.0), float(summary.flips.1));
         summary.change = Some((better - worse) / n);
         summary.change_ci95 = Some(paired_interval(better, worse, n));
     }

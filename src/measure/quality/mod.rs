@@ -366,4 +366,15 @@ mod tests {
         assert_eq!((told.idle, told.loaded), (None, None));
         assert_eq!(told.problems, ["idle: promptfoo is not installed"]);
     }
+
+    #[test]
+    fn tests_of_one_name_stand_beside_each_other_in_their_order() {
+        let both = evaluation(&[("a", Failed), ("a", Passed)]);
+        let told = quality("cmd", Some(&both), Some(&both), Some(1.0));
+        assert_eq!((told.flips, told.change), ((0, 0), Some(0.0)));
+        assert!(told.problems.is_empty(), "{:?}", told.problems);
+        let fewer = evaluation(&[("a", Failed)]);
+        let told = quality("cmd", Some(&both), Some(&fewer), Some(1.0));
+        assert_eq!(told.problems.len(), 1, "{:?}", told.problems);
+    }
 }

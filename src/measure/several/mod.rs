@@ -171,7 +171,8 @@ mod tests {
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::measure::{
-        ErrorQuantiles, GeneratorEvidence, MeasureOptions, TargetIdentity, TargetMeasure,
+        ErrorQuantiles, GeneratorEvidence, GpuSummary, MeasureOptions, MemoryGrowth,
+        TargetIdentity, TargetMeasure,
     };
 
     fn run(took_us: u64, fault: Option<&str>) -> MeasuredRun {
@@ -275,5 +276,42 @@ mod tests {
         assert_eq!(of(&[0.0, 1.0]).unwrap().ci95, None);
         let with_infinite = spread(&[Some(1.0), None, Some(2.0), Some(3.0)]).unwrap();
         assert_eq!((with_infinite.finite, with_infinite.ci95), (3, None));
+    }
+
+    #[test]
+    fn gpus_of_two_hosts_stay_two_and_a_leak_of_any_run_stays_one() {
+        let gpu = |uuid: &str, used: u64| GpuSummary {
+            source: "dcgm".to_owned(),
+            uuid: Some(uuid.to_owned()),
+            used_peak_bytes: used,
+            ..GpuSummary::default()
+        };
+        let grown = |gpu: &mut GpuSummary, per_s: f64, leak: bool| {
+            gpu.growth_bytes_per_s = Some(per_s);
+            gpu.growth = Some(MemoryGrowth {
+                bytes_per_s: per_s,
+                ci95: (per_s - 1.0, per_s + 1.0),
+                bytes_per_load: 0.0,
+                leak,
+                reason: String::new(),
+            });
+        };
+        let mut runs = [run(100_000, None), run(100_000, None)];
+        for (run, used) in runs.iter_mut().zip([10, 20]) {
+            // Both are the first of their host.
+            run.summary.gpu = vec![gpu("GPU-a", used), gpu("GPU-b", 100 * used)];
+        }
+        grown(&mut runs[0].summary.gpu[0], 5.0, true);
+        grown(&mut runs[1].summary.gpu[0], 8.0, false);
+        let pooled = pool(runs.to_vec()).unwrap().summary.gpu;
+        let peaks: Vec<u64> = pooled.iter().map(|gpu| gpu.used_peak_bytes).collect();
+        assert_eq!(peaks, [20, 2000]);
+        assert_eq!(pooled[0].growth_bytes_per_s, Some(5.0));
+        assert!(pooled[0].growth.as_ref().unwrap().leak);
+        // Where nobody tells which is which, the order does.
+        for gpu in runs.iter_mut().flat_map(|run| &mut run.summary.gpu) {
+            gpu.uuid = None;
+        }
+        assert_eq!(pool(runs.to_vec()).unwrap().summary.gpu.len(), 2);
     }
 }

@@ -157,28 +157,50 @@ pub(super) fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
 /// Each GPU over all runs: the memory at the start of the first and at the end of the last, and the highest peak.
 pub(super) fn gpus(runs: &[&TargetSummary]) -> Vec<GpuSummary> {
     let mut pooled: Vec<GpuSummary> = Vec::new();
-    for gpu in runs.iter().flat_map(|run| &run.gpu) {
-        let known = pooled.iter_mut().find(|known| {
-            (known.source == gpu.source && known.index == gpu.index)
-                && known.instance == gpu.instance
-        });
-        match known {
-            None => pooled.push(gpu.clone()),
-            Some(known) => {
-                known.used_peak_bytes = known.used_peak_bytes.max(gpu.used_peak_bytes);
-                known.used_end_bytes = gpu.used_end_bytes;
-                known.samples += gpu.samples;
-                known.xids.extend_from_slice(&gpu.xids);
-                if gpu.growth_bytes_per_s > known.growth_bytes_per_s {
-                    known.growth_bytes_per_s = gpu.growth_bytes_per_s;
-                    known.growth_ci95 = gpu.growth_ci95;
-                    known.growth.clone_from(&gpu.growth);
+    for run in runs {
+        // Those of one run are different ones, though two hosts' exporters may give both the same index.
+        let mut open: Vec<usize> = (0..pooled.len()).collect();
+        for gpu in &run.gpu {
+            let is_known = |&place: &usize| pooled.get(place).is_some_and(|one| is_same(one, gpu));
+            match open.iter().position(is_known) {
+                None => pooled.push(gpu.clone()),
+                Some(at) => {
+                    let place = open.remove(at);
+                    if let Some(known) = pooled.get_mut(place) {
+                        add(known, gpu);
+                    }
                 }
-                known.state = known.state.take().or_else(|| gpu.state.clone());
             }
         }
     }
     pooled
+}
+
+fn is_same(one: &GpuSummary, other: &GpuSummary) -> bool {
+    let place = |gpu: &GpuSummary| (gpu.index, gpu.instance);
+    let uuids = one.uuid.as_ref().zip(other.uuid.as_ref());
+    one.source == other.source
+        && place(one) == place(other)
+        && uuids.is_none_or(|(one, other)| one == other)
+}
+
+/// Takes another run's figures of a GPU in.
+fn add(known: &mut GpuSummary, gpu: &GpuSummary) {
+    known.used_peak_bytes = known.used_peak_bytes.max(gpu.used_peak_bytes);
+    known.used_end_bytes = gpu.used_end_bytes;
+    known.samples += gpu.samples;
+    known.xids.extend_from_slice(&gpu.xids);
+    // A leak of one run is not hidden by what grew more in another, perhaps by chance.
+    let growth = |gpu: &GpuSummary| {
+        let leaks = gpu.growth.as_ref().is_some_and(|growth| growth.leak);
+        (leaks, gpu.growth_bytes_per_s)
+    };
+    if growth(gpu) > growth(known) {
+        known.growth_bytes_per_s = gpu.growth_bytes_per_s;
+        known.growth_ci95 = gpu.growth_ci95;
+        known.growth.clone_from(&gpu.growth);
+    }
+    known.state = known.state.take().or_else(|| gpu.state.clone());
 }
 
 pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -74,7 +74,7 @@ impl Shape {
     }
 
     /// The mean factor over the run: by so much the run is shorter than without a shape.
-    pub(super) fn mean(&self) -> f64 {
+    pub fn mean(&self) -> f64 {
         self.segments().map(Segment::whole).sum()
     }
 
