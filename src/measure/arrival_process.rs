@@ -48,6 +48,13 @@ pub(super) struct ArrivalMeter {
 }
 
 impl ArrivalProcess {
+    /// The distance that is allowed where `bar` is over many requests: of a few, one late send changes a share of the gaps that is
+    /// more, and how late it may be is another bar's matter.
+    pub(super) fn ks_allowed(&self, bar: f64) -> f64 {
+        let gaps = self.ks_requests.saturating_sub(1).max(1);
+        bar.max(1.5 / float(gaps))
+    }
+
     /// Several runs of one plan: rates and the mean errors are means over runs, distances and largest errors those of the worst.
     pub(super) fn pooled(runs: &[&Self]) -> Option<Self> {
         let count = float(runs.len() as u64);
@@ -247,6 +254,23 @@ mod tests {
             (stalled.rate_error_mean - 0.08).abs() < 0.001,
             "{stalled:?}"
         );
+    }
+
+    #[test]
+    fn one_late_send_of_a_few_is_no_other_process() {
+        let late = |sends: &'static [u64]| {
+            process((0..8_u64).map(|i| {
+                let late_us = if sends.contains(&i) { 1_500 } else { 0 };
+                (i * i * 50_000, i * i * 50_000 + late_us)
+            }))
+        };
+        let one = late(&[3]);
+        assert!(one.ks_distance > 0.1, "{one:?}");
+        assert!(one.ks_distance <= one.ks_allowed(0.1), "{one:?}");
+        let bunched = process((0..8_u64).map(|i| (i * 50_000, i / 4 * 200_000)));
+        assert!(bunched.ks_distance > bunched.ks_allowed(0.1), "{bunched:?}");
+        let many = process((0..5000_u64).map(|i| (i, i)));
+        assert_eq!(many.ks_allowed(0.1), 0.1);
     }
 
     #[test]

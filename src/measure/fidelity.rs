@@ -171,14 +171,14 @@ impl FidelityMeter {
                 lateness_ms.p99
             ));
         }
-        if let Some(arrivals) = arrivals
-            .as_ref()
-            .filter(|arrivals| arrivals.ks_distance > bar.ks_distance)
-        {
-            faults.push(format!(
-                "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is {:.2}; {:.2} is allowed",
-                arrivals.ks_distance, bar.ks_distance
-            ));
+        if let Some(arrivals) = &arrivals {
+            let allowed = arrivals.ks_allowed(bar.ks_distance);
+            if arrivals.ks_distance > allowed {
+                faults.push(format!(
+                    "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is {:.2}; {allowed:.2} is allowed",
+                    arrivals.ks_distance
+                ));
+            }
         }
         if self.dropped > 0 {
             faults.push(format!(
