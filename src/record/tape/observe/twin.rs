@@ -58,7 +58,13 @@ pub(super) struct Plan {
     read: usize,
 }
 
-const PATHS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/messages"];
+/// The model of the last one has a name that no text is.
+const PATHS: [&str; 4] = [
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/messages",
+    "/v2/models/m-1/infer",
+];
 
 impl Plan {
     fn request(&self, texts: &[String]) -> String {
@@ -89,6 +95,10 @@ impl Plan {
                     .map(|&(_, number)| text(number))
                     .collect();
                 body["prompt"] = prompts.into();
+            }
+            3 => {
+                let tensor = |&(rank, number): &(usize, usize)| json!({"name": text(self.model), "datatype": text(self.model), "shape": vec![number; rank], "data": [text(number)]});
+                body["inputs"] = self.prompt.iter().map(tensor).collect();
             }
             _ => {
                 body["system"] = text(self.model + 2).into();
@@ -282,7 +292,7 @@ fn texts() -> impl Strategy<Value = Vec<Text>> {
 pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let number = 0..8_usize;
     let shape = (
-        0..3_usize,
+        0..PATHS.len(),
         any::<bool>(),
         number.clone(),
         any::<bool>(),
@@ -399,6 +409,14 @@ fn what_is_the_same_and_what_is_not_shows() {
     );
     let later = [plans[0].clone(), chat(2, 11, 1000)];
     assert_ne!(trace_of(&later, &texts, 0, &Policy::default(), KEY), usual);
+    // So does the shape of a tensor whose data are the same.
+    let infer = |number| Plan {
+        api: 3,
+        prompt: vec![(1, number)],
+        ..plans[0].clone()
+    };
+    let of = |plan| trace_of(&[plan], &texts, 0, &Policy::default(), KEY);
+    assert_ne!(of(infer(1)), of(infer(1 + texts.len())));
     // One in flight for long is in the file twice.
     let long = Plan {
         long: true,
