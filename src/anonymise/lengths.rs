@@ -3,7 +3,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::{BlockSpec, BlockUnit, Exchange, GapTrail, RequestShape, TokenCount};
+use crate::shape::{
+    BlockSpec, BlockUnit, Dimensions, Exchange, GapTrail, RequestShape, TensorShape, TokenCount,
+};
 
 /// How exactly bytes and tokens are kept. Rounding is monotone, so that what was no more than something else still is; a 0
 /// stays a 0, and nothing else becomes one.
@@ -41,6 +43,14 @@ impl Lengths {
     /// A number of bytes as it is kept.
     pub fn bytes(self, bytes: u64) -> u64 {
         self.round(bytes, Self::BYTES_PER_TOKEN)
+    }
+
+    /// Rounds the dimensions of tensors, each as a number of tokens.
+    pub fn round_tensors(self, tensors: &mut [TensorShape]) {
+        let dimensions = tensors.iter_mut().flat_map(|it| &mut it.dimensions);
+        for size in dimensions.flat_map(Dimensions::sizes_mut) {
+            *size = clamp(self.tokens((*size).into()));
+        }
     }
 
     fn round(self, length: u64, unit: u64) -> u64 {
@@ -85,6 +95,7 @@ impl Lengths {
                 tokens32(height);
             }
         }
+        self.round_tensors(&mut request.tensors);
         let response = &mut exchange.response;
         response.bytes = self.bytes(response.bytes);
         response.output_tokens.iter_mut().for_each(count);
@@ -193,6 +204,27 @@ mod tests {
             let kept = Lengths::Log.tokens(tokens);
             prop_assert!(kept.abs_diff(tokens) * 16 <= tokens, "{tokens} became {kept}");
         }
+    }
+
+    #[test]
+    fn dimensions_are_lengths() {
+        use crate::shape::{Endpoint, Method, TensorType, TraceTime};
+        let mut exchange = Exchange::bare(TraceTime::default(), Endpoint::Infer, Method::Post);
+        exchange.request.tensors = [Dimensions::of([1, 0, 1000]), None]
+            .map(|dimensions| TensorShape {
+                message: 0,
+                datatype: TensorType::Int64,
+                dimensions,
+            })
+            .to_vec();
+        let seen = exchange.clone();
+        Lengths::Exact.coarsen(&mut exchange);
+        assert_eq!(exchange, seen);
+        Lengths::Steps(64).coarsen(&mut exchange);
+        let kept: Vec<_> = (exchange.request.tensors.iter())
+            .map(|it| it.dimensions)
+            .collect();
+        assert_eq!(kept, [Dimensions::of([64, 0, 1024]), None]);
     }
 
     #[test]

@@ -2,7 +2,10 @@ use super::chain::{Chain, ChainBuilder, ChainKey};
 use super::conversation::{Conversation, Opening};
 use super::sessions::Turns;
 use super::token_cutter::TokenCutter;
-use crate::shape::{MediaKind, MediaPart, MessageShape, PictureHead, Role, ToolsShape};
+use crate::shape::{
+    Dimensions, MediaKind, MediaPart, MessageShape, PictureHead, Role, TensorShape, TensorType,
+    ToolsShape,
+};
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
 /// and the block chain. The text itself is hashed as it is fed and never stored.
@@ -22,6 +25,7 @@ pub struct PromptRender {
     tools: ToolsShape,
     messages: Vec<MessageShape>,
     media: Vec<MediaPart>,
+    tensors: Vec<TensorShape>,
     /// Digests of the open message's media, rendered when it closes.
     pending: Vec<[u8; 8]>,
     overfull: bool,
@@ -44,6 +48,8 @@ pub struct RenderedPrompt {
     pub messages: Vec<MessageShape>,
     /// Media parts in order.
     pub media: Vec<MediaPart>,
+    /// Messages that are tensors, in order.
+    pub tensors: Vec<TensorShape>,
     /// There were more than [`MAX_PARTS`] tools, messages or media parts, and the others are not in here.
     pub overfull: bool,
 }
@@ -55,6 +61,7 @@ impl RenderedPrompt {
             + self.turns.held_bytes()
             + self.messages.capacity() * size_of::<MessageShape>()
             + self.media.capacity() * size_of::<MediaPart>()
+            + self.tensors.capacity() * size_of::<TensorShape>()
     }
 }
 
@@ -77,6 +84,7 @@ impl PromptRender {
             tools: ToolsShape::default(),
             messages: Vec::new(),
             media: Vec::new(),
+            tensors: Vec::new(),
             pending: Vec::new(),
             overfull: false,
         }
@@ -142,13 +150,25 @@ impl PromptRender {
         if let Some(opening) = &mut self.opening {
             opening.refer_to(data);
         }
-        let message = u16::try_from(self.messages.len() - 1).unwrap_or(u16::MAX);
         self.media.push(MediaPart {
-            message,
+            message: self.open_message(),
             kind,
             format: picture.map(|it| it.format).unwrap_or_default(),
             bytes,
             pixels: picture.map(|it| it.pixels),
+        });
+    }
+
+    /// Opens the next message, which is a tensor of this type and shape: the text to come is its data.
+    pub fn tensor(&mut self, datatype: TensorType, dimensions: Option<Dimensions>) {
+        self.message(Role::Other);
+        if self.is_full(self.tensors.len()) {
+            return;
+        }
+        self.tensors.push(TensorShape {
+            message: self.open_message(),
+            datatype,
+            dimensions,
         });
     }
 
@@ -177,6 +197,7 @@ impl PromptRender {
             tools: self.tools,
             messages: self.messages,
             media: self.media,
+            tensors: self.tensors,
             overfull: self.overfull,
         }
     }
@@ -184,6 +205,10 @@ impl PromptRender {
     fn is_full(&mut self, parts: usize) -> bool {
         self.overfull |= parts >= MAX_PARTS;
         self.overfull
+    }
+
+    fn open_message(&self) -> u16 {
+        u16::try_from(self.messages.len().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
     fn close_message(&mut self) {

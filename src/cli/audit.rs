@@ -17,8 +17,8 @@ pub(super) struct AuditArgs {
     /// Trace files, or directories of them; several are read as one trace
     #[arg(required = true, value_name = "TRACE")]
     traces: Vec<PathBuf>,
-    /// Ask that every request shape (endpoint, model, prompt length to an eighth, messages, tools, media, streaming) be that of at
-    /// least K exchanges
+    /// Ask that every request shape (endpoint, model, prompt length to an eighth, messages, tools, media, tensors, streaming) be that
+    /// of at least K exchanges
     #[arg(long, value_name = "K")]
     min_k: Option<u64>,
     /// Ask that at most this share of exchanges have an exact shape (endpoint, model, tokens, bytes) of their own

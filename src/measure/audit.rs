@@ -3,8 +3,8 @@
 //! * A **field** is one number of an exchange. Its entropy says how much a single value tells on average; a value that only one
 //!   exchange has singles that exchange out for whoever knows it.
 //! * A **request shape** is what somebody who saw a request from afar would know of it, its length to about an eighth: endpoint,
-//!   model, length of the prompt, messages, tools, media, streaming. *k* is the size of the smallest class of exchanges with the
-//!   same one (Sweeney, "k-anonymity: a model for protecting privacy").
+//!   model, length of the prompt, messages, tools, media, tensors, streaming. *k* is the size of the smallest class of exchanges with
+//!   the same one (Sweeney, "k-anonymity: a model for protecting privacy").
 //! * An **exact shape** is what a bill or an access log would know: endpoint, model, prompt and output tokens, request bytes.
 //!
 //! Memory: each tally holds so many values (`FIELD_VALUES`, `CLASSES`), together at most about 128 MiB. What comes after a
@@ -129,6 +129,8 @@ impl AuditMeter {
             Some(tokens) => Lengths::Log.tokens(tokens.into()),
             None => Lengths::Log.bytes(request.bytes),
         };
+        let mut tensors = request.tensors.clone();
+        Lengths::Log.round_tensors(&mut tensors);
         let afar = (
             exchange.endpoint,
             exchange.model,
@@ -136,6 +138,7 @@ impl AuditMeter {
             request.messages.len(),
             request.tools.count,
             request.media.len(),
+            tensors,
             request.params.stream,
         );
         self.request_shapes.add(HASHER.hash_one(afar));
@@ -221,7 +224,10 @@ impl Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{Endpoint, Method, SessionId, TokenCount, TokenSource, TraceTime};
+    use crate::shape::{
+        Dimensions, Endpoint, Method, SessionId, TensorShape, TensorType, TokenCount, TokenSource,
+        TraceTime,
+    };
 
     fn of_tokens(tokens: impl IntoIterator<Item = u32>) -> AuditMeter {
         let mut meter = AuditMeter::default();
@@ -273,6 +279,27 @@ mod tests {
         assert_eq!(audit.request_shapes.classes, 1);
         assert_eq!(audit.exact_shapes.unique, 32);
         assert_eq!(audit.missed, Vec::<String>::new());
+    }
+
+    #[test]
+    fn tensors_of_other_sizes_are_other_shapes() {
+        let mut meter = AuditMeter::default();
+        for size in [100, 101, 100, 900] {
+            let at = TraceTime::default();
+            let mut exchange = Exchange::bare(at, Endpoint::Infer, Method::Post);
+            exchange.request.tensors = vec![TensorShape {
+                message: 0,
+                datatype: TensorType::Fp32,
+                dimensions: Dimensions::of([1, size]),
+            }];
+            meter.add(&exchange);
+        }
+        let audit = meter.finish(Bar::default());
+        let shapes = &audit.request_shapes;
+        assert_eq!((shapes.classes, shapes.smallest), (2, 1));
+        let told = audit.fields.iter().find(|field| field.name == "tensors");
+        let told = told.unwrap();
+        assert_eq!((told.present, told.distinct, told.unique), (4, 3, 2));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Display for AuditReport {
             field_line(f, field)?;
         }
         writeln!(f)?;
-        let afar = "from afar (endpoint, model, prompt length to an eighth, messages, tools, media, streaming)";
+        let afar = "from afar (endpoint, model, prompt length to an eighth, messages, tools, media, tensors, streaming)";
         classes(f, afar, &audit.request_shapes)?;
         let exact = "exactly (endpoint, model, prompt and output tokens, request bytes)";
         classes(f, exact, &audit.exact_shapes)?;

@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClientId, Endpoint, Method, ModelId, Outcome, RequestShape, ResponseShape, SessionId, TraceTime,
+    ClientId, Endpoint, Method, ModelId, Outcome, RequestShape, ResponseShape, SessionId,
+    TensorShape, TraceTime,
 };
 
 /// One request and what came of it.
@@ -62,6 +63,7 @@ impl Exchange {
         request.messages.len()
             + request.blocks.len()
             + request.media.len()
+            + request.tensors.len() * TensorShape::ITEMS
             + response.gaps.buckets().len()
             + response.trail.buckets().len()
     }

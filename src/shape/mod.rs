@@ -12,6 +12,7 @@ mod ids;
 mod outcome;
 mod request;
 mod response;
+mod tensor;
 mod trail;
 
 pub use endpoint::{Dialect, Endpoint, Method};
@@ -25,4 +26,5 @@ pub use request::{
     ToolsShape,
 };
 pub use response::{FinishReason, ResponseShape};
+pub use tensor::{Dimensions, TensorShape, TensorType};
 pub use trail::GapTrail;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::BlockId;
+use super::{BlockId, TensorShape};
 
 /// The shape of a request: everything about it that sets the server's load, and none of its words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct RequestShape {
     /// Images, audio and documents in the prompt.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub media: Vec<MediaPart>,
+    /// The input tensors of a model that takes no prompt, each of which is a message, too.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub tensors: Vec<TensorShape>,
 }
 
 impl RequestShape {

@@ -308,6 +308,7 @@ fn weight(exchange: &Exchange) -> usize {
         + request.messages.len() * size_of::<MessageShape>()
         + request.blocks.len() * size_of::<BlockId>()
         + request.media.len() * size_of::<MediaPart>()
+        + size_of_val(&request.tensors[..])
         + size_of_val(exchange.response.gaps.buckets())
         + size_of_val(exchange.response.trail.buckets())
 }

@@ -114,11 +114,15 @@ fn expected(name: &str) -> Vec<(&'static str, Value)> {
         expected
     };
     let tensors = |endpoint: &str, messages: Value| {
+        let shapes = (0..messages.as_array().map_or(0, Vec::len))
+            .map(|message| json!({"message": message, "datatype": "int32", "dimensions": [1, 4]}))
+            .collect();
         vec![
             ("/endpoint", json!(endpoint)),
             ("/shape", json!("known")),
             ("/model", json!(0)),
             ("/request/messages", messages),
+            ("/request/tensors", shapes),
             ("/request/prompt_tokens", Value::Null),
             ("/response/output_tokens", Value::Null),
         ]

@@ -51,7 +51,7 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         &fixture("weka_sessions_3.jsonl.gz"),
         &weka,
     );
-    let golden = ["golden-1.0.rt", "golden-1.1.rt"].map(fixture);
+    let golden = ["golden-1.0.rt", "golden-1.1.rt", "golden-1.1-tensors.rt"].map(fixture);
     for trace in [&weka].into_iter().chain(&golden) {
         let file = directory.path().join("out.parquet");
         exported(trace, &file);
@@ -93,6 +93,17 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
                 "media_bytes",
                 sum(&|e| e.request.media.iter().map(|part| part.bytes).sum()),
             ),
+            (
+                "tensor_dimensions",
+                sum(&|e| {
+                    let sizes = e.request.tensors.iter().flat_map(|it| it.dimensions);
+                    sizes
+                        .flat_map(|it| it.sizes().to_vec())
+                        .map(u64::from)
+                        .sum()
+                }),
+            ),
+            ("tensors", sum(&|e| e.request.tensors.len() as u64)),
             ("without_end", sum(&|e| e.response.end_us.is_none().into())),
         ];
         for (name, value) in expected {

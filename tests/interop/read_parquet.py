@@ -30,6 +30,8 @@ SUMS = {
     "block_ids": "sum(list_sum(blocks))",
     "gaps": "sum(list_sum(gap_count))",
     "media_bytes": "sum(list_sum(media_bytes))",
+    "tensor_dimensions": "sum(list_sum(flatten(tensor_dimensions)))",
+    "tensors": "sum(len(tensor_datatypes) + len(tensor_message) - len(tensor_dimensions))",
     "without_end": "count(*) FILTER (end_us IS NULL)",
 }
 about = db.execute(f"SELECT key, value FROM parquet_kv_metadata('{FILE}')").fetchall()

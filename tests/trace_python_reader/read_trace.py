@@ -37,6 +37,7 @@ def exchanges(count, at, doc, spec):
         openings.append(opening if told else None)
         messages = e["messages"] = [{"role": num(22, "role"), "bytes": num(23), "tokens": num(24) - 1} for _ in range(num(21))]
         media = e["media"] = [{"message": num(42), "kind": num(43, "media_kind"), "bytes": num(44), "pixels": (w := num(45)) and [w - 1, num(46)], "format": num(47, "media_format")} for _ in range(num(41))]
+        e["tensors"] = [{"message": num(49), "datatype": num(50, "tensor_datatype"), "dimensions": [num(52) for _ in range(rank - 1)] if (rank := num(51)) else None} for _ in range(num(48))]
         text = e["tools_bytes"] + sum(message["bytes"] for message in messages)
         if has("PROMPT_TOKENS"): e["prompt_tokens"] = by_ratio(25, text, of_text) if coding else num(25)
         e["request_bytes"] = residual(20, text)

@@ -8,4 +8,4 @@ CODES |= dict.fromkeys(("prompt_tokens_source", "output_tokens_source"), CODES["
 FLAGS = {name: int(bit) for bit, name in re.findall(r"(\d+) (\w+)", DOCUMENT.split("**Flags**")[1].split("\n\n")[0])}
 PLAIN = {name: (int(number), FLAGS.get(flag, FLAGS.get(name.upper()) if "name" in flag else None))
          for names, flag in re.findall(r"^\| (\d[^|(;]*) \| (?:value|code)(?:, if ([^|;]*))? \| [^|]*\|$", DOCUMENT, re.M)
-         for number, name in re.findall(r"(\d+) (\w+)", names) if name not in "at flags messages media gap_buckets outcome".split()}
+         for number, name in re.findall(r"(\d+) (\w+)", names) if name not in "at flags messages media tensors gap_buckets outcome".split()}

@@ -3,13 +3,14 @@
 use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use super::datatype;
 use crate::anonymise::{ChainKey, Private, PromptRender};
 use crate::dialect::framing::grpc;
 use crate::dialect::{RequestSight, Unparsable};
-use crate::shape::{Dialect, RequestParams, Role};
+use crate::shape::{Dialect, Dimensions, RequestParams, Role, TensorType};
 
 /// Reads a request's messages. Every input tensor of every message is a message of as many bytes as its data. Compressed ones
-/// are passed over. Fields are read one by one and none is stored, so that no body asks for more memory than it has bytes.
+/// are passed over. Fields are read one by one, and nothing is stored but a shape for each tensor, of which there is a bound.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let malformed = Unparsable::Body(Dialect::KserveGrpc);
     let messages = grpc::messages(body).ok_or(malformed)?;
@@ -36,60 +37,143 @@ fn infer_request<'a>(
     render: &mut PromptRender,
 ) -> Result<Option<&'a [u8]>, Malformed> {
     let mut model = None;
-    for_each_field(message, |tag, data| {
-        match tag {
-            MODEL_NAME => model = Some(data),
-            INPUTS => {
-                let mut contents: &[u8] = &[];
-                for_each_field(data, |tag, data| {
-                    if tag == CONTENTS {
-                        contents = data;
-                    }
-                    Ok(())
-                })?;
-                // Where it is empty, its data are among the raw contents.
-                if !contents.is_empty() {
-                    render.message(Role::Other);
-                    render.text(contents);
-                }
-            }
-            RAW_INPUT_CONTENTS => {
-                render.message(Role::Other);
-                render.text(data);
+    let mut raw = Fields(message).filter_map(|field| match field {
+        Ok((RAW_INPUT_CONTENTS, Field::Bytes(data))) => Some(Ok(data)),
+        Ok(_) => None,
+        Err(malformed) => Some(Err(malformed)),
+    });
+    for field in Fields(message) {
+        match field? {
+            (MODEL_NAME, Field::Bytes(name)) => model = Some(name),
+            (INPUTS, Field::Bytes(input)) => {
+                let tensor = input_tensor(input)?;
+                render.tensor(tensor.datatype, tensor.dimensions);
+                // One without data has the next of the raw contents, or its data are not in the request at all.
+                let data = match tensor.contents {
+                    [] if tensor.is_shared => None,
+                    [] => raw.next().transpose()?,
+                    contents => Some(contents),
+                };
+                render.text(data.unwrap_or_default());
             }
             _ => {}
         }
-        Ok(())
-    })?;
+    }
+    for data in raw {
+        render.message(Role::Other);
+        render.text(data?);
+    }
     Ok(model)
 }
 
-/// `ModelInferRequest.model_name`, `.inputs`, `.raw_input_contents`; `InferInputTensor.contents`.
+/// What is read of an `InferInputTensor`.
+struct InputTensor<'a> {
+    datatype: TensorType,
+    dimensions: Option<Dimensions>,
+    /// Its data are in memory that the server shares with its client.
+    is_shared: bool,
+    contents: &'a [u8],
+}
+
+/// A tensor without dimensions is one of a single element: protobuf has no other way to say so.
+fn input_tensor(input: &[u8]) -> Result<InputTensor<'_>, Malformed> {
+    let mut tensor = InputTensor {
+        datatype: TensorType::Other,
+        dimensions: Some(Dimensions::default()),
+        is_shared: false,
+        contents: &[],
+    };
+    let next = |dimensions: &mut Option<Dimensions>, size: u64| {
+        *dimensions = dimensions.and_then(|mut known| {
+            known.push(u32::try_from(size).ok()?)?;
+            Some(known)
+        });
+    };
+    for field in Fields(input) {
+        match field? {
+            (DATATYPE, Field::Bytes(word)) => tensor.datatype = datatype(word),
+            (SHAPE, Field::Number(size)) => next(&mut tensor.dimensions, size),
+            (SHAPE, Field::Bytes(mut packed)) => {
+                while packed.has_remaining() {
+                    let size = decode_varint(&mut packed).map_err(|_| Malformed)?;
+                    next(&mut tensor.dimensions, size);
+                }
+            }
+            (PARAMETERS, Field::Bytes(entry)) => {
+                for field in Fields(entry) {
+                    tensor.is_shared |= matches!(field?, (KEY, Field::Bytes(SHARED)));
+                }
+            }
+            (CONTENTS, Field::Bytes(data)) => tensor.contents = data,
+            _ => {}
+        }
+    }
+    Ok(tensor)
+}
+
+/// `ModelInferRequest.model_name`, `.inputs`, `.raw_input_contents`.
 const MODEL_NAME: u32 = 1;
 const INPUTS: u32 = 5;
 const RAW_INPUT_CONTENTS: u32 = 7;
+/// `InferInputTensor.datatype`, `.shape`, `.parameters`, `.contents`.
+const DATATYPE: u32 = 2;
+const SHAPE: u32 = 3;
+const PARAMETERS: u32 = 4;
 const CONTENTS: u32 = 5;
+/// A parameter's name, and that of Triton's which says where data are that do not come along.
+const KEY: u32 = 1;
+const SHARED: &[u8] = b"shared_memory_region";
 
 /// A message that is no protobuf.
 struct Malformed;
 
-/// Calls with every field that has a length: strings, bytes and messages.
-fn for_each_field<'a>(
-    mut message: &'a [u8],
-    mut on_field: impl FnMut(u32, &'a [u8]) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
-    while message.has_remaining() {
-        let (tag, kind) = decode_key(&mut message).map_err(|_| Malformed)?;
-        if kind != WireType::LengthDelimited {
-            let context = DecodeContext::default();
-            skip_field(kind, tag, &mut message, context).map_err(|_| Malformed)?;
-            continue;
-        }
-        let length = decode_varint(&mut message).map_err(|_| Malformed)?;
-        let length = usize::try_from(length).map_err(|_| Malformed)?;
-        let (field, rest) = message.split_at_checked(length).ok_or(Malformed)?;
-        message = rest;
-        on_field(tag, field)?;
+/// The fields of a message, up to the first that is none.
+struct Fields<'a>(&'a [u8]);
+
+/// What a field holds.
+enum Field<'a> {
+    /// A string, bytes, a message or packed numbers.
+    Bytes(&'a [u8]),
+    /// A number of variable length; negative ones are large.
+    Number(u64),
+    /// Anything else, passed over.
+    Skipped,
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Result<(u32, Field<'a>), Malformed> {
+        let message = &mut self.0;
+        let (tag, kind) = decode_key(message).map_err(|_| Malformed)?;
+        let field = match kind {
+            WireType::Varint => Field::Number(decode_varint(message).map_err(|_| Malformed)?),
+            WireType::LengthDelimited => {
+                let length = decode_varint(message).map_err(|_| Malformed)?;
+                let length = usize::try_from(length).map_err(|_| Malformed)?;
+                let (field, rest) = message.split_at_checked(length).ok_or(Malformed)?;
+                *message = rest;
+                Field::Bytes(field)
+            }
+            _ => {
+                let context = DecodeContext::default();
+                skip_field(kind, tag, message, context).map_err(|_| Malformed)?;
+                Field::Skipped
+            }
+        };
+        Ok((tag, field))
     }
-    Ok(())
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Field<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
 }

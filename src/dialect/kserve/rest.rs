@@ -4,20 +4,24 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::datatype;
 use crate::anonymise::{ChainKey, PromptRender};
-use crate::dialect::json::{Count, List, null_is_empty};
+use crate::dialect::json::{Count, List, Said, null_is_empty};
 use crate::dialect::{RequestSight, Unparsable, json};
-use crate::shape::{Dialect, RequestParams, Role};
+use crate::shape::{Dialect, RequestParams};
 
-/// Reads a request's body. Every input tensor is a message of as many bytes as its data. With the
-/// binary extension the data of some follow the JSON, one after another; where the JSON ends is told by itself.
+/// Reads a request's body. Every input tensor is a message of as many bytes as its data. With the binary extension the data of some
+/// follow the JSON, one after another; where the JSON ends is told by itself.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let wrong = |refused| Unparsable::new(Dialect::Kserve, refused);
     let (request, end) = json::read_front::<Request<'_>>(body).map_err(wrong)?;
     let mut binary = body.get(end..).unwrap_or_default();
     let mut render = PromptRender::new(key);
     for input in request.inputs.iter() {
-        render.message(Role::Other);
+        let word = input.datatype.plainly.unwrap_or_default();
+        let sizes = input.shape.map(RawValue::get).unwrap_or_default();
+        // What is no list of sizes, or too long a one, is as good as unsaid: whether it is wrong is the server's business.
+        render.tensor(datatype(word.as_bytes()), serde_json::from_str(sizes).ok());
         if let Some(data) = input.data {
             render.text(data.get().as_bytes());
         }
@@ -48,6 +52,10 @@ struct Request<'a> {
 
 #[derive(Deserialize)]
 struct Tensor<'a> {
+    #[serde(borrow, default)]
+    datatype: Said<'a>,
+    #[serde(borrow, default)]
+    shape: Option<&'a RawValue>,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "null_is_empty")]

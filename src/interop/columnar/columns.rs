@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::Serialize;
 
-use crate::shape::{Exchange, GapSketch, MediaPart, MessageShape, TokenCount};
+use crate::shape::{Exchange, GapSketch, MediaPart, MessageShape, TensorShape, TokenCount};
 
 /// An exchange and its model's name or pseudonym.
 type Seen<'a> = (&'a Exchange, Option<&'a str>);
@@ -100,6 +100,20 @@ fn request() -> Vec<Named> {
         u32s("media_height_pixels", |e| {
             list(&e.request.media, |part| {
                 part.pixels.map(|(_, height)| height)
+            })
+        }),
+        u32s("tensor_message", |e| {
+            list(&e.request.tensors, |it: &TensorShape| {
+                Some(it.message.into())
+            })
+        }),
+        texts("tensor_datatypes", |e| {
+            list(&e.request.tensors, |it: &TensorShape| word(&it.datatype))
+        }),
+        u32_lists("tensor_dimensions", |e| {
+            list(&e.request.tensors, |it: &TensorShape| {
+                let sizes = it.dimensions?;
+                Some(list(sizes.sizes(), |&size| Some(size)))
             })
         }),
     ]
@@ -225,7 +239,7 @@ macro_rules! list_column {
     ($(#[$doc:meta])* $name:ident, $builder:ty, $value:ty, $type:expr) => {
         $(#[$doc])*
         fn $name(name: &str, value: fn(&Exchange) -> Vec<$value>) -> Named {
-            let column = Filled { builder: ListBuilder::new(<$builder>::new()), value };
+            let column = Filled { builder: ListBuilder::new(<$builder>::default()), value };
             let items = Arc::new(Field::new("item", $type, true));
             (Field::new(name, DataType::List(items), true), Box::new(column))
         }
@@ -250,6 +264,12 @@ column!(u64, UInt64Builder, u64, DataType::UInt64);
 column!(flag, BooleanBuilder, bool, DataType::Boolean);
 column!(text, StringBuilder, String, DataType::Utf8);
 list_column!(u32s, UInt32Builder, Option<u32>, DataType::UInt32);
+list_column!(
+    u32_lists,
+    ListBuilder<UInt32Builder>,
+    Option<Vec<Option<u32>>>,
+    DataType::List(Arc::new(Field::new("item", DataType::UInt32, true)))
+);
 list_column!(u64s, UInt64Builder, Option<u64>, DataType::UInt64);
 list_column!(texts, StringBuilder, Option<String>, DataType::Utf8);
 

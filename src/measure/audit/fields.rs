@@ -89,6 +89,11 @@ const FIELDS: &[Field] = &[
         },
     ),
     (
+        "tensors",
+        "which model asked for, and how long or how large what it was given is",
+        |e| (!e.request.tensors.is_empty()).then(|| HASHER.hash_one(&e.request.tensors)),
+    ),
+    (
         "output tokens",
         "a class, a yes or no, the language of a translation, where answers are short",
         |e| e.response.output_tokens.map(|tokens| tokens.count.into()),

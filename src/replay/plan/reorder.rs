@@ -107,6 +107,7 @@ impl Held {
             + self.runs.len() * size_of::<(u32, u32)>()
             + request.messages.len() * size_of::<MessageShape>()
             + request.media.len() * size_of::<MediaPart>()
+            + size_of_val(&request.tensors[..])
             + size_of_val(response.gaps.buckets())
             + size_of_val(response.trail.buckets())
     }

@@ -1,6 +1,6 @@
 use crate::shape::{
     Endpoint, FinishReason, MediaKind, Method, Outcome, PictureFormat, ReasoningEffort, Role,
-    ShapeStatus, Structured, TokenSource,
+    ShapeStatus, Structured, TensorType, TokenSource,
 };
 
 /// A closed enum as a number: its place in its `ALL`. A code that this version does not know was written by a later one
@@ -49,6 +49,7 @@ coded! {
     ReasoningEffort else Other,
     MediaKind else Document,
     PictureFormat else Other,
+    TensorType else Other,
     FinishReason else Other,
 }
 

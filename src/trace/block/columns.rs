@@ -105,6 +105,11 @@ columns! {
     45 media_width,
     46 media_height,
     47 media_format,
+    48 tensors,
+    49 tensor_message,
+    50 tensor_datatype,
+    51 tensor_rank,
+    52 tensor_dimension,
 
     60 status,
     61 headers,

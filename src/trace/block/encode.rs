@@ -63,6 +63,7 @@ impl BlockEncoder {
         for Entry { exchange, opening } in entries.iter_mut() {
             exchange.request.messages.truncate(MAX_LIST);
             exchange.request.media.truncate(MAX_LIST);
+            exchange.request.tensors.truncate(MAX_LIST);
             exchange.request.blocks.truncate(MAX_LIST);
             exchange.response.trail.truncate(MAX_LIST);
             exchange::write(&mut self.columns, exchange, self.spec, &mut before);

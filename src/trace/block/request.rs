@@ -6,8 +6,9 @@ use super::columns::{ColumnNumbers, Columns};
 use super::flags;
 use super::ratio::Ratio;
 use crate::shape::{
-    BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, ReasoningEffort,
-    RequestParams, RequestShape, Role, Structured, TokenCount, TokenSource, ToolsShape,
+    BlockSpec, BlockUnit, Dimensions, MediaKind, MediaPart, MessageShape, PictureFormat,
+    ReasoningEffort, RequestParams, RequestShape, Role, Structured, TensorShape, TensorType,
+    TokenCount, TokenSource, ToolsShape,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -53,6 +54,21 @@ pub(super) fn write(
         if let Some((_, height)) = part.pixels {
             put(&mut out.media_height, height.into());
         }
+    }
+    put(&mut out.tensors, request.tensors.len() as u64);
+    for tensor in &request.tensors {
+        write_tensor(out, tensor);
+    }
+}
+
+fn write_tensor(out: &mut Columns, tensor: &TensorShape) {
+    put(&mut out.tensor_message, tensor.message.into());
+    put(&mut out.tensor_datatype, tensor.datatype.code());
+    let sizes = tensor.dimensions.as_ref().map(Dimensions::sizes);
+    let rank = sizes.map_or(0, |sizes| sizes.len() as u64 + 1);
+    put(&mut out.tensor_rank, rank);
+    for &size in sizes.unwrap_or_default() {
+        put(&mut out.tensor_dimension, size.into());
     }
 }
 
@@ -141,9 +157,37 @@ pub(super) fn read(
             },
         });
     }
+    let tensors = columns.tensors.next()?;
+    let items = budget.take(tensors.saturating_mul(TensorShape::ITEMS as u64))?;
+    request.tensors.reserve_exact(items / TensorShape::ITEMS);
+    for _ in 0..tensors {
+        request.tensors.push(read_tensor(columns)?);
+    }
     request.bytes = columns.request_bytes.residual(text_bytes(request))?;
     let blocks = columns.blocks.residual(expected_blocks(request, spec))?;
     budget.take(blocks)
+}
+
+fn read_tensor(columns: &mut ColumnNumbers<'_>) -> Result<TensorShape, Malformed> {
+    let message = columns.tensor_message.next_as()?;
+    let datatype = TensorType::from_code(columns.tensor_datatype.next()?);
+    let dimensions = match columns.tensor_rank.next()?.checked_sub(1) {
+        None => None,
+        Some(rank) => {
+            let mut dimensions = Dimensions::default();
+            for _ in 0..rank {
+                dimensions
+                    .push(columns.tensor_dimension.next_as()?)
+                    .ok_or(Malformed("a tensor has too many dimensions"))?;
+            }
+            Some(dimensions)
+        }
+    };
+    Ok(TensorShape {
+        message,
+        datatype,
+        dimensions,
+    })
 }
 
 fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestParams, Malformed> {
@@ -201,4 +245,23 @@ fn expected_blocks(request: &RequestShape, spec: Option<BlockSpec>) -> u64 {
     let whole = units.checked_div(size).unwrap_or(0);
     let part = units.checked_rem(size).unwrap_or(0);
     whole + u64::from(spec.partial_last && part > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::varint::Numbers;
+
+    #[test]
+    fn a_tensor_cannot_have_dimensions_without_end() {
+        let read = |rank: &[u8]| {
+            read_tensor(&mut ColumnNumbers {
+                tensor_rank: Numbers::new(rank),
+                ..ColumnNumbers::default()
+            })
+        };
+        assert_eq!(read(&[9]).unwrap().dimensions, Dimensions::of([0; 8]));
+        assert!(read(&[10]).is_err());
+        assert!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    }
 }

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::shape::{
-    BlockId, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind, MediaPart,
-    MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams,
-    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource,
-    ToolsShape, TraceTime,
+    BlockId, ClientId, Dimensions, Endpoint, Exchange, FinishReason, GapSketch, GapTrail,
+    MediaKind, MediaPart, MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort,
+    RequestParams, RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured,
+    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, TraceTime,
 };
 
 /// Small, usual and extreme numbers.
@@ -93,6 +93,20 @@ fn media() -> impl Strategy<Value = MediaPart> {
         })
 }
 
+fn tensor() -> impl Strategy<Value = TensorShape> {
+    let sizes = prop::collection::vec(short(), 0..=Dimensions::MOST);
+    (
+        any::<u16>(),
+        select(TensorType::ALL.to_vec()),
+        option::of(sizes),
+    )
+        .prop_map(|(message, datatype, sizes)| TensorShape {
+            message,
+            datatype,
+            dimensions: sizes.map(|sizes| Dimensions::of(sizes).unwrap()),
+        })
+}
+
 fn request() -> impl Strategy<Value = RequestShape> {
     let message = (select(Role::ALL.to_vec()), short(), option::of(short())).prop_map(
         |(role, bytes, tokens)| MessageShape {
@@ -110,9 +124,19 @@ fn request() -> impl Strategy<Value = RequestShape> {
         params(),
         (any::<u16>(), short()),
         prop::collection::vec(media(), 0..3),
+        prop::collection::vec(tensor(), 0..3),
     )
         .prop_map(
-            |(bytes, messages, prompt_tokens, blocks, params, (count, tool_bytes), media)| {
+            |(
+                bytes,
+                messages,
+                prompt_tokens,
+                blocks,
+                params,
+                (count, tool_bytes),
+                media,
+                tensors,
+            )| {
                 RequestShape {
                     bytes,
                     messages,
@@ -124,6 +148,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
                         bytes: tool_bytes,
                     },
                     media,
+                    tensors,
                 }
             },
         )

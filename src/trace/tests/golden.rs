@@ -8,10 +8,10 @@ use crate::anonymise::{
     Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Recordable, Sighting,
 };
 use crate::shape::{
-    BlockId, BlockSpec, ClientId, Endpoint, Exchange, FinishReason, GapSketch, GapTrail, MediaKind,
-    MediaPart, MessageShape, Method, Outcome, PictureFormat, ReasoningEffort, RequestParams,
-    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TokenCount, TokenSource,
-    ToolsShape, TraceTime,
+    BlockId, BlockSpec, ClientId, Dimensions, Endpoint, Exchange, FinishReason, GapSketch,
+    GapTrail, MediaKind, MediaPart, MessageShape, Method, Outcome, PictureFormat, ReasoningEffort,
+    RequestParams, RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured,
+    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, TraceTime,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -94,6 +94,7 @@ fn rich() -> Exchange {
                     pixels: None,
                 },
             ],
+            tensors: Vec::new(),
         },
         response: ResponseShape {
             status: 200,
@@ -187,14 +188,23 @@ fn golden_files_of_1_1_read_as_ever() {
 /// What came to 1.1 when there were files of it: how pictures are coded.
 #[test]
 fn golden_files_of_1_1_with_pictures_read_as_ever() {
-    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
-        write_golden("1.1-pictures");
-    }
     check_1_1("1.1-pictures");
     let lines = fs::read_to_string(fixture("golden-1.1-pictures.jsonl")).unwrap();
     for format in ["png", "jpeg", "gif", "webp"] {
         assert!(lines.contains(&format!("\"format\":\"{format}\"")));
     }
+}
+
+/// And what came after them: datatype and dimensions of tensors.
+#[test]
+fn golden_files_of_1_1_with_tensors_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-tensors");
+    }
+    check_1_1("1.1-tensors");
+    let lines = fs::read_to_string(fixture("golden-1.1-tensors.jsonl")).unwrap();
+    assert!(lines.contains("\"datatype\":\"other\"}"));
+    assert!(lines.contains("\"datatype\":\"bytes\",\"dimensions\":[1,2,3,4,5,6,7,4294967295]}"));
 }
 
 fn check_1_1(version: &str) {
@@ -285,6 +295,27 @@ fn exchanges_with_pictures() -> Vec<Exchange> {
     out
 }
 
+/// And one with a tensor of every type, and of every number of dimensions.
+fn exchanges_with_tensors() -> Vec<Exchange> {
+    let mut out = exchanges_with_pictures();
+    let mut exchange = chat(4_000_000, 500, [0, 1]);
+    exchange.endpoint = Endpoint::Infer;
+    exchange.request.tensors = (0..)
+        .zip(TensorType::ALL)
+        .map(|(message, datatype)| TensorShape {
+            message,
+            datatype,
+            dimensions: match datatype {
+                TensorType::Other => None,
+                TensorType::Bytes => Dimensions::of((1..8).chain([u32::MAX])),
+                _ => Dimensions::of(1..u32::from(message) % 8),
+            },
+        })
+        .collect();
+    out.push(exchange);
+    out
+}
+
 /// Text whose blocks are the same where the numbers are.
 fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
     let mut prompt = PromptRender::new(key);
@@ -316,7 +347,7 @@ fn write_golden(version: &str) {
         let mut writer = TraceWriter::create(&path, &header_of_1_1(), options).unwrap();
         writer.account(&totals());
         let some = if finished { usize::MAX } else { 5 };
-        for (i, exchange) in exchanges_with_pictures().into_iter().take(some).enumerate() {
+        for (i, exchange) in exchanges_with_tensors().into_iter().take(some).enumerate() {
             let key = i as u64;
             if i % 3 == 1 && i < 9 {
                 writer.open(key, Recordable::content_free(in_flight(&exchange)));

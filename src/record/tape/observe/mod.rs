@@ -15,6 +15,8 @@ mod tests;
 #[cfg(test)]
 mod twin;
 #[cfg(test)]
+mod twin_budget;
+#[cfg(test)]
 mod twin_tokens;
 
 use std::sync::Arc;

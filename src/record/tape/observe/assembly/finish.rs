@@ -216,6 +216,7 @@ impl Assembly {
             params,
             tools: prompt.tools,
             media: prompt.media,
+            tensors: prompt.tensors,
         };
         KnownRequest {
             shape,
