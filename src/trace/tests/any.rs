@@ -212,7 +212,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
             option::of(short()),
             option::of(short()),
         ),
-        short(),
+        (short(), option::of(any::<bool>())),
         select(ShapeStatus::ALL.to_vec()),
         request(),
         response(),
@@ -221,7 +221,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
         .prop_map(
             |(
                 (at_us, endpoint, method, model, session, client),
-                in_flight,
+                (in_flight, new_connection),
                 shape,
                 request,
                 response,
@@ -234,6 +234,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 session: session.map(SessionId),
                 client: client.map(ClientId),
                 in_flight,
+                new_connection,
                 shape,
                 request,
                 response,

@@ -44,6 +44,7 @@ fn rich() -> Exchange {
         session: Some(SessionId(0)),
         client: Some(ClientId(1)),
         in_flight: 3,
+        new_connection: None,
         shape: ShapeStatus::Known,
         request: RequestShape {
             bytes: 5_000,
