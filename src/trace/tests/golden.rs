@@ -188,13 +188,23 @@ fn golden_files_of_1_1_read_as_ever() {
 /// What came to 1.1 when there were files of it: how pictures are coded.
 #[test]
 fn golden_files_of_1_1_with_pictures_read_as_ever() {
-    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
-        write_golden("1.1-pictures");
-    }
     check_1_1("1.1-pictures");
     let lines = fs::read_to_string(fixture("golden-1.1-pictures.jsonl")).unwrap();
     for format in ["png", "jpeg", "gif", "webp"] {
         assert!(lines.contains(&format!("\"format\":\"{format}\"")));
+    }
+}
+
+/// What came after them: which requests were the first on their connections.
+#[test]
+fn golden_files_of_1_1_with_connections_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-connections");
+    }
+    check_1_1("1.1-connections");
+    let lines = fs::read_to_string(fixture("golden-1.1-connections.jsonl")).unwrap();
+    for told in [true, false] {
+        assert!(lines.contains(&format!("\"new_connection\":{told}")));
     }
 }
 
@@ -286,6 +296,15 @@ fn exchanges_with_pictures() -> Vec<Exchange> {
     out
 }
 
+/// All of them, of which some tell whether they were the first on their connections.
+fn exchanges_with_connections() -> Vec<Exchange> {
+    let mut out = exchanges_with_pictures();
+    for (exchange, i) in out.iter_mut().zip(0..) {
+        exchange.new_connection = [Some(true), Some(false), None, Some(false)][i % 4];
+    }
+    out
+}
+
 /// Text whose blocks are the same where the numbers are.
 fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
     let mut prompt = PromptRender::new(key);
@@ -317,7 +336,11 @@ fn write_golden(version: &str) {
         let mut writer = TraceWriter::create(&path, &header_of_1_1(), options).unwrap();
         writer.account(&totals());
         let some = if finished { usize::MAX } else { 5 };
-        for (i, exchange) in exchanges_with_pictures().into_iter().take(some).enumerate() {
+        for (i, exchange) in exchanges_with_connections()
+            .into_iter()
+            .take(some)
+            .enumerate()
+        {
             let key = i as u64;
             if i % 3 == 1 && i < 9 {
                 writer.open(key, Recordable::content_free(in_flight(&exchange)));
