@@ -76,7 +76,7 @@ fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
 fn it_is_kept_which_requests_were_the_first_on_their_connection() {
     let between = Between::start(&[]);
     let mut client = between.client();
-    let mut answered = |client: &mut Wire, request: &str| {
+    let answered = |client: &mut Wire, request: &str| {
         client.send(request);
         let mut server = between.upstream.accept();
         server.read_head();
