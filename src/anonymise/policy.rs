@@ -138,6 +138,11 @@ impl Policy {
                 "known endpoints by name, all others as `other`",
             ),
             say("clients", Dropped, "no address, no name, no pseudonym"),
+            say(
+                "connections of clients",
+                Kept,
+                "one bit: whether a request was the first on its connection; nothing tells which others that connection had",
+            ),
             self.models(),
             self.prefixes(),
             self.arrivals(),

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::connections;
 use super::stage::Stage;
 use crate::measure::GeneratorEvidence;
 use crate::replay::{Cache, Calibration, Ended, HttpVersion, RunSummary};
@@ -41,6 +42,7 @@ impl Stage<'_> {
                 generator.connections_opened, generator.connections_peak
             ));
         }
+        remarks.extend(connections::remark(generator));
         if let Some(rate) = run.read_rate {
             remarks.push(format!(
                 "{} requests had clients that take at most {rate} (--read-rate), and {} of their answers came faster than that: moments and \

@@ -4,6 +4,7 @@
 mod audience;
 mod axis;
 mod climb;
+mod connections;
 mod error;
 mod evaluate;
 mod evidence;

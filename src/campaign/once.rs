@@ -91,6 +91,8 @@ impl Stage<'_> {
         let mut options = RunOptions {
             run: order.salt,
             block: self.survey.block,
+            connections: campaign.connections(self.survey),
+            idle_connections: self.survey.idle_connections(&order.plan),
             start_at: campaign.starts_at(order.round),
             gate: order.gate,
             ..campaign.run.clone()

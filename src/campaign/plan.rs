@@ -9,12 +9,19 @@ use crate::report::{PlanAccount, ReadRateAccount, ShardAccount, SliceAccount};
 impl Campaign {
     /// Tells what will be sent.
     pub fn announce(&self, survey: &Survey, audience: &dyn Audience) {
-        let lines = survey.describe();
+        let lines = self.describe(survey);
         lines.iter().for_each(|line| audience.say(line));
         survey
             .remarks
             .iter()
             .for_each(|remark| audience.say(&format!("warning: {remark}")));
+    }
+
+    /// What will be sent, a line for each thing to know of it.
+    pub fn describe(&self, survey: &Survey) -> Vec<String> {
+        let mut lines = survey.describe();
+        lines.extend(self.describe_connections(survey));
+        lines
     }
 
     /// The plan as the result has it.
@@ -39,6 +46,7 @@ impl Campaign {
                 .start_at
                 .and_then(|moment| jiff::Timestamp::try_from(moment).ok())
                 .map(|moment| moment.to_string()),
+            connections: Some(self.connections_account(survey)),
             read_rate: self.run.read_rate.map(|rate| ReadRateAccount {
                 bytes_per_s: rate.bytes_per_s,
                 share: rate.share,
@@ -82,7 +90,7 @@ impl Campaign {
 
 impl Survey {
     /// The plan, a line for each thing to know of it.
-    pub fn describe(&self) -> Vec<String> {
+    fn describe(&self) -> Vec<String> {
         let options = self.layout.options();
         let mut lines = vec![requests(&self.plan, options)];
         lines.extend(options.method().map(|method| {

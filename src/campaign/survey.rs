@@ -9,7 +9,7 @@ use super::audience::Audience;
 use super::error::CampaignError;
 use super::full_load::Course;
 use crate::measure::traffic::{Arrivals, TrafficMeter};
-use crate::replay::{Passes, Plan, PlanSummary, SkipReason};
+use crate::replay::{Passes, Plan, PlanOptions, PlanSummary, SkipReason};
 use crate::report::TraceAccount;
 use crate::shape::{BlockSpec, ModelId, TraceTime};
 use crate::trace::{Source, Trace};
@@ -42,6 +42,21 @@ impl Survey {
             .peak_1s_per_s
             .unwrap_or(0.0)
             .max(self.mean_rate())
+    }
+
+    /// Idle connections to keep at a plan, where they are as recorded; any number where absent. A target answers at other moments than production did, so twice as
+    /// many as those would have asked for; and more where requests come closer together than the survey had them.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "none is negative, and the cast saturates"
+    )]
+    pub(super) fn idle_connections(&self, plan: &PlanOptions) -> Option<usize> {
+        let density = |plan: &PlanOptions| plan.speed * plan.rate_scale;
+        let denser = density(plan) / density(self.layout.options());
+        let needed = self.plan.idle_connections? as f64;
+        Some((2.0 * needed * denser.max(1.0)).ceil() as usize)
     }
 
     /// What the requests are made by.

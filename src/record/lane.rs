@@ -329,9 +329,9 @@ impl Client {
         self.alarm.borrow_mut().poll_at(cx, deadline)
     }
 
-    /// A request has come.
-    pub(super) fn asks(&self) {
-        self.asked.set(true);
+    /// A request has come. Says whether it is the connection's first.
+    pub(super) fn asks(&self) -> bool {
+        !self.asked.replace(true)
     }
 
     /// Until when it is waited for, silent since `began`. While draining not at all, unless it has only just come: its first

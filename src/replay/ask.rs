@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::calibrate::{Problem, streaming};
-use super::client::{Connector, Envelope, Lane, Pool, exchange};
+use super::client::{Connector, Envelope, Lane, Pool, Sharing, exchange};
 use super::pace::RunClock;
 use super::synthesise::Prepared;
 use super::{
@@ -56,7 +56,7 @@ pub fn ask_greedily<'a>(
         .map_err(|error| TargetError::unreachable(target, &error))?;
     let mut asker = Asker {
         lane: Lane {
-            pool: Arc::new(Pool::new(connector, None)),
+            pool: Arc::new(Pool::new(connector, Sharing::Free)),
             slow: None,
             clock: RunClock::starting_at(Instant::now()),
             idle: options.silence,
@@ -155,6 +155,7 @@ impl Asker<'_> {
             gaps: None,
             answer: Some(Arc::clone(&text)),
             cancel: None,
+            new_connection: None,
             recorded_prompt_tokens: None,
             recorded_output_tokens: None,
             wanted_prompt_tokens: None,

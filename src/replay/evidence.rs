@@ -4,7 +4,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::client::Connector;
+use super::client::{AlikeCounts, Connector};
 use super::progress::Progress;
 use super::target::HttpVersion;
 
@@ -33,6 +33,10 @@ pub struct Evidence {
     pub connections_opened: u64,
     /// Requests that went over a connection which had served another.
     pub connections_reused: u64,
+    /// Requests that began a connection in the trace.
+    pub began: Alike,
+    /// Requests that went over one there that was there before.
+    pub used_again: Alike,
     /// Requests whose clients took their answers slowly (see [`super::ReadRate`]).
     pub read_slowly: u64,
     /// Those of them whose answers came faster than they took them.
@@ -43,6 +47,15 @@ pub struct Evidence {
     pub dropped: u64,
     /// Outcomes lost because nobody took them.
     pub outcomes_lost: u64,
+}
+
+/// How many requests the trace tells something of, and how many of them did the same in the replay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Alike {
+    /// Requests of which it is told.
+    pub told: u64,
+    /// Those of them that did so.
+    pub done: u64,
 }
 
 impl Evidence {
@@ -73,12 +86,21 @@ impl Evidence {
             connections_peak: traffic.open_peak.load(Ordering::Relaxed),
             connections_opened: traffic.opened.load(Ordering::Relaxed),
             connections_reused: traffic.reused.load(Ordering::Relaxed),
+            began: alike(&traffic.began),
+            used_again: alike(&traffic.used_again),
             read_slowly: traffic.read_slowly.load(Ordering::Relaxed),
             held_up: traffic.held_up.load(Ordering::Relaxed),
             local_errors: traffic.local_errors.load(Ordering::Relaxed),
             dropped: progress.counters().dropped.load(Ordering::Relaxed),
             outcomes_lost: progress.counters().outcomes_lost.load(Ordering::Relaxed),
         }
+    }
+}
+
+fn alike(counts: &AlikeCounts) -> Alike {
+    Alike {
+        told: counts.told.load(Ordering::Relaxed),
+        done: counts.done.load(Ordering::Relaxed),
     }
 }
 

@@ -4,11 +4,13 @@ mod agenda;
 mod ask;
 mod calibrate;
 mod client;
+mod connections;
 mod conversation;
 mod dial;
 mod evidence;
 mod gate;
 mod headers;
+mod idle;
 mod in_flight;
 mod outcome;
 mod pace;
@@ -35,9 +37,10 @@ pub use calibrate::{
     CalibrateOptions, Calibration, EndpointCalibration, Forced, Problem, TargetError, Vocabulary,
     VocabularySource, calibrate,
 };
+pub use connections::Connections;
 pub use conversation::{SessionMode, TurnAccount};
 pub(crate) use dial::Dialer;
-pub use evidence::Evidence;
+pub use evidence::{Alike, Evidence};
 pub use gate::Gate;
 pub use headers::{BadHeader, ExtraHeaders};
 pub use outcome::{FailureKind, RecordedTimes, RequestOutcome, SendResult};

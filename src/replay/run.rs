@@ -8,7 +8,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::calibrate::{Calibration, Problem, TargetError};
-use super::client::{Connector, Envelope};
+use super::client::{Connector, Envelope, Sharing};
+use super::connections::Connections;
 use super::conversation::{SessionMode, TurnAccount};
 use super::evidence::{self, Evidence};
 use super::gate::Gate;
@@ -58,8 +59,10 @@ pub struct RunOptions {
     pub connect_timeout: Duration,
     /// A target that is not there yet, or is busy, is asked again for so long before its first run.
     pub ready_timeout: Duration,
-    /// Connections open at once, at most, over all threads; as many as there are requests in flight where absent.
-    pub connections: Option<NonZeroUsize>,
+    /// Which connections requests go over, and how many there may be over all threads.
+    pub connections: Connections,
+    /// Idle connections that each thread keeps where they are as recorded; any number where absent.
+    pub idle_connections: Option<usize>,
     /// Clients that take their answers slowly, each where it has such; drawn with the seed.
     pub read_rate: Option<ReadRate>,
     /// When the run's moment 0 is; as soon as it can be where absent.
@@ -84,7 +87,8 @@ impl Default for RunOptions {
             prompts: PromptOptions::default(),
             workers: None,
             max_in_flight: 20_000,
-            connections: None,
+            connections: Connections::default(),
+            idle_connections: None,
             read_rate: None,
             start_at: None,
             connect_timeout: Duration::from_secs(10),
@@ -185,7 +189,12 @@ where
         .workers
         .map_or_else(default_workers, NonZeroUsize::get)
         // A thread without a connection could send nothing.
-        .min(options.connections.map_or(usize::MAX, NonZeroUsize::get));
+        .min(
+            options
+                .connections
+                .limit()
+                .map_or(usize::MAX, NonZeroUsize::get),
+        );
     let room = Room::new(count);
     let (report, events) = crossbeam_channel::unbounded();
     let (tell, outcomes) = crossbeam_channel::bounded(OUTCOMES);
@@ -197,7 +206,13 @@ where
         let worker = Worker {
             number,
             connector: connector.clone(),
-            connections: options.connections.map(|all| share(all, number, count)),
+            connections: match options.connections {
+                Connections::AsRecorded => {
+                    Sharing::AsRecorded(options.idle_connections.unwrap_or(usize::MAX))
+                }
+                Connections::Shared => Sharing::Free,
+                Connections::AtMost(all) => Sharing::AtMost(share(all, number, count)),
+            },
             slow: options.read_rate.map(|rate| (rate, options.seed)),
             idle: options.request_timeout,
             lead: lead(calibration),

@@ -45,6 +45,13 @@ pub struct PlanSummary {
     /// Requests that would be open at once, at most, if each took as long as it did when it was recorded; absent where the trace
     /// does not tell.
     pub peak_in_flight: Option<u64>,
+    /// Requests that began their client's connection, as far as the trace tells.
+    pub began_connections: u64,
+    /// Requests that went over a connection that was there before, as far as it tells.
+    pub reused_connections: u64,
+    /// Idle connections that these come back to at most: with so many kept open none has to open another. Absent where the trace does not
+    /// tell how long each request took.
+    pub idle_connections: Option<u64>,
     /// Models asked for in the trace.
     pub models: BTreeSet<ModelId>,
     /// Bytes of prompt text whose tokens the server counted, and those tokens.
@@ -87,6 +94,11 @@ impl PlanSummary {
         (bytes > 0 && tokens > 0).then(|| bytes as f64 / tokens as f64)
     }
 
+    /// Whether the trace tells which requests began a connection.
+    pub fn tells_connections(&self) -> bool {
+        self.began_connections + self.reused_connections > 0
+    }
+
     pub(super) fn add(&mut self, planned: &PlannedRequest) {
         let exchange = &planned.exchange;
         self.planned += 1;
@@ -115,6 +127,8 @@ impl PlanSummary {
             exchange.outcome,
             crate::shape::Outcome::ClientCancelled { .. }
         ));
+        self.began_connections += u64::from(exchange.new_connection == Some(true));
+        self.reused_connections += u64::from(exchange.new_connection == Some(false));
         self.later_turns += u64::from(planned.turn.number > 0);
         let needs = self.endpoints.entry(exchange.endpoint).or_default();
         needs.requests += 1;

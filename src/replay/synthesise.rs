@@ -142,6 +142,7 @@ impl<'a> Synthesiser<'a> {
             gaps,
             answer: None,
             cancel: Cancel::of(exchange),
+            new_connection: exchange.new_connection,
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
             wanted_output_tokens: match (output, exchange.outcome) {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::agenda::{Agenda, Handed, Order};
-use super::client::{Connector, Lane, Pool, SlowLane, dropped, exchange};
+use super::client::{Connector, Lane, Pool, Sharing, SlowLane, dropped, exchange};
 use super::conversation::End;
 use super::outcome::{RequestOutcome, SendResult};
 use super::pace::{Alarm, RunClock, sharpen_timers};
@@ -25,8 +25,8 @@ use crate::dialect::AnswerText;
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) connector: Connector,
-    /// Connections that it may have open at once; any number where absent.
-    pub(super) connections: Option<usize>,
+    /// How its requests get their connections.
+    pub(super) connections: Sharing,
     /// Clients that take their answers slowly, and what they are drawn with.
     pub(super) slow: Option<(ReadRate, u64)>,
     pub(super) idle: Duration,
@@ -167,7 +167,9 @@ impl Shift {
         loop {
             let mut agenda = self.agenda();
             let now_us = self.lane.clock.now_us();
-            agenda.draw_near(now_us, |prepared| self.lane.pool(prepared).expect());
+            agenda.draw_near(now_us, |prepared| {
+                self.lane.pool(prepared).expect(prepared.new_connection);
+            });
             // Before the start the clock stands at 0, and what is due at 0 has to wait for it.
             let due = (Instant::now() >= start).then(|| agenda.due(now_us));
             match due.flatten() {
@@ -203,7 +205,8 @@ impl Shift {
         let in_flight = progress.in_flight.fetch_add(1, Ordering::Relaxed);
         if in_flight >= worker.max_in_flight {
             progress.dropped.fetch_add(1, Ordering::Relaxed);
-            self.lane.pool(&prepared).renounce();
+            let pool = self.lane.pool(&prepared);
+            pool.renounce(prepared.new_connection);
             let outcome = dropped(&prepared, self.lane.clock);
             running.end = Some(end_of(&outcome));
             self.tell(outcome);

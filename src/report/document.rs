@@ -88,6 +88,9 @@ pub struct PlanAccount {
     /// The moment that the first run was to start at, where one was given (RFC 3339): shards that have the same loaded their target together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_at: Option<String>,
+    /// Which connections requests went over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsAccount>,
     /// How slowly clients took their answers, where some did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_rate: Option<ReadRateAccount>,
@@ -128,6 +131,30 @@ pub struct SliceAccount {
     /// Nothing begins after so many requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+}
+
+/// Which connections requests went over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionsAccount {
+    /// Which.
+    pub mode: ConnectionsMode,
+    /// The most that could be open at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// Which connections requests go over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionsMode {
+    /// New ones where the recorded requests had new ones, idle ones where they had such.
+    Recorded,
+    /// Any that is idle, and another where none is; in HTTP/2 any that takes another stream.
+    Shared,
+    /// The same, within a limit.
+    AtMost,
+    /// Each request its own.
+    OneEach,
 }
 
 /// Clients that took their answers slowly.

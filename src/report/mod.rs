@@ -28,8 +28,8 @@ mod textfile;
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
-    Charts, PlanAccount, ReadRateAccount, ResultDocument, ScheduleAccount, ScheduledRun,
-    ShardAccount, SliceAccount, TargetCharts, Tool, TraceAccount,
+    Charts, ConnectionsAccount, ConnectionsMode, PlanAccount, ReadRateAccount, ResultDocument,
+    ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool, TraceAccount,
 };
 pub use earlier::{EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};

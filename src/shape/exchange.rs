@@ -26,6 +26,9 @@ pub struct Exchange {
     pub client: Option<ClientId>,
     /// Exchanges already open at the recorder when this one arrived (this one not counted).
     pub in_flight: u32,
+    /// Whether it was the first request on its client's connection; absent where that was not seen, as in imports.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub new_connection: Option<bool>,
     /// How much of the shape could be read.
     pub shape: ShapeStatus,
     /// What was sent.
@@ -47,6 +50,7 @@ impl Exchange {
             session: None,
             client: None,
             in_flight: 0,
+            new_connection: None,
             shape: ShapeStatus::Known,
             request: RequestShape::default(),
             response: ResponseShape::default(),

@@ -117,6 +117,32 @@ fn many_exchanges_share_connections_on_both_sides() {
 }
 
 #[test]
+fn the_first_stream_of_a_connection_is_the_one_that_began_it() {
+    let runtime = runtime();
+    let (address, _seen) = upstream(&runtime);
+    let dir = tempfile::tempdir().unwrap();
+    let recorder = Server::recorder(&format!("http://{address}"), dir.path(), &[]);
+    runtime.block_on(async {
+        let mut clients = [
+            h2_client(&recorder.url).await,
+            h2_client(&recorder.url).await,
+        ];
+        for number in [0, 0, 1, 0] {
+            let request = post("http://a/").body(Full::from("")).unwrap();
+            let response = clients[number].send_request(request).await.unwrap();
+            response.into_body().collect().await.unwrap();
+        }
+    });
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    let began: Vec<_> = exchanges(dir.path())
+        .iter()
+        .map(|it| it.new_connection)
+        .collect();
+    assert_eq!(began, [true, false, true, false].map(Some));
+}
+
+#[test]
 fn no_preface_and_no_http2_is_not_forwarded() {
     let upstream = Upstream::start();
     let dir = tempfile::tempdir().unwrap();

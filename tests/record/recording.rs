@@ -3,7 +3,7 @@
 use reenact::shape::{Endpoint, Method};
 use reenact::trace::Trace;
 
-use super::support::wire::{get, metric_reaches};
+use super::support::wire::{Wire, get, metric_reaches};
 use super::{Between, GET};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
@@ -70,6 +70,39 @@ fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
     assert!(response.headers_us <= response.first_byte_us);
     assert!(response.first_byte_us <= response.end_us);
     assert!(response.end_us.unwrap() > 0);
+}
+
+#[test]
+fn it_is_kept_which_requests_were_the_first_on_their_connection() {
+    let between = Between::start(&[]);
+    let mut client = between.client();
+    let answered = |client: &mut Wire, request: &str| {
+        client.send(request);
+        let mut server = between.upstream.accept();
+        server.read_head();
+        // The upstream's connections are none of the clients'.
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
+        client.read_until("hi");
+    };
+    answered(&mut client, GET);
+    answered(&mut client, GET);
+    let mut another = between.client();
+    answered(&mut another, GET);
+    answered(&mut client, GET);
+    // What is not recorded began it all the same.
+    let mut unrecorded = between.client();
+    answered(
+        &mut unrecorded,
+        "GET / HTTP/1.1\r\nHost: a\r\nx-reenact-record: off\r\n\r\n",
+    );
+    answered(&mut unrecorded, GET);
+    let recorded = between.finish();
+    let began: Vec<_> = recorded.iter().map(|it| it.new_connection).collect();
+    assert_eq!(
+        began,
+        [true, false, true, false, false].map(Some),
+        "{recorded:?}"
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ def exchanges(count, at, doc, spec):
         at, flags, in_flight, m, buckets = at + num(1), flags ^ num(2), residual(8, in_flight), 0, []
         has = lambda name: flags >> FLAGS[name] & 1
         out.append(e := {"at": at, "in_flight": in_flight} | {name: num(c, name) for name, (c, bit) in PLAIN.items() if bit is None or flags >> bit & 1})
-        e |= {name: bool(has(name)) for name in FLAGS if name.islower() and (name != "greedy" or has("GREEDY"))}
+        e |= {name: bool(has(name)) for name in FLAGS if name.islower() and (name.upper() not in FLAGS or has(name.upper()))}
         e |= {name: back(c, name + "s") for c, name in ((10, "session"), (11, "client")) if has(name.upper())}
         if told := num(12): opening += unzigzag(told - 1)
         openings.append(opening if told else None)

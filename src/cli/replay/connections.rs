@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::cli::failure::{Failure, HintExt};
 use crate::cli::values;
-use crate::replay::{BadHeader, Credentials, ExtraHeaders, HttpVersion, ReadRate, RunOptions};
+use crate::replay::{
+    BadHeader, Connections, Credentials, ExtraHeaders, HttpVersion, ReadRate, RunOptions,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectionArgs {
@@ -29,9 +31,17 @@ pub(super) struct ConnectionArgs {
     #[arg(long, conflicts_with = "no_keep_alive")]
     http2: bool,
 
-    /// Have at most this many connections open to a target; a request that waits for one is late, and the fidelity says so
-    #[arg(long, value_name = "N", conflicts_with = "no_keep_alive")]
-    connections: Option<std::num::NonZeroUsize>,
+    /// Which connections requests go over: recorded (new ones where the trace says that its requests began one; the default), shared, or at most N
+    ///
+    /// A request that used a connection again goes over an idle one, and opens one where there is none; the fidelity says how many did as
+    /// they had. A trace that does not tell, and HTTP/2, have connections shared: any that is idle serves any request. With N, shared, at most
+    /// so many are open to a target; a request that waits for one is late, and the fidelity says so.
+    #[arg(
+        long,
+        value_name = "recorded|shared|N",
+        conflicts_with = "no_keep_alive"
+    )]
+    connections: Option<Connections>,
 
     /// Open a connection for each request, and close it after the answer
     #[arg(long)]
@@ -67,17 +77,24 @@ pub(super) struct ConnectionArgs {
 
 impl ConnectionArgs {
     pub(super) fn apply(&self, options: &mut RunOptions) -> Result<(), Failure> {
-        if let (Some(rate), Some(_)) = (self.read_rate, self.connections)
+        let connections = self.connections.unwrap_or_default();
+        if let (Some(rate), Some(_)) = (self.read_rate, connections.limit())
             && rate.share < 1.0
         {
             return Err(Failure::usage(anyhow::anyhow!(
-                "--connections cannot be kept where slow clients have connections of their own"
+                "--connections N cannot be kept where slow clients have connections of their own"
             ))
             .hint("give --read-rate without a share, or leave --connections out"));
         }
+        if self.http2 && self.connections == Some(Connections::AsRecorded) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "over --http2 requests share connections: --connections recorded is of HTTP/1.1"
+            ))
+            .hint("leave one of the two out"));
+        }
         options.read_rate = self.read_rate;
         options.workers = self.threads;
-        options.connections = self.connections;
+        options.connections = connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;
         options.ready_timeout = self.ready_timeout;

@@ -58,7 +58,7 @@ pub(super) fn print(campaign: &Campaign, json: bool) -> Result<Exit, Failure> {
             let plan = serde_json::json!({ "plan": campaign.plan_account(&survey) });
             writeln!(out, "{plan}")?;
         } else {
-            for line in survey.describe() {
+            for line in campaign.describe(&survey) {
                 writeln!(out, "{line}")?;
             }
             writeln!(

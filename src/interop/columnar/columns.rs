@@ -59,6 +59,7 @@ fn arrival() -> Vec<Named> {
         u32("session_id", |e| e.session.map(|id| id.0)),
         u32("client_id", |e| e.client.map(|id| id.0)),
         u32("in_flight", |e| Some(e.in_flight)),
+        flag("new_connection", |e| e.new_connection),
         text("shape", |e| word(&e.shape)),
     ]
 }

@@ -42,6 +42,11 @@ const FIELDS: &[Field] = &[
     ("status", "what went wrong", |e| {
         Some(e.response.status.into())
     }),
+    (
+        "new connection",
+        "whether its client had just come or was there before; joins with a log of connections",
+        |e| e.new_connection.map(Into::into),
+    ),
     // Imported traces have no messages or bytes: what is 0 then says nothing of anybody.
     ("messages", "how far a conversation had come", |e| {
         Some(e.request.messages.len() as u64).filter(|_| e.request.bytes > 0)

@@ -51,7 +51,7 @@ impl Prepared {
                 Some(Box::new(across::translated(&head, stamp.as_ref())?))
             }
         };
-        client.asks();
+        let new_connection = client.asks();
         let passage = Passage::begin(
             lane,
             Begun {
@@ -63,6 +63,7 @@ impl Prepared {
                 probe: head.probe,
                 opts_out: head.opts_out,
                 conversation: lane.conversation(|name| head.field(name.as_str())),
+                new_connection,
             },
         );
         let mut out = Vec::with_capacity(bytes.len() + 128);

@@ -51,6 +51,8 @@ pub(in crate::record) struct Opening {
     pub(in crate::record) probe: bool,
     /// The conversation that the client's header names.
     pub(in crate::record) conversation: Option<Conversation>,
+    /// It was the first request on its client's connection.
+    pub(in crate::record) new_connection: bool,
 }
 
 /// The response's head.

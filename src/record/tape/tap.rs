@@ -28,6 +28,8 @@ pub(in crate::record) struct Begun<'a> {
     pub(in crate::record) opts_out: bool,
     /// The conversation that its session header names.
     pub(in crate::record) conversation: Option<Conversation>,
+    /// It is the first request on its client's connection.
+    pub(in crate::record) new_connection: bool,
 }
 
 /// What the tap takes of a response's head.
@@ -100,6 +102,7 @@ impl Tap {
             in_flight,
             probe: request.probe,
             conversation: request.conversation,
+            new_connection: request.new_connection,
         });
     }
 

@@ -15,11 +15,13 @@ use crate::record::tape::passage::{Passage, opts_out};
 use crate::record::tape::tap::Begun;
 
 /// Carries one exchange of a client of HTTP/2: the request to the upstream, its answer back. Dropped, it takes its way to the
-/// upstream with it, so that an engine stops for a client that has gone, also during prefill.
+/// upstream with it, so that an engine stops for a client that has gone, also during prefill. `new_connection`: no other came before it on
+/// its connection.
 pub(super) async fn forward(
     lane: Rc<Lane>,
     client: Rc<Client>,
     request: Request<Incoming>,
+    new_connection: bool,
 ) -> Response<Answer> {
     let (mut parts, body) = request.into_parts();
     let text = |name| {
@@ -44,6 +46,7 @@ pub(super) async fn forward(
                 .any(|value| opts_out(value.as_bytes())),
             conversation: lane
                 .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),
+            new_connection,
         },
     );
     let route = &client.route;

@@ -28,9 +28,9 @@ pub(in crate::record) async fn serve(
     let io = TokioIo::new(Rewound::new(ahead, io));
     let busy = Rc::new(Busy::default());
     let service = service_fn(|request| {
-        client.asks();
+        let new_connection = client.asks();
         let working = Working::begin(&busy);
-        let exchange = forward(Rc::clone(lane), Rc::clone(&client), request);
+        let exchange = forward(Rc::clone(lane), Rc::clone(&client), request, new_connection);
         async move {
             let answer = exchange.await;
             Ok::<_, Infallible>(answer.map(|body| body.holding(working)))

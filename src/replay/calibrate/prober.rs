@@ -7,7 +7,7 @@ use super::ready::Patience;
 use super::{CalibrateOptions, Forced};
 use crate::dialect::{Draft, DraftMedia, OutputLength, synthesise};
 use crate::replay::client::{
-    ConnectError, Connection, Connector, Envelope, Lane, Pool, exchange, fetch,
+    ConnectError, Connection, Connector, Envelope, Lane, Pool, Sharing, exchange, fetch,
 };
 use crate::replay::pace::RunClock;
 use crate::replay::prompt::{Cache, IdTable, MediaShape, Salt, Studio, Words, plain_words};
@@ -92,7 +92,7 @@ impl<'a> Prober<'a> {
             }
         };
         let connect_us = clock.now_us();
-        let pool = Arc::new(Pool::new(connector, None));
+        let pool = Arc::new(Pool::new(connector, Sharing::Free));
         pool.put(connection);
         Ok(Self {
             target,
@@ -287,6 +287,7 @@ impl<'a> Prober<'a> {
                 gaps: None,
                 answer: None,
                 cancel: None,
+                new_connection: None,
                 recorded_prompt_tokens: None,
                 recorded_output_tokens: None,
                 wanted_prompt_tokens: None,

@@ -20,6 +20,8 @@ pub(in crate::replay) struct Connection {
     pub(super) wire: Wire,
     /// Whether an exchange went over it already.
     pub(super) used: bool,
+    /// Whether the request that has it began one, as far as the trace tells.
+    pub(super) begins: Option<bool>,
     /// Its place among the connections that may be open at once, while it is not idle.
     pub(super) turn: Option<OwnedSemaphorePermit>,
 }
@@ -35,6 +37,7 @@ impl Connection {
         Self {
             wire,
             used: false,
+            begins: None,
             turn: None,
         }
     }

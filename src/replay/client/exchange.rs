@@ -16,7 +16,7 @@ pub(in crate::replay) async fn exchange(lane: &Lane, mut prepared: Prepared) -> 
     let slow = lane.slow(&prepared);
     let pool = lane.pool(&prepared);
     let (endpoint, cancel, message) = (prepared.endpoint, prepared.cancel, prepared.request);
-    let taken = pool.take().await;
+    let taken = pool.take(prepared.new_connection).await;
     // The recorded client's patience did not have to wait for a connection.
     let watch = Watch::new(lane.clock, lane.idle, cancel);
     let mut talk = Talk::new(lane, message, watch, &mut hearing);
@@ -73,7 +73,7 @@ pub(in crate::replay) async fn fetch(
 ) -> Result<Fetched, FailureKind> {
     let asked = async {
         let mut fetched = Fetched::default();
-        let taken = lane.pool.take().await;
+        let taken = lane.pool.take(None).await;
         let watch = Watch::new(lane.clock, lane.idle, None);
         let talk = Talk::new(lane, message, watch, &mut fetched);
         match talk.over(taken).await.ended {

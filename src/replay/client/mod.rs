@@ -29,4 +29,5 @@ pub(super) use envelope::Envelope;
 pub(super) use exchange::{dropped, exchange, fetch};
 pub(super) use lane::{Lane, SlowLane};
 pub(super) use message::Message;
-pub(super) use pool::Pool;
+pub(super) use pool::{Pool, Sharing};
+pub(super) use traffic::AlikeCounts;

@@ -1,9 +1,11 @@
-use std::sync::atomic::Ordering;
+mod shelf;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use self::shelf::Shelf;
 use super::connect::{ConnectError, Connector};
 use super::connection::{Connection, Wire};
 use super::link::Links;
@@ -15,6 +17,10 @@ use crate::replay::target::HttpVersion;
 /// opening connections as announced requests, so that none waits for a handshake. A connection that has answered goes back and
 /// is taken again first (the freshest first, so that surplus ones grow old and are dropped).
 ///
+/// Where connections are as recorded, a request that began one gets one that was opened for it. The others prefer those that have answered.
+/// As long as those do not suffice one is opened ahead for them, too; where it turns out that it was not needed, the next request that
+/// begins one has it, so that no more are opened than were.
+///
 /// Where their number is limited, idle connections and turns (one for each connection that is in use or opening) are never more
 /// than the limit together, and requests get their turns in the order in which they came. The wait for one delays the send, so it
 /// counts as lateness.
@@ -25,45 +31,56 @@ pub(in crate::replay) struct Pool {
     turns: Option<Arc<Semaphore>>,
     /// Where connections are shared.
     links: Option<Links>,
-    state: Mutex<State>,
+    /// Where connections are as recorded: how many idle ones are kept.
+    kept: Option<usize>,
+    shelf: Mutex<Shelf>,
+    /// One was opened ahead, or could not be.
+    opened: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    /// Oldest first.
-    idle: Vec<(Connection, Instant)>,
-    opening: usize,
-    expected: usize,
+/// How a pool gives its connections to requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::replay) enum Sharing {
+    /// To requests as their clients had them, where the trace tells; so many idle ones are kept.
+    AsRecorded(usize),
+    /// To any, as many as it takes.
+    Free,
+    /// To any, and at most so many are open at once.
+    AtMost(usize),
 }
-
-/// Servers close idle connections after some seconds (uvicorn: 5); one that is older than this is not trusted.
-const FRESH: Duration = Duration::from_secs(4);
 
 impl Pool {
-    /// `limit`: connections open at once, at most.
-    pub(in crate::replay) fn new(connector: Connector, limit: Option<usize>) -> Self {
+    pub(in crate::replay) fn new(connector: Connector, sharing: Sharing) -> Self {
+        let limit = match sharing {
+            Sharing::AtMost(limit) => Some(limit),
+            Sharing::AsRecorded(_) | Sharing::Free => None,
+        };
         let links = (connector.http == HttpVersion::Http2).then(|| Links::new(limit));
         let turns = limit.filter(|_| links.is_none());
+        let kept = match sharing {
+            Sharing::AsRecorded(kept) if links.is_none() && connector.keep_alive => Some(kept),
+            _ => None,
+        };
         Self {
             connector,
             turns: turns.map(|limit| Arc::new(Semaphore::new(limit))),
             links,
-            state: Mutex::default(),
+            kept,
+            shelf: Mutex::new(Shelf::new(kept.is_some())),
+            opened: Notify::new(),
         }
     }
 
-    /// Announces one request; opens a connection for it where those at hand do not suffice.
-    pub(in crate::replay) fn expect(self: &Arc<Self>) {
-        let mut state = self.state();
-        state.expected += 1;
-        drop_stale(&mut state);
-        drop_closed(&mut state);
-        if state.idle.len() + state.opening >= state.expected {
+    /// Announces one request, which `begins` its client's connection or does not, as far as the trace tells; opens a connection for it
+    /// where those at hand do not suffice.
+    pub(in crate::replay) fn expect(self: &Arc<Self>, begins: Option<bool>) {
+        let mut shelf = self.shelf();
+        if !shelf.expect(self.begins(begins)) {
             return;
         }
         let turn = match &self.turns {
             None => None,
-            Some(turns) if state.idle.len() < turns.available_permits() => {
+            Some(turns) if shelf.idle() < turns.available_permits() => {
                 match Arc::clone(turns).try_acquire_owned() {
                     Ok(turn) => Some(turn),
                     Err(_) => return,
@@ -71,48 +88,56 @@ impl Pool {
             }
             Some(_) => return,
         };
-        state.opening += 1;
-        drop(state);
+        shelf.opening += 1;
+        drop(shelf);
         let pool = Arc::clone(self);
         tokio::spawn(async move {
             let opened = pool.open().await;
-            let mut state = pool.state();
-            state.opening -= 1;
-            // A failure here is not told: the request will try once more, and its failure is the one that counts.
-            if let Ok(connection) = opened {
-                state.idle.push((connection, Instant::now()));
+            let mut shelf = pool.shelf();
+            shelf.opening -= 1;
+            let now = Instant::now();
+            match opened {
+                Ok(connection) if pool.kept.is_some() => shelf.put_unused(connection, now),
+                Ok(connection) => shelf.put(connection, now),
+                // Told to those only who wait for it: another request will try once more, and its failure is the one that counts.
+                Err(error) => shelf.failed = Some((now, error)),
             }
+            drop(shelf);
             // Only now: whoever gets it has to find the connection.
             drop(turn);
+            pool.opened.notify_waiters();
         });
     }
 
     /// Takes an announcement back.
-    pub(in crate::replay) fn renounce(&self) {
-        let mut state = self.state();
-        state.expected = state.expected.saturating_sub(1);
+    pub(in crate::replay) fn renounce(&self, begins: Option<bool>) {
+        self.shelf().has_come(self.begins(begins));
     }
 
-    /// A connection for an announced request: an idle one, or a new one where none is ready.
-    pub(in crate::replay) async fn take(&self) -> Result<Connection, ConnectError> {
+    /// A connection for an announced request: an idle one, or a new one where none is ready or the request began one.
+    pub(in crate::replay) async fn take(
+        &self,
+        begins: Option<bool>,
+    ) -> Result<Connection, ConnectError> {
         let turn = match &self.turns {
             None => None,
             // An error would say that the semaphore is closed, which nobody does.
             Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
         };
-        let idle = {
-            let mut state = self.state();
-            state.expected = state.expected.saturating_sub(1);
-            take_idle(&mut state)
+        let (idle, ahead) = {
+            let mut shelf = self.shelf();
+            let begins = self.begins(begins);
+            shelf.has_come(begins);
+            let idle = (!begins).then(|| shelf.take_idle()).flatten();
+            (idle, self.kept.is_some() && (begins || shelf.has_spare()))
         };
         let mut connection = match idle {
             Some(connection) => connection,
+            None if ahead => self.opened_ahead().await?,
             None => self.open().await?,
         };
-        if connection.used {
-            let reused = &self.connector.traffic().reused;
-            reused.fetch_add(1, Ordering::Relaxed);
-        }
+        self.connector.traffic().takes(begins, connection.used);
+        connection.begins = begins;
         connection.turn = turn;
         Ok(connection)
     }
@@ -122,9 +147,13 @@ impl Pool {
         &self,
         mut closed: Connection,
     ) -> Result<Connection, ConnectError> {
-        let turn = closed.turn.take();
+        let (begins, turn) = (closed.begins, closed.turn.take());
+        let traffic = self.connector.traffic();
+        traffic.takes_back(begins, closed.used);
         drop(closed);
         let mut connection = self.open().await?;
+        traffic.takes(begins, connection.used);
+        connection.begins = begins;
         connection.turn = turn;
         Ok(connection)
     }
@@ -142,7 +171,7 @@ impl Pool {
         if let (Some(links), Wire::Http2(link)) = (&self.links, &connection.wire) {
             links.adopt(link);
         }
-        self.state().idle.push((connection, Instant::now()));
+        self.shelf().put(connection, Instant::now());
     }
 
     /// Takes a connection back whose answer was read to its end, and which may bring another.
@@ -152,50 +181,56 @@ impl Pool {
             return;
         }
         let turn = connection.turn.take();
-        self.state().idle.push((connection, Instant::now()));
+        let mut shelf = self.shelf();
+        shelf.put(connection, Instant::now());
+        if let Some(kept) = self.kept {
+            shelf.keep(kept);
+        }
+        drop(shelf);
         // Only now: whoever gets it has to find the connection.
         drop(turn);
     }
 
     /// An answer was taken slowly, and did or did not come faster than that.
     pub(super) fn note_slow(&self, held_up: bool) {
-        let traffic = self.connector.traffic();
-        traffic.read_slowly.fetch_add(1, Ordering::Relaxed);
-        traffic.held_up.fetch_add(held_up.into(), Ordering::Relaxed);
+        self.connector.traffic().reads_slowly(held_up);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether a request gets a connection that no other has used.
+    fn begins(&self, begins: Option<bool>) -> bool {
+        self.kept.is_some() && begins == Some(true)
     }
-}
 
-/// The freshest that is still open.
-fn take_idle(state: &mut State) -> Option<Connection> {
-    drop_stale(state);
-    while let Some((mut connection, _)) = state.idle.pop() {
-        if connection.is_idle() {
-            return Some(connection);
+    /// One that was opened ahead, or is being opened; else a new one.
+    async fn opened_ahead(&self) -> Result<Connection, ConnectError> {
+        let asked = Instant::now();
+        loop {
+            // Whether one is being opened is looked at in the same breath in which one would be waited for.
+            let opened = self.opened.notified();
+            {
+                let mut shelf = self.shelf();
+                if let Some(connection) = shelf.take_unused() {
+                    return Ok(connection);
+                }
+                if let Some((at, error)) = shelf.failed.take()
+                    && at >= asked
+                {
+                    return Err(error);
+                }
+                if shelf.opening == 0 {
+                    break;
+                }
+            }
+            opened.await;
         }
+        self.open().await
     }
-    None
-}
 
-fn drop_stale(state: &mut State) {
-    let stale = state
-        .idle
-        .iter()
-        .take_while(|(_, since)| since.elapsed() >= FRESH)
-        .count();
-    state.idle.drain(..stale);
-}
-
-/// Makes sure of the connection that the request announced last would take: the servers of some others close theirs after every
-/// answer, and who finds that out at the instant is late by a handshake.
-fn drop_closed(state: &mut State) {
-    while let Some(at) = state.idle.len().checked_sub(state.expected)
-        && let Some((connection, _)) = state.idle.get_mut(at)
-        && !connection.is_idle()
-    {
-        state.idle.remove(at);
+    /// Held for moments only, never while anything is waited for.
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,7 @@ impl<S: Source> Planner<S> {
         self.summary.add(&planned);
         self.in_flight.add(&planned);
         self.summary.peak_in_flight = self.in_flight.peak();
+        self.summary.idle_connections = self.in_flight.idle_connections();
         Some(planned)
     }
 

@@ -305,6 +305,51 @@ fn a_copied_session_keeps_its_own_pace_and_is_moved_no_further_than_asked() {
 }
 
 #[test]
+fn a_request_began_its_connection_whatever_becomes_of_its_plan() {
+    let mut trace = conversations();
+    for (exchange, number) in trace.iter_mut().zip(0..) {
+        exchange.new_connection = [Some(true), Some(false), None][number % 3];
+    }
+    let recorded: BTreeMap<_, _> = trace
+        .iter()
+        .map(|it| {
+            let session = it.session.map(|session| session.0);
+            ((session, it.at.us()), it.new_connection)
+        })
+        .collect();
+    let options = PlanOptions {
+        by_session: true,
+        ..PlanOptions::default()
+    };
+    let shape = "ramp:1..4".parse().ok();
+    let shard = "1/3".parse().ok();
+    for options in [
+        PlanOptions {
+            speed: 2.0,
+            ..options
+        },
+        PlanOptions {
+            rate_scale: 2.5,
+            ..options
+        },
+        PlanOptions {
+            loop_for_us: Some(25_000_000),
+            ..options
+        },
+        PlanOptions { shape, ..options },
+        PlanOptions { shard, ..options },
+    ] {
+        let planned = plan(&trace, options);
+        assert!(planned.len() > 5);
+        for request in &planned {
+            let (session, at_us) = twin(request);
+            let told = recorded[&(session.map(|id| id % 10), at_us)];
+            assert_eq!(request.exchange.new_connection, told, "{options:?}");
+        }
+    }
+}
+
+#[test]
 fn each_pass_of_a_loop_is_fresh_and_nothing_begins_after_its_time() {
     let options = PlanOptions {
         by_session: true,

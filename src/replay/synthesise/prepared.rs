@@ -56,6 +56,8 @@ pub(in crate::replay) struct Prepared {
     /// Where the text of its answer goes, where a later turn repeats it.
     pub(in crate::replay) answer: Option<Arc<OnceLock<AnswerText>>>,
     pub(in crate::replay) cancel: Option<Cancel>,
+    /// Whether it began its client's connection, as far as the trace tells.
+    pub(in crate::replay) new_connection: Option<bool>,
     pub(in crate::replay) recorded_prompt_tokens: Option<u32>,
     pub(in crate::replay) recorded_output_tokens: Option<u32>,
     pub(in crate::replay) wanted_prompt_tokens: Option<u32>,

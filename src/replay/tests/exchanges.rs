@@ -134,7 +134,7 @@ fn no_more_connections_are_open_than_allowed_and_the_wait_for_one_is_late() {
         steps
     });
     let few = RunOptions {
-        connections: std::num::NonZeroUsize::new(2),
+        connections: at_most(2),
         workers: std::num::NonZeroUsize::new(4),
         ..RunOptions::default()
     };
@@ -158,7 +158,7 @@ fn a_cancelled_request_frees_its_place_among_few_connections() {
     let mut cancelled = exchange(0);
     cancelled.outcome = Outcome::ClientCancelled { at_us: 30_000 };
     let one = RunOptions {
-        connections: std::num::NonZeroUsize::new(1),
+        connections: at_most(1),
         ..options()
     };
     let (outcomes, _) = replay(&server.url(), vec![cancelled; 3], &one);

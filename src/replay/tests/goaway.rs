@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -143,7 +142,7 @@ fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
     const REQUESTS: usize = 10;
     let (target, seen) = listen(Course::SaysGoodbye);
     let one = RunOptions {
-        connections: NonZeroUsize::new(1),
+        connections: at_most(1),
         ..options()
     };
     // All at once: those that find no stream wait for one while the goodbye comes.
@@ -170,7 +169,7 @@ fn after_a_goodbye_no_request_is_lost_and_none_is_sent_twice() {
 fn requests_that_wait_for_a_stream_go_when_the_target_comes_to_take_more() {
     let (target, _seen) = listen(Course::TakesMore);
     let one = RunOptions {
-        connections: NonZeroUsize::new(1),
+        connections: at_most(1),
         request_timeout: Duration::from_secs(5),
         ..options()
     };

@@ -213,7 +213,7 @@ fn more_streams_than_a_connection_takes_go_over_others_or_wait_where_these_are_l
 
     let peer = Peer::start(5, slow);
     let limited = RunOptions {
-        connections: std::num::NonZeroUsize::new(1),
+        connections: at_most(1),
         ..options()
     };
     let (outcomes, _) = replay_at(&peer.target(), many(20), &limited);

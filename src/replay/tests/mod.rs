@@ -1,6 +1,7 @@
 //! The engine over real sockets, against a server that follows a script.
 
 mod calibration;
+mod connections;
 mod conversations;
 mod exchanges;
 mod goaway;
@@ -21,6 +22,10 @@ fn options() -> RunOptions {
         workers: std::num::NonZeroUsize::new(1),
         ..RunOptions::default()
     }
+}
+
+fn at_most(connections: usize) -> Connections {
+    Connections::AtMost(connections.try_into().unwrap())
 }
 
 /// Replays `exchanges` at `url`; outcomes come back in plan order.

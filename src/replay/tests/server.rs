@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct Seen {
 pub(super) struct Server {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    accepted: Arc<AtomicUsize>,
     gone: crossbeam_channel::Receiver<()>,
 }
 
@@ -53,8 +55,11 @@ impl Server {
         let (leaving, gone) = crossbeam_channel::unbounded();
         let script = Arc::new(script);
         let log = Arc::clone(&seen);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
         std::thread::spawn(move || {
             for connection in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
                 let (script, log, leaving) = (script.clone(), log.clone(), leaving.clone());
                 std::thread::spawn(move || serve(&connection, &*script, &log, &leaving));
             }
@@ -62,6 +67,7 @@ impl Server {
         Self {
             address,
             seen,
+            accepted,
             gone,
         }
     }
@@ -72,6 +78,11 @@ impl Server {
 
     pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// How many connections it has accepted.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::Relaxed)
     }
 
     /// Waits until a client has gone away in the middle of an answer.
@@ -95,6 +106,8 @@ fn serve(
     log: &Mutex<Vec<Seen>>,
     leaving: &crossbeam_channel::Sender<()>,
 ) {
+    // What a test says in several pieces would else wait for the client's delayed acknowledgement, some 40 ms.
+    connection.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(connection);
     let mut writer = connection;
     while let Some(request) = read_request(&mut reader) {

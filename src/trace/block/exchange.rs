@@ -113,6 +113,7 @@ pub(super) fn read(
         session: session.map(SessionId),
         client: client.map(ClientId),
         in_flight,
+        new_connection: has(flags::NEW_CONNECTION_SAID).then(|| has(flags::NEW_CONNECTION)),
         shape,
         ..Exchange::bare(TraceTime::from_us(before.at_us), endpoint, method)
     });
@@ -138,4 +139,49 @@ fn next_id(column: &mut Numbers<'_>, next_new: &mut u32) -> Result<u32, Malforme
         .map_err(|_| Malformed("an id is out of range"))?;
     *next_new = (*next_new).max(id.saturating_add(1));
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::{ColumnBytes, LaidOut};
+    use super::*;
+
+    #[test]
+    fn flags_of_a_later_version_are_passed_over() {
+        let (none, first) = (IdLimits::default(), 7);
+        let told = |at_us, new_connection| Exchange {
+            new_connection,
+            ..Exchange::bare(TraceTime::from_us(at_us), Endpoint::Other, Method::Get)
+        };
+        let told = [told(7, Some(true)), told(9, None), told(9, Some(false))];
+        let mut columns = Columns::default();
+        let mut before = Before::new(first, none, Coding::Predicted);
+        for exchange in &told {
+            write(&mut columns, exchange, None, &mut before);
+        }
+        columns.flags.clear();
+        let mut last = 0;
+        for (exchange, later) in told.iter().zip([1 << 40, 1 << 40 | 1 << 63, 0]) {
+            let flags = flags_of(exchange) | later;
+            put(&mut columns.flags, flags ^ last);
+            last = flags;
+        }
+        let document = rmp_serde::to_vec(&LaidOut::of(&columns)).unwrap();
+        let bytes: ColumnBytes<'_> = rmp_serde::from_slice(&document).unwrap();
+        let mut numbers = bytes.numbers();
+        let mut before = Before::new(first, none, Coding::Predicted);
+        let mut seen = Vec::new();
+        for _ in &told {
+            let terms = (None, Coding::Predicted);
+            read(
+                &mut numbers,
+                terms,
+                &mut Budget::full(),
+                &mut before,
+                &mut seen,
+            )
+            .unwrap();
+        }
+        assert_eq!(seen, told);
+    }
 }

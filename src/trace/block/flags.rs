@@ -37,6 +37,9 @@ flags! {
     24 REASONING_TOKENS,
     25 FINISH,
     26 CONTINUES,
+    // Most exchanges set 28 alike, and 27 not: the bit that changes costs a byte less below it.
+    27 NEW_CONNECTION,
+    28 NEW_CONNECTION_SAID,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
@@ -72,6 +75,8 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (REASONING_TOKENS, response.reasoning_tokens.is_some()),
         (FINISH, response.finish.is_some()),
         (CONTINUES, params.continues),
+        (NEW_CONNECTION, exchange.new_connection == Some(true)),
+        (NEW_CONNECTION_SAID, exchange.new_connection.is_some()),
     ]
     .into_iter()
     .fold(

@@ -237,7 +237,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
             option::of(short()),
             option::of(short()),
         ),
-        short(),
+        (short(), option::of(any::<bool>())),
         select(ShapeStatus::ALL.to_vec()),
         request(),
         response(),
@@ -246,7 +246,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
         .prop_map(
             |(
                 (at_us, endpoint, method, model, session, client),
-                in_flight,
+                (in_flight, new_connection),
                 shape,
                 request,
                 response,
@@ -259,6 +259,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 session: session.map(SessionId),
                 client: client.map(ClientId),
                 in_flight,
+                new_connection,
                 shape,
                 request,
                 response,

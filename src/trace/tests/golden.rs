@@ -44,6 +44,7 @@ fn rich() -> Exchange {
         session: Some(SessionId(0)),
         client: Some(ClientId(1)),
         in_flight: 3,
+        new_connection: None,
         shape: ShapeStatus::Known,
         request: RequestShape {
             bytes: 5_000,
@@ -199,12 +200,25 @@ fn golden_files_of_1_1_with_pictures_read_as_ever() {
 #[test]
 fn golden_files_of_1_1_with_tensors_read_as_ever() {
     if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
-        write_golden("1.1-tensors");
+        write_golden("1.1-tensors", &exchanges_with_tensors());
     }
     check_1_1("1.1-tensors");
     let lines = fs::read_to_string(fixture("golden-1.1-tensors.jsonl")).unwrap();
     assert!(lines.contains("\"datatype\":\"other\"}"));
     assert!(lines.contains("\"datatype\":\"bytes\",\"dimensions\":[1,2,3,4,5,6,7,4294967295]}"));
+}
+
+/// What came after them: which requests were the first on their connections.
+#[test]
+fn golden_files_of_1_1_with_connections_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-connections", &exchanges_with_connections());
+    }
+    check_1_1("1.1-connections");
+    let lines = fs::read_to_string(fixture("golden-1.1-connections.jsonl")).unwrap();
+    for told in [true, false] {
+        assert!(lines.contains(&format!("\"new_connection\":{told}")));
+    }
 }
 
 fn check_1_1(version: &str) {
@@ -316,6 +330,15 @@ fn exchanges_with_tensors() -> Vec<Exchange> {
     out
 }
 
+/// All of them, of which some tell whether they were the first on their connections.
+fn exchanges_with_connections() -> Vec<Exchange> {
+    let mut out = exchanges_with_pictures();
+    for (exchange, i) in out.iter_mut().zip(0..) {
+        exchange.new_connection = [Some(true), Some(false), None, Some(false)][i % 4];
+    }
+    out
+}
+
 /// Text whose blocks are the same where the numbers are.
 fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
     let mut prompt = PromptRender::new(key);
@@ -326,7 +349,7 @@ fn chain_of(key: &ChainKey, ids: &[BlockId]) -> Chain {
 }
 
 /// Writes the files of the current version. Those of the ones before cannot be written any more.
-fn write_golden(version: &str) {
+fn write_golden(version: &str, exchanges: &[Exchange]) {
     let name = |rest: &str| fixture(&format!("golden-{version}{rest}"));
     let lines_of = |path: &PathBuf| -> Vec<String> {
         let mut trace = Trace::open(std::slice::from_ref(path)).unwrap();
@@ -347,7 +370,7 @@ fn write_golden(version: &str) {
         let mut writer = TraceWriter::create(&path, &header_of_1_1(), options).unwrap();
         writer.account(&totals());
         let some = if finished { usize::MAX } else { 5 };
-        for (i, exchange) in exchanges_with_tensors().into_iter().take(some).enumerate() {
+        for (i, exchange) in exchanges.iter().take(some).cloned().enumerate() {
             let key = i as u64;
             if i % 3 == 1 && i < 9 {
                 writer.open(key, Recordable::content_free(in_flight(&exchange)));

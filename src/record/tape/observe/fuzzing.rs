@@ -74,6 +74,7 @@ fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
         in_flight: 1,
         probe: false,
         conversation: None,
+        new_connection: true,
     });
     parcel.head = Some(Head {
         at_us: NOW_US,

@@ -51,6 +51,8 @@ pub(super) struct Plan {
     end: usize,
     /// It is in flight for so long that the file holds it as that, and a second time once it has ended.
     long: bool,
+    /// It is the first on its client's connection.
+    begins: bool,
     /// Microseconds: since the arrival before, and between the pieces of the answer.
     wait_us: u64,
     gaps_us: Vec<u64>,
@@ -241,6 +243,7 @@ fn parcels_of(
         in_flight: 1,
         probe: false,
         conversation: None,
+        new_connection: plan.begins,
     });
     asked.head = Some(Head {
         at_us: 50,
@@ -298,6 +301,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         any::<bool>(),
         0..4_usize,
         any::<bool>(),
+        any::<bool>(),
     );
     let said = (
         prop::collection::vec((0..2_usize, number.clone()), 1..6),
@@ -310,7 +314,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         1..3000_usize,
     );
     let plan = (shape, said, times).prop_map(|(shape, said, times)| {
-        let (api, streamed, model, usage, end, long) = shape;
+        let (api, streamed, model, usage, end, long, begins) = shape;
         let (prompt, tools, answer) = said;
         let (wait_us, gaps_us, read) = times;
         Plan {
@@ -323,6 +327,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
             usage,
             end,
             long,
+            begins,
             wait_us,
             gaps_us,
             read,
@@ -380,6 +385,7 @@ pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
         usage: true,
         end: 0,
         long: false,
+        begins: turns == 1,
         wait_us,
         gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
         read: 4096,

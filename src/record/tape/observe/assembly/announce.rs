@@ -36,6 +36,7 @@ impl Assembly {
         let known = self.known(self.request.clone(), None);
         let exchange = Exchange {
             in_flight: opening.in_flight,
+            new_connection: Some(opening.new_connection),
             shape,
             request: known.shape,
             response: ResponseShape {

@@ -138,6 +138,7 @@ impl Assembly {
             session: None,
             client: None,
             in_flight: opening.map_or(0, |opening| opening.in_flight),
+            new_connection: opening.map(|opening| opening.new_connection),
             shape,
             request: known.shape,
             response: self.response_shape(status, closing, sight),
