@@ -10,16 +10,17 @@ use super::support::Server;
 /// Refuses every second question with 429 before a simulator, one request a connection.
 pub(super) fn refusing_front(sim: &Server) -> String {
     let questions = AtomicU64::new(0);
-    front(sim, move |_| {
+    front(sim, move |_, _| {
         let odd = !questions.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         (!odd).then_some("429 Too Many Requests")
     })
 }
 
-/// Stands before a simulator, one request a connection; `judge` says by what status a question of promptfoo's is refused.
+/// Stands before a simulator, one request a connection; `judge` says by what status a question of promptfoo's is refused, given
+/// its head in small letters and its body.
 pub(super) fn front(
     sim: &Server,
-    judge: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
+    judge: impl Fn(&str, &str) -> Option<&'static str> + Send + Sync + 'static,
 ) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -40,7 +41,7 @@ pub(super) fn front(
 fn answer_or_refuse(
     mut client: TcpStream,
     behind: &str,
-    judge: &dyn Fn(&str) -> Option<&'static str>,
+    judge: &dyn Fn(&str, &str) -> Option<&'static str>,
 ) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -58,7 +59,7 @@ fn answer_or_refuse(
     // The replay's own requests are of other words.
     let question = String::from_utf8_lossy(&body);
     let is_question = question.contains("hello promptfoo");
-    if let Some(status) = is_question.then(|| judge(&question)).flatten() {
+    if let Some(status) = is_question.then(|| judge(&text, &question)).flatten() {
         let refusal =
             format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
         return client.write_all(refusal.as_bytes());

@@ -78,7 +78,7 @@ fn a_model_that_the_target_does_not_have_is_asked_for_under_the_targets_own_name
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path(), 200);
     let sim = Server::sim(&["--profile", "fast"]);
-    let front = front(&sim, |question| {
+    let front = front(&sim, |_, question| {
         question
             .contains(r#""model": "m""#)
             .then_some("404 Not Found")
@@ -109,6 +109,32 @@ fn a_model_that_the_target_does_not_have_is_asked_for_under_the_targets_own_name
         "{remark}"
     );
     assert_eq!(status(&document, objective).0, "pass");
+}
+
+#[test]
+fn its_questions_carry_the_headers_that_the_replays_own_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200);
+    let sim = Server::sim(&["--profile", "fast"]);
+    // As a gateway before several tenants would.
+    let front = front(&sim, |head, _| {
+        (!head.contains("x-tenant: blue")).then_some("403 Forbidden")
+    });
+    let (mut command, probe) = with_stand_in(dir.path(), "1");
+    let args = [
+        "--target",
+        &front,
+        "--no-keep-alive",
+        "--probe",
+        &probe,
+        "--header",
+        "x-tenant: blue",
+    ];
+    let (_, document) = replay(&mut command, &trace, &args);
+    let quality = &document["targets"][0]["quality"];
+    for phase in ["idle", "loaded"] {
+        assert_eq!(quality[phase]["passed"], 2, "{quality:#}");
+    }
 }
 
 #[test]
