@@ -120,6 +120,7 @@ impl Diary {
             let known = self.gpus.gpus.iter().position(|known| {
                 known.source == gpu.source
                     && known.uuid == gpu.uuid
+                    && known.instance == gpu.instance
                     && gpu.index.is_none_or(|index| known.index == index)
             });
             let place = known.unwrap_or_else(|| {
@@ -127,6 +128,7 @@ impl Diary {
                 self.gpus.gpus.push(GpuSeries {
                     source: gpu.source,
                     index: gpu.index.unwrap_or(index),
+                    instance: gpu.instance,
                     uuid: gpu.uuid.clone(),
                     name: gpu.name.clone(),
                     total_bytes: gpu.total_bytes,
@@ -298,6 +300,31 @@ mod tests {
         assert_eq!(
             diary.gpus.gpus[0].state.as_deref(),
             Some("the driver told Xid 31 at 2.5 s")
+        );
+    }
+
+    #[test]
+    fn instances_of_one_gpu_have_series_of_their_own() {
+        let mut diary = Diary::of("");
+        for at_us in [0, 1_000_000] {
+            diary.note(
+                at_us,
+                "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"a\",GPU_I_ID=\"1\"} 10\n\
+                 DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"a\",GPU_I_ID=\"2\"} 20\n",
+            );
+        }
+        let series: Vec<_> = diary
+            .gpus
+            .gpus
+            .iter()
+            .map(|gpu| {
+                let used = gpu.samples.iter().map(|sample| sample.used_bytes >> 20);
+                (gpu.index, gpu.instance, used.collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(
+            series,
+            [(0, Some(1), vec![10, 10]), (0, Some(2), vec![20, 20])]
         );
     }
 

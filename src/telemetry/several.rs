@@ -160,7 +160,9 @@ impl GpuSeries {
                 .as_deref()
                 .map(|uuid| bare(uuid).to_ascii_lowercase())
         };
+        let instances = self.instance.zip(other.instance);
         bare(self).is_some_and(|uuid| bare(other) == Some(uuid))
+            && instances.is_none_or(|(one, another)| one == another)
     }
 }
 
@@ -287,6 +289,21 @@ mod tests {
             EngineTimeline::together(Vec::new()),
             EngineTimeline::default()
         );
+    }
+
+    #[test]
+    fn gpus_of_two_machines_of_amds_are_two() {
+        let page = |used| {
+            let mut diary = crate::telemetry::engine::Diary::of("");
+            let page = format!(
+                "gpu_used_vram{{gpu_id=\"0\"}} {used}\ngpu_total_vram{{gpu_id=\"0\"}} 99\n"
+            );
+            diary.note(0, &page);
+            diary.gpus
+        };
+        let mut all = page(40);
+        all.add(page(50));
+        assert_eq!(all.used_between(0, 1), Some(90 << 20));
     }
 
     #[test]
