@@ -75,6 +75,19 @@ impl GpuSeries {
         self.shares().map(|(_, share)| share).reduce(f64::max)
     }
 
+    /// The most memory in use between two instants; where it was not sampled then, that of the last sample, if it is fresh.
+    fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
+        let from = self
+            .samples
+            .partition_point(|sample| sample.at_us < start_us);
+        let (before, rest) = self.samples.split_at_checked(from)?;
+        let then = rest.iter().take_while(|sample| sample.at_us < end_us);
+        let last = before.last();
+        let last = last.filter(|last| start_us - last.at_us <= FRESH_US);
+        let most = then.map(|sample| sample.used_bytes).max();
+        most.or(last.map(|last| last.used_bytes))
+    }
+
     pub(super) fn note_xid(&mut self, at_us: u64, code: u64) {
         let told = format!("the driver told Xid {code} at {:.1} s", seconds(at_us));
         self.state.get_or_insert(told);
@@ -125,24 +138,20 @@ impl GpuTimeline {
         self
     }
 
-    /// The most memory in use over all GPUs between two instants, in bytes; `None` where nothing was sampled.
+    /// The most memory in use over all GPUs between two instants, in bytes. `None` where any of them was sampled neither then nor within
+    /// `FRESH_US` before: the sum of the others would be a dip that there was not.
     pub fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
-        let most = |gpu: &GpuSeries| {
-            let from = gpu
-                .samples
-                .partition_point(|sample| sample.at_us < start_us);
-            let rest = gpu.samples.get(from..).unwrap_or_default();
-            rest.iter()
-                .take_while(|sample| sample.at_us < end_us)
-                .map(|sample| sample.used_bytes)
-                .max()
-        };
         self.gpus
             .iter()
-            .filter_map(most)
-            .reduce(|sum, used| sum + used)
+            .filter(|gpu| !gpu.samples.is_empty())
+            .map(|gpu| gpu.used_between(start_us, end_us))
+            .reduce(|sum, used| Some(sum? + used?))
+            .flatten()
     }
 }
+
+/// How old a figure may be and still be of now: pages are read once a second, and may be late.
+pub(super) const FRESH_US: u64 = 2_500_000;
 
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
 pub(super) fn seconds(us: u64) -> f64 {
@@ -167,9 +176,33 @@ mod tests {
         };
         assert_eq!(timeline.used_between(0, 100_000), Some(18_000));
         assert_eq!(timeline.used_between(0, 30_000), Some(2_000));
-        assert_eq!(timeline.used_between(200_000, 300_000), None);
+        assert_eq!(timeline.used_between(3_000_000, 3_100_000), None);
         let later = timeline.since(50_000);
         assert_eq!(later.gpus[0].samples[0].at_us, 0);
         assert_eq!(later.used_between(0, 50_000), Some(2_000));
+    }
+
+    #[test]
+    fn a_gpu_that_is_seldom_sampled_leaves_no_dip_and_one_that_is_lost_a_gap() {
+        let sampled = |every_us: u64, until_us: u64| {
+            let mut series = GpuSeries::default();
+            for at_us in (0..until_us).step_by(usize::try_from(every_us).unwrap()) {
+                let used_bytes = 10;
+                series.push(GpuSample { at_us, used_bytes });
+            }
+            series
+        };
+        let timeline = GpuTimeline {
+            gpus: vec![
+                sampled(100_000, 10_000_000),
+                sampled(2_200_000, 5_000_000),
+                GpuSeries::default(),
+            ],
+        };
+        let told: Vec<Option<u64>> = (0..10)
+            .map(|second| timeline.used_between(second * 1_000_000, (second + 1) * 1_000_000))
+            .collect();
+        assert_eq!(told[..7], [Some(20); 7]);
+        assert_eq!(told[7..], [None; 3]);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::engine::{EngineSample, EngineTimeline};
-use super::series::{GpuSeries, GpuTimeline};
+use super::series::{FRESH_US, GpuSeries, GpuTimeline};
 use super::signals::Signal;
 
 impl EngineTimeline {
@@ -171,8 +171,6 @@ fn bare(uuid: &str) -> &str {
     uuid.strip_prefix("GPU-").unwrap_or(uuid)
 }
 
-/// How old a figure may be and still be of now: pages are read once a second, and may be late.
-const FRESH_US: u64 = 2_500_000;
 /// Pages looked at for a figure that the last of them did not tell.
 const LOOKED_BACK: usize = 8;
 
