@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
+use super::fault::Fault;
+use super::series::{GpuSample, GpuSeries, GpuTimeline};
 use super::signals::{EngineKind, Reading, Signal};
 
 /// What an engine told of itself over a run.
@@ -20,6 +21,8 @@ pub struct EngineTimeline {
     pub missed: u64,
     /// What went wrong first, where something did.
     pub state: Option<String>,
+    /// The same, where it has a moment.
+    pub(crate) fault: Option<Fault>,
     /// When it was seen to have been started anew, in microseconds since the run began.
     pub restarts_us: Vec<u64>,
 }
@@ -48,6 +51,9 @@ impl EngineTimeline {
     /// becomes moment 0, and with counters that count from there.
     #[must_use]
     pub fn since(mut self, lead_us: u64) -> Self {
+        if let Some(fault) = &self.fault {
+            self.state = Some(fault.told(lead_us));
+        }
         let first = self
             .samples
             .partition_point(|sample| sample.at_us <= lead_us)
@@ -154,7 +160,7 @@ impl Diary {
     /// A page was not to be had.
     pub(super) fn miss(&mut self, at_us: u64, why: &str) {
         self.engine.missed += 1;
-        self.complain(format!("no figures at {:.1} s: {why}", seconds(at_us)));
+        self.complain(Fault::new(at_us, "no figures", why));
     }
 
     fn note_engine(&mut self, at_us: u64, reading: Reading) {
@@ -190,9 +196,10 @@ impl Diary {
         }
         if restarted {
             self.engine.restarts_us.push(at_us);
-            self.complain(format!(
-                "its counters began anew at {:.1} s: the engine was restarted",
-                seconds(at_us)
+            self.complain(Fault::new(
+                at_us,
+                "its counters began anew",
+                "the engine was restarted",
             ));
         }
         if sample.values.is_empty() {
@@ -212,8 +219,11 @@ impl Diary {
         self.engine.samples = self.engine.samples.chunks(2).filter_map(fuller).collect();
     }
 
-    fn complain(&mut self, what: String) {
-        self.engine.state.get_or_insert(what);
+    fn complain(&mut self, fault: Fault) {
+        if self.engine.state.is_none() {
+            self.engine.state = Some(fault.told(0));
+            self.engine.fault = Some(fault);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use super::fault::Fault;
+
 /// What was sampled of every GPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuTimeline {
@@ -26,6 +28,8 @@ pub struct GpuSeries {
     pub taken: u64,
     /// Why samples are missing, where some are.
     pub state: Option<String>,
+    /// The same with its moment.
+    pub(crate) fault: Option<Fault>,
     /// Which MIG instance of that GPU it is.
     pub instance: Option<u32>,
     /// The most that each process was seen to have of it, in bytes, by process id; empty where the driver does not tell (in a container
@@ -89,10 +93,18 @@ impl GpuSeries {
     }
 
     pub(super) fn note_xid(&mut self, at_us: u64, code: u64) {
-        let told = format!("the driver told Xid {code} at {:.1} s", seconds(at_us));
-        self.state.get_or_insert(told);
+        let told = format!("the driver told Xid {code}");
+        self.complain(Fault::new(at_us, told, ""));
         if self.xids.len() < Self::MOST_XIDS {
             self.xids.push(Xid { at_us, code });
+        }
+    }
+
+    /// Notes what went wrong, where nothing had before.
+    pub(super) fn complain(&mut self, fault: Fault) {
+        if self.state.is_none() {
+            self.state = Some(fault.told(0));
+            self.fault = Some(fault);
         }
     }
 
@@ -131,8 +143,12 @@ impl GpuTimeline {
             for sample in &mut gpu.samples {
                 sample.at_us = sample.at_us.saturating_sub(lead_us);
             }
+            // What befell it just before the run is still so when it begins.
             for xid in &mut gpu.xids {
                 xid.at_us = xid.at_us.saturating_sub(lead_us);
+            }
+            if let Some(fault) = &gpu.fault {
+                gpu.state = Some(fault.told(lead_us));
             }
         }
         self
@@ -180,6 +196,26 @@ mod tests {
         let later = timeline.since(50_000);
         assert_eq!(later.gpus[0].samples[0].at_us, 0);
         assert_eq!(later.used_between(0, 50_000), Some(2_000));
+    }
+
+    #[test]
+    fn what_befell_a_gpu_before_the_run_is_told_as_such() {
+        let mut gpu = GpuSeries::default();
+        gpu.note_xid(4_000_000, 31);
+        gpu.note_xid(7_500_000, 79);
+        let gpus = vec![gpu];
+        let told = |lead_us| {
+            let gpus = GpuTimeline { gpus: gpus.clone() }.since(lead_us).gpus;
+            let xids = gpus[0].xids.iter().map(|xid| (xid.at_us, xid.code));
+            (xids.collect::<Vec<_>>(), gpus[0].state.clone().unwrap())
+        };
+        let early = "the driver told Xid 31 at 1.0 s".to_owned();
+        assert_eq!(
+            told(3_000_000),
+            (vec![(1_000_000, 31), (4_500_000, 79)], early)
+        );
+        let before = "the driver told Xid 31 before the run began".to_owned();
+        assert_eq!(told(5_000_000), (vec![(0, 31), (2_500_000, 79)], before));
     }
 
     #[test]

@@ -146,7 +146,9 @@ impl GpuTimeline {
                     if one.xids.is_empty() {
                         one.xids = gpu.xids;
                     }
-                    one.state = one.state.take().or(gpu.state);
+                    if one.state.is_none() {
+                        (one.state, one.fault) = (gpu.state, gpu.fault);
+                    }
                 }
             }
         }
