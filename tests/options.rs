@@ -1,10 +1,13 @@
-//! Options of the built binary from the environment and from a config file.
+//! Options of the built binary: from the environment and from a config file, those that others leave without effect, and what becomes of a
+//! result whatever they say.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use support::traffic::short_requests;
 use support::{Server, exchanges, http, reenact};
 
 /// A config file that says all that a recorder needs.
@@ -86,4 +89,21 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
         1,
         "nothing was added"
     );
+}
+
+#[test]
+fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.rt"));
+    std::fs::rename(short_requests(dir.path(), 5), &odd).unwrap();
+    let output = reenact(["replay", "--json", "--target", &sim.url])
+        .arg(&odd)
+        .output()
+        .unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(document["targets"][0]["requests"]["ok"], 5);
+    let command = document["command"].as_str().unwrap();
+    assert!(command.contains("caf\u{fffd}.rt"), "{command}");
 }

@@ -276,7 +276,11 @@ pub(super) fn command_line() -> String {
             format!("'{}'", arg.replace('\'', "'\\''"))
         }
     };
-    let args = connections::without_header_values(std::env::args().skip(1)).map(quoted);
+    // A trace may lie under a name that is no UTF-8.
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let args = connections::without_header_values(args).map(quoted);
     std::iter::once("reenact".to_owned())
         .chain(args)
         .collect::<Vec<_>>()
