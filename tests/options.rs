@@ -107,3 +107,25 @@ fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads
     let command = document["command"].as_str().unwrap();
     assert!(command.contains("caf\u{fffd}.rt"), "{command}");
 }
+
+#[test]
+fn a_textfile_that_cannot_be_written_costs_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let trace = short_requests(dir.path(), 5);
+    // No file can take the place of a directory.
+    let textfile = dir.path().join("taken.prom");
+    std::fs::create_dir(&textfile).unwrap();
+    let output = reenact(["replay", "--json", "--target", &sim.url])
+        .arg(&trace)
+        .arg("--metrics-textfile")
+        .arg(&textfile)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(document["targets"][0]["requests"]["ok"], 5);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("taken.prom"), "{said}");
+}

@@ -165,11 +165,12 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let shown = args.telemetry.shown()?;
     let (document, starts) =
         conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
-    args.telemetry.write_textfile(&document)?;
     conduct::print(&document, args.json)?;
     if let Some(outward) = outward {
         outward.send(&document, &starts);
     }
+    // Last: what was measured is told by now, whatever becomes of the file.
+    args.telemetry.write_textfile(&document)?;
     Ok(conduct::exit(&document))
 }
 

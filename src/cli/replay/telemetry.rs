@@ -71,16 +71,25 @@ impl TelemetryArgs {
     /// Holds that the textfile can be written: better before a run than after it.
     ///
     /// # Errors
-    /// When its directory is not there.
+    /// When its directory is not there, or nothing can be written to it.
     pub(super) fn check_textfile(&self) -> Result<(), Failure> {
         let Some(dir) = self.metrics_textfile.as_deref().and_then(Path::parent) else {
             return Ok(());
         };
-        if dir.as_os_str().is_empty() || dir.is_dir() {
-            return Ok(());
-        }
+        let dir = match dir.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => dir,
+        };
+        let why = if dir.is_dir() {
+            match tempfile::tempfile_in(dir) {
+                Ok(_) => return Ok(()),
+                Err(error) => error.to_string(),
+            }
+        } else {
+            "it is no directory".to_owned()
+        };
         Err(Failure::could_not_run(anyhow::anyhow!(
-            "--metrics-textfile: {} is no directory",
+            "--metrics-textfile: {}: {why}",
             dir.display()
         ))
         .hint("make it, or name the one that node_exporter's --collector.textfile.directory names"))
