@@ -92,6 +92,32 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
 }
 
 #[test]
+fn an_option_that_would_have_no_effect_is_refused() {
+    for (args, word) in [
+        (
+            &["--sweep", "1,2", "--speed", "3"][..],
+            "--speed 3 has no effect",
+        ),
+        (
+            &["--sweep", "1,2", "--sweep-by", "rate", "--rate-scale", "2"],
+            "--rate-scale 2 has no effect",
+        ),
+        (
+            &["--engine-metrics-header", "x-tenant: blue"],
+            "--engine-metrics-header goes with a page",
+        ),
+    ] {
+        let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(word) && said.contains("hint: "), "{said}");
+    }
+}
+
+#[test]
 fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Server::sim(&["--profile", "fast"]);

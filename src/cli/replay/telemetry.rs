@@ -111,11 +111,18 @@ impl TelemetryArgs {
     }
 
     /// # Errors
-    /// When a page is said to be of a target that there is not, or `auto` or `off` stands beside pages.
+    /// When a page is said to be of a target that there is not, `auto` or `off` stands beside pages, or headers without a page.
     pub(super) fn engine_metrics(&self, targets: &[Target]) -> Result<EngineMetrics, Failure> {
         let mut headers = HeaderMap::new();
         read_headers("--engine-metrics-header", &self.engine_metrics_headers)?
             .put_into(&mut headers);
+        let reads_pages = |it: &Source| matches!(it, Source::Page(..));
+        if !headers.is_empty() && !self.engine_metrics.iter().any(reads_pages) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--engine-metrics-header goes with a page of --engine-metrics URL, and none is given"
+            ))
+            .hint("name the page: --engine-metrics http://HOST:PORT/metrics"));
+        }
         // Who has an authority of their own has it for their exporters, too.
         let ca = targets.iter().find_map(|target| target.ca.clone());
         let mut pages = Vec::new();
