@@ -118,6 +118,31 @@ fn an_option_that_would_have_no_effect_is_refused() {
 }
 
 #[test]
+fn a_password_in_a_url_is_refused_and_not_quoted() {
+    let refused = |command: &[&str], url: &[&str]| {
+        let output = reenact(command).args(url).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("credentials do not belong into a URL") && said.contains("hint: "),
+            "{said}"
+        );
+        assert!(
+            said.contains("@gpu-1") && !said.contains("s3cret"),
+            "{said}"
+        );
+    };
+    let replay = ["replay", "x.rt", "--target", "http://127.0.0.1:1"];
+    let url = "http://me:s3cret@gpu-1:9400";
+    refused(&["replay", "x.rt"], &["--target", &format!("a={url}")]);
+    refused(&["replay", "x.rt"], &["--target", "me:s3cret@gpu-1"]);
+    refused(&replay, &["--engine-metrics", url]);
+    refused(&replay, &["--otlp", url]);
+    let gate = ["gate", "--listen", "127.0.0.1:0", "--results", "none"];
+    refused(&gate, &["--", "x.rt", "--target", url]);
+}
+
+#[test]
 fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Server::sim(&["--profile", "fast"]);

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::failure::{Exit, Failure};
-use super::values;
+use super::{values, without_password};
 use crate::campaign::Campaign;
 use crate::measure::MeasureOptions;
 use crate::replay::{BaseUrl, RunOptions, Target};
@@ -188,7 +188,7 @@ pub(super) fn check_for_gate(args: &[OsString], callers_name_targets: bool) -> R
     }
     let stand_in = callers_name_targets.then(|| OsString::from("--target=named=http://localhost"));
     let line = Line::try_parse_from(args.iter().cloned().chain(stand_in)).map_err(|error| {
-        let told = error.to_string();
+        let told = without_password(&error, error.to_string());
         let told: Vec<&str> = told
             .trim_start_matches("error: ")
             .lines()
