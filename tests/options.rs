@@ -143,6 +143,18 @@ fn a_password_in_a_url_is_refused_and_not_quoted() {
 }
 
 #[test]
+fn a_moment_beyond_all_time_is_refused() {
+    let args = ["--start-at", "+9223372036854775807s"];
+    let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+        .args(args)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("beyond all time"), "{said}");
+}
+
+#[test]
 fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Server::sim(&["--profile", "fast"]);
