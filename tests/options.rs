@@ -1,10 +1,13 @@
-//! Options of the built binary from the environment and from a config file.
+//! Options of the built binary: from the environment and from a config file, those that others leave without effect, and what becomes of a
+//! result whatever they say.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use support::traffic::short_requests;
 use support::{Server, exchanges, http, reenact};
 
 /// A config file that says all that a recorder needs.
@@ -86,4 +89,106 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
         1,
         "nothing was added"
     );
+}
+
+#[test]
+fn an_option_that_would_have_no_effect_is_refused() {
+    for (args, word) in [
+        (
+            &["--sweep", "1,2", "--speed", "3"][..],
+            "--speed 3 has no effect",
+        ),
+        (
+            &["--sweep", "1,2", "--sweep-by", "rate", "--rate-scale", "2"],
+            "--rate-scale 2 has no effect",
+        ),
+        (
+            &["--engine-metrics-header", "x-tenant: blue"],
+            "--engine-metrics-header goes with a page",
+        ),
+    ] {
+        let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(word) && said.contains("hint: "), "{said}");
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_refused_and_not_quoted() {
+    let refused = |command: &[&str], url: &[&str]| {
+        let output = reenact(command).args(url).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("credentials do not belong into a URL") && said.contains("hint: "),
+            "{said}"
+        );
+        assert!(
+            said.contains("@gpu-1") && !said.contains("s3cret"),
+            "{said}"
+        );
+    };
+    let replay = ["replay", "x.rt", "--target", "http://127.0.0.1:1"];
+    let url = "http://me:s3cret@gpu-1:9400";
+    refused(&["replay", "x.rt"], &["--target", &format!("a={url}")]);
+    refused(&["replay", "x.rt"], &["--target", "me:s3cret@gpu-1"]);
+    refused(&replay, &["--engine-metrics", url]);
+    refused(&replay, &["--otlp", url]);
+    let gate = ["gate", "--listen", "127.0.0.1:0", "--results", "none"];
+    refused(&gate, &["--", "x.rt", "--target", url]);
+}
+
+#[test]
+fn a_moment_beyond_all_time_is_refused() {
+    let args = ["--start-at", "+9223372036854775807s"];
+    let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+        .args(args)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("beyond all time"), "{said}");
+}
+
+#[test]
+fn a_trace_under_a_name_that_is_no_utf8_is_replayed_and_shown_as_far_as_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let odd = dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.rt"));
+    std::fs::rename(short_requests(dir.path(), 5), &odd).unwrap();
+    let output = reenact(["replay", "--json", "--target", &sim.url])
+        .arg(&odd)
+        .output()
+        .unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(document["targets"][0]["requests"]["ok"], 5);
+    let command = document["command"].as_str().unwrap();
+    assert!(command.contains("caf\u{fffd}.rt"), "{command}");
+}
+
+#[test]
+fn a_textfile_that_cannot_be_written_costs_no_result() {
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let trace = short_requests(dir.path(), 5);
+    // No file can take the place of a directory.
+    let textfile = dir.path().join("taken.prom");
+    std::fs::create_dir(&textfile).unwrap();
+    let output = reenact(["replay", "--json", "--target", &sim.url])
+        .arg(&trace)
+        .arg("--metrics-textfile")
+        .arg(&textfile)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    assert_eq!(document["targets"][0]["requests"]["ok"], 5);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("taken.prom"), "{said}");
 }

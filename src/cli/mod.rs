@@ -13,6 +13,7 @@ use failure::{Exit, Failure};
 use logging::LogFormat;
 
 use crate::record::LogLevels;
+use crate::replay::without_user_info;
 
 mod audit;
 mod compare;
@@ -158,13 +159,29 @@ fn complain(failure: &Failure) -> Exit {
 /// What clap says, but for its last line, which is no hint.
 #[allow(clippy::print_stderr, reason = "this is where errors reach the user")]
 fn complain_of_usage(error: &clap::Error, hint: &str) {
-    let text = error.render().ansi().to_string();
+    let text = without_password(error, error.render().ansi().to_string());
     let told = text
         .lines()
         .filter(|line| !line.starts_with("For more information"))
         .collect::<Vec<_>>()
         .join("\n");
     anstream::eprintln!("{}\n{}", told.trim_end(), failure::Hint(hint));
+}
+
+/// What clap says, which quotes a wrong value, without the name and password that stand in it where it is a URL with such.
+fn without_password(error: &clap::Error, told: String) -> String {
+    match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if names_someone(value) => {
+            told.replace(value, &without_user_info(value))
+        }
+        _ => told,
+    }
+}
+
+fn names_someone(value: &str) -> bool {
+    value
+        .rsplit_once('@')
+        .is_some_and(|(who, _)| who.contains(':'))
 }
 
 enum Misread {

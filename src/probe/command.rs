@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::process;
-use super::{Candidate, Phase, environment};
+use super::{Candidate, Phase, tell};
 use crate::measure::{EvaluatedTest, Evaluation, TestOutcome};
 
 /// What it may print: one object, or as its last line.
@@ -37,9 +37,8 @@ pub(super) fn evaluate(
     give_up: &dyn Fn() -> bool,
 ) -> Result<Evaluation, String> {
     let mut command = Command::new("sh");
-    command
-        .args(["-c", line])
-        .envs(environment(candidate, phase));
+    command.args(["-c", line]);
+    tell(&mut command, candidate, phase);
     let ended =
         process::run(&mut command, patience, give_up).map_err(|unended| unended.told("cmd"))?;
     let code = ended.status.code();

@@ -180,6 +180,7 @@ impl Way {
         head.uri = path;
         head.headers.insert(header::HOST, self.host.clone());
         head.headers.insert(PROBE, HeaderValue::from_static("1"));
+        self.target.headers.put_into(&mut head.headers);
         let body = body.to_bytes();
         let other = other_model(&body, &self.model);
         if let Some((_, renamed)) = &other.as_ref().filter(|(name, _)| self.knows_not(name)) {

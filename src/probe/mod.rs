@@ -12,6 +12,7 @@ mod promptfoo;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -139,6 +140,13 @@ impl FromStr for Probe {
     }
 }
 
+/// Tells an evaluator of the candidate, and takes away what would lead it elsewhere.
+fn tell(command: &mut Command, candidate: &Candidate, phase: Phase) {
+    command.envs(environment(candidate, phase));
+    // It counts before OPENAI_BASE_URL where it is set.
+    command.env_remove("OPENAI_API_HOST");
+}
+
 /// What every evaluator is told of the candidate, under the names that the providers' own clients read, too.
 fn environment(candidate: &Candidate, phase: Phase) -> Vec<(&'static str, String)> {
     let url = candidate.url.trim_end_matches('/');
@@ -180,6 +188,21 @@ mod tests {
             let error = text.parse::<Probe>().unwrap_err();
             assert!(error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn a_host_of_the_users_own_does_not_lead_elsewhere() {
+        let candidate = Candidate {
+            name: "a".into(),
+            url: "http://a:1".into(),
+            model: "m".into(),
+            key: None,
+        };
+        let mut command = Command::new("evaluator");
+        tell(&mut command, &candidate, Phase::Idle);
+        let told = |name: &str| command.get_envs().find(|(known, _)| *known == name);
+        assert_eq!(told("OPENAI_API_HOST").map(|(_, value)| value), Some(None));
+        assert!(told("OPENAI_BASE_URL").is_some_and(|(_, value)| value.is_some()));
     }
 
     #[test]

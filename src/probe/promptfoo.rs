@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::door::{Door, Passed};
 use super::graders;
 use super::process::{self, Unended};
-use super::{Candidate, Phase, environment};
+use super::{Candidate, Phase, tell};
 use crate::measure::{EvaluatedTest, Evaluation, TestOutcome};
 use crate::replay::Target;
 
@@ -101,6 +101,7 @@ pub(super) fn evaluate(
         ..candidate.clone()
     };
     let mut command = Command::new(program(config));
+    tell(&mut command, &behind, phase);
     command
         .arg("eval")
         .arg("-c")
@@ -109,7 +110,6 @@ pub(super) fn evaluate(
         .args(["--no-cache", "--no-table", "--no-progress-bar"])
         .arg("-o")
         .arg(&out)
-        .envs(environment(&behind, phase))
         .env("PROMPTFOO_CONFIG_DIR", dir.path())
         .env("PROMPTFOO_CACHE_ENABLED", "false")
         .env("PROMPTFOO_DISABLE_TELEMETRY", "1")
@@ -188,7 +188,7 @@ fn problem(
     let elsewhere = own.iter().find(|address| {
         [candidate, behind]
             .iter()
-            .all(|it| !address.starts_with(&it.url))
+            .all(|it| !lies_at(address, &it.url))
     });
     if let Some(address) = elsewhere {
         return Some(format!(
@@ -231,6 +231,12 @@ fn self_graded(written: &Written) -> Option<&str> {
     })
 }
 
+/// Whether an address is a server's, or of something below it: `http://m-old/v1` does not lie at `http://m`.
+fn lies_at(address: &str, server: &str) -> bool {
+    let below = address.strip_prefix(server.trim_end_matches('/'));
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
 /// Where a configuration names the grader of every test.
 const GRADER_OF_ALL: &str = "/defaultTest/options/provider";
 
@@ -240,7 +246,13 @@ fn own_addresses(config: &Value) -> Vec<String> {
     providers
         .into_iter()
         .flatten()
-        .filter_map(|provider| graders::own_address(provider)?.as_str().map(str::to_owned))
+        .filter_map(|provider| {
+            // It may stand under its name: `- openai:chat:m: {config: …}`.
+            let named = provider.as_object().filter(|it| it.len() == 1);
+            let named = named.and_then(|it| it.values().next());
+            let address = graders::own_address(provider).or_else(|| graders::own_address(named?));
+            address?.as_str().map(str::to_owned)
+        })
         .collect()
 }
 
@@ -348,6 +360,15 @@ mod tests {
         let told = told_of(&written, "http://127.0.0.1:1", 3).unwrap();
         assert!(told.contains("https://elsewhere/v1"), "{told}");
         assert_eq!(told_of(&written, "https://elsewhere", 3), None);
+        assert_eq!(told_of(&written, "https://elsewhere/", 3), None);
+        // Not every address that begins alike is the target's.
+        assert!(told_of(&written, "https://else", 3).is_some());
+        let mut under_its_name = written;
+        under_its_name.config = serde_json::json!({"providers": [
+            {"openai:chat:m": {"config": {"apiBaseUrl": "https://elsewhere/v1"}}},
+        ]});
+        let told = told_of(&under_its_name, "http://127.0.0.1:1", 3).unwrap();
+        assert!(told.contains("https://elsewhere/v1"), "{told}");
     }
 
     #[test]

@@ -57,4 +57,5 @@ pub use run::{Ended, RunError, RunOptions, RunSummary, run};
 pub use source::{Passes, Source};
 pub use survey::{EndpointNeeds, PlanSummary};
 pub use synthesise::{Alteration, Alterations, LengthPolicy};
+pub(crate) use target::without_user_info;
 pub use target::{BadKey, BaseUrl, Credentials, HttpVersion, Target, UrlError};

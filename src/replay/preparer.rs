@@ -41,8 +41,8 @@ pub(super) enum Event {
 /// Makes the bytes of every request before its instant, in the order in which they may be needed, and deals them out to the
 /// workers: lone requests in turn, the turns of a conversation always to the same.
 ///
-/// The trace is read in the order of the plan, and as far ahead of the clock as a conversation may need it
-/// ([`Book::ahead_us`]); what is read ahead waits in the [`Depot`].
+/// The trace is read in the order of the plan, as far ahead of the clock as a conversation may need it ([`Book::ahead_us`]), and on to
+/// what waits for nothing but its instant; what is read ahead waits in the [`Depot`].
 pub(super) struct Preparer<'a, 'c, P> {
     pub(super) plan: &'a mut P,
     pub(super) synthesiser: &'a mut Synthesiser<'c>,
@@ -81,6 +81,8 @@ struct Open {
 
 /// How long before a turn may be due its bytes are made.
 const WINDOW_US: u64 = 500_000;
+/// What comes within this is needed soon: reading takes microseconds a request, and what is left out in between as long.
+const SOON_US: u64 = 60_000_000;
 /// Orders that go to a worker at once.
 const BATCH: usize = 32;
 /// A request that is due within this is handed over at once.
@@ -213,9 +215,7 @@ where
     /// Reads some of what should have been read; false where nothing should.
     fn read_ahead(&mut self, now_us: u64) -> io::Result<bool> {
         for read in 0..READS {
-            let wanted_us = now_us.saturating_add(self.book.ahead_us());
-            let wanted = self.book.ahead_us() > 0 && self.position_us <= wanted_us;
-            if self.over.is_some() || !(self.open.is_empty() || wanted && !self.depot.is_full()) {
+            if self.over.is_some() || !self.wants_more(now_us) {
                 return Ok(read > 0);
             }
             let planned = match self.plan.next() {
@@ -255,6 +255,18 @@ where
             }
         }
         Ok(true)
+    }
+
+    /// Whether more of the trace should have been read: for turns that may be due before their instants in it, and where nothing is left
+    /// that waits for its instant alone. What comes next may be turns alone, to the trace's end; so once they no longer wait in memory,
+    /// no more of them is read than is needed soon.
+    fn wants_more(&self, now_us: u64) -> bool {
+        let ahead_us = self.book.ahead_us();
+        let is_within = |us: u64| self.position_us <= now_us.saturating_add(us);
+        let for_turns = ahead_us > 0 && is_within(ahead_us);
+        let for_the_rest =
+            self.open.is_empty() && (!self.depot.has_spilled() || is_within(SOON_US));
+        (for_turns || for_the_rest) && !self.depot.is_full()
     }
 
     fn hand_out(&mut self, open: Open, now_us: u64) -> io::Result<()> {

@@ -174,7 +174,7 @@ impl From<BaseUrl> for String {
 }
 
 /// An error message must not show a password that stood in a malformed URL.
-fn without_user_info(text: &str) -> String {
+pub(crate) fn without_user_info(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, rest)) => format!("…@{rest}"),
         None => text.to_owned(),

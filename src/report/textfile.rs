@@ -149,10 +149,15 @@ fn render(document: &ResultDocument) -> Result<String, fmt::Error> {
         }
         for gpu in &target.gpu {
             let index = gpu.index.to_string();
+            let instance = gpu.instance.map(|instance| instance.to_string());
+            let labels = [("source", gpu.source.as_str()), ("gpu", &index)];
+            let labels = labels
+                .into_iter()
+                .chain(instance.as_deref().map(|it| ("instance", it)));
             #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 bytes")]
             set(
                 &vram,
-                &of(&[("source", &gpu.source), ("gpu", &index)]),
+                &of(&labels.collect::<Vec<_>>()),
                 gpu.used_peak_bytes as f64,
             );
         }

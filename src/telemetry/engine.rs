@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
-use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
+use super::fault::Fault;
+use super::series::{GpuSample, GpuSeries, GpuTimeline};
 use super::signals::{EngineKind, Reading, Signal};
 
 /// What an engine told of itself over a run.
@@ -20,6 +21,8 @@ pub struct EngineTimeline {
     pub missed: u64,
     /// What went wrong first, where something did.
     pub state: Option<String>,
+    /// The same, where it has a moment.
+    pub(crate) fault: Option<Fault>,
     /// When it was seen to have been started anew, in microseconds since the run began.
     pub restarts_us: Vec<u64>,
 }
@@ -48,6 +51,9 @@ impl EngineTimeline {
     /// becomes moment 0, and with counters that count from there.
     #[must_use]
     pub fn since(mut self, lead_us: u64) -> Self {
+        if let Some(fault) = &self.fault {
+            self.state = Some(fault.told(lead_us));
+        }
         let first = self
             .samples
             .partition_point(|sample| sample.at_us <= lead_us)
@@ -120,6 +126,7 @@ impl Diary {
             let known = self.gpus.gpus.iter().position(|known| {
                 known.source == gpu.source
                     && known.uuid == gpu.uuid
+                    && known.instance == gpu.instance
                     && gpu.index.is_none_or(|index| known.index == index)
             });
             let place = known.unwrap_or_else(|| {
@@ -127,6 +134,7 @@ impl Diary {
                 self.gpus.gpus.push(GpuSeries {
                     source: gpu.source,
                     index: gpu.index.unwrap_or(index),
+                    instance: gpu.instance,
                     uuid: gpu.uuid.clone(),
                     name: gpu.name.clone(),
                     total_bytes: gpu.total_bytes,
@@ -152,7 +160,7 @@ impl Diary {
     /// A page was not to be had.
     pub(super) fn miss(&mut self, at_us: u64, why: &str) {
         self.engine.missed += 1;
-        self.complain(format!("no figures at {:.1} s: {why}", seconds(at_us)));
+        self.complain(Fault::new(at_us, "no figures", why));
     }
 
     fn note_engine(&mut self, at_us: u64, reading: Reading) {
@@ -188,9 +196,10 @@ impl Diary {
         }
         if restarted {
             self.engine.restarts_us.push(at_us);
-            self.complain(format!(
-                "its counters began anew at {:.1} s: the engine was restarted",
-                seconds(at_us)
+            self.complain(Fault::new(
+                at_us,
+                "its counters began anew",
+                "the engine was restarted",
             ));
         }
         if sample.values.is_empty() {
@@ -210,8 +219,11 @@ impl Diary {
         self.engine.samples = self.engine.samples.chunks(2).filter_map(fuller).collect();
     }
 
-    fn complain(&mut self, what: String) {
-        self.engine.state.get_or_insert(what);
+    fn complain(&mut self, fault: Fault) {
+        if self.engine.state.is_none() {
+            self.engine.state = Some(fault.told(0));
+            self.engine.fault = Some(fault);
+        }
     }
 }
 
@@ -298,6 +310,31 @@ mod tests {
         assert_eq!(
             diary.gpus.gpus[0].state.as_deref(),
             Some("the driver told Xid 31 at 2.5 s")
+        );
+    }
+
+    #[test]
+    fn instances_of_one_gpu_have_series_of_their_own() {
+        let mut diary = Diary::of("");
+        for at_us in [0, 1_000_000] {
+            diary.note(
+                at_us,
+                "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"a\",GPU_I_ID=\"1\"} 10\n\
+                 DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"a\",GPU_I_ID=\"2\"} 20\n",
+            );
+        }
+        let series: Vec<_> = diary
+            .gpus
+            .gpus
+            .iter()
+            .map(|gpu| {
+                let used = gpu.samples.iter().map(|sample| sample.used_bytes >> 20);
+                (gpu.index, gpu.instance, used.collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(
+            series,
+            [(0, Some(1), vec![10, 10]), (0, Some(2), vec![20, 20])]
         );
     }
 

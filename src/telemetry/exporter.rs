@@ -7,6 +7,8 @@ use super::exposition::{Line, lines};
 pub(super) struct GpuReading {
     pub(super) source: &'static str,
     pub(super) index: Option<u32>,
+    /// Which MIG instance of that GPU it is.
+    pub(super) instance: Option<u32>,
     pub(super) uuid: Option<String>,
     pub(super) name: Option<String>,
     pub(super) used_bytes: Option<u64>,
@@ -65,8 +67,11 @@ const FIGURES: &[(&str, &str, Part, f64)] = &[
 
 const MIB: f64 = 1_048_576.0;
 /// What labels of the GPU are called.
-const UUID: [&str; 4] = ["UUID", "uuid", "gpu_uuid", "gpu_id"];
-const INDEX: [&str; 3] = ["gpu", "gpu_index", "index"];
+const UUID: [&str; 3] = ["UUID", "uuid", "gpu_uuid"];
+/// AMD's `gpu_id` counts the GPUs of one machine: that of another may be the same.
+const INDEX: [&str; 4] = ["gpu", "gpu_index", "index", "gpu_id"];
+/// MIG instances of one GPU share its UUID, and have their own memory.
+const INSTANCE: [&str; 1] = ["GPU_I_ID"];
 const NAME: [&str; 4] = ["modelName", "name", "card_series", "card_model"];
 /// DCGM's "no value" (`DCGM_INT64_BLANK` and its kin).
 const BLANK: f64 = 9.0e18;
@@ -80,11 +85,10 @@ pub(super) fn read(page: &str) -> Vec<GpuReading> {
         else {
             continue;
         };
-        // MIG instances of one GPU share its UUID, and have their own memory.
         let key = Key {
             source,
             gpu: text(&line, &UUID).or_else(|| text(&line, &INDEX)),
-            instance: text(&line, &["GPU_I_ID"]),
+            instance: text(&line, &INSTANCE),
         };
         let Some(bytes) = bytes(line.value, factor) else {
             continue;
@@ -122,9 +126,11 @@ struct Key {
 }
 
 fn described(source: &'static str, line: &Line<'_>) -> GpuReading {
+    let number = |labels| text(line, labels).and_then(|number| number.parse().ok());
     GpuReading {
         source,
-        index: text(line, &INDEX).and_then(|index| index.parse().ok()),
+        index: number(&INDEX[..]),
+        instance: number(&INSTANCE[..]),
         uuid: text(line, &UUID),
         name: text(line, &NAME),
         ..GpuReading::default()

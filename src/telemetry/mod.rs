@@ -7,6 +7,7 @@
 mod engine;
 mod exporter;
 mod exposition;
+mod fault;
 mod nvml;
 mod pace;
 mod page;

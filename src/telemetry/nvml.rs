@@ -9,8 +9,9 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
+use super::fault::Fault;
 use super::pace::next_round;
-use super::series::{GpuSample, GpuSeries, GpuTimeline, seconds};
+use super::series::{GpuSample, GpuSeries, GpuTimeline};
 use super::xid::XidWatch;
 
 /// Samples the memory of every NVIDIA GPU of this machine through NVML, which the driver brings.
@@ -278,13 +279,7 @@ fn read(nvml: &Nvml, began: Instant, timeline: &mut GpuTimeline) -> bool {
                     error,
                     NvmlError::Unknown | NvmlError::Uninitialized | NvmlError::DriverNotLoaded
                 );
-                if gpu.state.is_none() {
-                    gpu.state = Some(format!(
-                        "no sample at {:.1} s: {}",
-                        seconds(at_us),
-                        told(&error)
-                    ));
-                }
+                gpu.complain(Fault::new(at_us, "no sample", told(&error)));
             }
         }
     }

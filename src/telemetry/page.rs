@@ -64,11 +64,15 @@ impl PageUrl {
     /// How long an answer may take.
     pub const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// The page of a server's own figures.
+    /// The page of a server's own figures. An IPv6 address may stand in brackets or not.
     pub fn of_server(tls: bool, host: &str, port: u16) -> Self {
+        let is_bare = host.contains(':') && !host.starts_with('[');
         Self {
             tls,
-            host: host.to_owned(),
+            host: match is_bare {
+                true => format!("[{host}]"),
+                false => host.to_owned(),
+            },
             port,
             path: "/metrics".to_owned(),
             headers: HeaderMap::new(),
@@ -173,6 +177,12 @@ impl FromStr for PageUrl {
             Some("https") => true,
             _ => return Err("write http://HOST:PORT/metrics, or https://".to_owned()),
         };
+        if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+            return Err(
+                "credentials do not belong into a URL, which is printed and stored; --engine-metrics-header 'authorization: env:VARIABLE' sends them"
+                    .to_owned(),
+            );
+        }
         let host = uri
             .host()
             .ok_or_else(|| "it names no host; write http://HOST:PORT/metrics".to_owned())?;
@@ -223,6 +233,18 @@ mod tests {
         for text in ["gpu-1:9400", "ftp://a:1", "http://", ""] {
             assert!(text.parse::<PageUrl>().is_err(), "{text}");
         }
+        let of_server = PageUrl::of_server(false, "::1", 8000);
+        assert_eq!(of_server.to_string(), "http://[::1]:8000/metrics");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_quoted() {
+        let refused = "http://me:s3cret@gpu-1:9400/metrics".parse::<PageUrl>();
+        let why = refused.unwrap_err();
+        assert!(
+            why.contains("--engine-metrics-header") && !why.contains("s3cret"),
+            "{why}"
+        );
     }
 
     /// An exporter over TLS that answers one question with the `x-tenant` it was asked with.

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use super::fault::Fault;
+
 /// What was sampled of every GPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuTimeline {
@@ -26,6 +28,8 @@ pub struct GpuSeries {
     pub taken: u64,
     /// Why samples are missing, where some are.
     pub state: Option<String>,
+    /// The same with its moment.
+    pub(crate) fault: Option<Fault>,
     /// Which MIG instance of that GPU it is.
     pub instance: Option<u32>,
     /// The most that each process was seen to have of it, in bytes, by process id; empty where the driver does not tell (in a container
@@ -75,11 +79,32 @@ impl GpuSeries {
         self.shares().map(|(_, share)| share).reduce(f64::max)
     }
 
+    /// The most memory in use between two instants; where it was not sampled then, that of the last sample, if it is fresh.
+    fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
+        let from = self
+            .samples
+            .partition_point(|sample| sample.at_us < start_us);
+        let (before, rest) = self.samples.split_at_checked(from)?;
+        let then = rest.iter().take_while(|sample| sample.at_us < end_us);
+        let last = before.last();
+        let last = last.filter(|last| start_us - last.at_us <= FRESH_US);
+        let most = then.map(|sample| sample.used_bytes).max();
+        most.or(last.map(|last| last.used_bytes))
+    }
+
     pub(super) fn note_xid(&mut self, at_us: u64, code: u64) {
-        let told = format!("the driver told Xid {code} at {:.1} s", seconds(at_us));
-        self.state.get_or_insert(told);
+        let told = format!("the driver told Xid {code}");
+        self.complain(Fault::new(at_us, told, ""));
         if self.xids.len() < Self::MOST_XIDS {
             self.xids.push(Xid { at_us, code });
+        }
+    }
+
+    /// Notes what went wrong, where nothing had before.
+    pub(super) fn complain(&mut self, fault: Fault) {
+        if self.state.is_none() {
+            self.state = Some(fault.told(0));
+            self.fault = Some(fault);
         }
     }
 
@@ -118,31 +143,31 @@ impl GpuTimeline {
             for sample in &mut gpu.samples {
                 sample.at_us = sample.at_us.saturating_sub(lead_us);
             }
+            // What befell it just before the run is still so when it begins.
             for xid in &mut gpu.xids {
                 xid.at_us = xid.at_us.saturating_sub(lead_us);
+            }
+            if let Some(fault) = &gpu.fault {
+                gpu.state = Some(fault.told(lead_us));
             }
         }
         self
     }
 
-    /// The most memory in use over all GPUs between two instants, in bytes; `None` where nothing was sampled.
+    /// The most memory in use over all GPUs between two instants, in bytes. `None` where any of them was sampled neither then nor within
+    /// `FRESH_US` before: the sum of the others would be a dip that there was not.
     pub fn used_between(&self, start_us: u64, end_us: u64) -> Option<u64> {
-        let most = |gpu: &GpuSeries| {
-            let from = gpu
-                .samples
-                .partition_point(|sample| sample.at_us < start_us);
-            let rest = gpu.samples.get(from..).unwrap_or_default();
-            rest.iter()
-                .take_while(|sample| sample.at_us < end_us)
-                .map(|sample| sample.used_bytes)
-                .max()
-        };
         self.gpus
             .iter()
-            .filter_map(most)
-            .reduce(|sum, used| sum + used)
+            .filter(|gpu| !gpu.samples.is_empty())
+            .map(|gpu| gpu.used_between(start_us, end_us))
+            .reduce(|sum, used| Some(sum? + used?))
+            .flatten()
     }
 }
+
+/// How old a figure may be and still be of now: pages are read once a second, and may be late.
+pub(super) const FRESH_US: u64 = 2_500_000;
 
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
 pub(super) fn seconds(us: u64) -> f64 {
@@ -167,9 +192,53 @@ mod tests {
         };
         assert_eq!(timeline.used_between(0, 100_000), Some(18_000));
         assert_eq!(timeline.used_between(0, 30_000), Some(2_000));
-        assert_eq!(timeline.used_between(200_000, 300_000), None);
+        assert_eq!(timeline.used_between(3_000_000, 3_100_000), None);
         let later = timeline.since(50_000);
         assert_eq!(later.gpus[0].samples[0].at_us, 0);
         assert_eq!(later.used_between(0, 50_000), Some(2_000));
+    }
+
+    #[test]
+    fn what_befell_a_gpu_before_the_run_is_told_as_such() {
+        let mut gpu = GpuSeries::default();
+        gpu.note_xid(4_000_000, 31);
+        gpu.note_xid(7_500_000, 79);
+        let gpus = vec![gpu];
+        let told = |lead_us| {
+            let gpus = GpuTimeline { gpus: gpus.clone() }.since(lead_us).gpus;
+            let xids = gpus[0].xids.iter().map(|xid| (xid.at_us, xid.code));
+            (xids.collect::<Vec<_>>(), gpus[0].state.clone().unwrap())
+        };
+        let early = "the driver told Xid 31 at 1.0 s".to_owned();
+        assert_eq!(
+            told(3_000_000),
+            (vec![(1_000_000, 31), (4_500_000, 79)], early)
+        );
+        let before = "the driver told Xid 31 before the run began".to_owned();
+        assert_eq!(told(5_000_000), (vec![(0, 31), (2_500_000, 79)], before));
+    }
+
+    #[test]
+    fn a_gpu_that_is_seldom_sampled_leaves_no_dip_and_one_that_is_lost_a_gap() {
+        let sampled = |every_us: u64, until_us: u64| {
+            let mut series = GpuSeries::default();
+            for at_us in (0..until_us).step_by(usize::try_from(every_us).unwrap()) {
+                let used_bytes = 10;
+                series.push(GpuSample { at_us, used_bytes });
+            }
+            series
+        };
+        let timeline = GpuTimeline {
+            gpus: vec![
+                sampled(100_000, 10_000_000),
+                sampled(2_200_000, 5_000_000),
+                GpuSeries::default(),
+            ],
+        };
+        let told: Vec<Option<u64>> = (0..10)
+            .map(|second| timeline.used_between(second * 1_000_000, (second + 1) * 1_000_000))
+            .collect();
+        assert_eq!(told[..7], [Some(20); 7]);
+        assert_eq!(told[7..], [None; 3]);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::engine::{EngineSample, EngineTimeline};
-use super::series::{GpuSeries, GpuTimeline};
+use super::series::{FRESH_US, GpuSeries, GpuTimeline};
 use super::signals::Signal;
 
 impl EngineTimeline {
@@ -146,7 +146,9 @@ impl GpuTimeline {
                     if one.xids.is_empty() {
                         one.xids = gpu.xids;
                     }
-                    one.state = one.state.take().or(gpu.state);
+                    if one.state.is_none() {
+                        (one.state, one.fault) = (gpu.state, gpu.fault);
+                    }
                 }
             }
         }
@@ -160,7 +162,9 @@ impl GpuSeries {
                 .as_deref()
                 .map(|uuid| bare(uuid).to_ascii_lowercase())
         };
+        let instances = self.instance.zip(other.instance);
         bare(self).is_some_and(|uuid| bare(other) == Some(uuid))
+            && instances.is_none_or(|(one, another)| one == another)
     }
 }
 
@@ -169,8 +173,6 @@ fn bare(uuid: &str) -> &str {
     uuid.strip_prefix("GPU-").unwrap_or(uuid)
 }
 
-/// How old a figure may be and still be of now: pages are read once a second, and may be late.
-const FRESH_US: u64 = 2_500_000;
 /// Pages looked at for a figure that the last of them did not tell.
 const LOOKED_BACK: usize = 8;
 
@@ -287,6 +289,21 @@ mod tests {
             EngineTimeline::together(Vec::new()),
             EngineTimeline::default()
         );
+    }
+
+    #[test]
+    fn gpus_of_two_machines_of_amds_are_two() {
+        let page = |used| {
+            let mut diary = crate::telemetry::engine::Diary::of("");
+            let page = format!(
+                "gpu_used_vram{{gpu_id=\"0\"}} {used}\ngpu_total_vram{{gpu_id=\"0\"}} 99\n"
+            );
+            diary.note(0, &page);
+            diary.gpus
+        };
+        let mut all = page(40);
+        all.add(page(50));
+        assert_eq!(all.used_between(0, 1), Some(90 << 20));
     }
 
     #[test]

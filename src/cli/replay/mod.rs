@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::failure::{Exit, Failure};
-use super::values;
+use super::{values, without_password};
 use crate::campaign::Campaign;
 use crate::measure::MeasureOptions;
 use crate::replay::{BaseUrl, RunOptions, Target};
@@ -165,11 +165,12 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let shown = args.telemetry.shown()?;
     let (document, starts) =
         conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
-    args.telemetry.write_textfile(&document)?;
     conduct::print(&document, args.json)?;
     if let Some(outward) = outward {
         outward.send(&document, &starts);
     }
+    // Last: what was measured is told by now, whatever becomes of the file.
+    args.telemetry.write_textfile(&document)?;
     Ok(conduct::exit(&document))
 }
 
@@ -187,7 +188,7 @@ pub(super) fn check_for_gate(args: &[OsString], callers_name_targets: bool) -> R
     }
     let stand_in = callers_name_targets.then(|| OsString::from("--target=named=http://localhost"));
     let line = Line::try_parse_from(args.iter().cloned().chain(stand_in)).map_err(|error| {
-        let told = error.to_string();
+        let told = without_password(&error, error.to_string());
         let told: Vec<&str> = told
             .trim_start_matches("error: ")
             .lines()
@@ -276,7 +277,11 @@ pub(super) fn command_line() -> String {
             format!("'{}'", arg.replace('\'', "'\\''"))
         }
     };
-    let args = connections::without_header_values(std::env::args().skip(1)).map(quoted);
+    // A trace may lie under a name that is no UTF-8.
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let args = connections::without_header_values(args).map(quoted);
     std::iter::once("reenact".to_owned())
         .chain(args)
         .collect::<Vec<_>>()

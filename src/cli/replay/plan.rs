@@ -110,7 +110,12 @@ impl PlanArgs {
     pub(super) fn apply(&self, options: &mut RunOptions) -> Result<(), Failure> {
         options.start_at = match self.start_at {
             None => None,
-            Some(StartAt::In(wait)) => Some(SystemTime::now() + wait),
+            Some(StartAt::In(wait)) => {
+                Some(SystemTime::now().checked_add(wait).ok_or_else(|| {
+                    Failure::usage(anyhow::anyhow!("--start-at +{wait:?} is beyond all time"))
+                        .hint("write +30s or +10m")
+                })?)
+            }
             Some(StartAt::Moment(moment)) => {
                 let since = u64::try_from(moment.as_microsecond()).unwrap_or(0);
                 let at = SystemTime::UNIX_EPOCH + Duration::from_micros(since);

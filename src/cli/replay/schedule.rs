@@ -140,6 +140,16 @@ impl ScheduleArgs {
             return self.search(objectives, start);
         }
         if !self.sweep.is_empty() {
+            let (option, set) = match self.sweep_by {
+                Raised::Speed => ("--speed", plan.speed),
+                Raised::Rate => ("--rate-scale", plan.rate_scale),
+            };
+            if set != 1.0 {
+                return Err(Failure::usage(anyhow::anyhow!(
+                    "{option} {set} has no effect beside --sweep, whose steps are loads of their own"
+                ))
+                .hint(format!("leave {option} out, and give --sweep the loads that you mean")));
+            }
             if let Some(objective) = objectives.iter().find(|it| it.is_relative()) {
                 return Err(Failure::usage(anyhow::anyhow!(
                     "--slo {} compares two targets, and the steps of --sweep are each judged by themselves",

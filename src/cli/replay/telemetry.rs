@@ -71,16 +71,25 @@ impl TelemetryArgs {
     /// Holds that the textfile can be written: better before a run than after it.
     ///
     /// # Errors
-    /// When its directory is not there.
+    /// When its directory is not there, or nothing can be written to it.
     pub(super) fn check_textfile(&self) -> Result<(), Failure> {
         let Some(dir) = self.metrics_textfile.as_deref().and_then(Path::parent) else {
             return Ok(());
         };
-        if dir.as_os_str().is_empty() || dir.is_dir() {
-            return Ok(());
-        }
+        let dir = match dir.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => dir,
+        };
+        let why = if dir.is_dir() {
+            match tempfile::tempfile_in(dir) {
+                Ok(_) => return Ok(()),
+                Err(error) => error.to_string(),
+            }
+        } else {
+            "it is no directory".to_owned()
+        };
         Err(Failure::could_not_run(anyhow::anyhow!(
-            "--metrics-textfile: {} is no directory",
+            "--metrics-textfile: {}: {why}",
             dir.display()
         ))
         .hint("make it, or name the one that node_exporter's --collector.textfile.directory names"))
@@ -102,11 +111,18 @@ impl TelemetryArgs {
     }
 
     /// # Errors
-    /// When a page is said to be of a target that there is not, or `auto` or `off` stands beside pages.
+    /// When a page is said to be of a target that there is not, `auto` or `off` stands beside pages, or headers without a page.
     pub(super) fn engine_metrics(&self, targets: &[Target]) -> Result<EngineMetrics, Failure> {
         let mut headers = HeaderMap::new();
         read_headers("--engine-metrics-header", &self.engine_metrics_headers)?
             .put_into(&mut headers);
+        let reads_pages = |it: &Source| matches!(it, Source::Page(..));
+        if !headers.is_empty() && !self.engine_metrics.iter().any(reads_pages) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--engine-metrics-header goes with a page of --engine-metrics URL, and none is given"
+            ))
+            .hint("name the page: --engine-metrics http://HOST:PORT/metrics"));
+        }
         // Who has an authority of their own has it for their exporters, too.
         let ca = targets.iter().find_map(|target| target.ca.clone());
         let mut pages = Vec::new();

@@ -72,8 +72,9 @@ impl Envelope {
     /// A question in JSON that no dialect has.
     pub(in crate::replay) fn ask(&self, endpoint: Endpoint, body: String) -> Message {
         let mut request = self.request(Method::POST, endpoint, endpoint.path());
-        let json = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.extra.put_into(headers);
         Message::new(Head::new(&request, true), body)
     }
 

@@ -26,9 +26,10 @@ impl<L: Listener> Talk<'_, L> {
             .outgoing
             .framed(&link.scheme)
             .ok_or(Cut::Failed(FailureKind::NotHttp))?;
+        let waiting = self.watch.before_sending();
         let turn = link.turns.acquire();
         tokio::pin!(turn);
-        let _turn = until(&self.watch, &mut sleep, |cx| {
+        let _turn = until(&waiting, &mut sleep, |cx| {
             let turn = turn.as_mut().poll(cx);
             self.queued |= turn.is_pending();
             turn
@@ -50,11 +51,16 @@ impl<L: Listener> Talk<'_, L> {
             self.queued |= ready.is_pending();
             ready
         };
-        until(&self.watch, &mut sleep, ready)
+        until(&waiting, &mut sleep, ready)
             .await?
             .map_err(|error| before_head(&error))?;
         // Where the target has taken back how many streams it takes, it went when another had ended.
-        let at = if self.queued { Instant::now() } else { at };
+        let at = if self.queued {
+            self.watch.begin(sleep.as_mut());
+            Instant::now()
+        } else {
+            at
+        };
         self.sent_us = Some(self.lane.clock.us_at(at));
         self.outgoing.let_go();
         let answer = until(&self.watch, &mut sleep, |cx| {

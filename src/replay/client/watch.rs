@@ -11,10 +11,13 @@ use crate::replay::synthesise::Cancel;
 
 /// Watches over silence and over the recorded client's patience. One timer serves both, and is moved only when it rings, so that
 /// a stream of events does not pay for it.
+#[derive(Clone, Copy)]
 pub(super) struct Watch {
     clock: RunClock,
     idle_us: u64,
     heard_us: u64,
+    /// How long the recorded client waited.
+    patience_us: u64,
     cancel_us: u64,
 }
 
@@ -22,15 +25,32 @@ impl Watch {
     /// From now on. `idle`: an answer that brings nothing for so long has failed.
     pub(super) fn new(clock: RunClock, idle: Duration, cancel: Option<Cancel>) -> Self {
         let now_us = clock.now_us();
+        let patience_us = match cancel {
+            Some(Cancel::After(us)) => us,
+            _ => u64::MAX,
+        };
         Self {
             clock,
             idle_us: u64::try_from(idle.as_micros()).unwrap_or(u64::MAX),
             heard_us: now_us,
-            cancel_us: match cancel {
-                Some(Cancel::After(us)) => now_us.saturating_add(us),
-                _ => u64::MAX,
-            },
+            patience_us,
+            cancel_us: now_us.saturating_add(patience_us),
         }
+    }
+
+    /// The same over a request that has not gone out: no recorded client's patience had to wait for a place on a connection.
+    pub(super) fn before_sending(&self) -> Self {
+        Self {
+            cancel_us: u64::MAX,
+            ..*self
+        }
+    }
+
+    /// Begins anew: the request went out only now. `sleep` is its timer.
+    pub(super) fn begin(&mut self, sleep: Pin<&mut Sleep>) {
+        self.heard_us = self.clock.now_us();
+        self.cancel_us = self.heard_us.saturating_add(self.patience_us);
+        sleep.reset(self.next().into());
     }
 
     /// Something came. True where the recorded client had lost its patience before.

@@ -59,6 +59,11 @@ impl Depot {
         }
     }
 
+    /// Whether some of them wait in temporary files now.
+    pub(in crate::replay) fn has_spilled(&self) -> bool {
+        self.spill.bytes() > 0
+    }
+
     /// Whether nothing more should be read ahead.
     pub(in crate::replay) fn is_full(&self) -> bool {
         self.spill.bytes() >= Self::MOST_SPILLED

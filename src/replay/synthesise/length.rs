@@ -39,10 +39,10 @@ impl Synthesiser<'_> {
                 self.assumed(exchange, recorded)
             }
         };
-        let answers = self.answers_to(exchange);
-        self.note(Alteration::AnswersAlike, answers > 1);
+        self.note(Alteration::AnswersAlike, self.answers_to(exchange) > 1);
+        let recorded = self.prompts_of(exchange).saturating_mul(asked(exchange));
         let each = times(tokens, self.options.token_ratio);
-        let each = each.div_ceil(answers).max(1);
+        let each = each.div_ceil(recorded).max(1);
         if self.policy == LengthPolicy::Exact {
             if self.calibration.of(exchange.endpoint).is_exact() {
                 return OutputLength::Exact(each);
@@ -70,19 +70,90 @@ impl Synthesiser<'_> {
         assumed.max(1)
     }
 
-    /// Answers that a request asks for: `n` to each of its prompts.
+    /// Answers that a request asks for: `n` to each of its prompts, where it can say so at the endpoint that it goes to.
     pub(super) fn answers_to(&self, exchange: &Exchange) -> u32 {
-        let request = &exchange.request;
-        let known = self.calibration.of(exchange.endpoint);
-        let sent_to = known.endpoint(exchange.endpoint, request.params.stream);
-        let prompts = match (exchange.endpoint, sent_to) {
-            (Endpoint::Completions, Endpoint::Completions) => request.messages.len().max(1),
+        let to_each = match self.sent_to(exchange) {
+            Endpoint::ChatCompletions
+            | Endpoint::Completions
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream => asked(exchange),
             _ => 1,
         };
-        let prompts = u32::try_from(prompts).unwrap_or(u32::MAX);
-        u32::from(request.params.n.max(1)).saturating_mul(prompts)
+        self.prompts_of(exchange).saturating_mul(to_each)
     }
+
+    /// Prompts of a request as it goes out.
+    fn prompts_of(&self, exchange: &Exchange) -> u32 {
+        let prompts = match (exchange.endpoint, self.sent_to(exchange)) {
+            (Endpoint::Completions, Endpoint::Completions) => exchange.request.messages.len(),
+            _ => 1,
+        };
+        u32::try_from(prompts.max(1)).unwrap_or(u32::MAX)
+    }
+
+    fn sent_to(&self, exchange: &Exchange) -> Endpoint {
+        let known = self.calibration.of(exchange.endpoint);
+        known.endpoint(exchange.endpoint, exchange.request.params.stream)
+    }
+}
+
+/// Answers to each prompt that the recorded request asked for.
+fn asked(exchange: &Exchange) -> u32 {
+    u32::from(exchange.request.params.n.max(1))
 }
 
 /// Assumed length of an answer as long as none is known.
 const EVERYDAY_ANSWER: u64 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replay::calibrate::{Calibration, EndpointCalibration, Forced};
+    use crate::replay::client::Envelope;
+    use crate::replay::plan::{PlannedRequest, Turn};
+    use crate::replay::prompt::{Cache, PromptOptions, Salt};
+    use crate::replay::testing::{exchange, target};
+    use crate::shape::{TokenCount, TokenSource};
+
+    /// What is asked of each of four answers of 400 tokens in all, and what is held against the target's count.
+    fn asked_of(sent_as: Option<Endpoint>) -> (OutputLength, Option<u32>) {
+        let mut calibration = Calibration::assumed("m");
+        let found = EndpointCalibration {
+            send_as: sent_as,
+            forced: Forced::Both,
+            ..EndpointCalibration::default()
+        };
+        calibration
+            .endpoints
+            .insert(Endpoint::ChatCompletions, found);
+        let mut synthesiser = Synthesiser::new(
+            Salt::new(1, Cache::Fresh, 0),
+            None,
+            &calibration,
+            Envelope::new(&target("http://127.0.0.1:1")),
+            LengthPolicy::Exact,
+            PromptOptions::default(),
+        );
+        let mut exchange = exchange(0);
+        exchange.request.params.n = 4;
+        exchange.response.output_tokens = Some(TokenCount {
+            count: 400,
+            source: TokenSource::Usage,
+        });
+        let settled = synthesiser.settle(PlannedRequest {
+            index: 0,
+            intended_us: 0,
+            turn: Turn::default(),
+            exchange,
+        });
+        let prepared = synthesiser.write(&settled);
+        (settled.output, prepared.wanted_output_tokens)
+    }
+
+    #[test]
+    fn an_api_that_gives_one_answer_is_held_to_one() {
+        let each = OutputLength::Exact(100);
+        assert_eq!(asked_of(None), (each, Some(400)));
+        assert_eq!(asked_of(Some(Endpoint::Messages)), (each, Some(100)));
+    }
+}

@@ -68,6 +68,22 @@ fn chat(seen: &Seen, takes_extras: bool) -> Vec<Step> {
     )]
 }
 
+#[test]
+fn every_probe_carries_the_headers_that_the_user_gave() {
+    let server = Server::start(|seen| chat(seen, true));
+    let mut target = target(&server.url());
+    target.model = None;
+    target.headers.add("x-tenant", "blue").unwrap();
+    calibrate(&target, &needs(), &options()).unwrap();
+    let probes = server.seen();
+    for path in ["GET /v1/models", "POST /tokenize", "POST /v1/chat"] {
+        assert!(probes.iter().any(|it| it.head.starts_with(path)), "{path}");
+    }
+    for probe in probes {
+        assert!(probe.head.contains("x-tenant: blue"), "{}", probe.head);
+    }
+}
+
 fn problem(script: Vec<Step>) -> TargetError {
     let server = Server::start(move |_| script.clone());
     calibrate(&target(&server.url()), &needs(), &options()).unwrap_err()

@@ -164,6 +164,29 @@ async fn serve(
     });
 }
 
+#[test]
+fn a_recorded_clients_patience_begins_when_its_request_has_gone_out() {
+    let peer = Peer::start(1, Answer::Stream(Duration::from_millis(200)));
+    let mut impatient = exchange(1000);
+    impatient.response.output_tokens = None;
+    impatient.outcome = Outcome::ClientCancelled { at_us: 50_000 };
+    let one_connection = RunOptions {
+        connections: std::num::NonZeroUsize::new(1),
+        ..options()
+    };
+    let (outcomes, _) = replay_at(
+        &peer.target(),
+        vec![exchange(0), impatient],
+        &one_connection,
+    );
+    assert_eq!(outcomes[0].result, SendResult::Ok);
+    assert_eq!(outcomes[1].result, SendResult::Cancelled);
+    let sent_us = outcomes[1].sent_us.expect("it waited, and then went out");
+    assert!(sent_us >= 200_000, "{sent_us}");
+    let waited_us = outcomes[1].end_us - sent_us;
+    assert!((50_000..200_000).contains(&waited_us), "{waited_us}");
+}
+
 fn many(requests: u64) -> Vec<Exchange> {
     (0..requests).map(|i| exchange(i * 1000)).collect()
 }
