@@ -37,6 +37,7 @@ pub use evaluate::Evaluator;
 pub use find_max::FindMax;
 pub use live::{Live, Served};
 pub use merge::{Merge, MergeError};
+pub use run::Ran;
 pub use schedule::Schedule;
 pub use survey::Survey;
 

@@ -9,20 +9,25 @@ use super::survey::Survey;
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::Stop;
-use crate::report::{ResultDirectory, ResultDocument, Tool};
+use crate::report::{ReportError, ResultDirectory, ResultDocument, Tool};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
+
+/// What a campaign came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// The result.
+    pub document: ResultDocument,
+    /// Why the directory for it does not hold all of it: hours of replaying are not lost with a disk that is full.
+    pub unwritten: Option<ReportError>,
+}
 
 impl Campaign {
     /// Replays against every target in turn, writes the results, and gives them back.
     ///
     /// # Errors
     /// When the trace cannot be read or holds nothing to send, a target does not answer, this machine lacks threads or timers, or
-    /// the results cannot be written.
-    pub fn run(
-        &self,
-        audience: &dyn Audience,
-        stop: &Stop,
-    ) -> Result<ResultDocument, CampaignError> {
+    /// there can be no directory for the results.
+    pub fn run(&self, audience: &dyn Audience, stop: &Stop) -> Result<Ran, CampaignError> {
         let began = Instant::now();
         let started_at = now();
         let out = self
@@ -43,7 +48,7 @@ impl Campaign {
             Mode::Sweep { by, loads, step } => stage.sweep(*by, loads, *step),
             Mode::FindMax(find) => stage.find_max(find),
         }?;
-        stage.close()?;
+        let mut unwritten = stage.close().err();
         let charts = played.charts();
         let targets: Vec<_> = played.targets.into_iter().map(|run| run.summary).collect();
         let comparison = played.comparison;
@@ -67,13 +72,18 @@ impl Campaign {
             verdict,
         };
         if let Some(out) = &out {
-            out.write(&document, &charts, &played.histograms)?;
-            audience.say(&format!(
-                "report: {}",
-                out.path().join("report.html").display()
-            ));
+            match out.write(&document, &charts, &played.histograms) {
+                Ok(()) => audience.say(&format!(
+                    "report: {}",
+                    out.path().join("report.html").display()
+                )),
+                Err(error) => unwritten = Some(error),
+            }
         }
-        Ok(document)
+        Ok(Ran {
+            document,
+            unwritten,
+        })
     }
 
     /// Holds that an earlier result, where it is the baseline, was sent what this one will be.
@@ -202,7 +212,8 @@ mod tests {
         import(ImportFormat::Mooncake, &rows, &trace, &options).unwrap();
         let campaign = campaign(trace);
         let stop = Stop::default();
-        let document = campaign.run(&Impatient(stop.clone()), &stop).unwrap();
+        let ran = campaign.run(&Impatient(stop.clone()), &stop).unwrap();
+        let document = ran.document;
         assert_eq!(document.verdict.status, Status::Invalid);
         assert_eq!(document.verdict.reasons, [STOPPED]);
     }

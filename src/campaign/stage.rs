@@ -19,7 +19,7 @@ use crate::replay::{
     calibrate,
 };
 use crate::report::{
-    Charts, EarlierResult, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
+    Charts, EarlierResult, ReportError, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
 };
 use crate::trace::Trace;
 use crate::verdict::{Objective, ObjectiveResult, judge_margin};
@@ -94,13 +94,11 @@ impl<'a> Stage<'a> {
     }
 
     /// Completes the log of requests.
-    pub(super) fn close(self) -> Result<(), CampaignError> {
-        if let Some(log) = self.log {
-            log.into_inner()
-                .unwrap_or_else(PoisonError::into_inner)
-                .finish()?;
-        }
-        Ok(())
+    pub(super) fn close(self) -> Result<(), ReportError> {
+        let log = self.log.map(Mutex::into_inner);
+        log.map_or(Ok(()), |log| {
+            log.unwrap_or_else(PoisonError::into_inner).finish()
+        })
     }
 
     /// A number that no other run of the campaign has.

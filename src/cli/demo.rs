@@ -55,12 +55,13 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
             .copied()
             .ok_or_else(no_listener)?
     );
-    conduct(&replay(
+    let traffic = replay(
         vec![arrivals.clone()],
         vec![target("production", &through)?],
         Vec::new(),
         None,
-    ))?;
+    );
+    conduct(&traffic, None)?;
     let accounts = recorder.drain();
     std::fs::remove_file(&arrivals)?;
     tell(&format!(
@@ -78,17 +79,19 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
     let objectives =
         ["ttft.p90<+10%", "tpot.p50<+10%", "errors.rate<1%"].map(str::parse::<Objective>);
     let objectives = objectives.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let document = conduct(&replay(
+    let campaign = replay(
         vec![trace_dir.clone()],
         targets,
         objectives,
         Some(args.out.clone()),
-    ))?;
+    );
+    let (ran, _) = conduct(&campaign, None)?;
     baseline.shutdown();
     candidate.shutdown();
 
     tell("");
-    conduct::print(&document, false)?;
+    conduct::print(&ran.document, false)?;
+    conduct::check_written(ran)?;
     let report = args.out.join("report.html");
     let report = report.canonicalize().unwrap_or(report);
     tell(&format!("\nOpen {} in a browser.", report.display()));

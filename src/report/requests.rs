@@ -12,8 +12,9 @@ use crate::replay::RequestOutcome;
 pub struct RequestLog {
     path: PathBuf,
     partial: PathBuf,
-    /// Lines are gathered before they are compressed: the encoder's own price is by the call, and a line is fifty pieces.
-    encoder: BufWriter<zstd::Encoder<'static, File>>,
+    /// Lines are gathered before they are compressed: the encoder's own price is by the call, and a line is fifty pieces. `None` once a
+    /// line could not be written: half a log would pass for a whole one.
+    encoder: Option<BufWriter<zstd::Encoder<'static, File>>>,
 }
 
 /// A line of the log, read again. The gaps between its tokens are not in it.
@@ -82,14 +83,14 @@ impl RequestLog {
         Ok(Self {
             path: path.to_owned(),
             partial,
-            encoder,
+            encoder: Some(encoder),
         })
     }
 
     /// Adds a request of the target's run (or step) number `run`, from 0.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written. Then the log is given up, and what is added later goes nowhere.
     pub fn add(
         &mut self,
         target: &str,
@@ -118,17 +119,24 @@ impl RequestLog {
     }
 
     fn put(&mut self, line: &Line<'_>) -> Result<(), ReportError> {
-        let mut write = || {
-            serde_json::to_writer(&mut self.encoder, line)?;
-            self.encoder.write_all(b"\n")
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(());
         };
-        write().map_err(|source| ReportError::Io {
-            path: self.path.clone(),
-            source,
+        let mut write = || {
+            serde_json::to_writer(&mut *encoder, line)?;
+            encoder.write_all(b"\n")
+        };
+        write().map_err(|source| {
+            self.encoder = None;
+            let _ = std::fs::remove_file(&self.partial);
+            ReportError::Io {
+                path: self.path.clone(),
+                source,
+            }
         })
     }
 
-    /// Completes the file.
+    /// Completes the file, unless it was given up.
     ///
     /// # Errors
     /// When it cannot be written or renamed.
@@ -138,6 +146,9 @@ impl RequestLog {
             partial,
             encoder,
         } = self;
+        let Some(encoder) = encoder else {
+            return Ok(());
+        };
         let close = || {
             let encoder = encoder
                 .into_inner()
@@ -165,3 +176,36 @@ fn is_first(run: &u64) -> bool {
 const LEVEL: i32 = 1;
 /// Bytes.
 const GATHERED: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_given_up_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("requests.jsonl.zst");
+        let partial = dir.path().join("requests.jsonl.zst.partial");
+        std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+        let mut log = RequestLog::create(&path).unwrap();
+        let mut add = |index| {
+            // What compresses badly.
+            let gap = |i: u64| (index * 7919 + i * i * 104_729) as u32 % 1_000_000;
+            let outcome = RequestOutcome {
+                index,
+                planned_us: index * 1_299_709 % 10_000_019,
+                gaps_us: (0..9).map(gap).collect(),
+                ..RequestOutcome::default()
+            };
+            log.add("a", 0, &outcome)
+        };
+        let failed = (0..1_000_000).find_map(|index| add(index).err()).unwrap();
+        assert!(
+            failed.to_string().contains("requests.jsonl.zst"),
+            "{failed}"
+        );
+        add(0).unwrap();
+        log.finish().unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::progress::{Bar, say};
-use crate::campaign::{Audience, Campaign, CampaignError, Live, Ticket};
+use crate::campaign::{Audience, Campaign, CampaignError, Live, Ran, Ticket};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::progress::{self as reading, Unit};
 use crate::outward::RunStart;
@@ -14,16 +14,11 @@ use crate::replay::{Progress, RequestOutcome, Stop};
 use crate::report::ResultDocument;
 use crate::verdict::Status;
 
-/// Runs it; an interrupt ends it early with what was measured so far.
-pub(in crate::cli) fn conduct(campaign: &Campaign) -> Result<ResultDocument, Failure> {
-    conduct_shown(campaign, None).map(|(document, _)| document)
-}
-
-/// The same, with `live` to show it meanwhile; gives when its runs began, too.
-pub(super) fn conduct_shown(
+/// Runs it, with `live` to show it meanwhile; an interrupt ends it early with what was measured so far. Gives when its runs began, too.
+pub(in crate::cli) fn conduct(
     campaign: &Campaign,
     live: Option<&Live>,
-) -> Result<(ResultDocument, Vec<RunStart>), Failure> {
+) -> Result<(Ran, Vec<RunStart>), Failure> {
     let stop = Stop::default();
     let asked = stop.clone();
     // A second handler in one process (the demo) is refused, and the first one serves.
@@ -38,9 +33,17 @@ pub(super) fn conduct_shown(
         live: live.cloned(),
         starts: Mutex::default(),
     };
-    let document = campaign.run(&display, &stop).map_err(failure)?;
+    let ran = campaign.run(&display, &stop).map_err(failure)?;
     let starts = display.starts.into_inner();
-    Ok((document, starts.unwrap_or_else(PoisonError::into_inner)))
+    Ok((ran, starts.unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// Fails where a directory does not hold all of a result; once it was told.
+pub(in crate::cli) fn check_written(ran: Ran) -> Result<(), Failure> {
+    match ran.unwritten {
+        Some(error) => Err(failure(error.into())),
+        None => Ok(()),
+    }
 }
 
 /// Prints the result for a person, or as the document itself.

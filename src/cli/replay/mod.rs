@@ -163,15 +163,17 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         self_check::check(&campaign)?;
     }
     let shown = args.telemetry.shown()?;
-    let (document, starts) =
-        conduct::conduct_shown(&campaign, shown.as_ref().map(|(live, _)| live))?;
-    conduct::print(&document, args.json)?;
+    let (ran, starts) = conduct::conduct(&campaign, shown.as_ref().map(|(live, _)| live))?;
+    let document = &ran.document;
+    conduct::print(document, args.json)?;
     if let Some(outward) = outward {
-        outward.send(&document, &starts);
+        outward.send(document, &starts);
     }
-    // Last: what was measured is told by now, whatever becomes of the file.
-    args.telemetry.write_textfile(&document)?;
-    Ok(conduct::exit(&document))
+    let exit = conduct::exit(document);
+    // Last: what was measured is told by now, whatever becomes of the files.
+    args.telemetry.write_textfile(document)?;
+    conduct::check_written(ran)?;
+    Ok(exit)
 }
 
 /// Holds that a gate can run this command line: it is one of `replay`, names targets or leaves them to the callers, and leaves it to the gate where

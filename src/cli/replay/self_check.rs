@@ -33,10 +33,10 @@ pub(super) fn check(campaign: &Campaign) -> Result<(), Failure> {
     let (mean, peak) = (survey.mean_rate(), survey.peak_rate());
     let start = campaign.plan.speed * (FIRST_PER_S / mean.max(f64::MIN_POSITIVE)).max(1.0);
     let probe = against(campaign, &server, start)?;
-    let document = probe
+    let ran = probe
         .run(&Quiet, &Stop::default())
         .map_err(conduct::failure)?;
-    let found = document.targets.first();
+    let found = ran.document.targets.first();
     let limit = found.and_then(|target| target.limit.as_ref()?.requests_per_s);
     let Some((target, per_s)) = found.zip(limit) else {
         let why = found.map_or("", |target| why(target));

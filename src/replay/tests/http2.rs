@@ -171,7 +171,7 @@ fn a_recorded_clients_patience_begins_when_its_request_has_gone_out() {
     impatient.response.output_tokens = None;
     impatient.outcome = Outcome::ClientCancelled { at_us: 50_000 };
     let one_connection = RunOptions {
-        connections: std::num::NonZeroUsize::new(1),
+        connections: Connections::AtMost(std::num::NonZeroUsize::MIN),
         ..options()
     };
     let (outcomes, _) = replay_at(
