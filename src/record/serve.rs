@@ -19,7 +19,12 @@ pub(super) async fn serve(lane: &Rc<Lane>, client: Rc<Client>, mut io: ClientIo)
     let mut ahead = BytesMut::new();
     let protocol = match io.protocol() {
         Some(protocol) => Some(protocol),
-        None => listen_in(lane, &client, &mut io, &mut ahead).await,
+        None => {
+            let protocol = listen_in(lane, &client, &mut io, &mut ahead).await;
+            // Whole requests may have come with the preface, and a lane whose clients all speak HTTP/2 reads nothing more into this.
+            lane.scratch.borrow_mut().wipe();
+            protocol
+        }
     };
     match protocol {
         Some(Protocol::Http1) => http1::serve(lane, client, io, ahead).await,

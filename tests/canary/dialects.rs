@@ -50,8 +50,8 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
     ),
     (
         "/inference.GRPCInferenceService/ModelInfer",
-        // A message whose first field, the model's name, has 32 bytes.
-        "\0\0\0\0\u{22}\u{a}\u{20}@@",
+        // A message whose first field, the model's name, has 48 bytes.
+        "\0\0\0\0\u{32}\u{a}\u{30}@@",
     ),
     (
         "/inference.GRPCInferenceService/ModelInfer",

@@ -2,29 +2,22 @@
 
 use std::io::Write;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use super::support::codings::Coding;
 use super::support::{Server, exchanges, http};
 
 const STREAM: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n";
 /// `STREAM`, by another encoder than this crate's.
 const BROTLI: &[u8] = include_bytes!("../../fixtures/http/chat_stream.br");
 
-fn gzip(plain: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(plain).unwrap();
-    encoder.finish().unwrap()
-}
-
 /// The answer that a request's path asks for: how it is coded, and what it says.
 fn answer(path: &str) -> (&'static str, Vec<u8>) {
     match path {
-        "/gzip" => ("gzip", gzip(STREAM)),
+        "/gzip" => ("gzip", Coding::Gzip.encode(STREAM)),
         "/br" => ("br", BROTLI.to_vec()),
-        "/zstd" => ("zstd", zstd::encode_all(STREAM, 3).unwrap()),
-        "/bomb" => ("gzip", gzip(&vec![b'\n'; 64 << 20])),
+        "/zstd" => ("zstd", Coding::Zstd.encode(STREAM)),
+        "/bomb" => ("gzip", Coding::Gzip.encode(&vec![b'\n'; 64 << 20])),
         "/nonsense" => ("br", vec![0xff; 100]),
         _ => ("identity", STREAM.to_vec()),
     }
@@ -58,14 +51,14 @@ fn coded_bodies_pass_untouched_and_are_read_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let recorder = Server::recorder(&upstream, dir.path(), &["--max-body", "8MiB"]);
     let asked = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}"#;
-    let bomb = gzip(&vec![b' '; 64 << 20]);
+    let bomb = Coding::Gzip.encode(&vec![b' '; 64 << 20]);
     let cases: [(&str, &str, Vec<u8>); 10] = [
         ("/plain", "identity", asked.to_vec()),
         ("/gzip", "identity", asked.to_vec()),
         ("/br", "identity", asked.to_vec()),
         ("/zstd", "identity", asked.to_vec()),
-        ("/plain", "gzip", gzip(asked)),
-        ("/zstd", "zstd", zstd::encode_all(&asked[..], 3).unwrap()),
+        ("/plain", "gzip", Coding::Gzip.encode(asked)),
+        ("/zstd", "zstd", Coding::Zstd.encode(asked)),
         ("/bomb", "identity", asked.to_vec()),
         ("/plain", "gzip", bomb),
         ("/nonsense", "identity", asked.to_vec()),

@@ -4,42 +4,22 @@ use std::io::{Read, Write};
 
 use serde_json::json;
 
+use super::support::frames::{PING, PONG, TEXT, bare, masked};
 use super::support::{Server, exchanges, http};
 
 const SWITCHING: &str =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 
-/// A frame of text as a client sends it.
-fn masked(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match u8::try_from(text.len()) {
-        Ok(short @ 0..=125) => frame.push(0x80 | short),
-        _ => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
-        }
-    }
-    let mask = [7, 1, 9, 3];
-    frame.extend_from_slice(&mask);
-    frame.extend(text.bytes().zip(mask.iter().cycle()).map(|(b, m)| b ^ m));
-    frame
-}
-
-/// The same as a server does.
-fn bare(text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, u8::try_from(text.len()).unwrap()];
-    frame.extend_from_slice(text.as_bytes());
-    frame
-}
+const MASK: [u8; 4] = [7, 1, 9, 3];
 
 #[test]
 fn frames_are_counted_and_their_payload_is_not_looked_at() {
-    let first = [bare("session.created"), vec![0x89, 0]].concat();
-    let second = [bare("delta"), bare("done")].concat();
+    let first = [bare(TEXT, "session.created"), bare(PING, "")].concat();
+    let second = [bare(TEXT, "delta"), bare(TEXT, "done")].concat();
     let asked = [
-        masked("hello"),
-        masked(&"x".repeat(300)),
-        vec![0x8a, 0x80, 0, 0, 0, 0],
+        masked(TEXT, MASK, "hello"),
+        masked(TEXT, MASK, "x".repeat(300)),
+        masked(PONG, [0; 4], ""),
     ]
     .concat();
     let (sent, expected) = ((first.clone(), second.clone()), asked.len());

@@ -1,57 +1,25 @@
 //! What a core dump would hold: the recorder's whole memory is searched, as the kernel shows it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use super::private;
-use super::support::{PATIENCE, RECORD, Server, http, reenact, skipped};
-
-/// A text that occurs nowhere by chance.
-fn canary(number: u32) -> String {
-    let clock = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    let seed = clock.as_nanos() ^ u128::from(std::process::id()) << 64;
-    let mut state = seed.wrapping_add(u128::from(number) << 32) | 1;
-    (0..24)
-        .map(|_| {
-            state = state
-                .wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645)
-                .wrapping_add(1);
-            char::from(b'a' + u8::try_from((state >> 100) % 26).unwrap())
-        })
-        .collect()
-}
+use super::support::canaries::Canaries;
+use super::support::memory::Stacks;
+use super::support::{PATIENCE, RECORD, Server, http, memory, reenact, skipped};
 
 /// Where in a process's memory any of `needles` is; `None` where it may not be looked at.
 fn found(pid: u32, needles: &[String]) -> Option<Vec<String>> {
-    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).ok()?;
-    let maps = std::fs::File::open(format!("/proc/{pid}/maps")).ok()?;
     let mut found = Vec::new();
-    for line in BufReader::new(maps).lines() {
-        let line = line.unwrap();
-        let mut fields = line.split_whitespace();
-        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
-        if !rights.starts_with('r') {
-            continue;
-        }
-        let (start, end) = range.split_once('-').unwrap();
-        let address = |text| u64::from_str_radix(text, 16).unwrap();
-        let (start, end) = (address(start), address(end));
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        // The kernel's own pages ([vvar]) do not read, and what was unmapped meanwhile does not either.
-        if memory.read_exact_at(&mut bytes, start).is_err() {
-            continue;
-        }
+    memory::for_each_stretch(pid, Stacks::Whole, |line, bytes| {
         for (number, needle) in needles.iter().enumerate() {
-            if let Some(at) = memchr::memmem::find(&bytes, needle.as_bytes()) {
-                found.push(format!("{number} at {:x} of {line}", start + at as u64));
+            if memchr::memmem::find(bytes, needle.as_bytes()).is_some() {
+                found.push(format!("{number} in {line}"));
             }
         }
-    }
-    Some(found)
+    })
+    .then_some(found)
 }
 
 /// An upstream that answers as the request's path says, with `said` in it.
@@ -108,7 +76,8 @@ fn nor_does_it_in_a_tokenizer() {
 }
 
 fn searched(more: &[&str]) {
-    let canaries: Vec<_> = (0..6).map(canary).collect();
+    let canaries = Canaries::new();
+    let canaries: Vec<_> = (0..6).map(|_| canaries.next()).collect();
     let [asked, answered, token, query, held, key] = canaries.as_slice() else {
         unreachable!()
     };

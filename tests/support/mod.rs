@@ -9,7 +9,12 @@
 )]
 
 pub mod browser;
+pub mod canaries;
+pub mod codings;
+pub mod frames;
 pub mod http;
+pub mod http2;
+pub mod memory;
 pub mod traffic;
 pub mod wire;
 

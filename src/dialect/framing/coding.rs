@@ -83,6 +83,7 @@ enum How {
 struct Brotli {
     state: BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>,
     sink: Sink,
+    out: Out,
     /// Its window's size is told by its first byte.
     first: Option<u8>,
     over: bool,
@@ -91,7 +92,11 @@ struct Brotli {
 struct Zstd {
     context: DCtx<'static>,
     sink: Sink,
+    out: Out,
 }
+
+/// What a decoder writes to. It is no local variable, since nothing wipes a stack, and its memory is wiped as all that is freed.
+type Out = [u8; AT_ONCE];
 
 /// Takes what comes out of a piece, up to a bound.
 #[derive(Default)]
@@ -131,6 +136,7 @@ impl Decoder {
                     StandardAlloc::default(),
                 ),
                 sink: Sink::default(),
+                out: [0; AT_ONCE],
                 first: None,
                 over: false,
             })),
@@ -141,6 +147,7 @@ impl Decoder {
                 How::Zstd(Box::new(Zstd {
                     context,
                     sink: Sink::default(),
+                    out: [0; AT_ONCE],
                 }))
             }
         };
@@ -198,7 +205,7 @@ impl Decoder {
                 let filled = usize::try_from(2 * self.given).unwrap_or(usize::MAX);
                 BROTLI_BYTES + brotli_window(brotli.first.unwrap_or(0)).min(filled)
             }
-            How::Zstd(zstd) => zstd.context.sizeof(),
+            How::Zstd(zstd) => zstd.context.sizeof() + AT_ONCE,
         };
         window + EVERYDAY + size_of::<Self>()
     }
@@ -245,21 +252,21 @@ impl How {
 impl Brotli {
     fn feed(&mut self, piece: &[u8]) -> io::Result<()> {
         self.first = self.first.or(piece.first().copied());
-        let mut out = [0; AT_ONCE];
         let (mut left, mut at, mut total) = (piece.len(), 0, 0);
         while !self.over {
-            let (mut room, mut given) = (out.len(), 0);
+            let (mut room, mut given) = (AT_ONCE, 0);
             let result = BrotliDecompressStream(
                 &mut left,
                 &mut at,
                 piece,
                 &mut room,
                 &mut given,
-                &mut out,
+                &mut self.out,
                 &mut total,
                 &mut self.state,
             );
-            self.sink.write_all(out.get(..given).unwrap_or_default())?;
+            let given = self.out.get(..given).unwrap_or_default();
+            self.sink.write_all(given)?;
             match result {
                 BrotliResult::NeedsMoreOutput => {}
                 BrotliResult::NeedsMoreInput => break,
@@ -267,17 +274,15 @@ impl Brotli {
                 BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
-        out.fill(0);
         Ok(())
     }
 }
 
 impl Zstd {
     fn feed(&mut self, piece: &[u8]) -> io::Result<()> {
-        let mut out = [0; AT_ONCE];
         let mut input = InBuffer::around(piece);
         loop {
-            let mut output = OutBuffer::around(&mut out[..]);
+            let mut output = OutBuffer::around(&mut self.out[..]);
             self.context
                 .decompress_stream(&mut output, &mut input)
                 .map_err(|_| io::ErrorKind::InvalidData)?;
@@ -288,7 +293,6 @@ impl Zstd {
                 break;
             }
         }
-        out.fill(0);
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ impl Scratch {
     }
 
     /// Forgets what the last read brought, so that a lane at rest holds nothing of what it passed on.
-    pub(super) fn wipe(&mut self) {
+    pub(in crate::record) fn wipe(&mut self) {
         let used = std::mem::take(&mut self.filled);
         if let Some(used) = self.buffer.get_mut(..used) {
             used.fill(0);

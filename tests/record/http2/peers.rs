@@ -1,4 +1,4 @@
-//! Both peers of a recorder, by hyper.
+//! What the peers of a recorder ask and answer.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -6,12 +6,13 @@ use std::sync::mpsc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+pub(super) use crate::support::http2::{connect, h2_client, runtime, tokio_stream};
 
 /// What the upstream saw of a request: its version and target, its headers, its body and trailers.
 pub(super) type Seen = (String, HeaderMap, Bytes, Option<HeaderMap>);
@@ -58,47 +59,6 @@ pub(super) fn upstream(runtime: &tokio::runtime::Runtime) -> (SocketAddr, mpsc::
         }
     });
     (address, seen)
-}
-
-pub(super) fn tokio_stream<T: Unpin, const N: usize>(
-    items: [T; N],
-) -> impl futures_core::Stream<Item = T> {
-    let mut items = items.into_iter();
-    Iter(std::iter::from_fn(move || items.next()))
-}
-
-struct Iter<I>(I);
-
-impl<I: Iterator + Unpin> futures_core::Stream for Iter<I> {
-    type Item = I::Item;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<I::Item>> {
-        std::task::Poll::Ready(self.0.next())
-    }
-}
-
-pub(super) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-pub(super) async fn connect(url: &str) -> TokioIo<TcpStream> {
-    let address = url.strip_prefix("http://").unwrap();
-    TokioIo::new(TcpStream::connect(address).await.unwrap())
-}
-
-pub(super) async fn h2_client(url: &str) -> http2::SendRequest<Full<Bytes>> {
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), connect(url).await)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    sender
 }
 
 pub(super) fn post(uri: &str) -> http::request::Builder {
