@@ -55,8 +55,8 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
     ),
     (
         "/inference.GRPCInferenceService/ModelInfer",
-        // A tensor: its name, datatype, shape, a parameter and its contents, of 16 bytes each; and a raw one behind it.
-        "\0\0\0\0\u{78}\u{2a}\u{64}\u{a}\u{10}@\u{12}\u{10}@\u{1a}\u{2}\u{1}\u{2}\u{22}\u{26}\u{a}\u{10}@\u{12}\u{12}\u{1a}\u{10}@\u{2a}\u{12}\u{42}\u{10}@\u{3a}\u{10}@",
+        // A tensor: its name, datatype, shape and contents, of 24 bytes each; and a raw one behind it.
+        "\0\0\0\0\u{70}\u{2a}\u{54}\u{a}\u{18}@\u{12}\u{18}@\u{1a}\u{2}\u{1}\u{2}\u{2a}\u{1a}\u{42}\u{18}@\u{3a}\u{18}@",
     ),
     (
         "/rerank",
