@@ -24,10 +24,10 @@ pub struct Bodies<'a> {
     pub response: Vec<&'a [u8]>,
 }
 
-/// What is recorded of each of these exchanges, through one gate. Everything happens at the same moment.
+/// What is recorded of each of these exchanges, through a gate of its own, to which the second of two is no later conversation.
+/// Everything happens at the same moment.
 pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
     let key = ChainKey::from_bytes([3; 16]);
-    let mut gate = Anonymiser::within(Policy::default(), key.clone(), MEMORY_BYTES);
     let accounts = Arc::new(Accounts::default());
     let capture = Arc::new(Capture::new(MEMORY_BYTES, MAX_BODY_BYTES, accounts));
     let mut desk = Desk::new(Arc::clone(&capture), true);
@@ -55,9 +55,11 @@ pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
         let at = TraceTime::from_us(0);
         assembly.finish(at, &capture.ledger).sighting
     };
-    all.iter()
-        .map(|bodies| gate.admit(finish(bodies)))
-        .collect()
+    let admit = |bodies| {
+        let mut gate = Anonymiser::within(Policy::default(), key.clone(), MEMORY_BYTES);
+        gate.admit(finish(bodies))
+    };
+    all.iter().map(admit).collect()
 }
 
 fn blank(capture: &Capture) -> Box<Parcel> {
