@@ -91,6 +91,17 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
     );
 }
 
+/// What a replay with these options says when it is refused for how it is used.
+fn refused(args: &[&str]) -> String {
+    let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
+        .args(args)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
 #[test]
 fn an_option_that_would_have_no_effect_is_refused() {
     for (args, word) in [
@@ -107,12 +118,7 @@ fn an_option_that_would_have_no_effect_is_refused() {
             "--engine-metrics-header goes with a page",
         ),
     ] {
-        let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
-            .args(args)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{said}");
+        let said = refused(args);
         assert!(said.contains(word) && said.contains("hint: "), "{said}");
     }
 }
@@ -144,13 +150,7 @@ fn a_password_in_a_url_is_refused_and_not_quoted() {
 
 #[test]
 fn a_moment_beyond_all_time_is_refused() {
-    let args = ["--start-at", "+9223372036854775807s"];
-    let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let said = refused(&["--start-at", "+9223372036854775807s"]);
     assert!(said.contains("beyond all time"), "{said}");
 }
 

@@ -3,8 +3,8 @@
 use super::client::Envelope;
 use super::synthesise::{LengthPolicy, Prepared, Synthesiser};
 use super::{
-    BaseUrl, Cache, Calibration, Credentials, ExtraHeaders, HttpVersion, PlannedRequest, Salt,
-    Target, Turn,
+    BaseUrl, Cache, Calibration, Credentials, ExtraHeaders, HttpVersion, PlannedRequest,
+    PromptOptions, Salt, Target, Turn,
 };
 use crate::shape::{
     Endpoint, Exchange, Method, RequestShape, ResponseShape, TokenCount, TokenSource, TraceTime,
@@ -24,17 +24,22 @@ pub(super) fn target(url: &str) -> Target {
     }
 }
 
+/// Makes exact requests for nobody.
+pub(super) fn synthesiser(calibration: &Calibration) -> Synthesiser<'_> {
+    Synthesiser::new(
+        Salt::new(1, Cache::Fresh, 0),
+        None,
+        calibration,
+        Envelope::new(&target("http://127.0.0.1:1")),
+        LengthPolicy::Exact,
+        PromptOptions::default(),
+    )
+}
+
 /// That exchange, ready to be sent to nobody.
 pub(super) fn prepared() -> Prepared {
     let calibration = Calibration::assumed("m");
-    let mut synthesiser = Synthesiser::new(
-        Salt::new(1, Cache::Fresh, 0),
-        None,
-        &calibration,
-        Envelope::new(&target("http://127.0.0.1:1")),
-        LengthPolicy::Exact,
-        crate::replay::PromptOptions::default(),
-    );
+    let mut synthesiser = synthesiser(&calibration);
     let settled = synthesiser.settle(PlannedRequest {
         index: 0,
         intended_us: 0,

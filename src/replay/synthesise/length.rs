@@ -109,10 +109,8 @@ const EVERYDAY_ANSWER: u64 = 128;
 mod tests {
     use super::*;
     use crate::replay::calibrate::{Calibration, EndpointCalibration, Forced};
-    use crate::replay::client::Envelope;
     use crate::replay::plan::{PlannedRequest, Turn};
-    use crate::replay::prompt::{Cache, PromptOptions, Salt};
-    use crate::replay::testing::{exchange, target};
+    use crate::replay::testing::{exchange, synthesiser};
     use crate::shape::{TokenCount, TokenSource};
 
     /// What is asked of each of four answers of 400 tokens in all, and what is held against the target's count.
@@ -126,14 +124,7 @@ mod tests {
         calibration
             .endpoints
             .insert(Endpoint::ChatCompletions, found);
-        let mut synthesiser = Synthesiser::new(
-            Salt::new(1, Cache::Fresh, 0),
-            None,
-            &calibration,
-            Envelope::new(&target("http://127.0.0.1:1")),
-            LengthPolicy::Exact,
-            PromptOptions::default(),
-        );
+        let mut synthesiser = synthesiser(&calibration);
         let mut exchange = exchange(0);
         exchange.request.params.n = 4;
         exchange.response.output_tokens = Some(TokenCount {
