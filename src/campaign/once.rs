@@ -18,7 +18,7 @@ use crate::replay::{
     Calibration, Ended, Gate, Passes, PlanOptions, Planner, Progress, RequestOutcome, RunOptions,
     Source, Stop, Target, run,
 };
-use crate::report::{ReportError, RunHistograms};
+use crate::report::RunHistograms;
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
 
@@ -116,7 +116,6 @@ impl Stage<'_> {
         let progress = Progress::default();
         let watched = self.audience.watch(&order.ticket, &progress);
         let watch = campaign.watch(order.target);
-        let mut broken_log: Option<ReportError> = None;
         let name = &order.target.name;
         let over = OnceLock::new();
         let under = Under {
@@ -129,9 +128,7 @@ impl Stage<'_> {
             self.audience.hear(name, &outcome);
             if let Some(log) = &self.log {
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                broken_log = broken_log
-                    .take()
-                    .or(log.add(name, order.number, &outcome).err());
+                log.add(name, order.number, &outcome);
             }
             tally.add(outcome, judge);
         };
@@ -176,8 +173,6 @@ impl Stage<'_> {
         };
         let mut evidence = self.evidence(&summary, order.calibration, on_purpose, prefix_share);
         evidence.remarks.extend(seen.remarks.iter().cloned());
-        let broken_log = broken_log.map(|error| format!("there is no log of requests: {error}"));
-        evidence.remarks.extend(broken_log);
         // What was planned is known for sure once the plan's end was reached: copies of conversations are drawn.
         let planned = if whole {
             summary.plan.planned

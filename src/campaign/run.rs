@@ -77,7 +77,7 @@ impl Campaign {
                     "report: {}",
                     out.path().join("report.html").display()
                 )),
-                Err(error) => unwritten = Some(error),
+                Err(error) => unwritten = unwritten.or(Some(error)),
             }
         }
         Ok(Ran {

@@ -12,9 +12,9 @@ use crate::replay::RequestOutcome;
 pub struct RequestLog {
     path: PathBuf,
     partial: PathBuf,
-    /// Lines are gathered before they are compressed: the encoder's own price is by the call, and a line is fifty pieces. `None` once a
-    /// line could not be written: half a log would pass for a whole one.
-    encoder: Option<BufWriter<zstd::Encoder<'static, File>>>,
+    /// Lines are gathered before they are compressed: the encoder's own price is by the call, and a line is fifty pieces. The
+    /// error once a line could not be written: half a log would pass for a whole one.
+    encoder: Result<BufWriter<zstd::Encoder<'static, File>>, ReportError>,
 }
 
 /// A line of the log, read again. The gaps between its tokens are not in it.
@@ -83,72 +83,57 @@ impl RequestLog {
         Ok(Self {
             path: path.to_owned(),
             partial,
-            encoder: Some(encoder),
+            encoder: Ok(encoder),
         })
     }
 
-    /// Adds a request of the target's run (or step) number `run`, from 0.
-    ///
-    /// # Errors
-    /// When it cannot be written. Then the log is given up, and what is added later goes nowhere.
-    pub fn add(
-        &mut self,
-        target: &str,
-        run: u64,
-        outcome: &RequestOutcome,
-    ) -> Result<(), ReportError> {
+    /// Adds a request of the target's run (or step) number `run`, from 0. Where it cannot be written the log is given up, which
+    /// [`Self::finish`] tells.
+    pub fn add(&mut self, target: &str, run: u64, outcome: &RequestOutcome) {
         self.put(&Line {
             target,
             run,
             outcome,
             longest_gap_us: outcome.gaps_us.iter().copied().max(),
-        })
+        });
     }
 
-    /// Adds a request of another log as it is there.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn copy(&mut self, request: &LoggedRequest) -> Result<(), ReportError> {
+    /// Adds a request of another log as it is there, in the same way.
+    pub fn copy(&mut self, request: &LoggedRequest) {
         self.put(&Line {
             target: &request.target,
             run: request.run,
             outcome: &request.outcome,
             longest_gap_us: request.longest_gap_us,
-        })
+        });
     }
 
-    fn put(&mut self, line: &Line<'_>) -> Result<(), ReportError> {
-        let Some(encoder) = &mut self.encoder else {
-            return Ok(());
+    fn put(&mut self, line: &Line<'_>) {
+        let Ok(encoder) = &mut self.encoder else {
+            return;
         };
         let mut write = || {
             serde_json::to_writer(&mut *encoder, line)?;
             encoder.write_all(b"\n")
         };
-        write().map_err(|source| {
-            self.encoder = None;
+        if let Err(source) = write() {
+            let path = self.path.clone();
+            self.encoder = Err(ReportError::Io { path, source });
             let _ = std::fs::remove_file(&self.partial);
-            ReportError::Io {
-                path: self.path.clone(),
-                source,
-            }
-        })
+        }
     }
 
-    /// Completes the file, unless it was given up.
+    /// Completes the file.
     ///
     /// # Errors
-    /// When it cannot be written or renamed.
+    /// When a line could not be written, or it cannot be completed or renamed.
     pub fn finish(self) -> Result<(), ReportError> {
         let Self {
             path,
             partial,
             encoder,
         } = self;
-        let Some(encoder) = encoder else {
-            return Ok(());
-        };
+        let encoder = encoder?;
         let close = || {
             let encoder = encoder
                 .into_inner()
@@ -197,15 +182,15 @@ mod tests {
                 gaps_us: (0..9).map(gap).collect(),
                 ..RequestOutcome::default()
             };
-            log.add("a", 0, &outcome)
+            log.add("a", 0, &outcome);
         };
-        let failed = (0..1_000_000).find_map(|index| add(index).err()).unwrap();
+        (0..50_000).for_each(&mut add);
+        assert!(!partial.is_symlink(), "given up at once");
+        let failed = log.finish().unwrap_err();
         assert!(
             failed.to_string().contains("requests.jsonl.zst"),
             "{failed}"
         );
-        add(0).unwrap();
-        log.finish().unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -93,7 +93,7 @@ fn result_of_runs(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u
             outcome.last_token_us = outcome.last_token_us.map(|us| us + slower_us);
             outcome.end_us += slower_us;
             measure.record(&outcome);
-            log.add(name, run, &outcome).unwrap();
+            log.add(name, run, &outcome);
         }
         histograms.push(RunHistograms {
             target: name.to_owned(),

@@ -98,7 +98,7 @@ impl Merge {
                 if measure.record(&request.outcome) {
                     misses.record(&request.outcome);
                 }
-                log.copy(&request)?;
+                log.copy(&request);
             }
             prompt_tokens.push(of_targets);
         }
