@@ -16,7 +16,7 @@ pub(super) struct InFlight {
     endless: bool,
 }
 
-/// Beyond it the peak is only "more than that": 8 MiB.
+/// Beyond it the peak is only "more than that": 16 MiB.
 const MOST: usize = 1 << 20;
 
 impl InFlight {
@@ -35,7 +35,10 @@ impl InFlight {
             self.endless = true;
             return;
         };
-        if self.ends.len() < MOST {
+        if self.ends.len() >= MOST {
+            // Its connection will not be seen to come back.
+            self.endless = true;
+        } else {
             let end_us = planned.intended_us.saturating_add(took_us);
             // Who leaves an answer closes the connection.
             let left = matches!(exchange.outcome, Outcome::ClientCancelled { .. });

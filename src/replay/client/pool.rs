@@ -124,16 +124,24 @@ impl Pool {
             // An error would say that the semaphore is closed, which nobody does.
             Some(turns) => Arc::clone(turns).acquire_owned().await.ok(),
         };
+        let gets_new = self.begins(begins);
         let (idle, ahead) = {
             let mut shelf = self.shelf();
-            let begins = self.begins(begins);
-            shelf.has_come(begins);
-            let idle = (!begins).then(|| shelf.take_idle()).flatten();
-            (idle, self.kept.is_some() && (begins || shelf.has_spare()))
+            let idle = (!gets_new).then(|| shelf.take_idle()).flatten();
+            let ahead = idle.is_none() && self.kept.is_some() && (gets_new || shelf.has_spare());
+            // Who waits for one that is being opened stays announced until it has it, or it would be promised to another as well.
+            if !ahead {
+                shelf.has_come(gets_new);
+            }
+            (idle, ahead)
         };
         let mut connection = match idle {
             Some(connection) => connection,
-            None if ahead => self.opened_ahead().await?,
+            None if ahead => {
+                let opened = self.opened_ahead().await;
+                self.shelf().has_come(gets_new);
+                opened?
+            }
             None => self.open().await?,
         };
         self.connector.traffic().takes(begins, connection.used);

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::*;
@@ -190,5 +191,23 @@ fn a_connection_that_was_found_closed_counts_as_none_that_was_used_again() {
         let other = pool.replace(again).await.unwrap();
         assert!(!other.used);
         assert_eq!(count(), [1, 0, 0]);
+    });
+}
+
+#[test]
+fn a_connection_that_is_waited_for_is_not_promised_to_another() {
+    on_worker(async {
+        let target = Silent::start();
+        let pool = target.pool(AS_RECORDED);
+        pool.expect(BEGINS);
+        let mut first = Box::pin(pool.take(BEGINS));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        pool.expect(BEGINS);
+        assert_eq!(pool.shelf().opening, 2);
+        let second = pool.take(BEGINS);
+        let (first, second) = tokio::join!(first, second);
+        drop((first.unwrap(), second.unwrap()));
+        assert_eq!(target.accepted().len(), 2);
     });
 }
