@@ -136,6 +136,9 @@ fn a_path_that_says_nothing_leaves_it_to_the_body_and_to_the_answer() {
         http::send(&recorder.url, &http::post(path, &[], body));
         expected.push((endpoint, events));
     }
+    let coded = http::post("/plain", &[("Content-Encoding", "x-unknown")], ASKED);
+    http::send(&recorder.url, &coded);
+    expected.push(("other", 0));
     let text = String::from_utf8(http::post("/plain", &[], ASKED)).unwrap();
     let text = text.replace("application/json", "text/plain");
     http::send(&recorder.url, text.as_bytes());

@@ -100,7 +100,12 @@ const POST: &[Method] = &[Method::Post];
 /// The first match counts, so longer endings stand above shorter ones.
 const TABLE: &[(&[Method], &str, Endpoint)] = &[
     (POST, "/chat/completions", Endpoint::ChatCompletions),
-    // Bodies as those of chats, and nothing is generated.
+    // Bodies as those of chats and completions, and no text is generated.
+    (POST, "/images/generations", Endpoint::Other),
+    (POST, "/images/edits", Endpoint::Other),
+    (POST, "/videos", Endpoint::Other),
+    (POST, "/threads", Endpoint::Other),
+    (POST, "/token_counter", Endpoint::Other),
     (POST, "/count_tokens", Endpoint::Other),
     (POST, ":countTokens", Endpoint::Other),
     (POST, "/apply-template", Endpoint::Other),
@@ -173,6 +178,7 @@ mod tests {
                 "/v1beta/models/g:countTokens",
                 Endpoint::Other,
             ),
+            (Method::Post, "/v1/images/generations", Endpoint::Other),
             (Method::Get, "/v1/messages", Endpoint::Other),
             (Method::Get, "/v1/models", Endpoint::Models),
             (Method::Get, "/v1/models/abc", Endpoint::Other),

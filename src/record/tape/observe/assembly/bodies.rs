@@ -37,15 +37,24 @@ impl Assembly {
                     self.read_plain(&body, key, &capture.ledger);
                     self.mirror(&body, capture);
                 }
-                Err(status) => self.is_in_trouble(status),
+                Err(status) => self.is_undecoded(status),
             },
-            Some(Coded::Unknown) => self.is_in_trouble(ShapeStatus::Unparsable),
+            Some(Coded::Unknown) => self.is_undecoded(ShapeStatus::Unparsable),
         }
     }
 
-    /// Offers a request that was read to the mirror, where there is one that wants it.
+    /// A body that cannot be read for its coding is of no dialect's form, and where that has to tell, another server's.
+    fn is_undecoded(&mut self, status: ShapeStatus) {
+        match std::mem::take(&mut self.told) {
+            Told::IfBodyFits | Told::ByBody if status == ShapeStatus::Unparsable => self.is_other(),
+            _ => self.is_in_trouble(status),
+        }
+    }
+
+    /// Offers a request that was read to the mirror, where there is one that wants it. One whose answer has yet to tell what it is may
+    /// generate nothing.
     fn mirror(&mut self, body: &[u8], capture: &Capture) {
-        let (Some(mirror), Some(_)) = (&capture.mirror, &self.request) else {
+        let (Some(mirror), Some(_), false) = (&capture.mirror, &self.request, self.guessed) else {
             return;
         };
         let is_probe = self.opening.is_some_and(|opening| opening.probe);
