@@ -235,8 +235,10 @@ fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeM
     let trace = trace.map(|(key, value)| (format!("trace.{key}"), value));
     // The seed draws the words; beside them the conversations that are kept or copied, where some are.
     let draws_conversations = plan.get("rate_scale").and_then(Value::as_f64) != Some(1.0);
-    let plan = plan.into_iter().filter(|(key, _)| match key.as_str() {
+    let plan = plan.into_iter().filter(|(key, value)| match key.as_str() {
         "seed" => draws_conversations,
+        // So were those that do not tell.
+        "connections" => value.get("mode").and_then(Value::as_str) != Some("shared"),
         "words_seed" | "start_at" => false,
         _ => true,
     });
@@ -296,4 +298,20 @@ fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, Ear
         });
     }
     Ok(runs.into_values().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_result_that_does_not_tell_of_connections_shared_them() {
+        let of = |connections: Option<Value>| {
+            let told = connections.map(|mode| ("connections".to_owned(), mode));
+            sent(BTreeMap::new(), told.into_iter().collect())
+        };
+        assert_eq!(of(None), of(Some(json!({"mode": "shared"}))));
+        assert_ne!(of(None), of(Some(json!({"mode": "recorded"}))));
+    }
 }
