@@ -129,7 +129,8 @@ impl Assembly {
         if let Some(frames) = frames {
             known.shape.messages = frames.messages;
         }
-        let (answer_bytes, answer_name) = (sight.answer_bytes, sight.answer_name.clone());
+        let (answer_bytes, answer_tokens) = (sight.answer_bytes, sight.answer_tokens);
+        let answer_name = sight.answer_name.clone();
         let exchange = Exchange {
             at,
             endpoint,
@@ -153,6 +154,7 @@ impl Assembly {
                 named,
                 turns: known.turns,
                 prompt_tokens: known.tokens,
+                answer_tokens,
                 answer_bytes,
                 answer_name,
                 disguise: self.disguise,
