@@ -66,6 +66,22 @@ BODIES = [
     b'{"role":"user","content":[{"type":"tool_result","content":[{"type":"text","text":"ok"}]}]}],"system":"brief","max_tokens":7}',
     b'{"messages":[{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},{"role":"tool","content":"x"}]}',
 ]
+def field(number, data):
+    """One of protobuf's with a length, below 128."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def framed(message):
+    return b"\0" + struct.pack(">I", len(message)) + message
+
+
+TENSOR = field(1, b"x") + field(2, b"INT32") + field(3, b"\2\3")
+CALL = field(1, b"llama") + field(5, TENSOR + field(5, field(2, b"\1\2"))) + field(5, TENSOR) + field(7, b"raw bytes")
+TENSORS = [
+    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2,3],"data":[1,2,3,4,5,6]},{"name":"y","datatype":"BYTES","shape":[],"data":["a"]}]}',
+    b'{"id":"1","inputs":[{"name":"x","datatype":"INT64","shape":[1],"parameters":{"binary_data_size":8}}],"outputs":[{"name":"z"}]}12345678',
+    framed(CALL), framed(CALL) * 2, framed(b""), framed(field(5, TENSOR + field(4, field(1, b"shared_memory_region")))), b"\1" + framed(CALL)[1:],
+]
 WORDS = [
     b"unix:/run/a.sock", b"a=http://host:8000/base/", b"https://[::1]", b"HTTP://A:1", b"ttft.p99<800ms",
     b"goodput.rate>=95%", b"vram.peak<76GiB", b"vram.growth<1MiB/s", b"ttft.p99<+10%", b"quality.pass_rate>-1%", b"errors.rate<0.1%",
@@ -102,7 +118,8 @@ write("request_body", bodies)
 answers = STREAMS + fixtures("http/*.resp.sse", 1500) + fixtures("http/*.resp.json")
 pairs = [(body, answers[at % len(answers)]) for at, body in enumerate(bodies * 3)]
 write("exchange", [struct.pack("B", at % 16) + PLANS[at % 3] + body + b"\0" + answer for at, (body, answer) in enumerate(pairs)])
-write("trace_reader", fixtures("traces/*.rt"))
+write("tensors", TENSORS)
+write("trace_reader", fixtures("traces/*.rt") + fixtures("traces/*.rt.age"))
 rows = {0: MOONCAKE, 3: AZURE, **ROWS}
 # The number of the format, and whether malformed rows end it.
 write("importers", [struct.pack("B", kind * 2 + end) + file for kind, files in rows.items() for end in (0, 1) for file in files])

@@ -9,3 +9,4 @@ pub use crate::record::fuzzing::{
     Bodies, Framed, Read, Request, Response, chunks, proxy_header, recorded, request, response,
     write_proxy_header,
 };
+pub use crate::trace::fuzzing::{sealed, unsealed};

@@ -1,7 +1,7 @@
 //! A file of any bytes opens and reads to its end, or is refused; blocks that were whole before the damage are read.
 //!
 //! Checksums would stop any mutation at the door, so that most are made behind them: a block's document is unpacked, changed and
-//! packed again under a right frame.
+//! packed again under a right frame, and behind the seal where it has one.
 
 #![no_main]
 
@@ -9,14 +9,21 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use reenact::fuzzing::{sealed, unsealed};
 use reenact::shape::Exchange;
-use reenact::trace::{Damage, Trace, verify};
+use reenact::trace::{Damage, Trace, unlock_with, verify};
 
 /// Whole blocks, and no footer behind them.
 const WHOLE_BLOCKS: &[u8] = include_bytes!("../../fixtures/traces/golden-1.0-unfinished.rt");
 
 static FILE: LazyLock<PathBuf> =
     LazyLock::new(|| PathBuf::from(format!("/dev/shm/reenact-fuzz-{}.rt", std::process::id())));
+/// What the sealed ones among the seeds open with.
+static UNLOCKED: LazyLock<()> = LazyLock::new(|| {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/traces");
+    let identity = PathBuf::from(fixtures).join("golden-1.1-sealed.identity");
+    unlock_with(&identity).expect("the fixture is an identity");
+});
 static BEFORE: LazyLock<Vec<Exchange>> = LazyLock::new(|| {
     let exchanges = read(WHOLE_BLOCKS).expect("the fixture reads").0;
     assert_eq!(exchanges.len(), 5, "its whole blocks hold five");
@@ -50,6 +57,7 @@ fn alike(one: &Exchange, other: &Exchange) -> bool {
 }
 
 fn read(bytes: &[u8]) -> Option<(Vec<Exchange>, Damage)> {
+    LazyLock::force(&UNLOCKED);
     std::fs::write(&*FILE, bytes).expect("it is written");
     let mut trace = Trace::open(&[FILE.clone()]).ok()?;
     let counted = trace.exchange_count();
@@ -65,6 +73,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Exchange>, Damage)> {
 
 const PREAMBLE: usize = 16;
 const FRAME: usize = 60;
+const CODEC_SEALED: u8 = 2;
 const SYNC: [u8; 4] = [0xb1, 0x0c, b'R', 0x1a];
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -119,16 +128,24 @@ fn block_changed(file: &[u8], max_size: usize, choice: u32) -> Option<Vec<u8>> {
     let mut frame = file[at..at + FRAME].to_vec();
     let payload = file.get(at + FRAME..at + FRAME + u32_at(&frame, 8)?)?;
     let rest = &file[at + FRAME + payload.len()..];
-    let document = zstd::bulk::decompress(payload, 1 << 20).ok()?;
+    LazyLock::force(&UNLOCKED);
+    let packed = match frame[5] {
+        CODEC_SEALED => unsealed(file, &frame, payload)?,
+        _ => payload.to_vec(),
+    };
+    let document = zstd::bulk::decompress(&packed, 1 << 20).ok()?;
     let document = mutated(&document, max_size);
-    let packed = zstd::bulk::compress(&document, 1).ok()?;
+    let mut packed = zstd::bulk::compress(&document, 1).ok()?;
     if choice % 16 == 7 {
         // What a frame says of its block: counts, ids, times.
         let said = mutated(&frame[16..FRAME - 8], FRAME - 24);
         frame[16..16 + said.len()].copy_from_slice(&said);
     }
-    put_u32(&mut frame, 8, packed.len());
     put_u32(&mut frame, 12, document.len());
+    if frame[5] == CODEC_SEALED {
+        packed = sealed(file, &mut frame, &packed)?;
+    }
+    put_u32(&mut frame, 8, packed.len());
     put_u32(&mut frame, FRAME - 8, crc32c::crc32c(&packed) as usize);
     let sum = crc32c::crc32c(&frame[..FRAME - 4]) as usize;
     put_u32(&mut frame, FRAME - 4, sum);

@@ -141,7 +141,7 @@ impl Anonymiser {
     }
 
     /// Goes on with the next file under the same numbers.
-    pub(super) fn begin_file(&mut self) {
+    pub(crate) fn begin_file(&mut self) {
         self.models.begin_file();
     }
 

@@ -99,8 +99,8 @@ fn open_rows(
     options: &ImportOptions,
     key: &ChainKey,
 ) -> Result<Box<dyn Rows>, InteropError> {
-    if format == ImportFormat::Baseten {
-        return open_baseten(path, options);
+    if matches!(format, ImportFormat::Baseten | ImportFormat::Parquet) {
+        return open_parquet(format, path, options);
     }
     let mut lines = input::open(path, &options.progress)?;
     let spacing_us = options.spacing_us();
@@ -129,17 +129,31 @@ fn open_rows(
         ImportFormat::Dynamo => Box::new(LineRows::new(lines, Dynamo::new())),
         ImportFormat::VllmCustom => Box::new(LineRows::new(lines, VllmCustom::new(spacing_us))),
         ImportFormat::Evalscope => Box::new(LineRows::new(lines, Evalscope::new(key, spacing_us))),
-        ImportFormat::Jsonl | ImportFormat::Baseten => Box::new(LineRows::new(lines, Jsonl::new())),
+        ImportFormat::Jsonl | ImportFormat::Baseten | ImportFormat::Parquet => {
+            Box::new(LineRows::new(lines, Jsonl::new()))
+        }
     })
 }
 
 #[cfg(feature = "parquet")]
-fn open_baseten(path: &Path, options: &ImportOptions) -> Result<Box<dyn Rows>, InteropError> {
-    Ok(Box::new(super::columnar::BasetenRows::open(path, options)?))
+fn open_parquet(
+    format: ImportFormat,
+    path: &Path,
+    options: &ImportOptions,
+) -> Result<Box<dyn Rows>, InteropError> {
+    use super::columnar::{BasetenRows, ParquetRows};
+    Ok(match format {
+        ImportFormat::Baseten => Box::new(BasetenRows::open(path, options)?),
+        _ => Box::new(ParquetRows::open(path, options)?),
+    })
 }
 
 #[cfg(not(feature = "parquet"))]
-fn open_baseten(_: &Path, _: &ImportOptions) -> Result<Box<dyn Rows>, InteropError> {
+fn open_parquet(
+    _: ImportFormat,
+    _: &Path,
+    _: &ImportOptions,
+) -> Result<Box<dyn Rows>, InteropError> {
     Err(InteropError::NoParquet)
 }
 

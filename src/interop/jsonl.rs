@@ -68,11 +68,8 @@ impl LineFormat for Jsonl {
         if head.read(line)?.raw(0).is_some() {
             return self.head(line);
         }
-        let exchange: Exchange =
-            serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
-        let gaps = &exchange.response.gaps;
-        GapSketch::from_parts(gaps.buckets().to_vec(), gaps.longest_us())
-            .map_err(|error| error.to_string())?;
+        let exchange = serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
+        let exchange = sane(exchange)?;
         self.begun = true;
         rows.push_back(exchange.into());
         Ok(())
@@ -81,6 +78,20 @@ impl LineFormat for Jsonl {
     fn about(&self) -> About {
         self.about
     }
+}
+
+/// An exchange of the same fields that stands elsewhere.
+#[cfg(feature = "parquet")]
+pub(super) fn exchange_of(fields: serde_json::Value) -> Result<Exchange, String> {
+    let exchange = serde_json::from_value(fields);
+    exchange.map_err(|error| json_reason(&error)).and_then(sane)
+}
+
+fn sane(exchange: Exchange) -> Result<Exchange, String> {
+    let gaps = &exchange.response.gaps;
+    GapSketch::from_parts(gaps.buckets().to_vec(), gaps.longest_us())
+        .map_err(|error| error.to_string())?;
+    Ok(exchange)
 }
 
 /// The writer.

@@ -36,6 +36,8 @@ pub enum ImportFormat {
     Evalscope,
     /// Our own lines, as export jsonl and inspect --exchanges write them
     Jsonl,
+    /// Our own columns, as export parquet writes them
+    Parquet,
 }
 
 impl ImportFormat {
@@ -62,7 +64,7 @@ pub enum ExportFormat {
     VllmTimedTrace,
     /// Every exchange whole, as a line of JSON; import jsonl makes the same trace of it again
     Jsonl,
-    /// Every exchange whole, as a row of flat columns, for DuckDB, Spark, Polars and the like
+    /// Every exchange whole, as a row of flat columns, for DuckDB, Spark, Polars and the like; import parquet makes the same trace of it
     Parquet,
 }
 

@@ -89,6 +89,11 @@ impl GapSketch {
         self
     }
 
+    /// The bucket of a gap, and of its own middle.
+    pub fn bucket_of(gap_us: u64) -> u16 {
+        SCALE.of(gap_us)
+    }
+
     /// (bucket, count) pairs by rising bucket.
     pub fn buckets(&self) -> &[(u16, u32)] {
         &self.buckets

@@ -30,6 +30,9 @@ pub(super) struct TraceFile {
     pub(super) damage: Damage,
     /// Exchanges that were in flight when the recorder was killed.
     pub(super) left_open: LeftOpen,
+    /// Whether anything stands behind the header. If so, what was in flight when the file of the run before it was left is here, as
+    /// that or ended.
+    pub(super) is_begun: bool,
 }
 
 impl TraceFile {
@@ -51,6 +54,7 @@ impl TraceFile {
                 ids: footer.ids,
                 damage: Damage::default(),
                 left_open: LeftOpen::default(),
+                is_begun: true,
             });
         }
         let Scan {
@@ -65,6 +69,7 @@ impl TraceFile {
             ..
         } = scan(&file, start, len).map_err(io())?;
         let terms = header.terms();
+        let is_begun = !(blocks.is_empty() && openings.is_empty() && footers.is_empty());
         // A footer, even one whose content does not read, says that the file was closed in order.
         openings.retain(|entry| footers.iter().all(|&footer| footer < entry.offset));
         let left_open = left_open(&file, &openings, &blocks, &wounds, terms).map_err(io())?;
@@ -84,6 +89,7 @@ impl TraceFile {
                 doubtful_in_flight: left_open.doubtful,
             },
             left_open,
+            is_begun,
         })
     }
 }

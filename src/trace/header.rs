@@ -85,6 +85,29 @@ pub enum Source {
 }
 
 impl Source {
+    const ALL: [Self; 13] = [
+        Self::Recorded,
+        Self::Mooncake,
+        Self::Azure,
+        Self::Aiperf,
+        Self::Bailian,
+        Self::Burstgpt,
+        Self::Weka,
+        Self::Baseten,
+        Self::Dynamo,
+        Self::Vllm,
+        Self::Evalscope,
+        Self::Jsonl,
+        Self::Other,
+    ];
+
+    /// The source of this name; that of none is elsewhere.
+    pub fn titled(title: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|source| source.title() == title)
+            .unwrap_or(Self::Other)
+    }
+
     /// The source's name, as people write it.
     pub fn title(self) -> &'static str {
         match self {

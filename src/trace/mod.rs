@@ -52,5 +52,7 @@ pub use tools::{
 pub use totals::{Missing, Totals};
 pub use writer::{TraceWriter, WriterOptions};
 
+#[cfg(fuzzing)]
+pub(crate) use seal::fuzzing;
 #[cfg(test)]
 pub(crate) mod tests;

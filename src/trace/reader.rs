@@ -165,9 +165,11 @@ impl Trace {
         placement: &mut Placement,
     ) -> Result<(), TraceError> {
         let offsets = placement.take(&file, shift_us)?;
-        // What was in flight when a file of the run was left is in the next one, as that or ended.
+        // What was in flight when a file of the run was left is in the next one, as that or ended, once that has a block.
         let before = self.files.iter_mut().map(|placed| &mut placed.file);
-        for before in before.filter(|before| before.header.run == file.header.run) {
+        let is_told_here =
+            |before: &&mut TraceFile| file.is_begun && before.header.run == file.header.run;
+        for before in before.filter(is_told_here) {
             before.left_open = LeftOpen::default();
             self.open_damage.doubtful_in_flight -=
                 std::mem::take(&mut before.damage.doubtful_in_flight);

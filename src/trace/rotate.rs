@@ -148,11 +148,29 @@ impl RotatingWriter {
     /// When what has gathered cannot be written, or the next file cannot be created: this file then stays the one that is
     /// written, and its ids stay in use.
     pub fn rotate(&mut self) -> Result<(), TraceError> {
-        // What is only open stands in the next file, as that or ended.
+        self.rotate_with([])
+    }
+
+    /// The same, while these are in flight, under their keys and with the next file's ids. At no moment are they in neither file:
+    /// this one gets its footer, which says that what it holds as open is told elsewhere, when the next one has them.
+    ///
+    /// # Errors
+    /// As [`RotatingWriter::rotate`].
+    pub fn rotate_with(
+        &mut self,
+        open: impl IntoIterator<Item = (u64, Recordable)>,
+    ) -> Result<(), TraceError> {
         if !self.writer.holds_exchanges() {
             self.writer.flush()?;
         }
-        let next = next_file(&self.directory, &self.name, &self.header, &self.options)?;
+        let mut next = next_file(&self.directory, &self.name, &self.header, &self.options)?;
+        for (key, exchange) in open {
+            next.open(key, exchange);
+        }
+        if let Err(error) = next.flush() {
+            // They are tried again with its next flush.
+            tracing::warn!(path = %next.path().display(), %error, "a trace file was begun without what is in flight");
+        }
         let full = std::mem::replace(&mut self.writer, next);
         self.opened = Instant::now();
         self.closed_bytes += full.bytes();

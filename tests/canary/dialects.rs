@@ -28,6 +28,10 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
         "/generate",
         r#"{"inputs":"@","parameters":{"stop":["@"],"adapter_id":"@","grammar":{"type":"@","value":"@"}},"stream":STREAM}"#,
     ),
+    (
+        "/generate_stream",
+        r#"{"inputs":"@","parameters":{"stop":["@"],"adapter_id":"@","grammar":{"type":"@","value":"@"}},"stream":STREAM}"#,
+    ),
     ("/", r#"{"text":"@ is not TGI's","stream":STREAM}"#),
     (
         "/v2/chat",
@@ -41,7 +45,16 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
         "systemInstruction":{"parts":[{"text":"@"}]},"tools":[{"functionDeclarations":[{"name":"@"}]}],"cachedContent":"@","generationConfig":{"stopSequences":["@"],"responseSchema":{"title":"@"}},"@":{"stream":STREAM}}"#,
     ),
     (
+        "/v1beta/models/@:generateContent",
+        r#"{"contents":[{"role":"user","parts":[{"text":"@"},{"inlineData":{"mimeType":"@","data":"@"}}]}],"systemInstruction":{"parts":[{"text":"@"}]},
+        "tools":[{"functionDeclarations":[{"name":"@"}]}],"generationConfig":{"stopSequences":["@"],"responseSchema":{"title":"@"}},"@":{"stream":STREAM}}"#,
+    ),
+    (
         "/v2/models/@/generate",
+        r#"{"text_input":"@","parameters":{"stop":"@","stream":STREAM},"@":"@"}"#,
+    ),
+    (
+        "/v2/models/@/versions/@/generate_stream",
         r#"{"text_input":"@","parameters":{"stop":"@","stream":STREAM},"@":"@"}"#,
     ),
     (
@@ -63,10 +76,40 @@ pub(crate) const REQUESTS: &[(&str, &str)] = &[
         r#"{"query":"@","documents":["@"],"stream":STREAM}"#,
     ),
     (
+        "/tokenize",
+        r#"{"model":"@","prompt":"@","messages":[{"role":"user","content":"@"}],"chat_template":"@","stream":STREAM}"#,
+    ),
+    (
+        "/detokenize",
+        r#"{"model":"@","tokens":[1,2,"@"],"stream":STREAM}"#,
+    ),
+    (
+        "/v1/score",
+        r#"{"model":"@","text_1":"@","text_2":["@","@"],"stream":STREAM}"#,
+    ),
+    (
+        "/pooling",
+        r#"{"model":"@","input":["@"],"messages":[{"role":"user","content":"@"}],"stream":STREAM}"#,
+    ),
+    (
+        "/classify",
+        r#"{"model":"@","input":["@"],"stream":STREAM}"#,
+    ),
+    (
         "/v1/responses",
         r#"{"model":"@","input":@ this does not parse "stream":STREAM"#,
     ),
     ("/api/chat", r#"["@", {"stream":STREAM}]"#),
+];
+
+/// Endpoints of these of which sizes and times are kept, and no body is read.
+pub(crate) const UNREAD: &[&str] = &[
+    "rerank",
+    "tokenize",
+    "detokenize",
+    "score",
+    "pooling",
+    "classify",
 ];
 
 /// Whole answers, by the path's end.
@@ -91,6 +134,7 @@ pub(crate) const ANSWERS: &[(&str, &str)] = &[
         "/generate",
         r#"{"generated_text":"@","text_output":"@","details":{"finish_reason":"@","generated_tokens":3,"tokens":[{"text":"@"}]},"error":"@","error_type":"@"}"#,
     ),
+    ("/generate_stream", r#"{"error":"@","error_type":"@"}"#),
     (
         "/v2/chat",
         r#"{"id":"@","finish_reason":"@","message":{"role":"@","content":[{"type":"text","text":"@"}],"tool_plan":"@","tool_calls":[{"id":"@"}]},"usage":{"tokens":{"input_tokens":5,"output_tokens":6}}}"#,
@@ -98,6 +142,27 @@ pub(crate) const ANSWERS: &[(&str, &str)] = &[
     (
         ":streamGenerateContent",
         r#"[{"candidates":[{"content":{"role":"@","parts":[{"text":"@"},{"functionCall":{"name":"@"}}]},"finishReason":"@"}],"modelVersion":"@"},{"error":{"message":"@","status":"@"}}]"#,
+    ),
+    (
+        ":generateContent",
+        r#"{"candidates":[{"content":{"role":"@","parts":[{"text":"@"},{"functionCall":{"name":"@"}}]},"finishReason":"@"}],"responseId":"@","modelVersion":"@"}"#,
+    ),
+    (
+        "/tokenize",
+        r#"{"count":2,"tokens":[1,2],"token_strs":["@","@"]}"#,
+    ),
+    ("/detokenize", r#"{"prompt":"@"}"#),
+    (
+        "/score",
+        r#"{"id":"@","model":"@","data":[{"index":0,"object":"@","score":0.5}]}"#,
+    ),
+    (
+        "/pooling",
+        r#"{"id":"@","model":"@","data":[{"index":0,"object":"@","data":["@"]}]}"#,
+    ),
+    (
+        "/classify",
+        r#"{"id":"@","model":"@","data":[{"index":0,"label":"@","probs":[0.5]}]}"#,
     ),
     (
         "/infer",
@@ -123,6 +188,11 @@ pub(crate) const STREAMS: &[(&str, &str)] = &[
     (
         "/generate",
         "data:{\"token\":{\"text\":\"@\"},\"generated_text\":null}\n\ndata:{\"text_output\":\"@\",\"error\":\"@\"}\n\ndata:@\n\n",
+    ),
+    (
+        "/generate_stream",
+        "data:{\"token\":{\"text\":\"@\"},\"generated_text\":null}\n\ndata:{\"token\":{\"text\":\"@\",\"special\":true},\"generated_text\":\"@\",\"details\":{\"finish_reason\":\"@\"}}\n\n\
+         data: {\"model_name\":\"@\",\"text_output\":\"@\",\"error\":\"@\"}\n\ndata:@\n\n",
     ),
     (
         "/v2/chat",

@@ -31,9 +31,12 @@ const ENDPOINTS: &[&str] = &[
     "ollama_generate",
     "ollama_embed",
     "tgi_generate",
+    "tgi_generate_stream",
     "cohere_chat",
+    "gemini_generate",
     "gemini_stream",
     "triton_generate",
+    "triton_generate_stream",
     "infer",
 ];
 

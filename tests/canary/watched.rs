@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::dialects;
 use super::support::canaries::{Canaries, Search};
 use super::support::memory::Stacks;
 use super::support::wire::metric_reaches;
@@ -71,6 +72,10 @@ impl<'a> Watched<'a> {
                 exchange["endpoint"] == *endpoint && exchange["shape"] == "known"
             };
             assert!(recorded.iter().any(read), "no {endpoint} was read");
+        }
+        for endpoint in dialects::UNREAD {
+            let asked = |exchange: &serde_json::Value| exchange["endpoint"] == *endpoint;
+            assert!(recorded.iter().any(asked), "no {endpoint} was asked");
         }
         search.assert_absent(format!("{recorded:?}").as_bytes(), "what inspect shows");
         for entry in std::fs::read_dir(self.dir.path()).unwrap() {

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::support::{run, stdout_of};
-use super::{fixture, open};
+use super::{fixture, goldens, open};
 use reenact::interop::{ExportFormat, ImportFormat};
 
 /// What `tests/interop/read_parquet.py` sums up of a file.
@@ -51,7 +51,8 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         &fixture("weka_sessions_3.jsonl.gz"),
         &weka,
     );
-    let golden = ["golden-1.0.rt", "golden-1.1.rt", "golden-1.1-tensors.rt"].map(fixture);
+    let golden = goldens();
+    let mut told = [0; 3];
     for trace in [&weka].into_iter().chain(&golden) {
         let file = directory.path().join("out.parquet");
         exported(trace, &file);
@@ -109,11 +110,28 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         for (name, value) in expected {
             assert_eq!(seen["sums"][name], value, "{name} of {}", trace.display());
         }
+        for (row, exchange) in all.iter().enumerate() {
+            let media = exchange.request.media.iter();
+            let formats: Vec<_> = media.map(|part| json!(part.format)).collect();
+            let gaps: Vec<_> = exchange.response.trail.values().collect();
+            told[0] += formats.len();
+            told[1] += usize::from(exchange.new_connection.is_some());
+            told[2] += gaps.len();
+            let expected = json!([formats, exchange.new_connection, gaps]);
+            assert_eq!(
+                seen["values"][row],
+                expected,
+                "{} of {}",
+                row,
+                trace.display()
+            );
+        }
         let first = all.iter().find(|e| e.request.blocks.len() > 1).unwrap();
         let ids: Vec<_> = first.request.blocks.iter().map(|id| id.0).collect();
         assert_eq!(seen["first_blocks"], serde_json::json!(ids));
         assert!(seen["about"]["reenact.schema"] == "reenact.parquet/1");
     }
+    assert!(told.iter().all(|&values| values > 10), "{told:?}");
 }
 
 #[test]

@@ -23,6 +23,26 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// The golden traces that are finished, of every version.
+fn goldens() -> Vec<PathBuf> {
+    let mut goldens: Vec<_> = std::fs::read_dir(fixture(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with("golden-")
+        })
+        .filter(|path| path.extension().unwrap() == "jsonl")
+        .map(|path| path.with_extension("rt"))
+        .collect();
+    goldens.sort();
+    assert!(goldens.len() >= 5, "{goldens:?}");
+    goldens
+}
+
 fn open(path: &Path) -> Trace {
     Trace::open(&[path.to_owned()]).unwrap()
 }

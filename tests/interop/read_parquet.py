@@ -42,6 +42,7 @@ json.dump(
         "outcomes": counts("outcome"),
         "endpoints": counts("endpoint"),
         "sums": {name: int(one(f"SELECT {sql} FROM t") or 0) for name, sql in SUMS.items()},
+        "values": db.execute("SELECT media_formats, new_connection, gaps_in_order_us FROM t").fetchall(),
         "first_blocks": one("SELECT blocks FROM t WHERE len(blocks) > 1 LIMIT 1") if one("SELECT max(len(blocks)) FROM t") > 1 else [],
         "about": {key.decode(): value.decode() for key, value in about if key.startswith(b"reenact.")},
         "largest_row_group": one(f"SELECT max(row_group_num_rows) FROM parquet_metadata('{FILE}')"),

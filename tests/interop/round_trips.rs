@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use reenact::interop::{ExportFormat, ImportFormat};
-use reenact::shape::Exchange;
+use reenact::interop::{ExportFormat, ImportFormat, ImportOptions, import};
+use reenact::shape::{BlockSpec, Exchange};
+use reenact::trace::{Source, Trace};
 
-use super::{fixture, give, open, take};
+use super::{fixture, give, goldens, open, take};
 
 fn exchanges(trace: &Path) -> Vec<Exchange> {
     open(trace).exchanges().map(Result::unwrap).collect()
@@ -133,24 +134,62 @@ fn everything_comes_back_through_our_own_lines() {
         assert_eq!(first, second);
     }
     let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
     // What the files of all fields read as, and the header with it.
-    for version in ["golden-1.0", "golden-1.1", "golden-1.1-tensors"] {
-        let file = |kind: &str| fixture(&format!("{version}.{kind}"));
-        let to = |name: &str| path(&format!("{version}-{name}"));
-        give(ExportFormat::Jsonl, &file("rt"), &to("a.jsonl"));
+    for golden in goldens() {
+        let version = golden.file_stem().unwrap().to_str().unwrap();
+        let to = |name: &str| directory.path().join(format!("{version}-{name}"));
+        give(ExportFormat::Jsonl, &golden, &to("a.jsonl"));
         take(ImportFormat::Jsonl, &to("a.jsonl"), &to("a.rt"));
-        let (mut golden, mut copy) = (open(&file("rt")), open(&to("a.rt")));
-        let (a, b) = (golden.header().clone(), copy.header().clone());
-        assert_eq!(
-            (a.source, a.block, a.epoch_unix_us, a.sample_ppm),
-            (b.source, b.block, b.epoch_unix_us, b.sample_ppm)
-        );
-        let golden: Vec<_> = golden.exchanges().map(Result::unwrap).collect();
-        let copy: Vec<_> = copy.exchanges().map(Result::unwrap).collect();
-        assert_eq!(golden, copy, "{version}");
+        let (mut golden_trace, mut copy) = (open(&golden), open(&to("a.rt")));
+        assert_eq!(about(&golden_trace), about(&copy), "{version}");
+        let expected: Vec<_> = golden_trace.exchanges().map(Result::unwrap).collect();
+        let copied: Vec<_> = copy.exchanges().map(Result::unwrap).collect();
+        assert_eq!(expected, copied, "{version}");
         // And `inspect --exchanges`, which has no first line about the file.
-        take(ImportFormat::Jsonl, &file("jsonl"), &to("b.rt"));
-        assert_eq!(exchanges(&to("b.rt")), golden, "{version}");
+        take(
+            ImportFormat::Jsonl,
+            &golden.with_extension("jsonl"),
+            &to("b.rt"),
+        );
+        assert_eq!(exchanges(&to("b.rt")), expected, "{version}");
     }
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn everything_comes_back_through_our_own_columns() {
+    let through = (ExportFormat::Parquet, ImportFormat::Parquet);
+    for from in [WEKA, MOONCAKE, BURSTGPT, AZURE] {
+        let (first, second) = round(from, through, "rows.parquet");
+        assert_eq!(first, second);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for golden in goldens() {
+        let version = golden.file_stem().unwrap().to_str().unwrap();
+        let to = |end: &str| directory.path().join(format!("{version}.{end}"));
+        give(ExportFormat::Parquet, &golden, &to("parquet"));
+        take(ImportFormat::Parquet, &to("parquet"), &to("rt"));
+        assert_eq!(about(&open(&golden)), about(&open(&to("rt"))), "{version}");
+        assert_eq!(exchanges(&golden), exchanges(&to("rt")), "{version}");
+    }
+    let foreign = directory.path().join("no.rt");
+    let refused = import(
+        ImportFormat::Parquet,
+        &fixture("azure2023_conv_200.csv"),
+        &foreign,
+        &ImportOptions::default(),
+    );
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("no Parquet file"), "{error}");
+}
+
+/// What the header says of where exchanges come from.
+fn about(trace: &Trace) -> (Source, Option<BlockSpec>, Option<u64>, u32) {
+    let header = trace.header();
+    (
+        header.source,
+        header.block,
+        header.epoch_unix_us,
+        header.sample_ppm,
+    )
 }

@@ -37,6 +37,20 @@ fn mooncake_rows_come_back_as_they_went_in() {
     assert!(fs::read(&back).unwrap() == fs::read(&original).unwrap());
 }
 
+/// The whole trace takes 6.5 bytes a request (docs/performance.md); its beginning shares less, and the header and index weigh more.
+#[test]
+fn mooncakes_first_rows_take_few_bytes_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("m.rt");
+    take(
+        ImportFormat::Mooncake,
+        &fixture("mooncake_conversation_200.jsonl"),
+        &trace,
+    );
+    let bytes = trace.metadata().unwrap().len();
+    assert!(bytes <= 1_700, "{bytes} bytes for 200 requests");
+}
+
 #[test]
 fn gzip_goes_both_ways() {
     let directory = tempfile::tempdir().unwrap();

@@ -168,6 +168,21 @@ fn an_operators_key_links_the_files_of_a_run_and_is_warned_of() {
 }
 
 #[test]
+fn gaps_in_their_order_are_warned_of() {
+    let sim = Server::sim(&["--profile", "null"]);
+    let log_with = |gaps: &str| {
+        let traces = tempfile::tempdir().unwrap();
+        let recorder = Server::recorder(&sim.url, traces.path(), &["--gaps", gaps]);
+        recorder.terminate().1
+    };
+    let is_warned = |line: &str| line.contains("WARN") && line.contains("--gaps full");
+    let log = log_with("full");
+    assert!(log.lines().any(is_warned), "{log}");
+    let log = log_with("sketch");
+    assert!(!log.contains("--gaps full"), "{log}");
+}
+
+#[test]
 fn a_key_file_that_others_can_read_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let key = dir.path().join("key");

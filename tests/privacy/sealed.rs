@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use age::secrecy::ExposeSecret;
 
-use super::support::{self, RECORD, Server, reenact};
+use super::support::{self, RECORD, Server, python, reenact};
 use super::{ask, private};
 
 /// A directory with a sealed trace of two exchanges in it, and the identity's file.
@@ -147,4 +147,37 @@ fn the_age_tool_opens_the_envelope() {
     let output = tool.wait_with_output().unwrap();
     assert!(output.status.success());
     assert_eq!(output.stdout.len(), 32, "the key of the file");
+}
+
+#[test]
+fn a_reader_written_from_the_document_alone_opens_the_golden_files() {
+    if Command::new("age").arg("--version").output().is_err() {
+        return support::skipped("there is no age here");
+    }
+    let fixture = |name: &str| {
+        let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces");
+        traces.join(name)
+    };
+    let script = |name: &str, arguments: &[&Path]| {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trace_python_reader");
+        let mut command = python();
+        let output = command.arg(scripts.join(name)).args(arguments).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    for end in ["", "-unfinished"] {
+        let sealed = fixture(&format!("golden-1.1-sealed{end}.rt.age"));
+        let opened = dir.path().join(format!("opened{end}.rt"));
+        let identity = fixture("golden-1.1-sealed.identity");
+        script("unseal.py", &[&sealed, &identity, &opened]);
+        let read = script("read_trace.py", &[&opened]);
+        let clear = fixture(&format!("golden-1.1{end}.rt"));
+        assert_eq!(read, script("read_trace.py", &[&clear]), "{end}");
+        assert!(read.lines().count() > 5, "{read}");
+        // Still sealed, they do not read.
+        assert_eq!(script("read_trace.py", &[&sealed]).trim(), "");
+    }
 }

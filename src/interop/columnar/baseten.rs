@@ -1,34 +1,31 @@
 //! Baseten's traces: Parquet, a row for each request. Of the prompt's text the length is taken.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_array::RecordBatch;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::cells::{Cell, cell, hashes};
+use super::table::Table;
 use crate::anonymise::Private;
 use crate::interop::InteropError;
 use crate::interop::blocks::Blocks;
-use crate::interop::input::{About, Numbering, Progress, Row, RowError, Rows, Told, message};
+use crate::interop::input::{About, Numbering, Row, RowError, Rows, Told, message};
 use crate::interop::options::ImportOptions;
 use crate::shape::{Outcome, Role, SessionId};
 use crate::trace::Source;
 
 /// The reader.
 pub(in crate::interop) struct BasetenRows {
-    batches: ParquetRecordBatchReader,
-    batch: Option<RecordBatch>,
-    /// The next row of the batch, and of the file.
-    place: usize,
-    number: u64,
+    table: Table,
+    reading: Reading,
+}
+
+/// What the rows so far have shown.
+struct Reading {
     blocks: Blocks,
     /// Whether the size of a block was given with the command and not by the rows.
     block_given: bool,
     sessions: Numbering<Private>,
-    progress: Progress,
-    bytes_per_row: u64,
 }
 
 const TIME: &str = "timestamp_start_unix_ms";
@@ -47,66 +44,24 @@ const READ: [&str; 11] = [
 ];
 const REQUIRED: [&str; 3] = [TIME, INPUT, OUTPUT];
 
-/// Rows read at a time: a prompt may be long, and all of a batch are held.
-const BATCH_ROWS: usize = 256;
-
 impl BasetenRows {
     pub(in crate::interop) fn open(
         path: &Path,
         options: &ImportOptions,
     ) -> Result<Self, InteropError> {
-        let format = |reason: &str| InteropError::Format {
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        };
-        if path == Path::new("-") {
-            return Err(InteropError::Io {
-                path: PathBuf::from("-"),
-                source: std::io::Error::other(
-                    "Parquet is read from its end, which standard input does not have",
-                ),
-            });
-        }
-        let failed = |source| InteropError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = File::open(path).map_err(failed)?;
-        let bytes = file.metadata().map_err(failed)?.len();
-        // Its own message may hold what stands in the file.
-        let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file).ok())
-            .ok_or_else(|| format("it is no Parquet file, or is cut short"))?;
-        let schema = builder.schema();
-        if REQUIRED.iter().any(|name| schema.index_of(name).is_err()) {
-            return Err(format(&format!(
-                "it does not have the columns {}",
-                REQUIRED.join(", ")
-            )));
-        }
-        let wanted: Vec<_> = READ
-            .iter()
-            .filter_map(|name| schema.index_of(name).ok())
-            .collect();
-        let rows = builder.metadata().file_metadata().num_rows().max(1);
-        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
-        let batches =
-            guarded(|| builder.build().ok()).ok_or_else(|| format("its columns cannot be read"))?;
         Ok(Self {
-            batches,
-            batch: None,
-            place: 0,
-            number: 0,
-            blocks: Blocks::of_tokens(options.block_tokens.map_or(0, Into::into)),
-            block_given: options.block_tokens.is_some(),
-            sessions: Numbering::default(),
-            progress: options.progress.clone(),
-            bytes_per_row: bytes / rows.unsigned_abs(),
+            table: Table::open(path, &READ, &REQUIRED, &options.progress)?,
+            reading: Reading {
+                blocks: Blocks::of_tokens(options.block_tokens.map_or(0, Into::into)),
+                block_given: options.block_tokens.is_some(),
+                sessions: Numbering::default(),
+            },
         })
     }
+}
 
-    fn row(&mut self, batch: &RecordBatch) -> Result<Row, String> {
-        let place = self.place;
+impl Reading {
+    fn row(&mut self, batch: &RecordBatch, place: usize, line: u64) -> Result<Row, String> {
         let get = |name: &str| {
             batch
                 .column_by_name(name)
@@ -167,7 +122,7 @@ impl BasetenRows {
             _ => Vec::new(),
         };
         Ok(Row {
-            line: self.number,
+            line,
             ..Told {
                 at_us: ms(TIME)?.ok_or_else(|| format!("`{TIME}` is missing"))?,
                 prompt_tokens: Some(prompt_tokens),
@@ -189,48 +144,18 @@ impl BasetenRows {
     }
 }
 
-/// Runs what reads Parquet. The crate has assertions that a damaged file can break; that is the file's fault and no panic of ours.
-fn guarded<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-        .ok()
-        .flatten()
-}
-
 impl Rows for BasetenRows {
     fn next_row(&mut self) -> Option<Result<Row, RowError>> {
-        loop {
-            if let Some(batch) = self.batch.take() {
-                if self.place < batch.num_rows() {
-                    self.number += 1;
-                    let row = self.row(&batch);
-                    self.place += 1;
-                    self.progress.add(self.bytes_per_row);
-                    self.batch = Some(batch);
-                    return Some(row.map_err(|reason| RowError::Bad {
-                        line: self.number,
-                        reason,
-                    }));
-                }
-                self.place = 0;
-            }
-            let batches = &mut self.batches;
-            match guarded(|| Some(batches.next().map(Result::ok))) {
-                Some(None) => return None,
-                Some(Some(Some(batch))) => self.batch = Some(batch),
-                _ => {
-                    let reason = "what follows cannot be read: the file is damaged";
-                    return Some(Err(RowError::Io(std::io::Error::other(reason))));
-                }
-            }
-        }
+        let Self { table, reading } = self;
+        table.next(|batch, place, line| reading.row(batch, place, line))
     }
 
     fn about(&self) -> About {
-        About::new(Source::Baseten, self.blocks.spec()).on_the_wall_clock()
+        About::new(Source::Baseten, self.reading.blocks.spec()).on_the_wall_clock()
     }
 
     fn blocks(&mut self) -> Option<&mut Blocks> {
-        Some(&mut self.blocks)
+        Some(&mut self.reading.blocks)
     }
 }
 

@@ -7,6 +7,7 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use serde_json::Value;
 
 use crate::interop::input::microseconds;
 
@@ -48,6 +49,17 @@ pub(super) fn cell(array: &dyn Array, row: usize) -> Cell<'_> {
         DataType::List(_) => Cell::List(array.as_list::<i32>().value(row)),
         DataType::LargeList(_) => Cell::List(array.as_list::<i64>().value(row)),
         _ => Cell::Other,
+    }
+}
+
+/// The same as JSON, lists of lists and all; what a row cannot have is `Null`, as what is absent.
+pub(super) fn value(array: &dyn Array, row: usize) -> Value {
+    match cell(array, row) {
+        Cell::Whole(flag) if *array.data_type() == DataType::Boolean => (flag != 0).into(),
+        Cell::Whole(number) => number.into(),
+        Cell::Text(text) => text.into(),
+        Cell::List(list) => (0..list.len()).map(|row| value(&list, row)).collect(),
+        Cell::Empty | Cell::Other => Value::Null,
     }
 }
 

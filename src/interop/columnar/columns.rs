@@ -139,6 +139,7 @@ fn params() -> Vec<Named> {
         }),
         flag("token_ids", |e| Some(e.request.params.token_ids)),
         flag("echo", |e| Some(e.request.params.echo)),
+        flag("continues", |e| Some(e.request.params.continues)),
     ]
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use arrow_schema::Schema;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
+use super::about::pairs;
 use super::columns::Columns;
 use crate::interop::InteropError;
 use crate::interop::output::{Output, Refused, Sink};
-use crate::shape::{BlockUnit, Exchange};
+use crate::shape::Exchange;
 use crate::trace::Header;
 
 /// Writes exchanges as Parquet, in row groups that bound what is held at a time.
@@ -41,7 +41,7 @@ impl ParquetSink {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .set_created_by(concat!("reenact ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(about(header)))
+            .set_key_value_metadata(Some(pairs(header)))
             .build();
         let writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))
             .map_err(|error| failed(path, error))?;
@@ -94,31 +94,6 @@ impl Sink for ParquetSink {
             .map_err(|error| failed(&path, error))?;
         out.finish()
     }
-}
-
-/// What the trace's header says, as the file's own key-value pairs.
-fn about(header: &Header) -> Vec<KeyValue> {
-    let pair = |key: &str, value: String| KeyValue::new(format!("reenact.{key}"), value);
-    let mut pairs = vec![
-        pair("schema", "reenact.parquet/1".to_owned()),
-        pair("source", header.source.title().to_owned()),
-        pair("sample_ppm", header.sample_ppm.to_string()),
-    ];
-    if let Some(block) = header.block {
-        let unit = match block.unit {
-            BlockUnit::Bytes => "bytes",
-            BlockUnit::Tokens => "tokens",
-        };
-        pairs.push(pair("block_unit", unit.to_owned()));
-        pairs.push(pair("block_size", block.size.to_string()));
-        pairs.push(pair("block_partial_last", block.partial_last.to_string()));
-    }
-    pairs.extend(
-        header
-            .epoch_unix_us
-            .map(|us| pair("epoch_unix_us", us.to_string())),
-    );
-    pairs
 }
 
 fn failed(path: &Path, error: parquet::errors::ParquetError) -> InteropError {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use crate::anonymise::{ConversationKey, Gates};
+use crate::anonymise::{ConversationKey, Gaps, Gates};
 use crate::record::daemon::pause::Pause;
 use crate::record::options::{RecordError, TraceOptions};
 use crate::record::tape::capture::Capture;
@@ -51,6 +51,11 @@ pub(super) fn start_recording(
     if trace.operator_key.is_some() {
         tracing::warn!(
             "with --key-file, the files of a run can be linked, and so can the samples of recorders that have the same key"
+        );
+    }
+    if trace.policy.gaps == Gaps::Full {
+        tracing::warn!(
+            "with --gaps full, each gap between tokens is kept in its order, and such a pattern can tell what an answer was about"
         );
     }
     let parts = ObserverParts {

@@ -24,7 +24,7 @@ use crate::record::tape::ledger::Charge;
 use crate::trace::{Header, RotatingWriter, Rotation, Totals, TraceError, WriterOptions};
 
 pub(in crate::record) use self::files::make_dir;
-pub(in crate::record) use self::order::{ORDERS, Order};
+pub(in crate::record) use self::order::{ORDERS, Open, Order};
 pub(in crate::record) use self::state::WriterState;
 
 /// Writes the files of one directory and name.
@@ -84,7 +84,7 @@ impl Writer {
             state,
             failing: false,
         };
-        writer.begin(WriterState::FIRST)?;
+        writer.begin(WriterState::FIRST, Vec::new())?;
         Ok(writer)
     }
 
@@ -131,20 +131,15 @@ impl Writer {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Begin { generation } => {
-                if let Err(error) = self.begin(generation) {
+            Order::Begin { generation, open } => {
+                if let Err(error) = self.begin(generation, open) {
                     self.lose_file(generation, &error);
                 }
             }
-            Order::Open {
-                generation,
-                id,
-                recordable,
-                charge,
-            } => {
+            Order::Open { generation, open } => {
                 if let Some(file) = self.current(generation) {
-                    file.open(id, *recordable);
-                    hold(&mut self.open_charge, charge);
+                    file.open(open.id, *open.recordable);
+                    hold(&mut self.open_charge, open.charge);
                 }
             }
             Order::Forget { generation, id } => {
@@ -161,8 +156,15 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self, generation: u64) -> Result<(), TraceError> {
+    fn begin(&mut self, generation: u64, open: Vec<Open>) -> Result<(), TraceError> {
         self.generation = generation;
+        let open: Vec<_> = open
+            .into_iter()
+            .map(|open| {
+                hold(&mut self.open_charge, open.charge);
+                (open.id, *open.recordable)
+            })
+            .collect();
         self.tell();
         if let Some(file) = &mut self.file {
             // On its own, since a disk that does not say that it keeps the last block is no reason not to begin the next file.
@@ -173,7 +175,7 @@ impl Writer {
             }
         }
         if let Some(file) = &mut self.file {
-            let rotated = file.rotate();
+            let rotated = file.rotate_with(open);
             self.settle(true, &rotated);
             if let Err(error) = rotated {
                 // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
@@ -201,9 +203,14 @@ impl Writer {
             )?;
             // What earlier files carry is theirs to tell.
             file.carry(&self.carried);
+            for (id, recordable) in open {
+                file.open(id, recordable);
+            }
+            // At once: a block of what has ended would take those in the file before for told of here.
+            let flushed = file.flush();
             self.file = Some(file);
             self.bytes = 0;
-            self.settle(true, &Ok(()));
+            self.settle(true, &flushed);
         }
         self.identity = self.path().and_then(identity);
         self.state.file.set(self.path());

@@ -9,6 +9,8 @@
 //! payload says which file key it wants, so whatever reads a block can open it.
 
 mod envelope;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod identities;
 mod payload;
 mod recipients;

@@ -41,7 +41,7 @@ fn bytes_each(exchanges: Vec<Exchange>) -> f64 {
 }
 
 #[test]
-fn a_live_exchange_of_20_blocks_and_100_tokens_takes_about_40_bytes() {
+fn a_live_exchange_of_20_blocks_and_100_tokens_takes_at_most_40_bytes() {
     const COUNT: usize = 20_000;
     let mut exchanges = live(COUNT, 0.2);
     for exchange in &mut exchanges {
@@ -53,7 +53,7 @@ fn a_live_exchange_of_20_blocks_and_100_tokens_takes_about_40_bytes() {
     assert!((18..23).contains(&blocks), "{blocks}");
     assert!(buckets > 20, "{buckets}");
     let each = bytes_each(exchanges);
-    assert!(each < 40.5, "{each:.1} bytes each");
+    assert!(each <= 40.0, "{each:.1} bytes each");
 }
 
 #[test]

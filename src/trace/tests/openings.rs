@@ -137,6 +137,37 @@ fn the_next_file_of_a_run_says_how_it_went_on() {
 }
 
 #[test]
+fn a_next_file_without_a_block_says_nothing_of_how_it_went_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["a-1.rt", "a-2.rt", "a-3.rt"].map(|name| directory.path().join(name));
+    let mut first = writer(&paths[0]);
+    first.open(1, in_flight(100, [0]));
+    first.flush().unwrap();
+    drop(first);
+    let all = [directory.path().to_owned()];
+    let seen = || {
+        let mut trace = Trace::open(&all).unwrap();
+        let read: Vec<_> = trace.exchanges().flatten().collect();
+        let checks = crate::trace::verify(&all).unwrap();
+        let sum = |of: fn(&crate::trace::FileCheck) -> u64| checks.iter().map(of).sum::<u64>();
+        assert_eq!(sum(|check| check.exchanges), read.len() as u64);
+        assert_eq!(sum(|check| check.in_flight), read.len() as u64);
+        outcomes(&read)
+    };
+    // Killed as the next file was begun.
+    drop(writer(&paths[1]));
+    let open = [(100, Outcome::InFlight { at_us: 1_000 })];
+    assert_eq!(seen(), open);
+    // It is in the one after, and the first was not closed.
+    let mut third = writer(&paths[2]);
+    third.open(1, in_flight(100, [0]));
+    third.flush().unwrap();
+    assert_eq!(seen(), open, "once");
+    third.finish().unwrap();
+    assert_eq!(seen(), []);
+}
+
+#[test]
 fn one_that_is_forgotten_is_not_in_flight_for_ever() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.rt");

@@ -1,11 +1,12 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use age::secrecy::ExposeSecret;
 
 use super::{blocks_of, chat, header, read, write};
-use crate::shape::Exchange;
-use crate::trace::{Recipient, Trace, TraceError, WriterOptions, unlock_with};
+use crate::anonymise::Recordable;
+use crate::shape::{Exchange, Outcome};
+use crate::trace::{Recipient, Trace, TraceError, TraceWriter, WriterOptions, unlock_with};
 
 /// A fresh pair: whom to seal to, and the identity as `age-keygen` would write it.
 fn pair() -> (Recipient, String) {
@@ -54,6 +55,68 @@ fn a_sealed_trace_reads_back_with_its_identity_and_only_with_it() {
     assert!(matches!(locked, TraceError::NotOurs { .. }), "{locked}");
     unlock(directory.path(), &identity);
     assert_eq!(read(&path), exchanges());
+}
+
+fn fixture(name: &str) -> PathBuf {
+    let traces = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces");
+    traces.join(name)
+}
+
+/// What the golden files of 1.1 hold, sealed to an identity that is a fixture, too.
+#[test]
+fn golden_files_that_are_sealed_read_as_ever() {
+    let identity = fixture("golden-1.1-sealed.identity");
+    let files = ["", "-unfinished"].map(|end| {
+        (
+            fixture(&format!("golden-1.1{end}.rt")),
+            fixture(&format!("golden-1.1-sealed{end}.rt.age")),
+        )
+    });
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        let (recipient, secret) = pair();
+        fs::write(&identity, format!("{secret}\n")).unwrap();
+        for (clear, sealed) in &files {
+            seal_golden(clear, sealed, recipient.clone());
+        }
+    }
+    unlock_with(&identity).unwrap();
+    for (clear, sealed) in &files {
+        assert_eq!(lines(sealed), lines(clear), "{}", sealed.display());
+        let checks = crate::trace::verify(std::slice::from_ref(sealed)).unwrap();
+        assert!(checks[0].is_sound() && checks[0].blocks > 1, "{checks:?}");
+    }
+    let in_flight = "\"kind\":\"in_flight\"";
+    let last = lines(&files[1].1);
+    assert!(last.iter().any(|line| line.contains(in_flight)));
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let mut trace = Trace::open(&[path.to_owned()]).unwrap();
+    let exchanges = trace.exchanges().map(Result::unwrap);
+    let lines = exchanges.map(|exchange| serde_json::to_string(&exchange).unwrap());
+    lines.collect()
+}
+
+/// Seals what a golden file holds; one that is not finished stays so.
+fn seal_golden(clear: &Path, sealed: &Path, recipient: Recipient) {
+    drop(fs::remove_file(sealed));
+    let mut trace = Trace::open(&[clear.to_owned()]).unwrap();
+    let (header, totals) = (trace.header().clone(), trace.totals());
+    let unfinished = trace.damage().unfinished_files > 0;
+    let mut writer = TraceWriter::create(sealed, &header, sealed_to(recipient)).unwrap();
+    writer.account(&totals);
+    for (key, exchange) in (0..).zip(trace.exchanges().map(Result::unwrap)) {
+        let in_flight = matches!(exchange.outcome, Outcome::InFlight { .. });
+        let exchange = Recordable::content_free(exchange);
+        match in_flight {
+            true => writer.open(key, exchange),
+            false => writer.push(exchange).unwrap(),
+        }
+    }
+    match unfinished {
+        true => writer.flush().unwrap(),
+        false => writer.finish().unwrap(),
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Checks every byte of trace files: what a reader steps over silently or counts is told here with its place.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -99,12 +99,14 @@ impl fmt::Display for FileCheck {
     }
 }
 
-/// Checks all files of some paths, each on its own: one that is no trace at all is a fault, not an error, unless it was named.
+/// Checks all files of some paths, each on its own: one that is no trace at all is a fault, not an error, unless it was named. Only what
+/// was in flight at a file's end is told by what the next one of the run holds.
 ///
 /// # Errors
 /// When a path cannot be read, or what is named is no trace.
 pub fn verify(paths: &[PathBuf]) -> Result<Vec<FileCheck>, TraceError> {
-    let mut checks = Vec::new();
+    let mut checks: Vec<FileCheck> = Vec::new();
+    let mut runs = HashMap::new();
     let mut places = Places::default();
     for path in paths {
         let (found, is_directory) = places.of(path)?;
@@ -112,10 +114,20 @@ pub fn verify(paths: &[PathBuf]) -> Result<Vec<FileCheck>, TraceError> {
             return Err(TraceError::NoTraces { path: path.clone() });
         }
         for place in found {
-            checks.push(match check(&place) {
-                Err(error) if is_directory && is_no_header(&error) => unreadable(&place, &error)?,
+            let file = match TraceFile::open(&place) {
+                Err(error) if is_directory && is_no_header(&error) => {
+                    checks.push(unreadable(&place, &error)?);
+                    continue;
+                }
                 other => other?,
-            });
+            };
+            let before = file
+                .is_begun
+                .then(|| runs.insert(file.header.run, checks.len()));
+            if let Some(before) = before.flatten().and_then(|at| checks.get_mut(at)) {
+                before.goes_on();
+            }
+            checks.push(check(&place, &file)?);
         }
     }
     Ok(checks)
@@ -161,8 +173,7 @@ fn unreadable(place: &Place, error: &TraceError) -> Result<FileCheck, TraceError
     })
 }
 
-fn check(place: &Place) -> Result<FileCheck, TraceError> {
-    let file = TraceFile::open(place)?;
+fn check(place: &Place, file: &TraceFile) -> Result<FileCheck, TraceError> {
     let path = file.path.as_path();
     let io = || TraceError::io(path);
     let bytes = place.open().map_err(io())?;
@@ -229,6 +240,12 @@ fn check(place: &Place) -> Result<FileCheck, TraceError> {
 }
 
 impl FileCheck {
+    /// The next file of the run tells of what was in flight here.
+    fn goes_on(&mut self) {
+        self.exchanges -= std::mem::take(&mut self.in_flight);
+        self.doubtful_in_flight = 0;
+    }
+
     fn fault(&mut self, offset: u64, bytes: u64, lost: u32, what: &str) {
         self.lost_exchanges += u64::from(lost);
         self.faults.push(Fault {

@@ -16,7 +16,7 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::Share;
 use crate::record::tape::metrics::Metrics;
 use crate::record::tape::parcel::Parcel;
-use crate::record::tape::write::{ORDERS, Order, WriterState};
+use crate::record::tape::write::{ORDERS, Open, Order, WriterState};
 use crate::shape::Exchange;
 
 /// What the observer's thread holds.
@@ -206,15 +206,26 @@ impl Observer {
 
     /// Has the file hold those that have been in flight for a while, so that a kill of this process leaves them there.
     fn announce(&mut self) {
+        let generation = self.generation;
+        for open in self.long_in_flight((ORDERS / 2).saturating_sub(self.orders.len())) {
+            // What does not get there is known when it has ended.
+            let _ = self.orders.try_send(Order::Open { generation, open });
+        }
+    }
+
+    /// Those that have been in flight for a while and that the file does not hold: at most so many, the rest at the next round.
+    fn long_in_flight(&mut self, most: usize) -> Vec<Open> {
         let (now, share) = (Instant::now(), self.options.share());
-        let Some(gate) = &mut self.gate else { return };
+        let mut long = Vec::new();
+        let Some(gate) = &mut self.gate else {
+            return long;
+        };
         if self.pause.is_on() {
-            return;
+            return long;
         }
         for (&id, assembly) in &mut self.open {
-            // The rest is told of at the next round.
-            if self.orders.len() >= ORDERS / 2 {
-                return;
+            if long.len() >= most {
+                break;
             }
             let Some((sighting, conversation)) =
                 assembly.announce(self.generation, now, LONG, self.epoch)
@@ -231,16 +242,14 @@ impl Observer {
             assembly.is_disguised(disguise);
             let bytes = weight(recordable.exchange());
             if let Some(charge) = self.capture.ledger.charge(bytes, Share::Bodies) {
-                let order = Order::Open {
-                    generation: self.generation,
+                long.push(Open {
                     id,
                     recordable: Box::new(recordable),
                     charge,
-                };
-                // What does not get there is known when it has ended.
-                let _ = self.orders.try_send(order);
+                });
             }
         }
+        long
     }
 
     /// What the file may hold as in flight will not be kept. Where the writer is too far behind to be told, a crash would leave one
@@ -300,13 +309,16 @@ impl Observer {
         let Ok(gate) = self.gates.next(self.capture.table_bytes) else {
             return;
         };
+        self.generation += 1;
+        self.key = gate.key().clone();
+        self.gate = Some(gate);
+        // What the file before holds as in flight goes into the next one as it begins, so that a kill leaves it in either.
         let order = Order::Begin {
-            generation: self.generation + 1,
+            generation: self.generation,
+            open: self.long_in_flight(ORDERS / 2),
         };
-        if self.orders.try_send(order).is_ok() {
-            self.generation += 1;
-            self.key = gate.key().clone();
-            self.gate = Some(gate);
+        if self.orders.try_send(order).is_err() {
+            self.gate = None;
         }
     }
 }

@@ -1,19 +1,26 @@
 //! What is said does not reach the file: workloads that differ in every text and agree in lengths and in what repeats what
 //! give the same bytes, and so do two keys. Everything is real but the sockets and the clock.
 
-use std::sync::Arc;
+mod api;
+mod parcels;
+mod plan;
+
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
 
 use super::assembly::{Assembly, Desk};
-use crate::anonymise::{Anonymiser, ChainKey, Gaps, Lengths, Policy};
+use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Gaps, Keys, Policy};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
-use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
-use crate::shape::{BlockSpec, Method, TraceTime};
-use crate::trace::{Header, Source, TraceWriter, WriterOptions};
+use crate::shape::{BlockSpec, Exchange, ShapeStatus, TraceTime};
+use crate::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
+
+use self::api::{Api, Said};
+use self::parcels::parcels_of;
+use self::plan::Plan;
+pub(super) use self::plan::{chat, plans, policies};
 
 /// A text as classes of characters that are as long as each other, in JSON and out of it, and places in them.
 pub(super) type Text = Vec<(usize, usize)>;
@@ -37,122 +44,6 @@ fn said(text: &Text, turn: usize) -> String {
         .collect()
 }
 
-/// One exchange, without what is said in it.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    api: usize,
-    streamed: bool,
-    /// Texts, by number.
-    model: usize,
-    pub(super) prompt: Vec<(usize, usize)>,
-    tools: Vec<usize>,
-    pub(super) answer: Vec<usize>,
-    usage: bool,
-    end: usize,
-    /// It is in flight for so long that the file holds it as that, and a second time once it has ended.
-    long: bool,
-    /// It is the first on its client's connection.
-    begins: bool,
-    /// Microseconds: since the arrival before, and between the pieces of the answer.
-    wait_us: u64,
-    gaps_us: Vec<u64>,
-    /// How the request is cut into reads.
-    read: usize,
-}
-
-/// The model of the last one has a name that no text is.
-const PATHS: [&str; 4] = [
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/messages",
-    "/v2/models/m-1/infer",
-];
-
-impl Plan {
-    fn request(&self, texts: &[String]) -> String {
-        let text = |number: usize| texts[number % texts.len()].clone();
-        let turns: Vec<Value> = self
-            .prompt
-            .iter()
-            .map(|&(role, number)| {
-                let role = ["user", "assistant"][role % 2];
-                json!({"role": role, "content": text(number)})
-            })
-            .collect();
-        let tools = |form: fn(String) -> Value| -> Vec<Value> {
-            self.tools.iter().map(|&tool| form(text(tool))).collect()
-        };
-        let mut body =
-            json!({"model": text(self.model), "stream": self.streamed, "max_tokens": 50});
-        match self.api {
-            0 => {
-                body["messages"] = turns.into();
-                body["tools"] = tools(|text| json!({"type": "function", "function": {"name": "f", "description": text}})).into();
-                body["stop"] = json!([text(self.model + 1)]);
-            }
-            1 => {
-                let prompts: Vec<_> = self
-                    .prompt
-                    .iter()
-                    .map(|&(_, number)| text(number))
-                    .collect();
-                body["prompt"] = prompts.into();
-            }
-            3 => {
-                let tensor = |&(rank, number): &(usize, usize)| json!({"name": text(self.model), "datatype": text(self.model), "shape": vec![number; rank], "data": [text(number)]});
-                body["inputs"] = self.prompt.iter().map(tensor).collect();
-            }
-            _ => {
-                body["system"] = text(self.model + 2).into();
-                body["messages"] = turns.into();
-                body["tools"] =
-                    tools(|text| json!({"name": "f", "description": text, "input_schema": {}}))
-                        .into();
-            }
-        }
-        body.to_string()
-    }
-
-    /// The pieces of the answer, as they arrive.
-    fn response(&self, texts: &[String]) -> Vec<String> {
-        let parts = self
-            .answer
-            .iter()
-            .map(|&number| &texts[number % texts.len()]);
-        let tokens = u32::try_from(self.answer.len()).unwrap();
-        if !self.streamed {
-            let whole: String = parts.cloned().collect();
-            let mut body = match self.api {
-                0 => json!({"choices": [{"message": {"content": whole}, "finish_reason": "stop"}]}),
-                1 => json!({"choices": [{"text": whole, "finish_reason": "length"}]}),
-                _ => {
-                    json!({"content": [{"type": "text", "text": whole}], "stop_reason": "end_turn"})
-                }
-            };
-            if self.usage {
-                body["usage"] = match self.api {
-                    2 => json!({"input_tokens": 7, "output_tokens": tokens}),
-                    _ => json!({"prompt_tokens": 7, "completion_tokens": tokens}),
-                };
-            }
-            return vec![body.to_string()];
-        }
-        let event = |data: Value| format!("data: {data}\n\n");
-        let mut pieces: Vec<_> = parts
-            .map(|text| match self.api {
-                0 => event(json!({"choices": [{"index": 0, "delta": {"content": text}}]})),
-                1 => event(json!({"choices": [{"text": text}]})),
-                _ => event(json!({"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}})),
-            })
-            .collect();
-        pieces.push(match self.api {
-            2 => event(json!({"type": "message_stop"})),
-            _ => "data: [DONE]\n\n".to_owned(),
-        });
-        pieces
-    }
-}
-
 /// The bytes of the trace that these exchanges leave, with every text turned.
 pub(super) fn trace_of(
     plans: &[Plan],
@@ -165,13 +56,47 @@ pub(super) fn trace_of(
     trace_of_said(plans, &texts, BlockSpec::LIVE, policy, key)
 }
 
-/// The bytes of the trace that these exchanges leave, with these texts.
+/// The bytes of the trace that these exchanges leave, with these texts. Under an operator's key, whose numbers go on from file to
+/// file, it is two files.
 pub(super) fn trace_of_said(
     plans: &[Plan],
     texts: &[String],
     block: BlockSpec,
     policy: &Policy,
     key: ChainKey,
+) -> Vec<u8> {
+    let mut gate = Anonymiser::with_key(policy.clone(), key);
+    let (first, second) = match policy.keys {
+        Keys::Operator => plans.split_at(plans.len() / 2),
+        _ => plans.split_at(plans.len()),
+    };
+    let mut clock = Clock::default();
+    let mut bytes = file_of(first, texts, block, policy, &mut gate, &mut clock);
+    if policy.keys == Keys::Operator {
+        gate.begin_file();
+        bytes.extend(file_of(second, texts, block, policy, &mut gate, &mut clock));
+    }
+    bytes
+}
+
+/// When the exchanges so far have arrived, and how many there were.
+#[derive(Default)]
+struct Clock {
+    at_us: u64,
+    exchanges: u64,
+}
+
+/// Names of conversations are told apart by this key in both of the twins, as by a recorder's.
+static CONVERSATIONS: LazyLock<ConversationKey> =
+    LazyLock::new(|| ConversationKey::random().unwrap());
+
+fn file_of(
+    plans: &[Plan],
+    texts: &[String],
+    block: BlockSpec,
+    policy: &Policy,
+    gate: &mut Anonymiser,
+    clock: &mut Clock,
 ) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.rt");
@@ -185,7 +110,6 @@ pub(super) fn trace_of_said(
         policy: Some(policy.clone()),
         envelope: None,
     };
-    let mut gate = Anonymiser::with_key(policy.clone(), key);
     let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
     let capture = Arc::new(Capture::new(
         64 << 20,
@@ -194,12 +118,26 @@ pub(super) fn trace_of_said(
     ));
     let mut desk = Desk::new(Arc::clone(&capture), policy.gaps == Gaps::Full);
     let epoch = Instant::now();
-    let mut at_us = 0;
-    for (number, plan) in (1_u64..).zip(plans) {
-        at_us += plan.wait_us;
+    for plan in plans {
+        clock.at_us += plan.wait_us;
+        clock.exchanges += 1;
+        let (at_us, number) = (clock.at_us, clock.exchanges);
         let arrived = epoch + Duration::from_micros(at_us);
         let mut assembly = Assembly::default();
-        let (mut asked, mut answered) = parcels_of(plan, texts, &capture, arrived);
+        let session = plan.session(texts, policy);
+        let conversation = session
+            .filter(|name| !name.is_empty())
+            .map(|name| CONVERSATIONS.named(name.as_bytes()));
+        let share = policy.share_kept(1.0);
+        if conversation.is_some_and(|conversation| !conversation.is_sampled(share)) {
+            continue;
+        }
+        let said = Said {
+            plan,
+            texts,
+            model: plan.model(texts, policy),
+        };
+        let (mut asked, mut answered) = parcels_of(&said, conversation, &capture, arrived);
         assert!(assembly.take(&mut asked, gate.key(), &mut desk));
         if plan.long {
             let now = arrived + Duration::from_secs(2);
@@ -217,74 +155,6 @@ pub(super) fn trace_of_said(
     std::fs::read(path).unwrap()
 }
 
-/// What is known of an exchange once it has been asked, and the rest.
-fn parcels_of(
-    plan: &Plan,
-    texts: &[String],
-    capture: &Capture,
-    arrived: Instant,
-) -> (Box<Parcel>, Box<Parcel>) {
-    let (mut asked, _) = capture.parcel(1, arrived);
-    let content_type = match plan.streamed {
-        true => "text/event-stream",
-        false => "application/json",
-    };
-    // A tenant's name in the path is text, too.
-    let tenant: String = texts[0]
-        .bytes()
-        .map(|byte| format!("%{byte:02x}"))
-        .collect();
-    let path = format!("/{tenant}{}", PATHS[plan.api]);
-    asked.opening = Some(Opening {
-        method: Method::Post,
-        path_len: path.len(),
-        encoding_len: 0,
-        json: true,
-        in_flight: 1,
-        probe: false,
-        conversation: None,
-        new_connection: plan.begins,
-    });
-    asked.head = Some(Head {
-        at_us: 50,
-        status: [200, 200, 200, 429][plan.end % 4],
-        type_len: content_type.len(),
-        encoding_len: 0,
-        simulated: false,
-    });
-    asked.texts.extend_from_slice(path.as_bytes());
-    asked.texts.extend_from_slice(content_type.as_bytes());
-    let put = |parcel: &mut Parcel, at_us, kind: fn(Kept) -> MarkKind, bytes: &[u8]| {
-        let kept = parcel.copy(bytes, std::slice::from_ref(&(0..bytes.len())));
-        parcel.marks.push(Mark {
-            at_us,
-            len: u32::try_from(bytes.len()).unwrap(),
-            kind: kind(kept),
-        });
-    };
-    let request = plan.request(texts);
-    for read in request.as_bytes().chunks(plan.read) {
-        put(&mut asked, 10, MarkKind::Upload, read);
-    }
-    asked.marks.push(Mark {
-        at_us: 10,
-        len: 0,
-        kind: MarkKind::UploadEnd,
-    });
-    let (mut answered, _) = capture.parcel(1, arrived);
-    let mut now_us = 60;
-    for (piece, gap_us) in plan.response(texts).iter().zip(plan.gaps_us.iter().cycle()) {
-        now_us += gap_us;
-        put(&mut answered, now_us, MarkKind::Data, piece.as_bytes());
-    }
-    answered.closing = Some(Closing {
-        at_us: now_us + 5,
-        end: [End::Whole, End::ClientCancelled, End::Reset, End::Whole][plan.end % 4],
-        answered: None,
-    });
-    (asked, answered)
-}
-
 fn texts() -> impl Strategy<Value = Vec<Text>> {
     let character = (0..CLASSES.len(), 0..60_usize);
     // Mostly letters, as texts are.
@@ -292,70 +162,10 @@ fn texts() -> impl Strategy<Value = Vec<Text>> {
     prop::collection::vec(prop::collection::vec(character, 0..300), 1..8)
 }
 
-pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
-    let number = 0..8_usize;
-    let shape = (
-        0..PATHS.len(),
-        any::<bool>(),
-        number.clone(),
-        any::<bool>(),
-        0..4_usize,
-        any::<bool>(),
-        any::<bool>(),
-    );
-    let said = (
-        prop::collection::vec((0..2_usize, number.clone()), 1..6),
-        prop::collection::vec(number.clone(), 0..3),
-        prop::collection::vec(number, 0..12),
-    );
-    let times = (
-        0..5_000_000_u64,
-        prop::collection::vec(0..200_000_u64, 1..12),
-        1..3000_usize,
-    );
-    let plan = (shape, said, times).prop_map(|(shape, said, times)| {
-        let (api, streamed, model, usage, end, long, begins) = shape;
-        let (prompt, tools, answer) = said;
-        let (wait_us, gaps_us, read) = times;
-        Plan {
-            api,
-            streamed,
-            model,
-            prompt,
-            tools,
-            answer,
-            usage,
-            end,
-            long,
-            begins,
-            wait_us,
-            gaps_us,
-            read,
-        }
-    });
-    prop::collection::vec(plan, 1..12)
-}
-
-pub(super) fn policies() -> impl Strategy<Value = Policy> {
-    let lengths = prop_oneof![
-        Just((Lengths::Exact, Gaps::Sketch)),
-        Just((Lengths::Exact, Gaps::Full)),
-        Just((Lengths::Log, Gaps::Sketch)),
-        (2..500_u32).prop_map(|step| (Lengths::Steps(step), Gaps::Sketch))
-    ];
-    (lengths, 0..1_000_000_u64, 0..1_000_000_u64).prop_map(|(lengths, jitter, shift)| Policy {
-        lengths: lengths.0,
-        gaps: lengths.1,
-        time_jitter_us: jitter,
-        time_shift_us: shift,
-        ..Policy::default()
-    })
-}
-
 pub(super) const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn twins_that_say_other_things_leave_the_same_bytes(
@@ -373,67 +183,154 @@ proptest! {
     }
 }
 
-/// A chat of this many characters a turn, streamed in as many tokens.
-pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
-    Plan {
-        api: 0,
-        streamed: true,
-        model: 0,
-        prompt: (0..turns).map(|turn| (turn, turn + 1)).collect(),
-        tools: Vec::new(),
-        answer: vec![0; 40],
-        usage: true,
-        end: 0,
-        long: false,
-        begins: turns == 1,
-        wait_us,
-        gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
-        read: 4096,
+fn letters(length: usize, first: usize) -> Text {
+    (0..length).map(|i| (0, first + i)).collect()
+}
+
+/// What a file of these exchanges reads as.
+fn read(plans: &[Plan], texts: &[Text], policy: &Policy) -> Vec<Exchange> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.rt");
+    std::fs::write(&path, trace_of(plans, texts, 0, policy, KEY)).unwrap();
+    let mut trace = Trace::open(&[path]).unwrap();
+    trace.exchanges().map(Result::unwrap).collect()
+}
+
+#[test]
+fn every_dialect_of_the_twins_is_read() {
+    // Without this the twins of a dialect could agree because its bodies are of no form that is read.
+    let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];
+    for api in Api::ALL {
+        for (streamed, coded) in [(false, false), (true, false), (false, true), (true, true)] {
+            let plan = Plan {
+                api,
+                streamed,
+                coded,
+                pictured: Some(1),
+                tools: vec![1],
+                ..chat(2, 10, 1000)
+            };
+            let read = read(&[plan], &texts, &Policy::default());
+            let (endpoint, exchange) = (api.endpoint(streamed), &read[0]);
+            let about = format!("{api:?}, streamed: {streamed}, coded: {coded}: {exchange:?}");
+            assert_eq!(exchange.endpoint, endpoint, "{about}");
+            assert_eq!(exchange.shape, ShapeStatus::Known, "{about}");
+            assert!(exchange.request.rendered_bytes() >= 500, "{about}");
+            let has_chain = !matches!(api, Api::Realtime);
+            assert_eq!(exchange.request.blocks.len() >= 7, has_chain, "{about}");
+            let generates = endpoint.generates();
+            let tokens = exchange.response.output_tokens;
+            assert_eq!(tokens.is_some(), generates, "{about}");
+            let streams = streamed && (generates || api == Api::GrpcInfer);
+            assert!(exchange.response.events > 1 || !streams, "{about}");
+            let shows = matches!(
+                api,
+                Api::Chat
+                    | Api::Messages
+                    | Api::Responses
+                    | Api::OllamaChat
+                    | Api::Gemini
+                    | Api::Cohere
+            );
+            let pixels = exchange.request.media.first().map(|part| part.pixels);
+            assert_eq!(pixels, shows.then_some(Some((64, 48))), "{about}");
+            let has_tensors = matches!(api, Api::Infer | Api::GrpcInfer);
+            assert_eq!(
+                exchange.request.tensors.len(),
+                if has_tensors { 2 } else { 0 },
+                "{about}"
+            );
+        }
     }
 }
 
 #[test]
 fn what_is_the_same_and_what_is_not_shows() {
     // Without this the twins could agree because nothing is recorded at all.
-    let letters =
-        |length: usize, first: usize| -> Text { (0..length).map(|i| (0, first + i)).collect() };
     let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];
     let plans = [chat(1, 10, 1000), chat(2, 10, 1000)];
-    let usual = trace_of(&plans, &texts, 0, &Policy::default(), KEY);
+    let of = |plans: &[Plan], policy: &Policy| trace_of(plans, &texts, 0, policy, KEY);
+    let default = Policy::default();
+    let usual = of(&plans, &default);
     let longer = [letters(10, 0), letters(201, 1), letters(300, 2)];
-    assert_ne!(trace_of(&plans, &longer, 0, &Policy::default(), KEY), usual);
-    let unshared = [
-        plans[0].clone(),
-        Plan {
-            prompt: vec![(0, 2), (1, 2)],
-            ..plans[1].clone()
-        },
-    ];
-    assert_ne!(
-        trace_of(&unshared, &texts, 0, &Policy::default(), KEY),
-        usual
-    );
-    let later = [plans[0].clone(), chat(2, 11, 1000)];
-    assert_ne!(trace_of(&later, &texts, 0, &Policy::default(), KEY), usual);
+    assert_ne!(trace_of(&plans, &longer, 0, &default, KEY), usual);
+    let changed = |change: fn(&mut Plan)| {
+        let mut plans = plans.clone();
+        change(&mut plans[1]);
+        of(&plans, &default)
+    };
+    assert_ne!(changed(|plan| plan.prompt[0].1 = 2), usual, "unshared");
+    assert_ne!(changed(|plan| plan.wait_us += 1), usual, "later");
+    let pictured = changed(|plan| plan.pictured = Some(0));
+    assert_ne!(pictured, usual);
+    assert_ne!(changed(|plan| plan.pictured = Some(1)), pictured);
+    assert_ne!(changed(|plan| plan.coded = true), usual);
+    // One in flight for long is in the file twice.
+    assert!(changed(|plan| plan.long = true).len() > usual.len() + 100);
     // So does the shape of a tensor whose data are the same.
     let infer = |number| Plan {
-        api: 3,
+        api: Api::Infer,
         prompt: vec![(1, number)],
         ..plans[0].clone()
     };
-    let of = |plan| trace_of(&[plan], &texts, 0, &Policy::default(), KEY);
-    assert_ne!(of(infer(1)), of(infer(1 + texts.len())));
-    // One in flight for long is in the file twice.
-    let long = Plan {
-        long: true,
-        ..plans[1].clone()
-    };
-    let twice = trace_of(
-        &[plans[0].clone(), long],
-        &texts,
-        0,
-        &Policy::default(),
-        KEY,
+    assert_ne!(
+        of(&[infer(1)], &default),
+        of(&[infer(1 + texts.len())], &default)
     );
-    assert!(twice.len() > usual.len() + 100);
+}
+
+#[test]
+fn whom_an_exchange_belongs_to_shows() {
+    let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];
+    let sessions = |change: fn(&mut Plan)| {
+        let mut plans = [chat(1, 10, 1000), chat(1, 10, 1000)];
+        plans[1].prompt[0].1 = 2;
+        plans.iter_mut().for_each(change);
+        let read = read(&plans, &texts, &Policy::default());
+        read.iter()
+            .map(|exchange| exchange.session.map(|it| it.0))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sessions(|_| ()), [Some(0), Some(1)]);
+    assert_eq!(sessions(|plan| plan.session = Some(1)), [Some(0), Some(0)]);
+    // The second goes on from what the first is called.
+    assert_eq!(
+        sessions(|plan| {
+            plan.api = Api::Responses;
+            plan.follows = (plan.prompt[0].1 == 2).then_some(3);
+        }),
+        [Some(0), Some(0)]
+    );
+}
+
+#[test]
+fn names_that_may_stand_in_a_trace_do() {
+    let texts = [letters(10, 0), letters(200, 1)];
+    let plans = [chat(1, 10, 1000), chat(1, 10, 1000)];
+    let names = |policy: Policy| {
+        let bytes = trace_of(&plans, &texts, 0, &policy, KEY);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.rt");
+        std::fs::write(&path, bytes).unwrap();
+        let mut trace = Trace::open(&[path]).unwrap();
+        let models: Vec<_> = trace.exchanges().map(|it| it.unwrap().model).collect();
+        trace.model_name(models[0].unwrap()).map(str::to_owned)
+    };
+    assert_eq!(names(Policy::default()), None);
+    let told = Some("llama-0".to_owned());
+    let keep_models = ["llama-0".to_owned()].into();
+    assert_eq!(
+        names(Policy {
+            keep_models,
+            ..Policy::default()
+        }),
+        told
+    );
+    assert_eq!(
+        names(Policy {
+            name_threshold: 2,
+            ..Policy::default()
+        }),
+        told
+    );
 }
