@@ -60,7 +60,16 @@ impl Standin {
 
     /// Waits until the library has been asked `count` more times.
     fn asked(&self, count: u64) {
-        let reads = self.dir.path().join("used.reads");
+        self.grows_by(count, "used.reads");
+    }
+
+    /// Waits until it was tried `count` more times to open the library.
+    fn opened(&self, count: u64) {
+        self.grows_by(count, "used.opens");
+    }
+
+    fn grows_by(&self, count: u64, file: &str) {
+        let reads = self.dir.path().join(file);
         let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let until = length(&reads) + count;
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -154,6 +163,53 @@ fn a_driver_that_was_reloaded_is_opened_anew() {
     let gpu = summarise_gpus(&sampler.stop()).remove(0);
     assert_eq!(gpu.used_peak_bytes, 3 * GIB, "it was sampled again");
     assert!(gpu.state.is_some(), "and the gap is told");
+}
+
+#[test]
+fn a_driver_that_is_gone_for_a_while_is_opened_when_it_is_back() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(2);
+    standin.uses("gone");
+    standin.opened(3);
+    standin.uses(&(3 * GIB).to_string());
+    standin.asked(2);
+    let timeline = sampler.stop();
+    let gpu = &summarise_gpus(&timeline)[0];
+    assert_eq!(gpu.used_peak_bytes, 3 * GIB, "it was sampled again");
+    let state = gpu.state.as_deref().unwrap();
+    assert!(
+        state.starts_with("no sample at ") && state.contains("driver"),
+        "{state}"
+    );
+    // A second passes before each try.
+    let samples = &timeline.gpus[0].samples;
+    let gap = samples
+        .windows(2)
+        .max_by_key(|pair| pair[1].at_us - pair[0].at_us)
+        .unwrap();
+    let (from, to) = (gap[0].at_us, gap[1].at_us);
+    assert!(to - from >= 3_000_000, "{gap:?}");
+    assert_eq!(
+        timeline.used_between(to - 100_000, to),
+        None,
+        "no figure of before"
+    );
+    assert_eq!(timeline.used_between(to, to + 1), Some(3 * GIB));
+}
+
+#[test]
+fn a_run_may_end_while_the_driver_is_gone() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(2);
+    standin.uses("gone");
+    standin.opened(1);
+    let gpu = summarise_gpus(&sampler.stop()).remove(0);
+    assert_eq!((gpu.used_peak_bytes, gpu.used_end_bytes), (GIB, GIB));
+    assert!(gpu.state.is_some());
 }
 
 #[test]

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{ToSocketAddrs, UdpSocket};
-use std::time::{Duration, Instant};
-
-use http::HeaderMap;
+use std::time::Instant;
 
 use super::{Campaign, EngineMetrics, Gpu};
 use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
 use crate::telemetry::{
-    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, PageUrl, Scraped, Scraper,
-    Signal,
+    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, Known, PageUrl, Scraped,
+    Scraper, Signal,
 };
 
 /// What samples during one run.
@@ -55,10 +53,10 @@ impl Campaign {
                 target.name
             ));
         }
-        for (url, asked) in self.pages(target) {
-            match Scraper::start(&url, began) {
+        for (url, known) in self.pages(target) {
+            match Scraper::start(&url, known, began) {
                 Ok(page) => watch.pages.push(page),
-                Err(error) if asked => watch.unread.push(EngineTimeline {
+                Err(error) if known == Known::Named => watch.unread.push(EngineTimeline {
                     url: url.to_string(),
                     missed: 1,
                     state: Some(format!("it was not read: {error}")),
@@ -86,8 +84,10 @@ impl Campaign {
         }
         if let EngineMetrics::Pages(pages) = &self.engine_metrics {
             for (_, url) in pages {
-                match Scraper::start(url, Instant::now()).map(Scraper::stop) {
-                    Err(error) => warnings.push(format!("warning: {url} is not read: {error}")),
+                match Scraper::look(url) {
+                    Err(error) => warnings.push(format!(
+                        "warning: {url} is not read: {error}; it goes on being asked for"
+                    )),
                     Ok(Scraped { engine, gpus })
                         if engine.kind.is_none() && gpus.gpus.is_empty() =>
                     {
@@ -103,21 +103,22 @@ impl Campaign {
     }
 
     /// The pages that tell of a target, and whether someone said so.
-    fn pages(&self, target: &Target) -> Vec<(PageUrl, bool)> {
+    fn pages(&self, target: &Target) -> Vec<(PageUrl, Known)> {
         let mut told = BTreeSet::new();
         match &self.engine_metrics {
             EngineMetrics::Off => Vec::new(),
             EngineMetrics::Auto => {
                 let url = &target.url;
                 let page = PageUrl::of_server(url.is_tls(), url.host(), url.port());
-                vec![(page.with(HeaderMap::new(), target.ca.clone()), false)]
+                let page = page.with(target.headers_of_a_page(), target.ca.clone());
+                vec![(page, Known::Guessed)]
             }
             EngineMetrics::Pages(pages) => pages
                 .iter()
                 .filter(|(name, _)| name.as_ref().is_none_or(|name| *name == target.name))
                 // A page that is named for all targets and for this one, too, is one page.
                 .filter(|(_, url)| told.insert(url.to_string()))
-                .map(|(_, url)| (url.clone(), true))
+                .map(|(_, url)| (url.clone(), Known::Named))
                 .collect(),
         }
     }
@@ -133,7 +134,7 @@ impl Campaign {
             library,
             chosen,
             began,
-            SAMPLE_EVERY,
+            GpuSampler::PERIOD,
         ))
     }
 }
@@ -229,8 +230,6 @@ fn is_here(host: &str) -> bool {
 fn float(bytes: u64) -> f64 {
     bytes as f64
 }
-
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -22,7 +22,7 @@ mod xid;
 pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
 pub use page::{PageError, PageUrl};
-pub use scraper::{Scraped, Scraper};
+pub use scraper::{Known, Scraped, Scraper};
 pub use series::{GpuSample, GpuSeries, GpuTimeline, Xid};
 pub use signals::{EngineKind, Signal};
 pub use xid::xid_meaning;
