@@ -11,7 +11,7 @@ use reenact::measure::summarise_gpus;
 use reenact::telemetry::{GpuAbsent, GpuSampler};
 use serde_json::Value;
 use support::traffic::short_requests;
-use support::{Server, python, reenact};
+use support::{Server, python, reenact, skipped};
 
 const GIB: u64 = 1 << 30;
 
@@ -239,7 +239,7 @@ fn gpus_are_chosen_and_instances_stand_in_their_gpus_place() {
     let gpu = summarise_gpus(&start(&["MIG-00000001-stand-in"]).unwrap().stop()).remove(0);
     // The second's memory is not told: it is no zero.
     assert_eq!(gpu.processes.len(), 1);
-    let process = gpu.processes[0];
+    let process = &gpu.processes[0];
     assert_eq!((process.pid, process.used_peak_bytes), (4242, 5 * GIB));
     assert_eq!(gpu.total_bytes, 40 * GIB);
     let GpuAbsent::NotThere { wanted, known } = start(&["0", "7"]).unwrap_err() else {
@@ -319,6 +319,54 @@ fn a_replay_tells_what_the_driver_reported_and_shows_when() {
     assert!(status.success());
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("GPU 0: Xid 79"), "a line down the chart");
+}
+
+#[test]
+fn the_targets_processes_are_told_from_others() {
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    if space != Path::new("pid:[4026531836]") {
+        skipped("processes have numbers of their own in this container");
+        return;
+    }
+    let standin = Standin::build();
+    let dir = standin.dir.path();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let over = Command::new("true")
+        .spawn()
+        .and_then(|mut child| child.wait().map(|_| child.id()));
+    let pids = [sim.pid(), std::process::id(), over.unwrap()];
+    std::fs::write(
+        dir.join("used.pids"),
+        pids.map(|pid| format!("{pid}\n")).concat(),
+    )
+    .unwrap();
+    let output = reenact(["replay", "--json"])
+        .arg(short_requests(dir, 20))
+        .args(["--target", &sim.url, "--gpu"])
+        .arg(standin.library())
+        .output()
+        .unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = result["targets"][0]["gpu"][0]["processes"]
+        .as_array()
+        .unwrap();
+    let of = |pid: u32| listed.iter().find(|one| one["pid"] == pid).unwrap();
+    assert!(
+        listed.iter().all(|one| one["used_peak_bytes"] == GIB),
+        "{listed:#?}"
+    );
+    let engine = of(pids[0]);
+    assert_eq!(
+        (&engine["name"], &engine["of_target"]),
+        (&"reenact".into(), &true.into())
+    );
+    let other = of(pids[1]);
+    assert!(
+        other["name"].as_str().unwrap().starts_with("nvml"),
+        "{other}"
+    );
+    assert_eq!(other["of_target"], false);
+    assert_eq!(of(pids[2]).as_object().unwrap().len(), 2, "it is over");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::telemetry::{
 pub(super) struct Watch {
     began: Instant,
     gpu: Option<GpuSampler>,
+    /// Where the target listens on this machine, if it does and GPUs are sampled.
+    port: Option<u16>,
     pages: Vec<Scraper>,
     unread: Vec<EngineTimeline>,
     remarks: Vec<String>,
@@ -33,17 +35,20 @@ impl Campaign {
     /// Starts sampling what there is to sample of a target.
     pub(super) fn watch(&self, target: &Target) -> Watch {
         let began = Instant::now();
+        let gpu = self.gpu_sampler(began).and_then(Result::ok);
+        let host = target.url.host();
+        let port = (gpu.is_some() && is_here(host)).then(|| target.url.port());
         let mut watch = Watch {
             began,
-            gpu: self.gpu_sampler(began).and_then(Result::ok),
+            gpu,
+            port,
             pages: Vec::new(),
             unread: Vec::new(),
             remarks: Vec::new(),
         };
-        let host = target.url.host();
         if self.gpu == Gpu::Auto
             && watch.gpu.is_some()
-            && !is_here(host)
+            && port.is_none()
             && let Some(sampler) = watch.gpu.take()
         {
             drop(sampler.stop());
@@ -145,6 +150,7 @@ impl Watch {
         let lead = started.saturating_duration_since(self.began);
         let lead_us = u64::try_from(lead.as_micros()).unwrap_or(0);
         let mut gpus = self.gpu.map(GpuSampler::stop).unwrap_or_default();
+        gpus.name_processes(self.port);
         let mut engines = self.unread;
         for page in self.pages.into_iter().map(Scraper::stop) {
             gpus.add(page.gpus);

@@ -11,6 +11,7 @@ mod fault;
 mod nvml;
 mod pace;
 mod page;
+mod process;
 #[cfg(test)]
 mod recorded;
 mod scraper;
@@ -23,6 +24,6 @@ pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
 pub use page::{PageError, PageUrl};
 pub use scraper::{Known, Scraped, Scraper};
-pub use series::{GpuSample, GpuSeries, GpuTimeline, Xid};
+pub use series::{GpuProcessMemory, GpuSample, GpuSeries, GpuTimeline, Xid};
 pub use signals::{EngineKind, Signal};
 pub use xid::xid_meaning;

@@ -243,8 +243,8 @@ fn processes(nvml: &Nvml, timeline: &mut GpuTimeline) {
         let listed = device(nvml, gpu).and_then(|device| device.running_compute_processes());
         for process in listed.unwrap_or_default() {
             if let UsedGpuMemory::Used(bytes) = process.used_gpu_memory {
-                let most = gpu.processes.entry(process.pid).or_default();
-                *most = bytes.max(*most);
+                let known = gpu.processes.entry(process.pid).or_default();
+                known.most_bytes = bytes.max(known.most_bytes);
             }
         }
     }

@@ -72,6 +72,18 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, proce
     list[1] = (process){ 4243, ~0ull, 2, 0 };
     return SUCCESS;
 }
+#else
+/* Its processes have a GiB each; their ids stand in the file STANDIN ".pids", one to a line. */
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process *list) {
+    (void)device;
+    unsigned room = *count, there = 0, pid;
+    FILE *file = fopen(STANDIN ".pids", "r");
+    for (; file && fscanf(file, "%u", &pid) == 1; there++)
+        if (there < room) list[there] = (process){ pid, 1ull << 30, ~0u, ~0u };
+    if (file) fclose(file);
+    *count = there;
+    return there <= room ? SUCCESS : INSUFFICIENT_SIZE;
+}
 #endif
 
 /* With -DEVENTS: errors of the first GPU, from the file STANDIN ".xids", one number to a line; each is told once. With -DREFUSES they
