@@ -3,11 +3,13 @@
 
 mod support;
 
-use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use support::pages::{Answer, before, page, serving};
 use support::traffic::requests_at;
 use support::{Server, http, reenact};
 
@@ -34,6 +36,9 @@ fn objective<'a>(document: &'a Value, expr: &str) -> &'a Value {
     let objectives = document["verdict"]["objectives"].as_array().unwrap();
     objectives.iter().find(|one| one["expr"] == expr).unwrap()
 }
+
+/// An exporter's page of a GPU that is half full.
+const DCGM: &str = "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 1024\nDCGM_FI_DEV_FB_FREE{gpu=\"0\",UUID=\"GPU-1\"} 1024\n";
 
 #[test]
 fn an_engine_is_found_on_its_target_and_judged() {
@@ -77,15 +82,8 @@ fn an_exporter_tells_of_memory_and_one_that_stalls_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path(), 30);
     let sim = Server::sim(&["--profile", "fast"]);
-    let (exporter, _) = http::upstream(|mut client| {
-        if http::read_request(&mut client).is_some() {
-            let page = "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 1024\nDCGM_FI_DEV_FB_FREE{gpu=\"0\",UUID=\"GPU-1\"} 1024\n";
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", page.len());
-            let _ = client.write_all(format!("{head}{page}").as_bytes());
-        }
-    });
-    let (stalls, _) =
-        http::upstream(|mut client| while http::read_request(&mut client).is_some() {});
+    let exporter = page(|_, _| Answer::Page(DCGM));
+    let stalls = page(|_, _| Answer::Silence);
     let (output, document) = replay(
         &trace,
         &[
@@ -123,15 +121,246 @@ fn an_exporter_tells_of_memory_and_one_that_stalls_is_told() {
     );
 }
 
-/// A page that is always the same.
-fn page(text: &'static str) -> String {
-    let (url, _) = http::upstream(move |mut client| {
-        if http::read_request(&mut client).is_some() {
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
-            let _ = client.write_all(format!("{head}{text}").as_bytes());
-        }
+/// The windows' values of a figure that is sampled.
+fn over_time<'a>(document: &'a Value, figure: &str) -> Vec<Option<&'a Value>> {
+    let timeline = document["targets"][0]["timeline"].as_array().unwrap();
+    let windows = timeline.iter().map(|window| window.get(figure));
+    windows.collect()
+}
+
+#[test]
+fn a_page_that_stalls_when_a_run_begins_is_read_as_soon_as_it_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 80);
+    let sim = Server::sim(&["--profile", "fast"]);
+    // It is looked at before the first run, and then asked when that begins.
+    let stalls = page(|asked, _| match asked {
+        1 | 2 => Answer::Silence,
+        _ => Answer::Page(
+            "vllm:kv_cache_usage_perc 0.25\nDCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 1024\n",
+        ),
     });
-    url
+    let (output, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &sim.url,
+            "--gpu",
+            "off",
+            "--engine-metrics",
+            &stalls,
+            "--slo",
+            "kv_cache.peak<=25%",
+        ],
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("it goes on being asked for"), "{said}");
+    let target = &document["targets"][0];
+    let engine = &target["engine"];
+    assert_eq!(engine["kind"], "vllm", "{engine:#}");
+    assert_eq!(engine["missed"], 1, "{engine:#}");
+    let state = engine["state"].as_str().unwrap();
+    assert_eq!(
+        state,
+        "no figures before the run began: no answer within 2s"
+    );
+    assert_eq!(objective(&document, "kv_cache.peak<=25%")["status"], "pass");
+    assert_eq!(target["gpu"][0]["used_peak_bytes"], 1_u64 << 30);
+}
+
+#[test]
+fn an_exporter_that_comes_up_late_is_read_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 140);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let (socket, late) = http::refusing();
+    let socket = Mutex::new(Some(socket));
+    // Pages are asked in the order given: when the first is asked in mid-run, the second has been refused since before it.
+    let early = page(move |asked, _| {
+        if asked == 5
+            && let Some(socket) = socket.lock().unwrap().take()
+        {
+            socket.listen(16).unwrap();
+            http::upstream_on(
+                TcpListener::from(socket),
+                serving(|_, _| Answer::Page(DCGM)),
+            );
+        }
+        Answer::Page("vllm:kv_cache_usage_perc 0.25\n")
+    });
+    let (_, document) = replay(
+        &trace,
+        &[
+            "--target",
+            &sim.url,
+            "--gpu",
+            "off",
+            "--engine-metrics",
+            &early,
+            "--engine-metrics",
+            &late,
+        ],
+    );
+    let target = &document["targets"][0];
+    let gpu = &target["gpu"][0];
+    assert_eq!(gpu["used_peak_bytes"], 1_u64 << 30, "{target:#}");
+    let state = target["engine"]["state"].as_str().unwrap();
+    let told = format!("{late}/metrics: no figures before the run began: no connection");
+    assert!(state.starts_with(&told), "{state}");
+    let used = over_time(&document, "vram_used_bytes");
+    assert_eq!(used.first(), Some(&None), "nobody told of it yet: {used:?}");
+    assert!(used.iter().any(Option::is_some), "{used:?}");
+}
+
+#[test]
+fn an_engine_that_is_not_yet_ready_to_tell_is_found_when_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 80);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let target = before(&sim.url, |asked, _| match asked {
+        1 => Answer::Status("503 Service Unavailable"),
+        _ => Answer::Pass,
+    });
+    let (_, document) = replay(&trace, &["--target", &target]);
+    let engine = &document["targets"][0]["engine"];
+    assert_eq!(engine["kind"], "vllm", "{document:#}");
+    assert_eq!(engine["missed"], 1, "{engine:#}");
+    assert!(engine["samples"].as_u64().unwrap() >= 2, "{engine:#}");
+    let state = engine["state"].as_str().unwrap();
+    assert!(state.contains("it answered with status 503"), "{state}");
+}
+
+#[test]
+fn a_guess_that_finds_no_page_says_nothing_and_one_that_may_not_look_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 40);
+    let sim = Server::sim(&["--profile", "fast"]);
+    let told = |status: &'static str| {
+        let target = before(&sim.url, move |_, _| Answer::Status(status));
+        let (_, document) = replay(&trace, &["--target", &target]);
+        document["targets"][0]["engine"].clone()
+    };
+    assert_eq!(told("404 Not Found"), Value::Null);
+    let refused = told("401 Unauthorized");
+    assert_eq!(refused["kind"], "unknown");
+    // Asked for before the run, and a second after that.
+    assert!(refused["missed"].as_u64().unwrap() >= 2, "{refused:#}");
+    let state = refused["state"].as_str().unwrap();
+    assert!(state.contains("401 Unauthorized"), "{state}");
+}
+
+#[test]
+fn the_targets_own_page_is_asked_for_with_its_headers_and_no_other_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (trace, key) = (trace(dir.path(), 20), dir.path().join("key"));
+    std::fs::write(&key, "sk-1\n").unwrap();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let sees_headers = |head: &str| {
+        let head = head.to_lowercase();
+        head.contains("\r\nauthorization: bearer sk-1\r\n")
+            && head.contains("\r\nx-tenant: blue\r\n")
+    };
+    let proxy = before(&sim.url, move |_, head| match sees_headers(head) {
+        true => Answer::Pass,
+        false => Answer::Status("401 Unauthorized"),
+    });
+    let elsewhere = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&elsewhere);
+    let stranger = page(move |_, head| {
+        heard.lock().unwrap().push(head.to_lowercase());
+        Answer::Page("vllm:kv_cache_usage_perc 0.25\n")
+    });
+    let asked = |args: &[&str]| {
+        let key = key.to_str().unwrap();
+        let headers = ["--api-key-file", key, "--header", "x-tenant: blue"];
+        let (_, document) = replay(&trace, &[&headers, args].concat());
+        document["targets"][0]["engine"].clone()
+    };
+    let engine = asked(&["--target", &proxy]);
+    assert_eq!(
+        (&engine["kind"], &engine["missed"]),
+        (&"vllm".into(), &0.into())
+    );
+    // A page that sends elsewhere is none, and what it names is not asked.
+    let location = format!("{stranger}/metrics");
+    let sends = before(&sim.url, move |_, _| Answer::Elsewhere(location.clone()));
+    let engine = asked(&["--target", &sends]);
+    assert!(
+        engine["state"].as_str().unwrap().contains("302 Found"),
+        "{engine:#}"
+    );
+    assert!(elsewhere.lock().unwrap().is_empty());
+    let engine = asked(&["--target", &sim.url, "--engine-metrics", &stranger]);
+    assert_eq!(engine["kv_cache_peak"], 0.25, "{engine:#}");
+    let heads = elsewhere.lock().unwrap();
+    for secret in ["authorization", "sk-1", "x-tenant", "blue"] {
+        assert!(!heads.iter().any(|head| head.contains(secret)), "{heads:?}");
+    }
+}
+
+#[test]
+fn a_page_that_stalls_in_mid_run_leaves_a_gap_and_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = steady(dir.path(), 12);
+    let sim = Server::sim(&["--profile", "fast"]);
+    const BEFORE: &str =
+        "vllm:kv_cache_usage_perc 0.25\nDCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 1024\n";
+    const AFTER: &str =
+        "vllm:kv_cache_usage_perc 0.75\nDCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-1\"} 3072\n";
+    // A look before the first run, its beginning and two seconds of it; then two questions that wait two seconds each.
+    let stalls = page(|asked, _| match asked {
+        ..=4 => Answer::Page(BEFORE),
+        5 | 6 => Answer::Silence,
+        _ => Answer::Page(AFTER),
+    });
+    let args = [
+        "--target",
+        &sim.url,
+        "--gpu",
+        "off",
+        "--engine-metrics",
+        &stalls,
+    ];
+    let (_, document) = replay(&trace, &args);
+    let engine = &document["targets"][0]["engine"];
+    assert_eq!(engine["missed"], 2, "{engine:#}");
+    let state = engine["state"].as_str().unwrap();
+    assert!(
+        state.starts_with("no figures at ") && state.ends_with("no answer within 2s"),
+        "{state}"
+    );
+    for (figure, before, after) in [
+        ("kv_cache", Value::from(0.25), Value::from(0.75)),
+        (
+            "vram_used_bytes",
+            (1_u64 << 30).into(),
+            (3_u64 << 30).into(),
+        ),
+    ] {
+        let told = over_time(&document, figure);
+        let last = told
+            .iter()
+            .position(|value| *value == Some(&after))
+            .unwrap();
+        let first = told[..last]
+            .iter()
+            .rposition(|value| *value == Some(&before))
+            .unwrap();
+        assert!(last - first > 1, "no gap in {figure}: {told:?}");
+        assert!(
+            told[first + 1..last].iter().all(Option::is_none),
+            "{told:?}"
+        );
+    }
+    // The last page before it is fresh for two seconds and a half.
+    let empty = |figure| {
+        over_time(&document, figure)
+            .iter()
+            .filter(|value| value.is_none())
+            .count()
+    };
+    assert!(empty("kv_cache") >= 4, "{document:#}");
+    assert!(empty("vram_used_bytes") >= 2, "{document:#}");
 }
 
 #[test]
@@ -145,7 +374,7 @@ fn several_pages_of_one_target_are_one_picture() {
         "DCGM_FI_DEV_FB_USED{gpu=\"0\",UUID=\"GPU-ab\"} 1024\n",
         "nvidia_smi_memory_used_bytes{uuid=\"ab\"} 1073741824\n",
     ]
-    .map(page);
+    .map(|text| page(move |_, _| Answer::Page(text)));
     let args: Vec<&str> = pages
         .iter()
         .flat_map(|url| ["--engine-metrics", url.as_str()])
@@ -326,4 +555,94 @@ fn memory_that_runs_out_is_counted_with_the_load_at_that_instant() {
         "what broke off says why, too: {target:#}"
     );
     let _ = output;
+}
+
+#[test]
+fn the_load_from_which_on_an_engine_preempts_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    // Each takes two seconds. Of the calm ones some thirteen are open at once, half grown, for which there is room; then twice as many.
+    let calm = (0..110).map(|i| i * 150);
+    let busy = (0..110).map(|i| 16_500 + i * 75);
+    let trace = requests_at(dir.path(), calm.chain(busy), (64, 192));
+    let sim = Server::sim(&["--kv-capacity-tokens", "2880", "--step-base", "10000"]);
+    let out = dir.path().join("out");
+    let (_, document) = replay(
+        &trace,
+        &["--target", &sim.url, "--out", out.to_str().unwrap()],
+    );
+    let target = &document["targets"][0];
+    let cliffs = target["cliffs"].as_array().unwrap();
+    let cliff = |metric: &str| {
+        let cliff = cliffs.iter().find(|cliff| cliff["metric"] == metric);
+        let cliff = cliff.unwrap_or_else(|| panic!("{metric}: {cliffs:#?}"));
+        ["in_flight_tokens", "before", "after"].map(|figure| cliff[figure].as_f64().unwrap())
+    };
+    let [from, before, after] = cliff("preemptions_per_s");
+    // The cache is full with 2,880 tokens in flight.
+    assert!((2_000.0..4_000.0).contains(&from), "{cliffs:#?}");
+    assert!(before < 0.5 && after > 1.0, "{cliffs:#?}");
+    let [from, before, after] = cliff("tpot_ms");
+    assert!((2_000.0..5_000.0).contains(&from), "{cliffs:#?}");
+    assert!(before < 20.0 && after > 1.5 * before, "{cliffs:#?}");
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("preemptions / s"), "the report tells of it");
+}
+
+/// A trace of two minutes in bursts, another for each seed.
+fn bursts(dir: &Path, seed: u64) -> PathBuf {
+    let dir = dir.join(seed.to_string());
+    std::fs::create_dir(&dir).unwrap();
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % below
+    };
+    let (mut burst, mut at_ms) = (0, Vec::new());
+    while burst < 119_000 {
+        let requests = 1 + next(12);
+        at_ms.extend((0..requests).map(|_| burst + next(1_000)));
+        burst += 500 + next(4_000);
+    }
+    at_ms.push(120_000);
+    at_ms.sort_unstable();
+    let shape = (256 + 64 * next(16) as u32, 64 + 16 * next(8) as u32);
+    requests_at(&dir, at_ms, shape)
+}
+
+/// How many of so many runs of two minutes, all at once, are called a leak.
+fn leaks_found(dir: &Path, seeds: std::ops::Range<u64>, options: &[&str]) -> usize {
+    let found = |seed: u64| {
+        let trace = bursts(dir, seed);
+        let seeded = ["--vram", "80GiB", "--step-base", "20000", "--seed"];
+        let sim = Server::sim(&[&seeded[..], &[seed.to_string().as_str()], options].concat());
+        let (_, document) = replay(&trace, &["--target", &sim.url, "--gpu", "off"]);
+        let growth = &document["targets"][0]["gpu"][0]["growth"];
+        eprintln!("{options:?}, {seed}: {growth}");
+        growth["leak"].as_bool().unwrap()
+    };
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = seeds.map(|seed| scope.spawn(move || found(seed))).collect();
+        runs.into_iter()
+            .filter_map(|run| run.join().unwrap().then_some(()))
+            .count()
+    })
+}
+
+#[test]
+#[ignore = "takes two minutes"]
+fn a_leak_of_a_mebibyte_a_second_is_found_in_two_minutes_and_none_where_there_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (leaking, clean) = std::thread::scope(|scope| {
+        let leaking = scope.spawn(|| leaks_found(dir, 1..5, &["--memory-leak", "1MiB"]));
+        let clean = scope.spawn(|| leaks_found(dir, 5..17, &[]));
+        (leaking.join().unwrap(), clean.join().unwrap())
+    });
+    assert_eq!(
+        (leaking, clean),
+        (4, 0),
+        "of 4 that leak, and of 12 that do not"
+    );
 }

@@ -11,7 +11,7 @@ use reenact::measure::summarise_gpus;
 use reenact::telemetry::{GpuAbsent, GpuSampler};
 use serde_json::Value;
 use support::traffic::short_requests;
-use support::{Server, python, reenact};
+use support::{Server, python, reenact, skipped};
 
 const GIB: u64 = 1 << 30;
 
@@ -60,7 +60,16 @@ impl Standin {
 
     /// Waits until the library has been asked `count` more times.
     fn asked(&self, count: u64) {
-        let reads = self.dir.path().join("used.reads");
+        self.grows_by(count, "used.reads");
+    }
+
+    /// Waits until it was tried `count` more times to open the library.
+    fn opened(&self, count: u64) {
+        self.grows_by(count, "used.opens");
+    }
+
+    fn grows_by(&self, count: u64, file: &str) {
+        let reads = self.dir.path().join(file);
         let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let until = length(&reads) + count;
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -157,6 +166,53 @@ fn a_driver_that_was_reloaded_is_opened_anew() {
 }
 
 #[test]
+fn a_driver_that_is_gone_for_a_while_is_opened_when_it_is_back() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(2);
+    standin.uses("gone");
+    standin.opened(3);
+    standin.uses(&(3 * GIB).to_string());
+    standin.asked(2);
+    let timeline = sampler.stop();
+    let gpu = &summarise_gpus(&timeline)[0];
+    assert_eq!(gpu.used_peak_bytes, 3 * GIB, "it was sampled again");
+    let state = gpu.state.as_deref().unwrap();
+    assert!(
+        state.starts_with("no sample at ") && state.contains("driver"),
+        "{state}"
+    );
+    // A second passes before each try.
+    let samples = &timeline.gpus[0].samples;
+    let gap = samples
+        .windows(2)
+        .max_by_key(|pair| pair[1].at_us - pair[0].at_us)
+        .unwrap();
+    let (from, to) = (gap[0].at_us, gap[1].at_us);
+    assert!(to - from >= 3_000_000, "{gap:?}");
+    assert_eq!(
+        timeline.used_between(to - 100_000, to),
+        None,
+        "no figure of before"
+    );
+    assert_eq!(timeline.used_between(to, to + 1), Some(3 * GIB));
+}
+
+#[test]
+fn a_run_may_end_while_the_driver_is_gone() {
+    let standin = Standin::build();
+    standin.uses(&GIB.to_string());
+    let sampler = standin.start();
+    standin.asked(2);
+    standin.uses("gone");
+    standin.opened(1);
+    let gpu = summarise_gpus(&sampler.stop()).remove(0);
+    assert_eq!((gpu.used_peak_bytes, gpu.used_end_bytes), (GIB, GIB));
+    assert!(gpu.state.is_some());
+}
+
+#[test]
 fn gpus_are_chosen_and_instances_stand_in_their_gpus_place() {
     let standin = Standin::build_with(&["-DFLEET"]);
     standin.uses(&GIB.to_string());
@@ -183,7 +239,7 @@ fn gpus_are_chosen_and_instances_stand_in_their_gpus_place() {
     let gpu = summarise_gpus(&start(&["MIG-00000001-stand-in"]).unwrap().stop()).remove(0);
     // The second's memory is not told: it is no zero.
     assert_eq!(gpu.processes.len(), 1);
-    let process = gpu.processes[0];
+    let process = &gpu.processes[0];
     assert_eq!((process.pid, process.used_peak_bytes), (4242, 5 * GIB));
     assert_eq!(gpu.total_bytes, 40 * GIB);
     let GpuAbsent::NotThere { wanted, known } = start(&["0", "7"]).unwrap_err() else {
@@ -263,6 +319,54 @@ fn a_replay_tells_what_the_driver_reported_and_shows_when() {
     assert!(status.success());
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("GPU 0: Xid 79"), "a line down the chart");
+}
+
+#[test]
+fn the_targets_processes_are_told_from_others() {
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap();
+    if space != Path::new("pid:[4026531836]") {
+        skipped("processes have numbers of their own in this container");
+        return;
+    }
+    let standin = Standin::build();
+    let dir = standin.dir.path();
+    let sim = Server::sim(&["--profile", "fast"]);
+    let over = Command::new("true")
+        .spawn()
+        .and_then(|mut child| child.wait().map(|_| child.id()));
+    let pids = [sim.pid(), std::process::id(), over.unwrap()];
+    std::fs::write(
+        dir.join("used.pids"),
+        pids.map(|pid| format!("{pid}\n")).concat(),
+    )
+    .unwrap();
+    let output = reenact(["replay", "--json"])
+        .arg(short_requests(dir, 20))
+        .args(["--target", &sim.url, "--gpu"])
+        .arg(standin.library())
+        .output()
+        .unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = result["targets"][0]["gpu"][0]["processes"]
+        .as_array()
+        .unwrap();
+    let of = |pid: u32| listed.iter().find(|one| one["pid"] == pid).unwrap();
+    assert!(
+        listed.iter().all(|one| one["used_peak_bytes"] == GIB),
+        "{listed:#?}"
+    );
+    let engine = of(pids[0]);
+    assert_eq!(
+        (&engine["name"], &engine["of_target"]),
+        (&"reenact".into(), &true.into())
+    );
+    let other = of(pids[1]);
+    assert!(
+        other["name"].as_str().unwrap().starts_with("nvml"),
+        "{other}"
+    );
+    assert_eq!(other["of_target"], false);
+    assert_eq!(of(pids[2]).as_object().unwrap().len(), 2, "it is over");
 }
 
 #[test]

@@ -2,22 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::net::{ToSocketAddrs, UdpSocket};
-use std::time::{Duration, Instant};
-
-use http::HeaderMap;
+use std::time::Instant;
 
 use super::{Campaign, EngineMetrics, Gpu};
 use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
 use crate::telemetry::{
-    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, PageUrl, Scraped, Scraper,
-    Signal,
+    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, Known, PageUrl, Scraped,
+    Scraper, Signal,
 };
 
 /// What samples during one run.
 pub(super) struct Watch {
     began: Instant,
     gpu: Option<GpuSampler>,
+    /// Where the target listens on this machine, if it does and GPUs are sampled.
+    port: Option<u16>,
     pages: Vec<Scraper>,
     unread: Vec<EngineTimeline>,
     remarks: Vec<String>,
@@ -35,17 +35,20 @@ impl Campaign {
     /// Starts sampling what there is to sample of a target.
     pub(super) fn watch(&self, target: &Target) -> Watch {
         let began = Instant::now();
+        let gpu = self.gpu_sampler(began).and_then(Result::ok);
+        let host = target.url.host();
+        let port = (gpu.is_some() && is_here(host)).then(|| target.url.port());
         let mut watch = Watch {
             began,
-            gpu: self.gpu_sampler(began).and_then(Result::ok),
+            gpu,
+            port,
             pages: Vec::new(),
             unread: Vec::new(),
             remarks: Vec::new(),
         };
-        let host = target.url.host();
         if self.gpu == Gpu::Auto
             && watch.gpu.is_some()
-            && !is_here(host)
+            && port.is_none()
             && let Some(sampler) = watch.gpu.take()
         {
             drop(sampler.stop());
@@ -55,10 +58,10 @@ impl Campaign {
                 target.name
             ));
         }
-        for (url, asked) in self.pages(target) {
-            match Scraper::start(&url, began) {
+        for (url, known) in self.pages(target) {
+            match Scraper::start(&url, known, began) {
                 Ok(page) => watch.pages.push(page),
-                Err(error) if asked => watch.unread.push(EngineTimeline {
+                Err(error) if known == Known::Named => watch.unread.push(EngineTimeline {
                     url: url.to_string(),
                     missed: 1,
                     state: Some(format!("it was not read: {error}")),
@@ -86,8 +89,10 @@ impl Campaign {
         }
         if let EngineMetrics::Pages(pages) = &self.engine_metrics {
             for (_, url) in pages {
-                match Scraper::start(url, Instant::now()).map(Scraper::stop) {
-                    Err(error) => warnings.push(format!("warning: {url} is not read: {error}")),
+                match Scraper::look(url) {
+                    Err(error) => warnings.push(format!(
+                        "warning: {url} is not read: {error}; it goes on being asked for"
+                    )),
                     Ok(Scraped { engine, gpus })
                         if engine.kind.is_none() && gpus.gpus.is_empty() =>
                     {
@@ -103,21 +108,22 @@ impl Campaign {
     }
 
     /// The pages that tell of a target, and whether someone said so.
-    fn pages(&self, target: &Target) -> Vec<(PageUrl, bool)> {
+    fn pages(&self, target: &Target) -> Vec<(PageUrl, Known)> {
         let mut told = BTreeSet::new();
         match &self.engine_metrics {
             EngineMetrics::Off => Vec::new(),
             EngineMetrics::Auto => {
                 let url = &target.url;
                 let page = PageUrl::of_server(url.is_tls(), url.host(), url.port());
-                vec![(page.with(HeaderMap::new(), target.ca.clone()), false)]
+                let page = page.with(target.headers_of_a_page(), target.ca.clone());
+                vec![(page, Known::Guessed)]
             }
             EngineMetrics::Pages(pages) => pages
                 .iter()
                 .filter(|(name, _)| name.as_ref().is_none_or(|name| *name == target.name))
                 // A page that is named for all targets and for this one, too, is one page.
                 .filter(|(_, url)| told.insert(url.to_string()))
-                .map(|(_, url)| (url.clone(), true))
+                .map(|(_, url)| (url.clone(), Known::Named))
                 .collect(),
         }
     }
@@ -133,7 +139,7 @@ impl Campaign {
             library,
             chosen,
             began,
-            SAMPLE_EVERY,
+            GpuSampler::PERIOD,
         ))
     }
 }
@@ -144,6 +150,7 @@ impl Watch {
         let lead = started.saturating_duration_since(self.began);
         let lead_us = u64::try_from(lead.as_micros()).unwrap_or(0);
         let mut gpus = self.gpu.map(GpuSampler::stop).unwrap_or_default();
+        gpus.name_processes(self.port);
         let mut engines = self.unread;
         for page in self.pages.into_iter().map(Scraper::stop) {
             gpus.add(page.gpus);
@@ -229,8 +236,6 @@ fn is_here(host: &str) -> bool {
 fn float(bytes: u64) -> f64 {
     bytes as f64
 }
-
-const SAMPLE_EVERY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -152,4 +152,38 @@ mod tests {
         assert_eq!(summary.running_peak, None, "absent, not zero");
         assert_eq!(summarise_engine(&EngineTimeline::default()), None);
     }
+
+    #[test]
+    fn fragmentation_is_the_largest_share_that_was_reserved_and_not_allocated() {
+        let peak = |pairs: &[(Option<f64>, Option<f64>)]| {
+            let sample = |&(reserved, allocated): &(Option<f64>, Option<f64>)| EngineSample {
+                at_us: 0,
+                values: [
+                    (Signal::ReservedBytes, reserved),
+                    (Signal::AllocatedBytes, allocated),
+                ]
+                .into_iter()
+                .filter_map(|(signal, value)| Some((signal, value?)))
+                .collect(),
+            };
+            let timeline = EngineTimeline {
+                kind: Some(EngineKind::Vllm),
+                samples: pairs.iter().map(sample).collect(),
+                ..EngineTimeline::default()
+            };
+            summarise_engine(&timeline).unwrap().fragmentation_peak
+        };
+        let of = |reserved, allocated| (Some(reserved), Some(allocated));
+        assert_eq!(
+            peak(&[of(80.0, 80.0), of(100.0, 25.0), of(200.0, 100.0)]),
+            Some(0.75)
+        );
+        assert_eq!(peak(&[of(64.0, 60.0)]), Some(0.0625));
+        // A page between two updates may have more allocated than reserved.
+        assert_eq!(peak(&[of(64.0, 65.0)]), Some(0.0));
+        // Half of the pair, or an allocator that holds nothing, says nothing.
+        for none in [(Some(64.0), None), (None, Some(64.0)), of(0.0, 0.0)] {
+            assert_eq!(peak(&[none]), None);
+        }
+    }
 }

@@ -45,9 +45,11 @@ fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
         processes: gpu
             .processes
             .iter()
-            .map(|(&pid, &used_peak_bytes)| GpuProcess {
+            .map(|(&pid, process)| GpuProcess {
                 pid,
-                used_peak_bytes,
+                used_peak_bytes: process.most_bytes,
+                name: process.name.clone(),
+                of_target: process.of_target,
             })
             .collect(),
         xids: gpu

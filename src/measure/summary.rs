@@ -197,12 +197,18 @@ pub struct GpuXid {
 }
 
 /// A process that has memory of a GPU.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuProcess {
     /// Its id, as the driver counts: the host's.
     pub pid: u32,
     /// The most that it was seen to have, at one look in ten seconds.
     pub used_peak_bytes: u64,
+    /// What this machine called it at the run's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whether it is the target's: it listens on the target's port, or was begun by what does. Absent where that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_target: Option<bool>,
 }
 
 /// One window of the run. Requests belong to the window of their intended send.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use serde::Serialize;
 
 use super::headers::ExtraHeaders;
@@ -26,6 +26,20 @@ pub struct Target {
     pub keep_alive: bool,
     /// What its connections speak.
     pub http: HttpVersion,
+}
+
+impl Target {
+    /// The headers with which a page of figures is asked for that stands at the target's own origin: its key as every plain question has
+    /// it, and the headers that were given. Nobody else may see them. How a page is to be written is its reader's to say.
+    pub fn headers_of_a_page(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.extend(self.credentials.header(Endpoint::Metrics));
+        self.headers.put_into(&mut headers);
+        for writing in [header::ACCEPT, header::ACCEPT_ENCODING, header::RANGE] {
+            headers.remove(writing);
+        }
+        headers
+    }
 }
 
 /// A version of HTTP.
@@ -320,5 +334,48 @@ mod tests {
         assert!(!format!("{key:?}{value:?}").contains("sk-1"));
         assert!(Credentials::bearer("a\nb").is_err());
         assert!(Credentials::NONE.header(Endpoint::Messages).is_none());
+    }
+
+    #[test]
+    fn a_page_is_asked_for_with_the_key_and_the_given_headers() {
+        let mut headers = ExtraHeaders::default();
+        for (name, value) in [
+            ("x-tenant", "blue"),
+            ("x-tenant", "red"),
+            ("Accept-Encoding", "gzip"),
+        ] {
+            headers.add(name, value).unwrap();
+        }
+        let mut target = Target {
+            name: "a".to_owned(),
+            url: BaseUrl::parse("h:1").unwrap(),
+            model: None,
+            credentials: Credentials::by_dialect("sk-1").unwrap(),
+            ca: None,
+            headers,
+            keep_alive: true,
+            http: HttpVersion::Http1,
+        };
+        let sent = |target: &Target| -> Vec<(String, String)> {
+            let headers = target.headers_of_a_page();
+            let one = |(name, value): (&HeaderName, &HeaderValue)| {
+                (name.to_string(), value.to_str().unwrap().to_owned())
+            };
+            let mut sent: Vec<_> = headers.iter().map(one).collect();
+            sent.sort();
+            sent
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            sent(&target),
+            [
+                pair("authorization", "Bearer sk-1"),
+                pair("x-tenant", "blue"),
+                pair("x-tenant", "red")
+            ]
+        );
+        // A header that was given takes the key's place, as in every request.
+        target.headers.add("authorization", "Basic eA==").unwrap();
+        assert_eq!(sent(&target)[0], pair("authorization", "Basic eA=="));
     }
 }

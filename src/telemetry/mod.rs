@@ -11,6 +11,7 @@ mod fault;
 mod nvml;
 mod pace;
 mod page;
+mod process;
 #[cfg(test)]
 mod recorded;
 mod scraper;
@@ -22,7 +23,7 @@ mod xid;
 pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
 pub use page::{PageError, PageUrl};
-pub use scraper::{Scraped, Scraper};
-pub use series::{GpuSample, GpuSeries, GpuTimeline, Xid};
+pub use scraper::{Known, Scraped, Scraper};
+pub use series::{GpuProcessMemory, GpuSample, GpuSeries, GpuTimeline, Xid};
 pub use signals::{EngineKind, Signal};
 pub use xid::xid_meaning;

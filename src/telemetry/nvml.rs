@@ -10,7 +10,7 @@ use nvml_wrapper::error::NvmlError;
 use nvml_wrapper::{Device, Nvml};
 
 use super::fault::Fault;
-use super::pace::next_round;
+use super::pace::{Clock as _, Parked, rounds};
 use super::series::{GpuSample, GpuSeries, GpuTimeline};
 use super::xid::XidWatch;
 
@@ -41,6 +41,9 @@ pub enum GpuAbsent {
 }
 
 impl GpuSampler {
+    /// How often a GPU of this machine is sampled in a replay.
+    pub const PERIOD: Duration = Duration::from_millis(100);
+
     /// Starts sampling every `period`; moments count from `began`. `library` is where `libnvidia-ml.so.1` lies, where it is
     /// not on the system's path.
     ///
@@ -128,8 +131,8 @@ fn sample(
             let _ = ready.send(Ok(()));
             watch(&nvml, &xids, began, period, stop, &mut timeline);
         }
-        let reopen_at = Instant::now() + REOPEN_AFTER;
-        if !sleep(reopen_at, stop) {
+        let clock = Parked { stop };
+        if !clock.wait(clock.now() + REOPEN_AFTER) {
             return timeline;
         }
         handle = open(library).ok();
@@ -145,36 +148,19 @@ fn watch(
     stop: &AtomicBool,
     timeline: &mut GpuTimeline,
 ) {
-    let mut next = Instant::now();
-    let mut list_at = next;
-    loop {
+    let clock = Parked { stop };
+    let mut list_at = clock.now();
+    rounds(&clock, list_at, |last| {
         // What stands in the GPU's memory when it is to stop is the last sample.
-        let last = stop.load(Ordering::Relaxed);
         let broken = read(nvml, began, timeline);
         xids.read(began, timeline);
         // The list costs the driver's lock a hundred times what memory does.
-        if last || Instant::now() >= list_at {
+        if last || clock.now() >= list_at {
             processes(nvml, timeline);
-            list_at = Instant::now() + LIST_EVERY;
+            list_at = clock.now() + LIST_EVERY;
         }
-        if last || broken {
-            return;
-        }
-        next = next_round(next, period, Instant::now());
-        sleep(next, stop);
-    }
-}
-
-/// Waits for an instant; `false` where it is to stop before.
-fn sleep(until: Instant, stop: &AtomicBool) -> bool {
-    while !stop.load(Ordering::Relaxed) {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        std::thread::park_timeout(left);
-    }
-    false
+        (!broken).then_some(period)
+    });
 }
 
 fn open(library: Option<&std::ffi::OsStr>) -> Result<Nvml, NvmlError> {
@@ -257,8 +243,8 @@ fn processes(nvml: &Nvml, timeline: &mut GpuTimeline) {
         let listed = device(nvml, gpu).and_then(|device| device.running_compute_processes());
         for process in listed.unwrap_or_default() {
             if let UsedGpuMemory::Used(bytes) = process.used_gpu_memory {
-                let most = gpu.processes.entry(process.pid).or_default();
-                *most = bytes.max(*most);
+                let known = gpu.processes.entry(process.pid).or_default();
+                known.most_bytes = bytes.max(known.most_bytes);
             }
         }
     }

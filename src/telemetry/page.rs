@@ -55,6 +55,17 @@ pub enum PageError {
     Answer(String),
 }
 
+impl PageError {
+    /// Whether the server is there and has no such page.
+    pub(super) fn says_there_is_none(&self) -> bool {
+        use StatusCode as S;
+        matches!(
+            self,
+            Self::Status(S::NOT_FOUND | S::METHOD_NOT_ALLOWED | S::GONE | S::NOT_IMPLEMENTED)
+        )
+    }
+}
+
 /// Marks the question, so that a recorder in between leaves it out of its trace.
 const PROBE: &str = "x-reenact-probe";
 /// An engine with a thousand series of histograms writes some 300 KB.

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::fault::Fault;
+use super::process::Processes;
 
 /// What was sampled of every GPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,14 +33,25 @@ pub struct GpuSeries {
     pub(crate) fault: Option<Fault>,
     /// Which MIG instance of that GPU it is.
     pub instance: Option<u32>,
-    /// The most that each process was seen to have of it, in bytes, by process id; empty where the driver does not tell (in a container
-    /// that does not see the host's processes, say).
-    pub processes: BTreeMap<u32, u64>,
+    /// What each process was seen to have of it, by process id; empty where the driver does not tell (in a container that does not see the
+    /// host's processes, say).
+    pub processes: BTreeMap<u32, GpuProcessMemory>,
     /// Errors that the driver reported of it, in order of time; at most [`GpuSeries::MOST_XIDS`]. Those of a GPU that is parted stand with
     /// its first instance.
     pub xids: Vec<Xid>,
     /// Why NVML does not report them, where it does not.
     pub xids_unwatched: Option<String>,
+}
+
+/// What one process has of a GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GpuProcessMemory {
+    /// The most that it was seen to have, in bytes.
+    pub most_bytes: u64,
+    /// What the machine calls it, where it can be asked.
+    pub name: Option<String>,
+    /// Whether it is the target's, where that can be told.
+    pub of_target: Option<bool>,
 }
 
 /// An error that the driver reported of a GPU.
@@ -128,6 +140,28 @@ impl GpuTimeline {
     /// The series of a GPU, or of its first instance.
     pub(super) fn gpu(&mut self, index: u32) -> Option<&mut GpuSeries> {
         self.gpus.iter_mut().find(|gpu| gpu.index == index)
+    }
+
+    /// Says of each process what it is called, and whether it is of the server that listens on this port of this machine: as far as it can
+    /// be told now.
+    pub fn name_processes(&mut self, port: Option<u16>) {
+        if self.gpus.iter().all(|gpu| gpu.processes.is_empty()) {
+            return;
+        }
+        let Some(here) = Processes::as_the_driver_counts() else {
+            return;
+        };
+        let server = port.map(|port| here.listening_on(port));
+        // Where none is found, it may be one that may not be looked at.
+        let server = server.filter(|pids| !pids.is_empty());
+        for (&pid, process) in self.gpus.iter_mut().flat_map(|gpu| &mut gpu.processes) {
+            process.name = here.name(pid);
+            // Of one that is over there is nothing to tell.
+            process.of_target = match (&server, &process.name) {
+                (Some(server), Some(_)) => Some(here.descends(pid, server)),
+                _ => None,
+            };
+        }
     }
 
     /// The same timeline with its moments counted from `lead_us` later; what was sampled before that is left out but for the

@@ -1,6 +1,7 @@
 /* A stand-in for NVIDIA's management library, as far as this project calls it. Its one GPU has 80 GiB; what is in use is read
- * from the file STANDIN (set when it is compiled) at every call: a number of bytes, or a word: "lost", "unknown". Every call
- * adds a byte to the file STANDIN ".reads", so that a test can wait until it has been asked. With -DSLOW_MS=40 it takes so long
+ * from the file STANDIN (set when it is compiled) at every call: a number of bytes, or a word: "lost", "unknown", or "gone": then
+ * there is no driver to open either. Every call adds a byte to the file STANDIN ".reads", and every opening one to STANDIN ".opens", so
+ * that a test can wait until it has been asked. With -DSLOW_MS=40 it takes so long
  * to tell. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,10 +10,30 @@
 
 typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_v2;
 
-enum { SUCCESS = 0, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15, UNKNOWN = 999 };
+enum { SUCCESS = 0, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15, UNKNOWN = 999 };
 
-int nvmlInit_v2(void) { return SUCCESS; }
-int nvmlInitWithFlags(unsigned flags) { (void)flags; return SUCCESS; }
+static void count(const char *path) {
+    FILE *file = fopen(path, "a");
+    if (!file) return;
+    fputc('.', file);
+    fclose(file);
+}
+
+static void read_word(char word[64]) {
+    strcpy(word, "0");
+    FILE *file = fopen(STANDIN, "r");
+    if (!file) return;
+    if (!fgets(word, 64, file)) word[0] = 0;
+    fclose(file);
+}
+
+int nvmlInit_v2(void) {
+    char word[64];
+    read_word(word);
+    count(STANDIN ".opens");
+    return strncmp(word, "gone", 4) ? SUCCESS : DRIVER_NOT_LOADED;
+}
+int nvmlInitWithFlags(unsigned flags) { (void)flags; return nvmlInit_v2(); }
 int nvmlShutdown(void) { return SUCCESS; }
 /* With -DFLEET: a second GPU, parted into two MIG instances of 40 GiB, of which the second has 5 GiB in use by process 4242. */
 #ifdef FLEET
@@ -29,6 +50,8 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **device) {
     return SUCCESS;
 }
 
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process;
+
 #ifdef FLEET
 int nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *count) {
     *count = device == &gpus[1] ? 7 : 0;
@@ -41,8 +64,6 @@ int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **par
     return SUCCESS;
 }
 
-typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process;
-
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process *list) {
     if (device != &instances[1]) { *count = 0; return SUCCESS; }
     if (*count == 0) { *count = 2; return INSUFFICIENT_SIZE; }
@@ -50,6 +71,18 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, proce
     list[0] = (process){ 4242, 5ull << 30, 2, 0 };
     list[1] = (process){ 4243, ~0ull, 2, 0 };
     return SUCCESS;
+}
+#else
+/* Its processes have a GiB each; their ids stand in the file STANDIN ".pids", one to a line. */
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, process *list) {
+    (void)device;
+    unsigned room = *count, there = 0, pid;
+    FILE *file = fopen(STANDIN ".pids", "r");
+    for (; file && fscanf(file, "%u", &pid) == 1; there++)
+        if (there < room) list[there] = (process){ pid, 1ull << 30, ~0u, ~0u };
+    if (file) fclose(file);
+    *count = there;
+    return there <= room ? SUCCESS : INSUFFICIENT_SIZE;
 }
 #endif
 
@@ -115,21 +148,15 @@ int nvmlDeviceGetMemoryInfo_v2(void *device, memory_v2 *memory) {
         memory->free = memory->total - memory->used;
         return SUCCESS;
     }
-    char word[64] = "0";
-    FILE *file = fopen(STANDIN, "r");
-    if (file) {
-        if (!fgets(word, sizeof word, file)) word[0] = 0;
-        fclose(file);
-    }
-    if ((file = fopen(STANDIN ".reads", "a"))) {
-        fputc('.', file);
-        fclose(file);
-    }
+    char word[64];
+    read_word(word);
+    count(STANDIN ".reads");
 #ifdef SLOW_MS
     nanosleep(&(struct timespec){ .tv_nsec = SLOW_MS * 1000000l }, NULL);
 #endif
     if (!strncmp(word, "lost", 4)) return GPU_IS_LOST;
     if (!strncmp(word, "unknown", 7)) return UNKNOWN;
+    if (!strncmp(word, "gone", 4)) return DRIVER_NOT_LOADED;
     memory->total = 80ull << 30;
     memory->reserved = 600ull << 20;
     memory->used = strtoull(word, NULL, 10);

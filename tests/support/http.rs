@@ -84,14 +84,21 @@ pub fn refusing() -> (Socket, String) {
 pub fn upstream(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
+    (url, upstream_on(listener, serve))
+}
+
+/// The same on this listener.
+pub fn upstream_on(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) + Send + Sync + 'static,
+) -> JoinHandle<()> {
     let serve = std::sync::Arc::new(serve);
-    let handle = std::thread::spawn(move || {
+    std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.set_nodelay(true).unwrap();
             let serve = serve.clone();
             std::thread::spawn(move || serve(stream));
         }
-    });
-    (url, handle)
+    })
 }

@@ -124,20 +124,23 @@ fn slower(pairs: &mut [(f64, f64)]) -> Option<Cliff> {
 /// The least load at and beyond which at least half of the stretches between two pages preempted, where below hardly any did.
 fn preempts(rates: &mut [(f64, f64)]) -> Option<Cliff> {
     rates.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let share = |part: &[(f64, f64)]| {
-        float(part.iter().filter(|rate| rate.1 > 0.0).count()) / float(part.len().max(1))
-    };
+    let preempted = |rate: &(f64, f64)| rate.1 > 0.0;
+    let in_all = rates.iter().filter(|rate| preempted(rate)).count();
+    let mut below = 0;
+    let found = rates.iter().enumerate().position(|(at, rate)| {
+        let beyond = rates.len() - at;
+        let cliff = preempted(rate)
+            && at >= FEWEST_CALM
+            && beyond >= FEWEST
+            && float(in_all - below) / float(beyond) >= 0.5
+            && float(below) / float(at) <= 0.1;
+        below += usize::from(preempted(rate));
+        cliff
+    });
+    let (below, beyond) = rates.split_at(found?);
     let mean = |part: &[(f64, f64)]| {
         part.iter().map(|rate| rate.1).sum::<f64>() / float(part.len().max(1))
     };
-    let found = (FEWEST_CALM..rates.len()).find(|&at| {
-        let (below, beyond) = rates.split_at(at);
-        beyond.len() >= FEWEST
-            && beyond.first().is_some_and(|rate| rate.1 > 0.0)
-            && share(beyond) >= 0.5
-            && share(below) <= 0.1
-    });
-    let (below, beyond) = rates.split_at(found?);
     Some(Cliff {
         metric: "preemptions_per_s".to_owned(),
         in_flight_tokens: beyond.first()?.0,
@@ -194,6 +197,8 @@ const FEWEST_CALM: usize = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -273,6 +278,63 @@ mod tests {
         );
         let mut never: Vec<(f64, f64)> = (0..100).map(|load| (f64::from(load), 0.0)).collect();
         assert_eq!(preempts(&mut never), None);
+    }
+
+    /// What `preempts` must find, looked for as its words say it: at each load both sides are gone through anew.
+    fn found_the_long_way(rates: &mut [(f64, f64)]) -> Option<Cliff> {
+        rates.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let share = |part: &[(f64, f64)]| {
+            float(part.iter().filter(|rate| rate.1 > 0.0).count()) / float(part.len().max(1))
+        };
+        let mean = |part: &[(f64, f64)]| {
+            part.iter().map(|rate| rate.1).sum::<f64>() / float(part.len().max(1))
+        };
+        let found = (FEWEST_CALM..rates.len()).find(|&at| {
+            let (below, beyond) = rates.split_at(at);
+            beyond.len() >= FEWEST
+                && beyond.first().is_some_and(|rate| rate.1 > 0.0)
+                && share(beyond) >= 0.5
+                && share(below) <= 0.1
+        });
+        let (below, beyond) = rates.split_at(found?);
+        Some(Cliff {
+            metric: "preemptions_per_s".to_owned(),
+            in_flight_tokens: beyond.first()?.0,
+            before: mean(below),
+            after: mean(beyond),
+        })
+    }
+
+    /// Stretches that preempt one time in so many below a load, and beyond it.
+    fn stretches() -> impl Strategy<Value = Vec<(f64, f64)>> {
+        let one = (0..40_u32, 0..12_u32, 1..5_u32);
+        let many = proptest::collection::vec(one, 0..120);
+        (0..40_u32, 1..12_u32, 1..4_u32, many).prop_map(|(cliff, calm, busy, many)| {
+            let rate = |(load, coin, rate): (u32, u32, u32)| {
+                let odds = if load < cliff { calm } else { busy };
+                let falls = coin % odds == 0 && (load >= cliff || odds > 1);
+                (f64::from(load), f64::from(u32::from(falls) * rate))
+            };
+            many.into_iter().map(rate).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_finds_what_going_through_both_sides_at_each_load_does(rates in stretches()) {
+            prop_assert_eq!(preempts(&mut rates.clone()), found_the_long_way(&mut rates.clone()));
+        }
+    }
+
+    #[test]
+    fn most_of_the_compared_are_no_empty_answers() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let told = (0..256).filter(|_| {
+            let mut rates = stretches().new_tree(&mut runner).unwrap().current();
+            preempts(&mut rates).is_some()
+        });
+        let told = told.count();
+        assert!((30..226).contains(&told), "{told} of 256");
     }
 
     #[test]

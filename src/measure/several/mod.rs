@@ -171,7 +171,7 @@ mod tests {
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::measure::{
-        ErrorQuantiles, GeneratorEvidence, GpuSummary, MeasureOptions, MemoryGrowth,
+        EngineSummary, ErrorQuantiles, GeneratorEvidence, GpuSummary, MeasureOptions, MemoryGrowth,
         TargetIdentity, TargetMeasure,
     };
 
@@ -313,5 +313,23 @@ mod tests {
             gpu.uuid = None;
         }
         assert_eq!(pool(runs.to_vec()).unwrap().summary.gpu.len(), 2);
+    }
+
+    #[test]
+    fn a_run_whose_page_was_never_read_does_not_hide_what_the_others_told() {
+        let told = |kind: &str, samples, state: Option<&str>| EngineSummary {
+            kind: kind.to_owned(),
+            samples,
+            state: state.map(str::to_owned),
+            kv_capacity_tokens: (samples > 0).then_some(640.0),
+            ..EngineSummary::default()
+        };
+        let mut runs = [run(100_000, None), run(100_000, None)];
+        runs[0].summary.engine = Some(told("unknown", 0, Some("no answer")));
+        runs[1].summary.engine = Some(told("vllm", 7, None));
+        let engine = pool(runs.to_vec()).unwrap().summary.engine.unwrap();
+        assert_eq!((engine.kind.as_str(), engine.samples), ("vllm", 7));
+        assert_eq!(engine.kv_capacity_tokens, Some(640.0));
+        assert_eq!(engine.state.as_deref(), Some("no answer"));
     }
 }

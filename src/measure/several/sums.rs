@@ -150,7 +150,12 @@ pub(super) fn engine(runs: &[&TargetSummary]) -> Option<EngineSummary> {
         samples: told.iter().map(|engine| engine.samples).sum(),
         missed: told.iter().map(|engine| engine.missed).sum(),
         state: told.iter().find_map(|engine| engine.state.clone()),
-        ..(*told.first()?).clone()
+        // Of a run whose page was never to be had there is no more than that.
+        ..(*told
+            .iter()
+            .find(|engine| engine.samples > 0)
+            .or(told.first())?)
+        .clone()
     })
 }
 
