@@ -25,6 +25,8 @@ mod net;
 
 mod exposition;
 
+mod tether;
+
 pub mod record;
 
 pub mod replay;

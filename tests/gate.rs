@@ -11,7 +11,7 @@ mod support;
 
 use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::Server;
@@ -57,10 +57,14 @@ fn ask(url: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str
 const LOOSE: [&str; 4] = ["--fidelity", "lateness=10s", "--fidelity", "ks=1"];
 
 fn gate(dir: &Path, options: &[&str], replay: &[&str]) -> Server {
+    Server::launch(&mut gate_command(dir, options, replay))
+}
+
+fn gate_command(dir: &Path, options: &[&str], replay: &[&str]) -> Command {
     let mut command = support::reenact(["gate", "--listen", "127.0.0.1:0", "--results"]);
     command.arg(dir.join("results")).args(options).arg("--");
     command.args(replay).args(LOOSE);
-    Server::launch_with(&mut command, Stdio::null())
+    command
 }
 
 /// Polls until it is decided.
@@ -180,28 +184,64 @@ fn a_replay_is_ended_by_its_caller_or_with_its_gate() {
     assert_eq!(kept["state"], "cancelled");
 }
 
+/// Whether a process is there: gone, or a zombie until someone looks after it, it is not.
+fn is_there(pid: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    state.is_ok_and(|state| !state.contains(") Z "))
+}
+
+fn wait_for_the_end_of(pid: &str) {
+    support::answered(|| match is_there(pid) {
+        true => Err(format!("{pid} goes on")),
+        false => Ok(()),
+    });
+}
+
 #[test]
-fn what_a_killed_gate_left_running_is_ended_by_the_next() {
+fn what_a_killed_gate_had_started_ends_with_it() {
+    let sim = Server::sim(&["--profile", "fast"]);
+    let dir = tempfile::tempdir().unwrap();
+    let trace = short_requests(dir.path(), 50);
+    let target = format!("--target=a={}", sim.url);
+    // An evaluator that hangs, and what it has started.
+    let pids = dir.path().join("pids");
+    let probe = format!("cmd:sleep 1000 & echo $$ $! end > {}; wait", pids.display());
+    let judged = [trace.to_str().unwrap(), &target, "--probe", &probe];
+    let mut first = gate(dir.path(), &[], &judged);
+    let begun = ask(&first.url, "POST", "/replays", &[], "").json();
+    let replay = begun["process"]["pid"].to_string();
+    let told = support::answered(|| {
+        let told = std::fs::read_to_string(&pids).unwrap_or_default();
+        told.contains("end").then_some(told).ok_or_else(String::new)
+    });
+    let evaluator: Vec<&str> = told.split_whitespace().take(2).collect();
+    let all = [evaluator.as_slice(), &[&replay]].concat();
+    assert!(all.iter().all(|pid| is_there(pid)), "{all:?}");
+    first.signal(rustix::process::Signal::KILL);
+    first.wait();
+    all.iter().for_each(|pid| wait_for_the_end_of(pid));
+    let next = gate(dir.path(), &[], &judged);
+    assert_eq!(decided(&next.url, "/replays/latest")["state"], "error");
+}
+
+#[test]
+fn where_no_shell_is_what_a_killed_gate_left_running_is_ended_by_the_next() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();
     let trace = short_requests(dir.path(), 50);
     let target = format!("--target=a={}", sim.url);
     let endless = [trace.to_str().unwrap(), &target, "--loop-for", "1h"];
-    let mut first = gate(dir.path(), &[], &endless);
+    let mut command = gate_command(dir.path(), &[], &endless);
+    let mut first = Server::launch_with(command.env("PATH", "/nowhere"), Stdio::null());
     let begun = ask(&first.url, "POST", "/replays", &[], r#"{"key":"a"}"#).json();
-    let pid = begun["process"]["pid"].as_u64().unwrap();
+    let pid = begun["process"]["pid"].to_string();
     first.signal(rustix::process::Signal::KILL);
     first.wait();
-    let state = || std::fs::read_to_string(format!("/proc/{pid}/stat"));
     // Nobody was left who would end it.
-    assert!(!state().unwrap().contains(") Z "));
+    assert!(is_there(&pid));
     let next = gate(dir.path(), &[], &endless);
     assert_eq!(decided(&next.url, "/replays/latest")["state"], "error");
-    // Gone, or a zombie until someone looks after it.
-    support::answered(|| match state() {
-        Ok(state) if !state.contains(") Z ") => Err(state),
-        _ => Ok(()),
-    });
+    wait_for_the_end_of(&pid);
 }
 
 #[test]

@@ -13,12 +13,15 @@ use serde::{Deserialize, Serialize};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::account::LOG;
+use crate::tether::Tether;
 
 /// One that was started and whose end nobody has seen yet.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) id: String,
     child: Child,
+    /// A replay that outlived its gate would load the target for nobody.
+    _tether: Tether,
     pub(super) cancelled: bool,
 }
 
@@ -50,12 +53,13 @@ impl Running {
             .spawn()?;
         Ok(Self {
             id,
+            _tether: Tether::to(&child),
             child,
             cancelled: false,
         })
     }
 
-    /// Which process it is, for a gate that comes after one that was killed.
+    /// Which process it is, for a gate that comes after one that was killed, where the replay could not be tied to it.
     pub(super) fn process(&self) -> Option<Process> {
         Process::of(i32::try_from(self.child.id()).ok()?)
     }

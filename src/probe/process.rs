@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use crate::tether::Tether;
+
 /// What a program came to.
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
@@ -50,7 +52,7 @@ impl Unended {
 }
 
 /// Runs it, with no input and in a group of its own, so that what it starts ends with it: also what it leaves behind when it has ended by
-/// itself, which would go on to ask the target.
+/// itself, which would go on to ask the target. It ends with this process, too, however that ends.
 pub(super) fn run(
     command: &mut Command,
     patience: Duration,
@@ -67,6 +69,7 @@ pub(super) fn run(
         .process_group(0)
         .spawn()
         .map_err(Unended::Unstarted)?;
+    let _tether = Tether::to(&child);
     let deadline = Instant::now().checked_add(patience);
     let ended = loop {
         match has_ended(&child) {

@@ -14,7 +14,19 @@ pub(crate) struct Received {
     pub(crate) path: String,
     /// In lower case.
     pub(crate) head: String,
+    as_it_came: String,
     body: Vec<u8>,
+}
+
+impl Received {
+    /// The value of a header, named in small letters, to the letter.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.as_it_came.lines();
+        lines.find_map(|line| {
+            let (known, value) = line.split_once(": ")?;
+            known.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
 }
 
 /// A service that keeps what it is sent, and answers as it is told to.
@@ -41,6 +53,7 @@ impl Endpoint {
                     kept.push(Received {
                         path: path.clone(),
                         head: head.to_lowercase(),
+                        as_it_came: head,
                         body: body.to_vec(),
                     });
                     kept.len() - 1

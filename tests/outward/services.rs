@@ -69,6 +69,42 @@ fn a_service_for_spans_alone_is_sent_its_key_and_may_be_slow_or_take_a_part() {
 }
 
 #[test]
+fn langfuse_is_sent_what_it_tells_its_users_by() {
+    // docs/observability.md has the line: BASE64 is of the two keys.
+    const KEYS: &str = "cGstbGYtMTI6c2stbGYtVmVyeQ==";
+    let dir = tempfile::tempdir().unwrap();
+    let langfuse = Endpoint::new(|path, _| match path {
+        "/api/public/otel/v1/traces" => ("200 OK", b""),
+        _ => ("404 Not Found", b"{}"),
+    });
+    let (_, said) = replayed(
+        dir.path(),
+        40,
+        &["--otlp", &format!("{}/api/public/otel", langfuse.url)],
+        &[(
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            &format!("Authorization=Basic%20{KEYS},x-langfuse-ingestion-version=4"),
+        )],
+    );
+    assert!(
+        said.contains("took 41 spans; it takes no metrics"),
+        "{said}"
+    );
+    assert!(!said.contains(KEYS), "{said}");
+    let received = langfuse.received();
+    assert_eq!(received.len(), 2, "spans, and metrics once");
+    for one in &received {
+        let basic = format!("Basic {KEYS}");
+        assert_eq!(one.header("authorization"), Some(basic.as_str()));
+        assert_eq!(one.header("x-langfuse-ingestion-version"), Some("4"));
+        assert_eq!(one.header("content-type"), Some("application/x-protobuf"));
+    }
+    let exports = langfuse.read(dir.path(), "traces", "/api/public/otel/v1/traces");
+    let text = exports[0].to_string();
+    assert!(text.contains("langfuse.observation.type"), "{text}");
+}
+
+#[test]
 fn a_service_that_knows_no_gzip_is_sent_spans_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let service = Endpoint::new(|_, before| match before {

@@ -1,5 +1,5 @@
-//! Each query of `deploy/grafana` is put to the real Prometheus, which scrapes a recorder or a replay at work: a panel whose query names a
-//! label that is no more would stay empty for ever.
+//! Each query of `deploy/grafana`, and of the analysis for Argo Rollouts, is put to the real Prometheus, which scrapes a recorder or a replay at
+//! work: a panel whose query names a label that is no more would stay empty for ever, and so would a metric of the analysis.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::server::Prometheus;
 use crate::support::http::{post, send};
 use crate::support::traffic::short_requests;
-use crate::support::{Server, answered};
+use crate::support::{Server, answered, yaml};
 use crate::{chat, endless_replay, take};
 
 /// The queries of a dashboard: panels' and rows' panels', and what its variables are listed from. Variables stand for all there is.
@@ -40,6 +40,29 @@ fn queries(name: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The queries by which Argo watches what the recorder before a canary sees.
+fn analysis(instance: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argo-rollouts/analysis.yaml");
+    let templates = yaml(&file);
+    let live = templates
+        .iter()
+        .find(|one| one["metadata"]["name"] == "reenact-live")
+        .unwrap();
+    let metrics = live["spec"]["metrics"].as_array().unwrap();
+    let queries = metrics
+        .iter()
+        .map(|metric| metric.pointer("/provider/prometheus/query").unwrap());
+    queries
+        .map(|query| {
+            query
+                .as_str()
+                .unwrap()
+                .replace("{{args.instance}}", instance)
+        })
+        .inspect(|query| assert!(!query.contains("{{"), "{query}"))
+        .collect()
+}
+
 fn expressions(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -66,7 +89,7 @@ fn all_have_data(prometheus: &Prometheus, mut queries: BTreeSet<String>) {
 }
 
 #[test]
-fn every_panel_of_the_recorders_dashboard_has_data() {
+fn every_panel_of_the_recorders_dashboard_and_every_metric_of_argos_analysis_has_data() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();
     let mut recorder = Server::recorder(&sim.url, &dir.path().join("traces"), &[]);
@@ -87,7 +110,16 @@ fn every_panel_of_the_recorders_dashboard_has_data() {
             }
         });
         let _end = End(&done);
-        all_have_data(&prometheus, queries("recorder"));
+        let of_argo = analysis(r"127\\.0.*");
+        assert_eq!(of_argo.len(), 2, "{of_argo:?}");
+        all_have_data(&prometheus, &queries("recorder") | &of_argo);
+        // Its conditions look at the first of what comes, so it has to be the only one.
+        for query in &of_argo {
+            assert_eq!(prometheus.ask(query).len(), 1, "{query}");
+        }
+        for query in analysis("elsewhere.*") {
+            assert_eq!(prometheus.ask(&query), [0.0; 0], "{query}");
+        }
     });
 }
 

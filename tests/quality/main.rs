@@ -5,6 +5,7 @@ mod canary;
 mod front;
 mod judged;
 mod promptfoo;
+mod pytest;
 mod real;
 mod refused;
 #[path = "../support/mod.rs"]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::front::{front, refusing_front};
+use super::front::{refusing, refusing_front};
 use super::support::{Server, reenact};
 use super::{replay, status, trace};
 
@@ -78,7 +78,7 @@ fn a_model_that_the_target_does_not_have_is_asked_for_under_the_targets_own_name
     let dir = tempfile::tempdir().unwrap();
     let trace = trace(dir.path(), 200);
     let sim = Server::sim(&["--profile", "fast"]);
-    let front = front(&sim, |_, question| {
+    let front = refusing(&sim, |_, question| {
         question
             .contains(r#""model": "m""#)
             .then_some("404 Not Found")
@@ -117,7 +117,7 @@ fn its_questions_carry_the_headers_that_the_replays_own_do() {
     let trace = trace(dir.path(), 200);
     let sim = Server::sim(&["--profile", "fast"]);
     // As a gateway before several tenants would.
-    let front = front(&sim, |head, _| {
+    let front = refusing(&sim, |head, _| {
         (!head.contains("x-tenant: blue")).then_some("403 Forbidden")
     });
     let (mut command, probe) = with_stand_in(dir.path(), "1");

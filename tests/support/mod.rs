@@ -135,6 +135,15 @@ pub fn venv(program: &str) -> PathBuf {
     path
 }
 
+/// The documents of a file of YAML.
+pub fn yaml(path: &Path) -> Vec<serde_json::Value> {
+    const READ: &str =
+        "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let output = python().args(["-c", READ]).arg(path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}: {said}", path.display()))
+}
+
 /// A server of ours that runs until its test ends.
 pub struct Server {
     child: Child,

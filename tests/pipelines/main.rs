@@ -1,6 +1,8 @@
 //! What is shipped for pipelines and dashboards: run, or judged by the tools that will read it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod argo;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};

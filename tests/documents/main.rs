@@ -1,5 +1,9 @@
-//! The documents hang together: no link leads nowhere, no page and no picture is out of reach.
+//! The documents hang together: no link leads nowhere, no page and no picture is out of reach; and the whole story runs as it is told.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod story;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
