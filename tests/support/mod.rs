@@ -15,6 +15,7 @@ pub mod frames;
 pub mod http;
 pub mod http2;
 pub mod memory;
+pub mod terse;
 pub mod traffic;
 pub mod wire;
 
