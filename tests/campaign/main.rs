@@ -17,6 +17,8 @@ mod loads;
 mod runs;
 mod shards;
 mod shards_at_work;
+mod windows;
+mod words;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
