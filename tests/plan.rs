@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use support::traffic::requests_at;
 use support::{Server, reenact, run, stdout_of};
 
 /// A slice of a public trace, as a trace.
@@ -194,6 +195,33 @@ fn a_shape_and_a_loop_do_what_they_say() {
     assert_eq!(number(&looped, "loop_for_s"), 300.0);
     let at = instants(&again);
     assert!(at.is_sorted() && at.last().is_some_and(|&last| last < 300_000_000));
+}
+
+#[test]
+fn a_spike_is_as_high_and_as_long_as_it_says_and_the_rest_is_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    // A hundred a second.
+    let trace = requests_at(dir.path(), (0..2001).map(|i| i * 10), (8, 1));
+    let (bent, requests) = plan(&trace, &["--shape", "spike:5@50%+10%"]);
+    assert_eq!(requests.len(), 2001);
+    // Of 14 parts of the arrivals, nine come as they did and five in a tenth of the time.
+    let span_s = number(&bent, "span_s");
+    assert!((span_s - 20.0 / 1.4).abs() < 0.001, "{span_s}");
+    let at: Vec<f64> = instants(&requests)
+        .iter()
+        .map(|us| *us as f64 / 1e6)
+        .collect();
+    let per_s = |from: f64, to: f64| {
+        let (from, to) = (from * span_s, to * span_s);
+        at.iter().filter(|at| (from..to).contains(*at)).count() as f64 / (to - from)
+    };
+    for (from, to, expected) in [(0.0, 0.5, 100.0), (0.5, 0.6, 500.0), (0.6, 1.0, 100.0)] {
+        let rate = per_s(from, to);
+        assert!(
+            (rate / expected - 1.0).abs() < 0.01,
+            "{rate} from {from} to {to}"
+        );
+    }
 }
 
 #[test]

@@ -12,12 +12,11 @@ mod support;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::traffic::{Call, drive, words};
-use support::{Server, exchanges, reenact};
+use support::traffic::{Call, drive, requests_at, words};
+use support::{Server, exchanges, reenact, terse};
 
 /// The head of a PNG of 320 by 200 pixels, and as many bytes as such a picture may have.
 fn picture(seed: usize) -> String {
@@ -175,31 +174,6 @@ fn pictures_schemas_token_ids_and_parameters_come_back_as_they_were_recorded() {
     );
 }
 
-/// Answers every question as briefly as it can be answered, and passes on what bodies it is sent.
-fn terse() -> (String, mpsc::Receiver<Value>) {
-    let (sender, bodies) = mpsc::channel();
-    let sender = Mutex::new(sender);
-    let (url, _) = support::http::upstream(move |mut stream| {
-        while let Some(request) = support::http::read_request(&mut stream) {
-            let text = String::from_utf8(request).unwrap();
-            let (_, body) = text.split_once("\r\n\r\n").unwrap();
-            if let Ok(body) = serde_json::from_str(body) {
-                sender.lock().unwrap().send(body).unwrap();
-            }
-            let answer = json!({"data": [{"id": "m"}], "choices": [{"index": 0, "message": {"role": "assistant",
-                "content": "so"}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10}});
-            let answer = answer.to_string();
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
-            let whole = format!("{head}: {}\r\n\r\n{answer}", answer.len());
-            if stream.write_all(whole.as_bytes()).is_err() {
-                return;
-            }
-        }
-    });
-    (url, bodies)
-}
-
 #[test]
 fn a_decoder_reads_the_pictures_that_are_sent() {
     const BYTES: [usize; 3] = [9_000, 45_000, 600_000];
@@ -216,7 +190,7 @@ fn a_decoder_reads_the_pictures_that_are_sent() {
     });
     drive(&recorder.url, calls.collect());
     assert!(recorder.terminate().0.success());
-    let (url, bodies) = terse();
+    let (url, heard) = terse::noting(terse::counted());
     let output = reenact(["replay"])
         .arg(dir.path())
         .args(["--target", &url])
@@ -227,17 +201,15 @@ fn a_decoder_reads_the_pictures_that_are_sent() {
     assert_eq!(output.status.code(), Some(4), "{said}");
 
     let mut urls = Vec::new();
-    for body in bodies.try_iter() {
+    for request in heard.try_iter().filter(terse::Heard::is_replayed) {
+        let body: Value = serde_json::from_str(&request.body).unwrap();
         let parts = body
             .pointer("/messages/0/content")
             .and_then(Value::as_array);
         let parts = parts.into_iter().flatten();
         let url = |part: &Value| Some(part.pointer("/image_url/url")?.as_str()?.to_owned());
         let found: Vec<String> = parts.filter_map(url).collect();
-        // Probes show one picture at a time.
-        if found.len() == 2 {
-            urls.extend(found);
-        }
+        urls.extend(found);
     }
     // Every pixel is decoded, and a file that breaks off or goes on is refused.
     let decode = "import base64, io, json, sys\nfrom PIL import Image\nfound = []\nfor url in json.load(sys.stdin):\n    head, data = url.split(',')\n    data = base64.b64decode(data, validate=True)\n    picture = Image.open(io.BytesIO(data))\n    picture.load()\n    colours = len(picture.getcolors(1 << 24))\n    found.append([head, picture.format, picture.mode, picture.size, len(data), colours > 200])\nprint(json.dumps(found))";
@@ -350,6 +322,191 @@ fn tokens_are_scaled_and_words_come_from_the_users_own_text() {
         assert_eq!(got, (wanted / answers).ceil() * answers, "exchange {i}");
     }
     assert!(alterations(&result).contains("as words"));
+
+    // What was sent was made of that text and nothing else, even where it has no word that fits.
+    let (url, heard) = terse::noting(terse::brief());
+    let output = reenact(["replay", "--target", &url])
+        .arg(dir.path())
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 4)));
+    let text = std::fs::read_to_string(&corpus).unwrap();
+    let own: Vec<&str> = text.split_whitespace().collect();
+    let sent: Vec<String> = { heard.try_iter() }
+        .filter(terse::Heard::is_replayed)
+        .flat_map(|request| texts(&request.body))
+        .collect();
+    assert_eq!(sent.len(), 11, "one of ten requests has two texts");
+    let words = sent.iter().flat_map(|text| text.split([' ', ',']));
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    assert!(words.len() > 500);
+    let foreign: Vec<_> = words.iter().filter(|word| !own.contains(word)).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+}
+
+/// What a request says: the texts of its messages, or its prompts.
+fn texts(body: &str) -> Vec<String> {
+    fn gather(value: &Value, texts: &mut Vec<String>) {
+        match value {
+            Value::String(text) => texts.push(text.clone()),
+            Value::Array(parts) => parts.iter().for_each(|part| gather(part, texts)),
+            Value::Object(part) => {
+                for name in ["content", "text"] {
+                    part.get(name).into_iter().for_each(|it| gather(it, texts));
+                }
+            }
+            _ => {}
+        }
+    }
+    let body: Value = serde_json::from_str(body).unwrap();
+    let mut texts = Vec::new();
+    gather(&body["messages"], &mut texts);
+    gather(&body["prompt"], &mut texts);
+    texts
+}
+
+/// The tokenizer of a target, as its engine has it too.
+const SMALL: &str = "fixtures/tokenizer/small.json";
+
+/// What a target that tells no counts was sent with [`SMALL`], and the remarks on that.
+fn sent_blindly(trace: &Path, args: &[&str]) -> (Vec<terse::Heard>, String) {
+    let (url, heard) = terse::noting(terse::brief());
+    let output = reenact(["replay", "--json", "--tokenizer", SMALL, "--target", &url])
+        .arg(trace)
+        .args(args)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{said}"));
+    let heard = heard.try_iter().filter(terse::Heard::is_replayed);
+    let remarks = result["targets"][0]["fidelity"]["remarks"].to_string();
+    (heard.collect(), remarks)
+}
+
+#[test]
+fn prompts_are_exact_by_a_tokenizer_where_the_target_does_not_tell() {
+    let tokenizer = tokenizers::Tokenizer::from_file(SMALL).unwrap();
+    let tokens = |body: &str| -> usize {
+        let texts = texts(body).into_iter();
+        let counts = texts.map(|text| tokenizer.encode_fast(text, false).unwrap().len());
+        counts.sum()
+    };
+    // Of a trace that is cut into tokens.
+    let dir = tempfile::tempdir().unwrap();
+    let trace = requests_at(dir.path(), (0..20).map(|i| i * 10), (300, 2));
+    let (sent, remarks) = sent_blindly(&trace, &[]);
+    assert_eq!(sent.len(), 20);
+    for request in &sent {
+        assert_eq!(tokens(&request.body), 300, "{}", request.body);
+    }
+    assert!(
+        remarks.contains("does not tell its token counts"),
+        "{remarks}"
+    );
+    assert!(
+        remarks.contains("words are more than one token"),
+        "{remarks}"
+    );
+
+    // Of one that is cut into bytes, with several messages to a prompt.
+    let dir = tempfile::tempdir().unwrap();
+    let sim = Server::sim(&["--profile", "null"]);
+    let recorder = Server::recorder(&sim.url, dir.path(), &[]);
+    let say = |role: &str, seed, count| json!({"role": role, "content": words(seed, count)});
+    let calls = (0..12).map(|i| Call {
+        at: Duration::from_millis(20 * i),
+        path: "/v1/chat/completions",
+        body: json!({"model": "m", "max_tokens": 4, "messages": [say("system", 1, 70), say("user", 2 + i, 21 + i as usize),
+            say("assistant", 50 + i, 33), say("user", 100 + i, 3)]}),
+    });
+    drive(&recorder.url, calls.collect());
+    assert!(recorder.terminate().0.success());
+    let recorded = exchanges(dir.path());
+    let recorded = { recorded.iter() }.map(|it| it.pointer("/request/prompt_tokens/count"));
+    let mut recorded: Vec<_> = recorded.map(|it| it.unwrap().as_u64().unwrap()).collect();
+    let (sent, _) = sent_blindly(dir.path(), &[]);
+    let mut sent: Vec<_> = sent.iter().map(|it| tokens(&it.body) as u64).collect();
+    recorded.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(sent, recorded);
+}
+
+#[test]
+fn prompts_of_token_ids_are_of_the_targets_own_tokenizer() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path());
+    let tokenizer = tokenizers::Tokenizer::from_file(SMALL).unwrap();
+    let (sent, _) = sent_blindly(dir.path(), &["--prompt-as", "token-ids"]);
+    let bodies = { sent.iter() }.map(|it| serde_json::from_str::<Value>(&it.body).unwrap());
+    let mut lengths = Vec::new();
+    for prompt in bodies.filter_map(|mut body| body.get_mut("prompt").map(Value::take)) {
+        let prompts = match prompt.pointer("/0/0") {
+            Some(_) => prompt.as_array().unwrap().clone(),
+            None => vec![prompt],
+        };
+        for ids in prompts {
+            let ids: Vec<u32> = serde_json::from_value(ids).unwrap();
+            for &id in &ids {
+                let token = tokenizer.id_to_token(id).unwrap();
+                let word = token.strip_prefix('Ġ').unwrap_or(&token);
+                assert!(token == "," || token.len() > word.len(), "{token}");
+            }
+            lengths.push(ids.len());
+        }
+    }
+    lengths.sort_unstable();
+    // One prompt of ids, and two of text.
+    assert_eq!(lengths.len(), 3);
+    assert!(lengths.contains(&150), "{lengths:?}");
+}
+
+/// Answers of lengths that nobody asked for, under a cap that is none.
+fn chatty(dir: &Path) -> Vec<Value> {
+    let sim = Server::sim(&["--profile", "null", "--answer-tokens-median", "20"]);
+    let recorder = Server::recorder(&sim.url, dir, &[]);
+    let calls = (0..8).map(|i| Call {
+        at: Duration::from_millis(30 * i),
+        path: "/v1/chat/completions",
+        body: json!({"model": "m", "max_tokens": 400, "messages": [{"role": "user", "content": words(i, 10 + 3 * i as usize)}]}),
+    });
+    drive(&recorder.url, calls.collect());
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    by_prompt(exchanges(dir))
+}
+
+#[test]
+fn answers_are_as_long_as_the_policy_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = chatty(dir.path());
+    for policy in ["exact", "cap", "free"] {
+        let (second, result) = replay(dir.path(), &["--output-length", policy]);
+        assert_eq!(second.len(), 8);
+        for (a, b) in first.iter().zip(&second) {
+            let length = a.pointer("/response/output_tokens/count").unwrap();
+            let params = b.pointer("/request/params").unwrap();
+            let asked = ["max_tokens", "min_tokens", "ignore_eos"].map(|name| &params[name]);
+            let got = b.pointer("/response/output_tokens/count").unwrap();
+            let none = |it: &Value| it.is_null() || it == false;
+            match policy {
+                "exact" => {
+                    assert_eq!(asked[..2], [length, length]);
+                    assert_eq!((asked[2], got), (&true.into(), length));
+                }
+                "cap" => {
+                    assert_eq!(asked[0], length);
+                    assert!(none(asked[1]) && none(asked[2]), "{params}");
+                    assert!(got.as_u64() <= length.as_u64());
+                }
+                _ => {
+                    assert_eq!(asked[0], 400);
+                    assert!(none(asked[1]) && none(asked[2]), "{params}");
+                }
+            }
+        }
+        assert!(!alterations(&result).contains("capped"));
+    }
 }
 
 fn refused(args: &[&str]) -> (i32, String) {

@@ -35,7 +35,7 @@ pub(super) fn conversations(dir: &Path, count: u64) -> PathBuf {
 }
 
 /// Requests of one run, by the plan's order.
-fn requests(out: &Path) -> Vec<Value> {
+pub(super) fn requests(out: &Path) -> Vec<Value> {
     let log = std::fs::read(out.join("requests.jsonl.zst")).unwrap();
     let log = String::from_utf8(zstd::decode_all(&log[..]).unwrap()).unwrap();
     let mut requests: Vec<Value> = log

@@ -155,6 +155,70 @@ fn a_sweep_judges_every_step() {
 }
 
 #[test]
+fn a_search_raises_the_rate_where_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 600, 10, 2);
+    let sim = Server::sim(&["--profile", "null"]);
+    let find = ["--target", &sim.url, "--find-max", "--find-max-by", "rate"];
+    let ends = [
+        "--slo",
+        "errors.rate<10%",
+        "--find-max-up-to",
+        "2",
+        "--step",
+        "0s",
+    ];
+    let (output, document) = replay(&trace, &[&find[..], &ends, &ANY_PACE].concat());
+    assert_eq!(output.status.code(), Some(0), "{document:#}");
+    let target = &document["targets"][0];
+    let raised: Vec<(f64, f64)> = { target["steps"].as_array().unwrap().iter() }
+        .map(|step| {
+            ["rate_scale", "speed"]
+                .map(|of| step[of].as_f64().unwrap())
+                .into()
+        })
+        .collect();
+    assert_eq!(raised, [(1.0, 1.0), (2.0, 1.0), (2.0, 1.0)]);
+    let limit = &target["limit"];
+    assert_eq!(limit["by"], "rate");
+    assert_eq!(limit["value"], 2.0);
+    assert_eq!(limit["confirmed"], true, "{limit:#}");
+    // Twice as many conversations are twice as many requests a second, as they are here each one of them.
+    let offered = |i: usize| target["steps"][i]["offered_per_s"].as_f64().unwrap();
+    assert!(
+        (offered(1) / offered(0) - 2.0).abs() < 0.2,
+        "{} {}",
+        offered(0),
+        offered(1)
+    );
+    let judged = &document["verdict"]["objectives"][0];
+    assert_eq!(judged["expr"], "find-max rate");
+    let why = judged["reason"].as_str().unwrap();
+    assert!(why.contains("2× rate"), "{why}");
+}
+
+#[test]
+fn a_step_whose_queue_only_grows_is_saturated_however_loose_the_objective_is() {
+    let dir = tempfile::tempdir().unwrap();
+    // 80 requests a second, for a server that carries 50.
+    let trace = trace(dir.path(), 1800, 12, 10);
+    let sim = Server::sim(&SLOW);
+    let find = ["--target", &sim.url, "--find-max", "--slo", "e2e.p90<1000s"];
+    let (output, document) = replay(&trace, &[&find[..], &["--step", "11s"], &ANY_PACE].concat());
+    assert_eq!(output.status.code(), Some(3), "{document:#}");
+    assert_eq!(steps(&document), [(1.0, "saturated".to_owned())]);
+    let step = &document["targets"][0]["steps"][0];
+    let why = step["reason"].as_str().unwrap();
+    assert!(
+        why.starts_with("saturated: ") && why.contains("in flight"),
+        "{why}"
+    );
+    // All that was counted met it.
+    assert_eq!(step["misses"][0]["missed"], 0, "{step:#}");
+    assert!(document["targets"][0]["limit"].get("value").is_none());
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_before_anything_is_sent() {
     let refused = |args: &[&str]| {
         let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:9"])

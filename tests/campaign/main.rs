@@ -17,6 +17,8 @@ mod loads;
 mod runs;
 mod shards;
 mod shards_at_work;
+mod windows;
+mod words;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -96,7 +98,8 @@ fn replay(trace: &Path, args: &[&str]) -> (Output, Value) {
     (output, document)
 }
 
-/// The same, again and again where this machine is too busy to pace; `None` where it stays so, which is no finding of a test.
+/// The same, again and again where this machine is too busy to pace; `None` where it stays so, which is no finding of a test. What is invalid
+/// for any other reason fails the test at once.
 fn paced(trace: &Path, args: &[&str]) -> Option<(Output, Value)> {
     paced_anew(|| replay(trace, args))
 }
@@ -104,10 +107,70 @@ fn paced(trace: &Path, args: &[&str]) -> Option<(Output, Value)> {
 /// The same, where each try needs a server that remembers nothing of those before.
 fn paced_anew(replay: impl FnMut() -> (Output, Value)) -> Option<(Output, Value)> {
     let tries = std::iter::repeat_with(replay).take(5);
-    let paced = { tries }
-        .find(|(output, document)| output.status.code() != Some(4) && !has_invalid_step(document));
+    let paced = { tries }.find(|(output, document)| {
+        let invalid = output.status.code() == Some(4) || has_invalid_step(document);
+        if invalid {
+            let others = reasons_beside_pace(document);
+            assert!(others.is_empty(), "{others:?} in {document:#}");
+        }
+        !invalid
+    });
     if paced.is_none() {
         skipped("this machine is too busy to pace a few requests a second");
     }
     paced
+}
+
+/// Why a result is invalid, as far as that is not a machine that was too busy to send in time; or that it does not say why.
+fn reasons_beside_pace(document: &Value) -> Vec<String> {
+    let verdict = document["verdict"]["reasons"].as_array().into_iter();
+    let targets = document["targets"].as_array().into_iter().flatten();
+    let steps = targets.filter_map(|target| target["steps"].as_array());
+    let steps = steps.flatten().filter(|step| step["verdict"] == "invalid");
+    let reasons = { verdict.flatten() }.chain(steps.map(|step| &step["reason"]));
+    let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
+    if reasons.is_empty() {
+        return vec!["no reason was given".to_owned()];
+    }
+    // A step's are joined, and a bar that was missed is a sentence of two parts: what was found, and what is allowed.
+    let parts = reasons.iter().flat_map(|reason| reason.split("; "));
+    let others = parts.filter(|part| !PACE.iter().any(|pace| part.contains(pace)));
+    others.map(str::to_owned).collect()
+}
+
+/// How late sends were, how far their gaps were from those meant, the generator's processor time; and the bars of these.
+const PACE: [&str; 4] = [
+    "ms late at P99",
+    "Kolmogorov–Smirnov distance",
+    "the generator used",
+    "is allowed",
+];
+
+#[test]
+fn a_result_is_tried_again_only_where_its_machine_was_too_busy() {
+    let of = |verdict: &[&str], step: &str| {
+        let steps = [serde_json::json!({"verdict": "invalid", "reason": step})];
+        let document =
+            serde_json::json!({"verdict": {"reasons": verdict}, "targets": [{"steps": steps}]});
+        reasons_beside_pace(&document)
+    };
+    let late =
+        "a: sends were 12.1 ms late at P99; 3.0 ms is allowed (the generator was the bottleneck)";
+    let busy = "run 2: the generator used 97 % of its cores; 80 % is allowed";
+    let bunched = "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is 0.31; 0.10 is allowed";
+    assert!(of(&[late, busy], &format!("{late}; {bunched}")).is_empty());
+    let off = "prompts were 7.0 % off in tokens; 1.0 % is allowed";
+    assert_eq!(
+        of(&[late], &format!("{late}; {off}")),
+        ["prompts were 7.0 % off in tokens"]
+    );
+    assert_eq!(
+        of(
+            &["a: 3 requests were not sent: too many were in flight"],
+            late
+        )
+        .len(),
+        1
+    );
+    assert_eq!(reasons_beside_pace(&Value::Null).len(), 1);
 }

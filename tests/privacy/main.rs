@@ -1,5 +1,5 @@
 //! What a privacy officer asks of `reenact record`: that the policy is told and obeyed, that sealed traces are sealed, that an
-//! audit says what is left, and that nothing of an exchange outlives it in memory.
+//! audit says what is left, and that nothing of an exchange outlives it in memory; and of `reenact replay`, that it keeps no key.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod keys;
 mod memory;
 mod policy;
 mod sealed;

@@ -16,6 +16,7 @@ pub mod http;
 pub mod http2;
 pub mod memory;
 pub mod pages;
+pub mod terse;
 pub mod traffic;
 pub mod wire;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::error::TargetError;
 use super::prober::{Prober, Question};
+use crate::anonymise::PromptTokenizer;
 use crate::replay::prompt::PromptOptions;
 use crate::shape::{Endpoint, Role};
 
@@ -54,11 +55,12 @@ pub(super) async fn check(
 ) -> Result<Vocabulary, TargetError> {
     let words = Arc::clone(&options.words);
     let all: Vec<&str> = words.all().collect();
+    let is_one = |tokenizer: &PromptTokenizer, text: &str| {
+        let tokens = tokenizer.tokens(text);
+        tokens.is_some_and(|tokens| tokens.len() == 1)
+    };
     let (split, source) = if let Some(tokenizer) = &options.tokenizer {
-        let is_split = |word: &&&str| {
-            let tokens = tokenizer.tokens(&format!(" {word}"));
-            tokens.is_none_or(|tokens| tokens.len() != 1)
-        };
+        let is_split = |word: &&&str| !is_one(tokenizer, &format!(" {word}"));
         let split: Vec<&str> = all.iter().filter(is_split).copied().collect();
         (Some(split), VocabularySource::Tokenizer)
     } else {
@@ -75,15 +77,15 @@ pub(super) async fn check(
         }
     };
     let split: HashSet<&str> = split.unwrap_or_default().into_iter().collect();
-    if split.is_empty() || split.len() == all.len() {
-        return Ok(Vocabulary {
-            words: all.len(),
-            dropped: 0,
-            source,
-        });
+    let mut kept = words.as_ref().clone();
+    if split.len() < all.len() {
+        kept = kept.keeping(|word| !split.contains(word));
     }
-    let kept = words.keeping(|word| !split.contains(word));
     let dropped = all.len() - kept.count();
+    if let Some(tokenizer) = &options.tokenizer {
+        // No space stands before these.
+        kept = kept.opening(|word| is_one(tokenizer, word));
+    }
     prober.words = Arc::new(kept);
     Ok(Vocabulary {
         words: words.count(),

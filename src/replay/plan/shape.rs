@@ -291,6 +291,24 @@ mod tests {
     }
 
     #[test]
+    fn a_spike_multiplies_the_rate_where_it_stands_and_nowhere_else() {
+        let spike = shape("spike:5@50%+10%");
+        assert!((spike.mean() - 1.4).abs() < 1e-12);
+        assert_eq!(spike.extremes(), (1.0, 5.0));
+        // Arrivals until its beginning, until its end, and half-way through it, of 1.4 in all.
+        for (arrivals, place) in [(0.5, 0.5), (1.0, 0.6), (0.75, 0.55), (1.2, 0.8)] {
+            assert!(
+                (spike.place(arrivals / 1.4) - place).abs() < 1e-12,
+                "{place}"
+            );
+        }
+        // At the beginning and at the end.
+        let (first, last) = (shape("spike:3@0%+25%"), shape("spike:3@75%+25%"));
+        assert!((first.place(0.5) - 0.25).abs() < 1e-12);
+        assert!((last.place(0.5) - 0.75).abs() < 1e-12);
+    }
+
+    #[test]
     fn after_the_run_the_last_rate_goes_on() {
         let steps = shape("step:1,4");
         assert!((steps.place(1.4) - (1.0 + 0.4 * 2.5 / 4.0)).abs() < 1e-12);

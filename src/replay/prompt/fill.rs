@@ -18,7 +18,8 @@ pub(super) fn fitting(bytes: u64, opens: bool) -> (u64, u64) {
     }
 }
 
-/// Writes exactly `words` words, in exactly `bytes` bytes where that many fit (see [`fitting`]); else tokens win over bytes.
+/// Writes exactly `words` words, in exactly `bytes` bytes where that many fit (see [`fitting`]) and the list has words of every length; else
+/// tokens win over bytes.
 pub(super) fn fill(
     out: &mut String,
     bytes: u64,
@@ -34,7 +35,12 @@ pub(super) fn fill(
     if left > 0 && room < NARROWEST {
         match room {
             1 if !opens => out.push(','),
-            _ => out.push_str(if opens { "a" } else { " a" }),
+            _ => {
+                if !opens {
+                    out.push(' ');
+                }
+                out.push_str(list.shortest(opens));
+            }
         }
         opens = false;
         left -= 1;
@@ -45,20 +51,24 @@ pub(super) fn fill(
         } else if words < fewest {
             WIDEST
         } else {
-            let low = NARROWEST.max(room.saturating_sub(WIDEST * (left - 1)));
-            let high = WIDEST.min(room.saturating_sub(NARROWEST * (left - 1)));
+            let low = room.saturating_sub(WIDEST * (left - 1));
+            let high = room.saturating_sub(NARROWEST * (left - 1));
+            // Where words were shorter or longer than there was room for, none may be left that fits.
+            let low = low.clamp(NARROWEST, WIDEST);
+            let high = high.clamp(low, WIDEST);
             // Around the mean, so that the last words need not make up for the first.
             let mean = room / left;
             let low_near = low.max(mean.saturating_sub(2).min(high));
             let high_near = high.min((mean + 2).max(low));
             low_near + dice.below(high_near - low_near + 1)
         };
-        room = room.saturating_sub(wide);
         if !opens {
             out.push(' ');
         }
         let letters = u32::try_from(wide - 1).unwrap_or(LONGEST);
-        out.push_str(list.of_length(letters, opens, dice));
+        let word = list.of_length(letters, opens, dice);
+        out.push_str(word);
+        room = room.saturating_sub(word.len() as u64 + 1);
         opens = false;
         left -= 1;
     }
@@ -71,9 +81,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(seed: u64, bytes: u64, words: u64, opens: bool) -> String {
+        text_of(&Words::house(), seed, bytes, words, opens)
+    }
+
+    fn text_of(list: &Words, seed: u64, bytes: u64, words: u64, opens: bool) -> String {
         let mut out = String::new();
         let mut dice = Dice::new(Salt::new(seed, Cache::Fresh, 0), Subject::Tail(0));
-        fill(&mut out, bytes, words, opens, &Words::house(), &mut dice);
+        fill(&mut out, bytes, words, opens, list, &mut dice);
         out
     }
 
@@ -101,6 +115,23 @@ mod tests {
         ) {
             let text = text(seed, bytes, words, opens);
             prop_assert_eq!(super::super::tests::sim_tokens(&text), words, "{:?}", text);
+        }
+
+        #[test]
+        fn a_list_that_lacks_lengths_is_written_with_its_own_words_and_as_many(
+            seed in any::<u64>(),
+            bytes in 0_u64..3000,
+            opens in any::<bool>(),
+            words in 0_u64..400,
+            long in any::<bool>(),
+        ) {
+            let own = if long { ["abstrakter", "beiwerk"] } else { ["xyz", "quux"] };
+            let list = Words::of(own.into_iter());
+            let text = text_of(&list, seed, bytes, words, opens);
+            prop_assert_eq!(text.matches(' ').count() as u64 + u64::from(opens && words > 0),
+                words - text.matches(',').count() as u64);
+            let foreign = text.split([' ', ',']).find(|word| !word.is_empty() && !own.contains(word));
+            prop_assert_eq!(foreign, None);
         }
     }
 

@@ -141,6 +141,61 @@ mod tests {
         (settled.output, prepared.wanted_output_tokens)
     }
 
+    /// The fields of a request for an answer of ten tokens whose client allowed 500 and would have no fewer than 3, and what was altered.
+    fn fields(policy: LengthPolicy, forced: Forced) -> (serde_json::Value, Vec<Alteration>) {
+        let mut calibration = Calibration::assumed("m");
+        let found = EndpointCalibration {
+            forced,
+            ..EndpointCalibration::default()
+        };
+        calibration
+            .endpoints
+            .insert(Endpoint::ChatCompletions, found);
+        let mut synthesiser = synthesiser(&calibration);
+        synthesiser.policy = policy;
+        let mut exchange = exchange(0);
+        exchange.request.params.max_tokens = Some(500);
+        exchange.request.params.min_tokens = Some(3);
+        let settled = synthesiser.settle(PlannedRequest {
+            index: 0,
+            intended_us: 0,
+            turn: Turn::default(),
+            exchange,
+        });
+        let prepared = synthesiser.write(&settled);
+        let body: serde_json::Value = serde_json::from_slice(prepared.request.body()).unwrap();
+        let names = ["max_tokens", "min_tokens", "ignore_eos", "logit_bias"];
+        let fields = names.map(|name| body[name].clone());
+        (fields.into(), synthesiser.alterations.into_keys().collect())
+    }
+
+    #[test]
+    fn each_policy_asks_for_a_length_in_its_own_way() {
+        use serde_json::json;
+        let of = |policy, forced: &Forced| fields(policy, forced.clone()).0;
+        let both = &Forced::Both;
+        assert_eq!(of(LengthPolicy::Exact, both), json!([10, 10, true, null]));
+        assert_eq!(of(LengthPolicy::Cap, both), json!([10, null, null, null]));
+        assert_eq!(of(LengthPolicy::Free, both), json!([500, 3, null, null]));
+        let bias = &Forced::LogitBias(vec![2]);
+        let banned = json!([10, null, null, {"2": -100}]);
+        assert_eq!(of(LengthPolicy::Exact, bias), banned);
+        assert_eq!(of(LengthPolicy::Cap, bias), json!([10, null, null, null]));
+        assert_eq!(of(LengthPolicy::Free, bias), json!([500, null, null, null]));
+    }
+
+    #[test]
+    fn that_a_length_is_only_capped_is_told_where_it_was_not_asked_for() {
+        let told = |policy, forced| {
+            let (fields, altered) = fields(policy, forced);
+            assert_eq!(fields[0], 10);
+            altered.contains(&Alteration::LengthCapped)
+        };
+        assert!(told(LengthPolicy::Exact, Forced::No));
+        assert!(!told(LengthPolicy::Exact, Forced::Both));
+        assert!(!told(LengthPolicy::Cap, Forced::No));
+    }
+
     #[test]
     fn an_api_that_gives_one_answer_is_held_to_one() {
         let each = OutputLength::Exact(100);

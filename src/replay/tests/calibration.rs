@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::server::{Seen, Server, Step, answer, refusing};
 use super::*;
+use crate::anonymise::PromptTokenizer;
 use crate::replay::calibrate::{self, VocabularySource};
 use crate::shape::{Endpoint, ToolsShape};
 
@@ -326,4 +327,81 @@ fn what_stays_wrong_is_not_waited_for_and_what_may_pass_only_for_so_long() {
     let interrupt = |_: &TargetError, _: Duration| stop.request();
     let url = target(&busy.url());
     calibrate::calibrate(&url, &needs(), &long, &stop, &interrupt).unwrap_err();
+}
+
+/// The tokenizer of fixtures, which has few words whole, with a mark that ends an answer.
+fn small_tokenizer() -> PromptTokenizer {
+    let json = include_bytes!("../../../fixtures/tokenizer/small.json");
+    let mut json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    json["added_tokens"] = serde_json::json!([{"id": END, "content": "</s>", "special": true, "single_word": false,
+        "lstrip": false, "rstrip": false, "normalized": false}]);
+    PromptTokenizer::from_json(json.to_string().as_bytes()).unwrap()
+}
+
+/// Behind its 1,200 tokens.
+const END: u32 = 1200;
+
+#[test]
+fn a_tokenizer_tells_which_words_are_one_token_wherever_they_stand() {
+    let server = Server::start(|seen| chat(seen, true));
+    let mut options = options();
+    options.prompts.tokenizer = Some(small_tokenizer());
+    let found = calibrate(&target(&server.url()), &needs(), &options).unwrap();
+    let told = found.vocabulary;
+    assert_eq!(told.source, VocabularySource::Tokenizer);
+    assert_eq!(told.words, Words::house().count());
+    assert_eq!(told.dropped, told.words - found.words.count());
+    let tokenizer = small_tokenizer();
+    let tokens = |text: &str| tokenizer.tokens(text).unwrap();
+    assert!(
+        found
+            .words
+            .all()
+            .all(|word| tokens(&format!(" {word}")).len() == 1)
+    );
+    // It has 400 of them, and none that it splits was kept.
+    let house = Words::house();
+    let whole = { house.all() }.filter(|word| tokens(&format!(" {word}")).len() == 1);
+    assert_eq!(found.words.count(), whole.count());
+    assert!(found.words.count() > 300 && told.dropped > 5000, "{told:?}");
+    // Nobody else was asked.
+    let asked = server.seen();
+    assert!(!asked.iter().any(|seen| seen.head.contains("/tokenize")));
+    assert_eq!(found.ids.ids("the for"), tokens(" the for"));
+}
+
+/// Counts as [`chat`] does; has an end of ten tokens that only `logit_bias` against [`END`] forbids, and refuses what it does not know.
+fn biased(seen: &Seen) -> Vec<Step> {
+    let mut body: serde_json::Value = match serde_json::from_str(&seen.body) {
+        Ok(body) => body,
+        Err(_) => return chat(seen, false),
+    };
+    let ban = body.as_object_mut().unwrap().remove("logit_bias");
+    if body.get("min_tokens").or(body.get("ignore_eos")).is_none()
+        && ban.is_some_and(|ban| ban[END.to_string()] == -100)
+    {
+        // What a server that knows `ignore_eos` would say to it.
+        body["ignore_eos"] = true.into();
+        let seen = Seen {
+            body: body.to_string(),
+            ..seen.clone()
+        };
+        return chat(&seen, true);
+    }
+    chat(seen, false)
+}
+
+#[test]
+fn an_engine_that_takes_a_bias_is_forced_by_one_against_the_end_of_an_answer() {
+    let server = Server::start(biased);
+    let mut options = options();
+    options.prompts.tokenizer = Some(small_tokenizer());
+    let found = calibrate(&target(&server.url()), &needs(), &options).unwrap();
+    let endpoint = found.of(Endpoint::ChatCompletions);
+    assert_eq!(endpoint.forced, Forced::LogitBias(vec![END]));
+    assert!(endpoint.is_exact() && endpoint.forced_shown);
+    // Without a tokenizer nobody knows what ends an answer.
+    options.prompts.tokenizer = None;
+    let found = calibrate(&target(&server.url()), &needs(), &options).unwrap();
+    assert!(!found.of(Endpoint::ChatCompletions).is_exact());
 }
