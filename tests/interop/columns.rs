@@ -51,7 +51,13 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         &fixture("weka_sessions_3.jsonl.gz"),
         &weka,
     );
-    let golden = ["golden-1.0.rt", "golden-1.1.rt", "golden-1.1-tensors.rt"].map(fixture);
+    let golden = [
+        "golden-1.0.rt",
+        "golden-1.1.rt",
+        "golden-1.1-tensors.rt",
+        "golden-1.1-readers.rt",
+    ]
+    .map(fixture);
     for trace in [&weka].into_iter().chain(&golden) {
         let file = directory.path().join("out.parquet");
         exported(trace, &file);
@@ -77,6 +83,14 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
                 sum(&|e| e.response.output_tokens.map_or(0, |t| t.count.into())),
             ),
             ("end_us", sum(&|e| e.response.end_us.unwrap_or(0))),
+            (
+                "reader_wait_us",
+                sum(&|e| e.response.reader_wait_us.unwrap_or(0)),
+            ),
+            (
+                "without_reader_wait",
+                sum(&|e| e.response.reader_wait_us.is_none().into()),
+            ),
             ("streamed", sum(&|e| e.request.params.stream.into())),
             ("messages", sum(&|e| e.request.messages.len() as u64)),
             (

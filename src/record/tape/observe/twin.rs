@@ -56,6 +56,8 @@ pub(super) struct Plan {
     /// Microseconds: since the arrival before, and between the pieces of the answer.
     wait_us: u64,
     gaps_us: Vec<u64>,
+    /// And for which the answer waited for its client.
+    reader_wait_us: u64,
     /// How the request is cut into reads.
     read: usize,
 }
@@ -281,6 +283,7 @@ fn parcels_of(
         at_us: now_us + 5,
         end: [End::Whole, End::ClientCancelled, End::Reset, End::Whole][plan.end % 4],
         answered: None,
+        reader_wait_us: plan.reader_wait_us,
     });
     (asked, answered)
 }
@@ -311,12 +314,13 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let times = (
         0..5_000_000_u64,
         prop::collection::vec(0..200_000_u64, 1..12),
+        0..5_000_000_u64,
         1..3000_usize,
     );
     let plan = (shape, said, times).prop_map(|(shape, said, times)| {
         let (api, streamed, model, usage, end, long, begins) = shape;
         let (prompt, tools, answer) = said;
-        let (wait_us, gaps_us, read) = times;
+        let (wait_us, gaps_us, reader_wait_us, read) = times;
         Plan {
             api,
             streamed,
@@ -330,6 +334,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
             begins,
             wait_us,
             gaps_us,
+            reader_wait_us,
             read,
         }
     });
@@ -388,6 +393,7 @@ pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
         begins: turns == 1,
         wait_us,
         gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
+        reader_wait_us: 0,
         read: 4096,
     }
 }
@@ -423,6 +429,12 @@ fn what_is_the_same_and_what_is_not_shows() {
     };
     let of = |plan| trace_of(&[plan], &texts, 0, &Policy::default(), KEY);
     assert_ne!(of(infer(1)), of(infer(1 + texts.len())));
+    // And how long an answer waited for its client.
+    let slow = Plan {
+        reader_wait_us: 1_000,
+        ..plans[0].clone()
+    };
+    assert_ne!(of(slow), of(plans[0].clone()));
     // One in flight for long is in the file twice.
     let long = Plan {
         long: true,
