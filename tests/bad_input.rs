@@ -198,6 +198,15 @@ fn wrong_words_on_the_command_line_end_in_2_with_the_right_ones() {
             vec!["--read-rate", "64KiB/s:5%", "--connections", "4"],
             "without a share",
         ),
+        (vec!["--readers", "slow"], "`fast`"),
+        (
+            vec!["--readers", "fast", "--read-rate", "64KiB/s"],
+            "--read-rate",
+        ),
+        (
+            vec!["--readers", "recorded", "--connections", "4"],
+            "--connections",
+        ),
     ] {
         let output = replay(&trace, &[&target[..], &args].concat());
         refused(&output, 2, word);

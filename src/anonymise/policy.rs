@@ -143,6 +143,11 @@ impl Policy {
                 Kept,
                 "one bit: whether a request was the first on its connection; nothing tells which others that connection had",
             ),
+            say(
+                "slow readers",
+                Kept,
+                "how long an answer waited for its client to take it, to the microsecond; less than a millisecond is 0",
+            ),
             self.models(),
             self.prefixes(),
             self.arrivals(),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::connections;
 use super::stage::Stage;
+use super::{connections, readers};
 use crate::measure::GeneratorEvidence;
 use crate::replay::{Cache, Calibration, Ended, HttpVersion, RunSummary};
 
@@ -49,13 +49,11 @@ impl Stage<'_> {
             );
         }
         remarks.extend(connections::remark(generator));
-        if let Some(rate) = run.read_rate {
-            remarks.push(format!(
-                "{} requests had clients that take at most {rate} (--read-rate), and {} of their answers came faster than that: moments and \
-                 latencies of these are their clients', not the target's",
-                generator.read_slowly, generator.held_up
-            ));
-        }
+        remarks.extend(readers::remark(
+            self.campaign.readers(survey),
+            survey.plan.slow_readers,
+            generator,
+        ));
         if summary.turns.read_late > 0 {
             remarks.push(format!(
                 "{} turns were due before they had been read from the trace, and were sent late",

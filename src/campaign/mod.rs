@@ -16,6 +16,7 @@ mod looks;
 mod merge;
 mod once;
 mod plan;
+mod readers;
 mod run;
 mod rung;
 mod runs;

@@ -92,6 +92,7 @@ impl Stage<'_> {
             run: order.salt,
             block: self.survey.block,
             connections: campaign.connections(self.survey),
+            readers: campaign.readers(self.survey),
             idle_connections: self.survey.idle_connections(&order.plan),
             start_at: campaign.starts_at(order.round),
             gate: order.gate,

@@ -3,7 +3,7 @@
 use super::Campaign;
 use super::audience::Audience;
 use super::survey::{Survey, seconds, skip_words};
-use crate::replay::{Cache, PlanOptions, PlanSummary, SessionMode};
+use crate::replay::{Cache, PlanOptions, PlanSummary, Readers, SessionMode};
 use crate::report::{PlanAccount, ReadRateAccount, ShardAccount, SliceAccount};
 
 impl Campaign {
@@ -21,6 +21,7 @@ impl Campaign {
     pub fn describe(&self, survey: &Survey) -> Vec<String> {
         let mut lines = survey.describe();
         lines.extend(self.describe_connections(survey));
+        lines.extend(self.describe_readers(survey));
         lines
     }
 
@@ -47,10 +48,15 @@ impl Campaign {
                 .and_then(|moment| jiff::Timestamp::try_from(moment).ok())
                 .map(|moment| moment.to_string()),
             connections: Some(self.connections_account(survey)),
-            read_rate: self.run.read_rate.map(|rate| ReadRateAccount {
-                bytes_per_s: rate.bytes_per_s,
-                share: rate.share,
-            }),
+            readers: self.readers_mode(survey),
+            slow_readers: plan.tells_readers().then_some(plan.slow_readers),
+            read_rate: match self.run.readers {
+                Readers::Drawn(rate) => Some(ReadRateAccount {
+                    bytes_per_s: rate.bytes_per_s,
+                    share: rate.share,
+                }),
+                Readers::AsRecorded | Readers::Fast => None,
+            },
             seed: options.seed,
             words_seed: Some(self.run.words_seed).filter(|&words| words != options.seed),
             planned: plan.planned,

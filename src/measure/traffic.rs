@@ -46,6 +46,9 @@ pub struct Traffic {
     pub with_tools: Share,
     /// Exchanges with media in the prompt.
     pub with_media: Share,
+    /// Exchanges whose clients took their answers slowly ([`Exchange::slow_reader_bytes_per_s`]), of those that tell; absent where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<Share>,
     /// Tool calls in answers.
     pub tool_calls: u64,
     /// Media parts by kind.
@@ -131,6 +134,8 @@ struct Counts {
     streaming: u64,
     tools: u64,
     media: u64,
+    readers: u64,
+    slow_readers: u64,
 }
 
 const MODELS: usize = 10_000;
@@ -156,6 +161,7 @@ impl TrafficMeter {
                 streaming: none,
                 with_tools: none,
                 with_media: none,
+                slow_readers: None,
                 tool_calls: 0,
                 media_parts: BTreeMap::new(),
                 arrivals: Arrivals::default(),
@@ -252,6 +258,8 @@ impl TrafficMeter {
         self.counts.streaming += u64::from(exchange.request.params.stream);
         self.counts.tools += u64::from(exchange.request.tools.count > 0);
         self.counts.media += u64::from(!exchange.request.media.is_empty());
+        self.counts.readers += u64::from(exchange.response.reader_wait_us.is_some());
+        self.counts.slow_readers += u64::from(exchange.slow_reader_bytes_per_s().is_some());
     }
 
     /// The statistics.
@@ -266,6 +274,9 @@ impl TrafficMeter {
         traffic.streaming = share(self.counts.streaming);
         traffic.with_tools = share(self.counts.tools);
         traffic.with_media = share(self.counts.media);
+        let slow = self.counts.slow_readers;
+        traffic.slow_readers =
+            ratio(slow, self.counts.readers).map(|share| Share { count: slow, share });
         (traffic.span_s, traffic.arrivals) = self.arrivals.finish();
         traffic.in_flight = ratio(self.in_flight_sum, all)
             .filter(|_| self.in_flight_known)

@@ -67,6 +67,7 @@ pub(super) struct Lane {
     translated: RefCell<translate::Pools>,
     ids: Cell<u64>,
     clients: Cell<u64>,
+    turns: Cell<u64>,
     draining: Cell<bool>,
     cutting: Cell<bool>,
     pub(super) drain: Notify,
@@ -81,6 +82,16 @@ impl Lane {
         let id = self.ids.get();
         self.ids.set(id + 1);
         id
+    }
+
+    /// A task that counts its turns begins another.
+    pub(super) fn begin_turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+    }
+
+    /// The turn at hand: the same number twice is the same turn of the same task.
+    pub(super) fn turn(&self) -> u64 {
+        self.turns.get()
     }
 
     /// The conversation that a request belongs to by its session header, whose value `field` finds.
@@ -190,6 +201,7 @@ pub(super) fn start(
                     translated: RefCell::default(),
                     ids: Cell::new((number as u64) << 48),
                     clients: Cell::new(0),
+                    turns: Cell::new(0),
                     draining: Cell::new(false),
                     cutting: Cell::new(false),
                     drain: Notify::new(),

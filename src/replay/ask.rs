@@ -156,6 +156,7 @@ impl Asker<'_> {
             answer: Some(Arc::clone(&text)),
             cancel: None,
             new_connection: None,
+            reader_bytes_per_s: None,
             recorded_prompt_tokens: None,
             recorded_output_tokens: None,
             wanted_prompt_tokens: None,

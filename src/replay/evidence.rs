@@ -37,7 +37,7 @@ pub struct Evidence {
     pub began: Alike,
     /// Requests that went over one there that was there before.
     pub used_again: Alike,
-    /// Requests whose clients took their answers slowly (see [`super::ReadRate`]).
+    /// Requests whose clients took their answers slowly (see [`super::Readers`]).
     pub read_slowly: u64,
     /// Those of them whose answers came faster than they took them.
     pub held_up: u64,

@@ -19,6 +19,7 @@ mod preparer;
 mod progress;
 mod prompt;
 mod read_rate;
+mod readers;
 mod room;
 mod run;
 mod source;
@@ -53,6 +54,7 @@ pub use prompt::{
     Cache, CorpusError, MediaShape, PromptAs, PromptOptions, Salt, TokenCosts, Words,
 };
 pub use read_rate::ReadRate;
+pub use readers::Readers;
 pub use run::{Ended, RunError, RunOptions, RunSummary, run};
 pub use source::{Passes, Source};
 pub use survey::{EndpointNeeds, PlanSummary};

@@ -21,13 +21,6 @@ impl ReadRate {
         let subject = session.unwrap_or(index);
         self.share >= 1.0 || Draw::new(seed, Purpose::ReadSlowly, subject).is_among(self.share)
     }
-
-    /// Bytes that lie between such a client and its server before the server feels it: those of a tenth of a second, as a client
-    /// behind a link of this rate has them, but no more than a system gives by itself.
-    pub(super) fn window(self) -> u32 {
-        let tenth = self.bytes_per_s / 10;
-        u32::try_from(tenth.clamp(1 << 10, (64 << 10) - 1)).unwrap_or(u32::MAX)
-    }
 }
 
 impl fmt::Display for ReadRate {
@@ -55,19 +48,5 @@ mod tests {
             assert!(of(1.0, session) && !of(0.0, session));
         }
         assert_eq!(rate(1.0).to_string(), "64.0 KiB/s");
-    }
-
-    #[test]
-    fn little_lies_between_a_slow_client_and_its_server() {
-        let window = |bytes_per_s| {
-            ReadRate {
-                bytes_per_s,
-                share: 1.0,
-            }
-            .window()
-        };
-        assert_eq!(window(ReadRate::SLOWEST_BYTES_PER_S), 1024);
-        assert_eq!(window(100_000), 10_000);
-        assert_eq!(window(1 << 40), 65_535);
     }
 }

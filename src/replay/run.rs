@@ -19,7 +19,7 @@ use super::plan::{PlanError, Planner};
 use super::preparer::{Event, PlanEnd, Preparer};
 use super::progress::{Progress, Stop};
 use super::prompt::{Cache, PromptOptions, Salt};
-use super::read_rate::ReadRate;
+use super::readers::Readers;
 use super::room::Room;
 use super::source::Source;
 use super::survey::PlanSummary;
@@ -65,8 +65,9 @@ pub struct RunOptions {
     pub connections: Connections,
     /// Idle connections that each thread keeps where they are as recorded; any number where absent.
     pub idle_connections: Option<usize>,
-    /// Clients that take their answers slowly, each where it has such; drawn with the seed.
-    pub read_rate: Option<ReadRate>,
+    /// How fast clients take their answers; what is drawn of that is drawn with the seed. Slow ones have connections of their own, by the room
+    /// that they have to receive in: where the number of connections is limited, all clients must be alike.
+    pub readers: Readers,
     /// When the run's moment 0 is; as soon as it can be where absent.
     pub start_at: Option<SystemTime>,
     /// An answer that brings nothing for so long has failed.
@@ -92,7 +93,7 @@ impl Default for RunOptions {
             max_in_flight: 20_000,
             connections: Connections::default(),
             idle_connections: None,
-            read_rate: None,
+            readers: Readers::default(),
             start_at: None,
             connect_timeout: Duration::from_secs(10),
             ready_timeout: Duration::from_secs(10),
@@ -216,7 +217,8 @@ where
                 Connections::Shared => Sharing::Free,
                 Connections::AtMost(all) => Sharing::AtMost(share(all, number, count)),
             },
-            slow: options.read_rate.map(|rate| (rate, options.seed)),
+            readers: options.readers,
+            seed: options.seed,
             idle: options.request_timeout,
             lead: lead(calibration),
             busy_poll: options.busy_poll,

@@ -49,6 +49,10 @@ pub struct PlanSummary {
     pub began_connections: u64,
     /// Requests that went over a connection that was there before, as far as it tells.
     pub reused_connections: u64,
+    /// Requests of which the trace tells how long their answers waited for their clients.
+    pub known_readers: u64,
+    /// Those of them whose clients took their answers slowly.
+    pub slow_readers: u64,
     /// Idle connections that these come back to at most: with so many kept open none has to open another. Absent where the trace does not
     /// tell how long each request took.
     pub idle_connections: Option<u64>,
@@ -99,6 +103,11 @@ impl PlanSummary {
         self.began_connections + self.reused_connections > 0
     }
 
+    /// Whether the trace tells how fast clients took their answers.
+    pub fn tells_readers(&self) -> bool {
+        self.known_readers > 0
+    }
+
     pub(super) fn add(&mut self, planned: &PlannedRequest) {
         let exchange = &planned.exchange;
         self.planned += 1;
@@ -129,6 +138,8 @@ impl PlanSummary {
         ));
         self.began_connections += u64::from(exchange.new_connection == Some(true));
         self.reused_connections += u64::from(exchange.new_connection == Some(false));
+        self.known_readers += u64::from(exchange.response.reader_wait_us.is_some());
+        self.slow_readers += u64::from(exchange.slow_reader_bytes_per_s().is_some());
         self.later_turns += u64::from(planned.turn.number > 0);
         let needs = self.endpoints.entry(exchange.endpoint).or_default();
         needs.requests += 1;

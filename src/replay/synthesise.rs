@@ -15,6 +15,7 @@ use super::conversation::{Gaps, Repeated};
 use super::outcome::RecordedTimes;
 use super::plan::PlannedRequest;
 use super::prompt::{PromptAs, PromptOptions, Prompter, Salt, Studio};
+use super::readers::Readers;
 
 /// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.
 pub(super) struct Synthesiser<'a> {
@@ -143,6 +144,7 @@ impl<'a> Synthesiser<'a> {
             answer: None,
             cancel: Cancel::of(exchange),
             new_connection: exchange.new_connection,
+            reader_bytes_per_s: Readers::AsRecorded.recorded_bytes_per_s(exchange),
             recorded_prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             recorded_output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
             wanted_output_tokens: match (output, exchange.outcome) {

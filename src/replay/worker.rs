@@ -17,7 +17,7 @@ use super::outcome::{RequestOutcome, SendResult};
 use super::pace::{Alarm, RunClock, sharpen_timers, stay_awake};
 use super::preparer::Event;
 use super::progress::{Progress, Stop};
-use super::read_rate::ReadRate;
+use super::readers::Readers;
 use super::room::Room;
 use crate::dialect::AnswerText;
 
@@ -27,8 +27,9 @@ pub(super) struct Worker {
     pub(super) connector: Connector,
     /// How its requests get their connections.
     pub(super) connections: Sharing,
-    /// Clients that take their answers slowly, and what they are drawn with.
-    pub(super) slow: Option<(ReadRate, u64)>,
+    /// How fast its clients read, and what the slow ones are drawn with.
+    pub(super) readers: Readers,
+    pub(super) seed: u64,
     pub(super) idle: Duration,
     pub(super) lead: Duration,
     /// Whether it stays awake: see [`RunOptions::busy_poll`](super::RunOptions).
@@ -46,15 +47,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// What slow clients have to themselves, where there are any.
+    /// What slow clients have to themselves, where there may be any.
     fn slow(&self) -> Option<SlowLane> {
-        let (rate, seed) = self.slow?;
-        let connector = self.connector.of_slow_clients(rate);
-        Some(SlowLane {
-            rate,
-            seed,
-            pool: Arc::new(Pool::new(connector, self.connections)),
-        })
+        SlowLane::new(self.readers, self.seed, &self.connector, self.connections)
     }
 }
 

@@ -91,7 +91,13 @@ pub struct PlanAccount {
     /// Which connections requests went over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<ConnectionsAccount>,
-    /// How slowly clients took their answers, where some did.
+    /// How fast clients took their answers, where the trace tells how fast they did; absent where a rate was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<ReadersMode>,
+    /// Requests whose clients took their answers slowly in the trace, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_readers: Option<u64>,
+    /// How slowly clients took their answers, where a rate was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_rate: Option<ReadRateAccount>,
     /// What was drawn with: conversations that were kept or copied, and the words of the prompts.
@@ -155,6 +161,16 @@ pub enum ConnectionsMode {
     AtMost,
     /// Each request its own.
     OneEach,
+}
+
+/// How fast clients take their answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadersMode {
+    /// Those of slow readers at the recorded pace, all others as they come.
+    Recorded,
+    /// All as they come.
+    Fast,
 }
 
 /// Clients that took their answers slowly.

@@ -239,7 +239,10 @@ fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeM
         "seed" => draws_conversations,
         // So were those that do not tell.
         "connections" => value.get("mode").and_then(Value::as_str) != Some("shared"),
-        "words_seed" | "start_at" => false,
+        // So were those of clients that took what came.
+        "readers" => value.as_str() != Some("fast"),
+        // The slow ones of the trace are the same where that is, told or not.
+        "words_seed" | "start_at" | "slow_readers" => false,
         _ => true,
     });
     let plan = plan.map(|(key, value)| (format!("plan.{key}"), value));
@@ -313,5 +316,17 @@ mod tests {
         };
         assert_eq!(of(None), of(Some(json!({"mode": "shared"}))));
         assert_ne!(of(None), of(Some(json!({"mode": "recorded"}))));
+    }
+
+    #[test]
+    fn a_result_that_does_not_tell_of_readers_had_fast_ones() {
+        let of = |plan: Value| {
+            let plan = serde_json::from_value(plan).unwrap();
+            sent(BTreeMap::new(), plan)
+        };
+        let fast = json!({"readers": "fast", "slow_readers": 3});
+        assert_eq!(of(json!({})), of(fast));
+        let recorded = json!({"readers": "recorded", "slow_readers": 3});
+        assert_ne!(of(json!({})), of(recorded));
     }
 }

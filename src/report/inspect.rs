@@ -214,6 +214,9 @@ impl Inspection {
         }
         line(f, "errors", share(traffic.errors))?;
         line(f, "streaming", share(traffic.streaming))?;
+        if let Some(slow) = traffic.slow_readers {
+            line(f, "slow readers", share(slow))?;
+        }
         if traffic.with_tools.count > 0 || traffic.tool_calls > 0 {
             let text = format!(
                 "{}, {} calls",

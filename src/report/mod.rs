@@ -28,8 +28,9 @@ mod textfile;
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
-    Charts, ConnectionsAccount, ConnectionsMode, PlanAccount, ReadRateAccount, ResultDocument,
-    ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool, TraceAccount,
+    Charts, ConnectionsAccount, ConnectionsMode, PlanAccount, ReadRateAccount, ReadersMode,
+    ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool,
+    TraceAccount,
 };
 pub use earlier::{EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};

@@ -10,6 +10,7 @@ mod exchange;
 mod gaps;
 mod ids;
 mod outcome;
+mod reader;
 mod request;
 mod response;
 mod tensor;

@@ -25,6 +25,10 @@ pub struct ResponseShape {
     /// When the last byte arrived.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub end_us: Option<u64>,
+    /// How long its client kept it waiting by not taking what had come: the time in which a write to it could not go on, until the last byte
+    /// arrived. Less than a millisecond is 0. Absent where nobody looked, as in imports.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reader_wait_us: Option<u64>,
     /// Gaps between successive token events.
     #[serde(skip_serializing_if = "GapSketch::is_empty", default)]
     pub gaps: GapSketch,

@@ -23,6 +23,8 @@ SUMS = {
     "prompt_tokens": "sum(prompt_tokens)",
     "output_tokens": "sum(output_tokens)",
     "end_us": "sum(end_us)",
+    "reader_wait_us": "sum(reader_wait_us)",
+    "without_reader_wait": "count(*) FILTER (reader_wait_us IS NULL)",
     "streamed": "count(*) FILTER (stream)",
     "messages": "sum(len(message_roles))",
     "message_bytes": "sum(list_sum(message_bytes))",

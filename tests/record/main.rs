@@ -14,6 +14,7 @@ mod forwarding;
 mod http2;
 mod in_flight;
 mod lifecycle;
+mod readers;
 mod recording;
 mod redirect;
 mod smuggling;

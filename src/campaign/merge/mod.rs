@@ -349,7 +349,7 @@ fn plan(shards: &[Shard]) -> Result<PlanAccount, MergeError> {
     };
     let mut whole = first.plan.clone();
     whole.retain(|key, _| !OF_THE_SHARD.contains(&key.as_str()));
-    for key in ["planned", "conversations", "lone"] {
+    for key in ["planned", "conversations", "lone", "slow_readers"] {
         let parts = shards.iter().filter_map(|shard| number(shard, key));
         if let Some(sum) = parts.reduce(|sum, part| sum + part) {
             whole.insert(key.to_owned(), sum.into());

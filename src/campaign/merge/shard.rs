@@ -300,12 +300,13 @@ fn micros(seconds: f64) -> u64 {
 }
 
 /// Parts of a plan that are each shard's own.
-pub(super) const OF_THE_SHARD: [&str; 8] = [
+pub(super) const OF_THE_SHARD: [&str; 9] = [
     "shard",
     "planned",
     "conversations",
     "lone",
     "peak_in_flight",
+    "slow_readers",
     "arrivals",
     "span_s",
     "skipped",

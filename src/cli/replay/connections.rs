@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::failure::{Failure, HintExt};
 use crate::cli::values;
 use crate::replay::{
-    BadHeader, Connections, Credentials, ExtraHeaders, HttpVersion, ReadRate, RunOptions,
+    BadHeader, Connections, Credentials, ExtraHeaders, HttpVersion, ReadRate, Readers, RunOptions,
 };
 
 #[derive(Debug, clap::Args)]
@@ -46,6 +46,13 @@ pub(super) struct ConnectionArgs {
     /// Open a connection for each request, and close it after the answer
     #[arg(long)]
     pub(super) no_keep_alive: bool,
+
+    /// How fast clients take their answers: recorded (slow readers at their recorded pace, where the trace tells of them; the default), or fast (all as they come)
+    ///
+    /// A reader was slow that kept its answer waiting for at least half of the time from first byte to last. Its connections have little room
+    /// to receive in, so the target's writes stall as they did. --speed does not change that pace. With --connections N readers are fast.
+    #[arg(long, value_name = "recorded|fast", conflicts_with = "read_rate")]
+    readers: Option<Readers>,
 
     /// Have clients take their answers at this rate at most, or a share of the sessions have such clients: 64KiB/s, 64KiB/s:10%
     ///
@@ -90,13 +97,22 @@ impl ConnectionArgs {
             ))
             .hint("give --read-rate without a share, or leave --connections out"));
         }
+        if let (Some(Readers::AsRecorded), Some(_)) = (self.readers, connections.limit()) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--connections N cannot be kept where slow readers have connections of their own"
+            ))
+            .hint("leave one of --readers recorded and --connections out"));
+        }
         if self.http2 && self.connections == Some(Connections::AsRecorded) {
             return Err(Failure::usage(anyhow::anyhow!(
                 "over --http2 requests share connections: --connections recorded is of HTTP/1.1"
             ))
             .hint("leave one of the two out"));
         }
-        options.read_rate = self.read_rate;
+        options.readers = match self.read_rate {
+            Some(rate) => Readers::Drawn(rate),
+            None => self.readers.unwrap_or_default(),
+        };
         options.workers = self.threads;
         options.busy_poll = self.busy_poll;
         options.connections = connections;

@@ -8,7 +8,7 @@ use super::conduct::{self, Display};
 use crate::campaign::Campaign;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::inspect;
-use crate::replay::{Passes, PlannedRequest};
+use crate::replay::{Passes, PlannedRequest, Readers};
 use crate::shape::Endpoint;
 use crate::trace::Trace;
 
@@ -26,10 +26,13 @@ struct Line {
     think_us: Option<u64>,
     prompt_tokens: Option<u32>,
     output_tokens: Option<u32>,
+    /// Where its client takes the answer slowly, as in the trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader_bytes_per_s: Option<u64>,
 }
 
 impl Line {
-    fn of(planned: &PlannedRequest) -> Self {
+    fn of(planned: &PlannedRequest, readers: Readers) -> Self {
         let exchange = &planned.exchange;
         Self {
             index: planned.index,
@@ -40,6 +43,7 @@ impl Line {
             think_us: planned.turn.think_us,
             prompt_tokens: exchange.request.prompt_tokens.map(|tokens| tokens.count),
             output_tokens: exchange.response.output_tokens.map(|tokens| tokens.count),
+            reader_bytes_per_s: readers.recorded_bytes_per_s(exchange),
         }
     }
 }
@@ -52,6 +56,7 @@ pub(super) fn print(campaign: &Campaign, json: bool) -> Result<Exit, Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut trace = Trace::open(&campaign.traces).map_err(inspect::failure)?;
     let layout = survey.layout();
+    let readers = campaign.readers(&survey);
     let requests = layout.requests(Passes::new(trace.exchanges_from(layout.options().from())));
     let print = || -> Result<(), Failure> {
         if json {
@@ -69,21 +74,25 @@ pub(super) fn print(campaign: &Campaign, json: bool) -> Result<Exit, Failure> {
         }
         for planned in requests {
             let planned = planned.map_err(|error| conduct::failure(error.into()))?;
-            let line = Line::of(&planned);
+            let line = Line::of(&planned, readers);
             if json {
                 serde_json::to_writer(&mut out, &line).map_err(std::io::Error::from)?;
                 out.write_all(b"\n")?;
             } else {
+                let slowly = line
+                    .reader_bytes_per_s
+                    .map(|rate| format!(", taken at {}/s", bytesize::ByteSize(rate)));
                 writeln!(
                     out,
-                    "{:>8} {:>10.3} s {:>14} {:>5} {:>10} {:>10}  {}",
+                    "{:>8} {:>10.3} s {:>14} {:>5} {:>10} {:>10}  {}{}",
                     line.index,
                     seconds(line.at_us),
                     shown(line.session, "-"),
                     shown(line.turn, "-"),
                     shown(line.prompt_tokens, "?"),
                     shown(line.output_tokens, "?"),
-                    line.endpoint.path()
+                    line.endpoint.path(),
+                    slowly.unwrap_or_default()
                 )?;
             }
         }

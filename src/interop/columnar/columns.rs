@@ -152,6 +152,7 @@ fn response() -> Vec<Named> {
         u64("first_answer_us", |e| e.response.first_answer_us),
         u64("last_token_us", |e| e.response.last_token_us),
         u64("end_us", |e| e.response.end_us),
+        u64("reader_wait_us", |e| e.response.reader_wait_us),
         u64s("gap_us", |e| {
             list(e.response.gaps.buckets(), |(bucket, _)| {
                 Some(GapSketch::middle_us(*bucket))

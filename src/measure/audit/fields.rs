@@ -127,6 +127,17 @@ const FIELDS: &[Field] = &[
         |e| e.response.end_us.map(|us| us / 1000),
     ),
     (
+        "wait for the reader, ms",
+        "how slow a client's link or program is: the same one may be known again by it",
+        // Most are 0, which says nothing of anybody.
+        |e| {
+            e.response
+                .reader_wait_us
+                .map(|us| us / 1000)
+                .filter(|&ms| ms > 0)
+        },
+    ),
+    (
         "longest gap, ms",
         "little of the text, something of the server",
         |e| (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us() / 1000),

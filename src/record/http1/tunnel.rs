@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -75,6 +76,10 @@ pub(super) async fn tunnel(
         let fall = down.poll(cx, link, io, &mut scratch, |bytes| {
             passage.tunnelled(bytes, Side::Upstream);
         });
+        match down.way.is_clear() {
+            true => passage.client_took(true),
+            false => passage.waits_for_client(Instant::now),
+        }
         match (rise, fall) {
             (Poll::Ready(Err(_)), _) => Poll::Ready(Some(End::ClientCancelled)),
             (_, Poll::Ready(Err(_))) => Poll::Ready(Some(End::Reset)),

@@ -72,6 +72,8 @@ pub(in crate::record) struct Closing {
     pub(in crate::record) end: End,
     /// The status that the recorder itself answered with, where it did.
     pub(in crate::record) answered: Option<u16>,
+    /// How long the answer waited for its client to take more of it, until then.
+    pub(in crate::record) reader_wait_us: u64,
 }
 
 /// Who ended an exchange.

@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::accounts::DropReason;
 use super::parcel::{End, MarkKind, Side};
@@ -20,6 +20,10 @@ pub(in crate::record) struct Passage {
     client_broke: Cell<bool>,
     /// When the client closed its side.
     left: Cell<Option<Instant>>,
+    /// Since when the answer waits for its client to take more, where it does.
+    waits_since: Cell<Option<Instant>>,
+    /// How long it did before.
+    waited: Cell<Duration>,
     /// The recorder has answered, then and so; more of the request may come.
     answered: Cell<Option<(Instant, End, http::StatusCode)>>,
     over: Cell<bool>,
@@ -51,6 +55,8 @@ impl Passage {
             progress: Cell::new(arrived),
             client_broke: Cell::new(false),
             left: Cell::new(None),
+            waits_since: Cell::new(None),
+            waited: Cell::new(Duration::ZERO),
             answered: Cell::new(None),
             over: Cell::new(false),
             unheard: Cell::new(None),
@@ -151,6 +157,30 @@ impl Passage {
         self.left.set(Some(Instant::now()));
     }
 
+    /// The client takes no more of the answer for now, since then or before.
+    pub(in crate::record) fn waits_for_client(&self, since: impl FnOnce() -> Instant) {
+        if self.waits_since.get().is_none() {
+            self.waits_since.set(Some(since()));
+        }
+    }
+
+    /// The client has taken what there was. `late`: it was waited for.
+    pub(in crate::record) fn client_took(&self, late: bool) {
+        // No clock is looked at where nobody was waited for.
+        if let Some(since) = self.waits_since.take()
+            && late
+        {
+            self.waited.set(self.waited.get() + since.elapsed());
+        }
+    }
+
+    /// How long the answer had waited for its client by then.
+    fn waited_by(&self, at: Instant) -> Duration {
+        let since = self.waits_since.get();
+        let still = since.map(|since| at.saturating_duration_since(since));
+        self.waited.get() + still.unwrap_or_default()
+    }
+
     /// It is over. Later calls say nothing new.
     pub(in crate::record) fn end(&self, end: End) {
         if self.over.replace(true) {
@@ -166,7 +196,7 @@ impl Passage {
                 Some((at, end, status)) => (at, end, Some(status.as_u16())),
                 None => (left.unwrap_or_else(Instant::now), end, None),
             };
-            tap.close(at, end, status);
+            tap.close(at, end, status, self.waited_by(at));
         } else if self.lane.capture.is_none() {
             accounts.drop_one(DropReason::Off);
         } else if self.opts_out {

@@ -213,7 +213,13 @@ impl Tap {
         });
     }
 
-    pub(super) fn close(mut self, at: Instant, end: End, answered: Option<u16>) {
+    pub(super) fn close(
+        mut self,
+        at: Instant,
+        end: End,
+        answered: Option<u16>,
+        waited_for_client: Duration,
+    ) {
         if self.lost {
             return;
         }
@@ -221,6 +227,10 @@ impl Tap {
             at_us: self.since_arrival(at),
             end,
             answered,
+            reader_wait_us: match waited_for_client {
+                less if less < WAIT => 0,
+                waited => micros(waited),
+            },
         });
         self.parcel.alive = self.alive.take();
         self.capture.hand_over(self.parcel);
@@ -244,6 +254,8 @@ impl Tap {
 pub(in crate::record) const COPY_UP_TO: usize = 4 << 10;
 /// Frames that end in one read have a mark each up to here.
 const FRAMES_ONE_BY_ONE: usize = 16;
+/// A client that was waited for less than this in all was not: so long a write may take by this machine's own doing.
+const WAIT: Duration = Duration::from_millis(1);
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.

@@ -65,7 +65,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.get_mut().from {
-            From::Relayed(relay) => relay.poll_frame(cx),
+            From::Relayed(relay) => relay.poll_wanted(cx),
             From::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }

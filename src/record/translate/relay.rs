@@ -27,6 +27,8 @@ pub(in crate::record) struct Relay {
     alarm: Alarm,
     /// Frames have been given since the last `Pending`, so they are not written yet.
     unwritten: bool,
+    /// The turn of the client's task in which the last frame was given.
+    given_in: u64,
     broken: Option<Broken>,
     over: bool,
 }
@@ -58,6 +60,7 @@ impl Relay {
             client: Rc::clone(client),
             alarm: Alarm::default(),
             unwritten: false,
+            given_in: 0,
             broken: None,
             over: false,
         });
@@ -73,6 +76,22 @@ impl Relay {
 
     pub(super) fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+
+    /// The next frame for a client's connection of HTTP/2, which asks for one when there is room. Where it does not ask for another in the turn
+    /// in which it was given one, the answer waits for its client: so no clock is looked at for those who take all.
+    pub(super) fn poll_wanted(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let turn = self.lane.turn();
+        self.passage.client_took(turn != self.given_in);
+        let polled = self.poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            self.given_in = turn;
+            self.passage.waits_for_client(|| self.passage.progress());
+        }
+        polled
     }
 
     pub(in crate::record) fn poll_frame(

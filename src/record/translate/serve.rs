@@ -11,7 +11,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::executor::LaneExecutor;
+use super::executor::TurnsExecutor;
 use super::forward::forward;
 use super::rewound::Rewound;
 use crate::record::alarm::{Alarm, later};
@@ -36,7 +36,7 @@ pub(in crate::record) async fn serve(
             Ok::<_, Infallible>(answer.map(|body| body.holding(working)))
         }
     });
-    let mut server = http2::Builder::new(LaneExecutor);
+    let mut server = http2::Builder::new(TurnsExecutor(Rc::clone(lane)));
     let max_head = u32::try_from(lane.limits.max_head).unwrap_or(u32::MAX);
     server
         .timer(TokioTimer::new())

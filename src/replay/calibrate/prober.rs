@@ -288,6 +288,7 @@ impl<'a> Prober<'a> {
                 answer: None,
                 cancel: None,
                 new_connection: None,
+                reader_bytes_per_s: None,
                 recorded_prompt_tokens: None,
                 recorded_output_tokens: None,
                 wanted_prompt_tokens: None,

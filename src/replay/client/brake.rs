@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 use super::connection::READ;
-use crate::replay::ReadRate;
 
 /// Holds a client back to its rate: it reads a portion, and reads on when a link of that rate would have brought it. What it does
 /// not read fills the system's buffer, and then the server's.
@@ -25,10 +24,10 @@ const PORTION: Duration = Duration::from_millis(20);
 const NANOS_PER_S: u128 = 1_000_000_000;
 
 impl Brake {
-    pub(super) fn new(rate: ReadRate) -> Self {
+    pub(super) fn new(bytes_per_s: u64) -> Self {
         let now = Instant::now();
         Self {
-            bytes_per_s: rate.bytes_per_s.max(1),
+            bytes_per_s: bytes_per_s.max(1),
             free_at: now,
             timer: Box::pin(tokio::time::sleep_until(now.into())),
             waits: false,

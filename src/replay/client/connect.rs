@@ -12,8 +12,8 @@ use super::connection::{Connection, Socket, Wire};
 use super::link::{self, HandshakeError, Link};
 use super::traffic::Traffic;
 use crate::net::{MaybeTls, client_tls};
+use crate::replay::FailureKind;
 use crate::replay::target::{HttpVersion, Target};
-use crate::replay::{FailureKind, ReadRate};
 
 /// Opens connections to one target. The name is resolved once, so that no send waits for it.
 #[derive(Clone)]
@@ -23,8 +23,8 @@ pub(in crate::replay) struct Connector {
     timeout: Duration,
     pub(super) keep_alive: bool,
     pub(in crate::replay) http: HttpVersion,
-    /// How fast its clients take what comes, where they are slow.
-    pub(super) read_rate: Option<ReadRate>,
+    /// The bytes that its clients have room to receive, where they are slow.
+    window: Option<u32>,
     traffic: Traffic,
 }
 
@@ -114,16 +114,16 @@ impl Connector {
             timeout,
             keep_alive: target.keep_alive,
             http: target.http,
-            read_rate: None,
+            window: None,
             traffic: Traffic::default(),
         })
     }
 
-    /// The same for clients that take their answers slowly: little lies between them and the target. What they come to is counted with
-    /// the others.
-    pub(in crate::replay) fn of_slow_clients(&self, rate: ReadRate) -> Self {
+    /// The same for clients that take their answers slowly: so many bytes lie between them and the target at most. What they come to is
+    /// counted with the others.
+    pub(in crate::replay) fn of_slow_clients(&self, window: u32) -> Self {
         Self {
-            read_rate: Some(rate),
+            window: Some(window),
             ..self.clone()
         }
     }
@@ -155,7 +155,7 @@ impl Connector {
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
         let opened = async {
             let io = self.open().await?;
-            Link::over(io, self.traffic.open_one(), self.read_rate)
+            Link::over(io, self.traffic.open_one(), self.window)
                 .await
                 .map_err(ConnectError::Http2)
         };
@@ -210,7 +210,7 @@ impl Connector {
     }
 
     async fn tcp_to(&self, address: SocketAddr) -> io::Result<TcpStream> {
-        let Some(rate) = self.read_rate else {
+        let Some(window) = self.window else {
             return TcpStream::connect(address).await;
         };
         let socket = match address {
@@ -218,7 +218,7 @@ impl Connector {
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         // Before the connection is there: what the system has offered once it cannot take back.
-        socket.set_recv_buffer_size(rate.window())?;
+        socket.set_recv_buffer_size(window)?;
         socket.connect(address).await
     }
 }

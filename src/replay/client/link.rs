@@ -16,7 +16,6 @@ use super::connect::{ConnectError, Connector};
 use super::connection::{Connection, Wire};
 use super::traffic::Open;
 use crate::net::MaybeTls;
-use crate::replay::ReadRate;
 
 /// What is offered by ALPN.
 pub(super) const ALPN: &[u8] = b"h2";
@@ -54,11 +53,11 @@ impl Link {
     /// Begins HTTP/2 on a fresh connection, and waits for an answer to a ping: by then the target has said how many streams it
     /// takes, and has proved that it speaks HTTP/2 at all.
     ///
-    /// Its answers may be taken slowly, each at a rate of its own: then little of each is under way.
+    /// Its answers may be taken slowly: then no more of each is under way than this window.
     pub(super) async fn over(
         io: MaybeTls<TcpStream>,
         open: Open,
-        rate: Option<ReadRate>,
+        window: Option<u32>,
     ) -> Result<Self, HandshakeError> {
         let scheme = match &io {
             MaybeTls::Plain(_) => Scheme::HTTP,
@@ -69,7 +68,7 @@ impl Link {
         };
         let (sender, mut connection) = h2::client::Builder::new()
             .enable_push(false)
-            .initial_window_size(rate.map_or(STREAM_WINDOW, ReadRate::window))
+            .initial_window_size(window.unwrap_or(STREAM_WINDOW))
             .initial_connection_window_size(CONNECTION_WINDOW)
             // A stream of tokens is made of small frames; that is no attack on us.
             .data_frame_budget(usize::MAX)

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use super::brake::Brake;
 use super::connect::ConnectError;
 use super::connection::{Connection, READ, Socket, Wire};
-use super::lane::{Lane, SlowLane};
+use super::lane::{Lane, SlowClient};
 use super::message::{Message, Outgoing};
 use super::pool::Pool;
 use super::watch::Watch;
@@ -83,9 +83,9 @@ impl<'a, L: Listener> Talk<'a, L> {
     }
 
     /// Has a slow client take the answer.
-    pub(super) fn slow_down(&mut self, slow: &'a SlowLane) {
-        self.pool = &slow.pool;
-        self.brake = Some(Brake::new(slow.rate));
+    pub(super) fn slow_down(&mut self, slow: SlowClient<'a>) {
+        self.pool = slow.pool;
+        self.brake = Some(Brake::new(slow.bytes_per_s));
     }
 
     /// Sends the request over a connection and follows the answer to its end; the connection goes back to the pool if another

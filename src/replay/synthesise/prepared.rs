@@ -58,6 +58,8 @@ pub(in crate::replay) struct Prepared {
     pub(in crate::replay) cancel: Option<Cancel>,
     /// Whether it began its client's connection, as far as the trace tells.
     pub(in crate::replay) new_connection: Option<bool>,
+    /// Bytes in a second at which its client took its answer, where that was slow.
+    pub(in crate::replay) reader_bytes_per_s: Option<u64>,
     pub(in crate::replay) recorded_prompt_tokens: Option<u32>,
     pub(in crate::replay) recorded_output_tokens: Option<u32>,
     pub(in crate::replay) wanted_prompt_tokens: Option<u32>,

@@ -139,7 +139,7 @@ fn connections_that_nobody_comes_back_to_are_closed() {
 #[test]
 fn slow_clients_have_theirs_as_recorded_too() {
     let slow = RunOptions {
-        read_rate: Some(ReadRate {
+        readers: Readers::Drawn(ReadRate {
             bytes_per_s: 1 << 20,
             share: 1.0,
         }),

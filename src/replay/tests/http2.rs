@@ -259,7 +259,7 @@ fn a_slow_client_takes_its_stream_slowly_and_the_server_has_to_wait() {
         share: 1.0,
     };
     let slow = RunOptions {
-        read_rate: Some(rate),
+        readers: Readers::Drawn(rate),
         ..options()
     };
     let (outcomes, summary) = replay_at(&peer.target(), many(2), &slow);
@@ -269,7 +269,7 @@ fn a_slow_client_takes_its_stream_slowly_and_the_server_has_to_wait() {
         assert_eq!(outcome.token_events, TOKENS);
         let took_us = outcome.end_us - outcome.sent_us.unwrap();
         // All but the last window came at the rate.
-        let most = bytes as u64 - 2 * u64::from(rate.window());
+        let most = bytes as u64 - 2 * (8 << 10);
         assert!(
             took_us >= most * 1_000_000 / rate.bytes_per_s,
             "{took_us} µs"

@@ -67,7 +67,7 @@ fn long_answer() -> Vec<u8> {
 
 fn slowly(bytes_per_s: u64, share: f64) -> RunOptions {
     RunOptions {
-        read_rate: Some(ReadRate { bytes_per_s, share }),
+        readers: Readers::Drawn(ReadRate { bytes_per_s, share }),
         ..options()
     }
 }
@@ -104,6 +104,42 @@ fn what_a_slow_client_does_not_take_stalls_the_servers_writes() {
     }
     assert_eq!(summary.evidence.read_slowly, 2);
     assert_eq!(summary.evidence.held_up, 2);
+}
+
+/// A request whose client took so much in so long, and was waited for all the while.
+fn read_slowly(at_us: u64, bytes: u64, took: Duration) -> Exchange {
+    let took_us = u64::try_from(took.as_micros()).unwrap();
+    let mut exchange = exchange(at_us);
+    exchange.response.first_byte_us = Some(1000);
+    exchange.response.end_us = Some(1000 + took_us);
+    exchange.response.bytes = bytes;
+    exchange.response.reader_wait_us = Some(took_us);
+    exchange
+}
+
+#[test]
+fn slow_readers_of_the_trace_are_as_slow_again_and_the_others_are_not() {
+    const RATE: u64 = 256 << 10;
+    let bytes = u64::from(TOKENS) * EVENT as u64;
+    let took = Duration::from_secs_f64(bytes as f64 / RATE as f64);
+    let trace = || vec![exchange(0), read_slowly(1000, bytes, took), exchange(2000)];
+    let server = Generous::start();
+    let (outcomes, summary) = replay(&server.url, trace(), &options());
+    assert!(outcomes.iter().all(|it| it.result == SendResult::Ok));
+    let slow = outcomes.iter().find(|it| it.index == 1).unwrap();
+    let first = slow.first_token_us.unwrap();
+    let rest = Duration::from_micros(slow.last_token_us.unwrap() - first);
+    assert!(rest >= at_least(RATE, EVENT * 40), "{rest:?}");
+    let longest = server.wrote.iter().take(3).max().unwrap();
+    assert!(longest >= at_least(RATE, 100 << 10), "{longest:?}");
+    assert_eq!(summary.evidence.read_slowly, 1);
+    assert_eq!(summary.evidence.held_up, 1);
+    let fast = RunOptions {
+        readers: Readers::Fast,
+        ..options()
+    };
+    let (_, summary) = replay(&server.url, trace(), &fast);
+    assert_eq!(summary.evidence.read_slowly, 0);
 }
 
 #[test]

@@ -135,6 +135,7 @@ columns! {
     81 trail,
     82 trail_base,
     83 trail_steps,
+    84 reader_wait,
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ flags! {
     // Most exchanges set 28 alike, and 27 not: the bit that changes costs a byte less below it.
     27 NEW_CONNECTION,
     28 NEW_CONNECTION_SAID,
+    29 READER_WAIT,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
@@ -77,6 +78,7 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (CONTINUES, params.continues),
         (NEW_CONNECTION, exchange.new_connection == Some(true)),
         (NEW_CONNECTION_SAID, exchange.new_connection.is_some()),
+        (READER_WAIT, response.reader_wait_us.is_some()),
     ]
     .into_iter()
     .fold(

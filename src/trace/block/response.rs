@@ -82,6 +82,9 @@ pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before)
         put_residual(&mut out.end, end, moment);
         moment = end;
     }
+    if let Some(wait_us) = response.reader_wait_us {
+        put(&mut out.reader_wait, wait_us);
+    }
     put(&mut out.outcome, outcome_code(exchange.outcome));
     if let Some(at_us) = exchange.outcome.at_us() {
         put_residual(&mut out.outcome_at, at_us, moment);
@@ -220,6 +223,9 @@ pub(super) fn read(
     if has(flags::END) {
         moment = columns.end.residual(moment)?;
         response.end_us = Some(moment);
+    }
+    if has(flags::READER_WAIT) {
+        response.reader_wait_us = Some(columns.reader_wait.next()?);
     }
     let outcome = outcome_of(columns.outcome.next()?, || {
         columns.outcome_at.residual(moment)

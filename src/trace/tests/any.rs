@@ -172,7 +172,7 @@ fn trail() -> impl Strategy<Value = GapTrail> {
 fn response() -> impl Strategy<Value = ResponseShape> {
     (
         any::<u16>(),
-        prop::array::uniform6(option::of(number())),
+        prop::array::uniform7(option::of(number())),
         gaps(),
         tokens(),
         (option::of(short()), option::of(short())),
@@ -189,6 +189,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     first_answer,
                     last_token,
                     end,
+                    reader_wait,
                 ] = moments;
                 let (tool_calls, bytes, events, token_events) = counts;
                 ResponseShape {
@@ -199,6 +200,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     first_answer_us: first_answer,
                     last_token_us: last_token,
                     end_us: end,
+                    reader_wait_us: reader_wait,
                     gaps,
                     trail,
                     output_tokens,

@@ -57,6 +57,33 @@ fn a_live_exchange_of_20_blocks_and_100_tokens_takes_at_most_40_bytes() {
 }
 
 #[test]
+fn that_no_reader_was_waited_for_costs_next_to_nothing() {
+    let mut exchanges = live(20_000, 0.2);
+    // As recorders have it that tell.
+    for exchange in &mut exchanges {
+        exchange.new_connection = Some(false);
+    }
+    let untold = bytes_each(exchanges.clone());
+    for exchange in &mut exchanges {
+        exchange.response.reader_wait_us = Some(0);
+    }
+    let told = bytes_each(exchanges.clone());
+    assert!(
+        told - untold < 0.02,
+        "{told:.2} bytes instead of {untold:.2}"
+    );
+    // One in a hundred was slow.
+    for (exchange, n) in exchanges.iter_mut().step_by(100).zip(1..) {
+        exchange.response.reader_wait_us = Some(n * 54_321);
+    }
+    let slow = bytes_each(exchanges);
+    assert!(
+        slow - untold < 0.3,
+        "{slow:.2} bytes instead of {untold:.2}"
+    );
+}
+
+#[test]
 fn with_every_gap_it_takes_less_than_140_bytes() {
     let each = bytes_each(live(20_000, 0.2));
     assert!((60.0..140.0).contains(&each), "{each:.1} bytes each");

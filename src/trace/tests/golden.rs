@@ -105,6 +105,7 @@ fn rich() -> Exchange {
             first_answer_us: Some(400_000),
             last_token_us: Some(1_400_000),
             end_us: Some(1_400_900),
+            reader_wait_us: None,
             gaps,
             trail: GapTrail::default(),
             output_tokens: tokens(12, TokenSource::Counted),
@@ -218,6 +219,19 @@ fn golden_files_of_1_1_with_connections_read_as_ever() {
     let lines = fs::read_to_string(fixture("golden-1.1-connections.jsonl")).unwrap();
     for told in [true, false] {
         assert!(lines.contains(&format!("\"new_connection\":{told}")));
+    }
+}
+
+/// And after that: how long an answer waited for its client.
+#[test]
+fn golden_files_of_1_1_with_slow_readers_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-readers", &exchanges_with_slow_readers());
+    }
+    check_1_1("1.1-readers");
+    let lines = fs::read_to_string(fixture("golden-1.1-readers.jsonl")).unwrap();
+    for told in [0, 1_000, 1_u64 << 40] {
+        assert!(lines.contains(&format!("\"reader_wait_us\":{told},")));
     }
 }
 
@@ -335,6 +349,16 @@ fn exchanges_with_connections() -> Vec<Exchange> {
     let mut out = exchanges_with_pictures();
     for (exchange, i) in out.iter_mut().zip(0..) {
         exchange.new_connection = [Some(true), Some(false), None, Some(false)][i % 4];
+    }
+    out
+}
+
+/// All of them, of which some tell how long they waited for their clients.
+fn exchanges_with_slow_readers() -> Vec<Exchange> {
+    let mut out = exchanges_with_connections();
+    for (exchange, i) in out.iter_mut().zip(0..) {
+        exchange.response.reader_wait_us =
+            [Some(0), Some(1_000), None, Some(0), Some(1 << 40)][i % 5];
     }
     out
 }

@@ -2,6 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, response};
@@ -192,9 +193,12 @@ impl<'a> Crossing<'a> {
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<(), Fate> {
         loop {
             match self.way.poll_clear(cx, &mut self.session.io) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.passage.waits_for_client(Instant::now);
+                    return Ok(());
+                }
                 Poll::Ready(Err(_)) => return Err(Fate::ClientGone),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.passage.client_took(true),
             }
             match &mut self.down {
                 Down::Over => return Ok(()),

@@ -65,10 +65,13 @@ impl Exchange<'_> {
     pub(super) fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<(), Fate> {
         loop {
             match self.down.way.poll_clear(cx, &mut self.session.io) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    self.passage.waits_for_client(Instant::now);
+                    return Ok(());
+                }
                 Poll::Ready(Err(_)) => return Err(Fate::ClientGone),
                 Poll::Ready(Ok(())) if matches!(self.down.state, DownState::Over) => return Ok(()),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.passage.client_took(true),
             }
             let lane = self.lane;
             let mut scratch = lane.scratch.borrow_mut();

@@ -50,6 +50,7 @@ pub fn recorded(all: &[Bodies<'_>]) -> Vec<Recordable> {
             at_us: NOW_US,
             end: End::Whole,
             answered: None,
+            reader_wait_us: 0,
         });
         assembly.take(&mut parcel, &key, &mut desk);
         let at = TraceTime::from_us(0);

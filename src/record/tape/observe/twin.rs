@@ -261,6 +261,7 @@ fn what_is_the_same_and_what_is_not_shows() {
     };
     assert_ne!(changed(|plan| plan.prompt[0].1 = 2), usual, "unshared");
     assert_ne!(changed(|plan| plan.wait_us += 1), usual, "later");
+    assert_ne!(changed(|plan| plan.reader_wait_us = 1_000), usual, "slow");
     let pictured = changed(|plan| plan.pictured = Some(0));
     assert_ne!(pictured, usual);
     assert_ne!(changed(|plan| plan.pictured = Some(1)), pictured);

@@ -76,6 +76,7 @@ impl Assembly {
             at_us: 0,
             end: End::Cut,
             answered: None,
+            reader_wait_us: 0,
         });
         if self.guessed && matches!(closing.end, End::Whole) && !self.is_borne_out(&sight) {
             self.is_other();
@@ -239,6 +240,7 @@ impl Assembly {
             first_answer_us: sight.first_answer_us,
             last_token_us: sight.last_token_us,
             end_us: (closing.end == End::Whole).then_some(closing.at_us),
+            reader_wait_us: self.closing.map(|closing| closing.reader_wait_us),
             gaps: sight.gaps,
             trail: trail_of(&sight.all_gaps_us),
             output_tokens: sight.output_tokens,

@@ -88,6 +88,7 @@ pub(super) fn parcels_of(
         at_us: now_us + 5,
         end: [End::Whole, End::ClientCancelled, End::Reset, End::Whole][plan.end],
         answered: None,
+        reader_wait_us: plan.reader_wait_us,
     });
     (asked, answered)
 }

@@ -32,6 +32,8 @@ pub(in super::super) struct Plan {
     /// Microseconds: since the arrival before, and between the pieces of the answer.
     pub(super) wait_us: u64,
     pub(super) gaps_us: Vec<u64>,
+    /// And for which the answer waited for its client.
+    pub(super) reader_wait_us: u64,
     /// How the request is cut into reads.
     pub(super) read: usize,
 }
@@ -84,12 +86,13 @@ pub(in super::super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let times = (
         0..5_000_000_u64,
         prop::collection::vec(0..200_000_u64, 1..12),
+        0..5_000_000_u64,
         1..3000_usize,
     );
     let plan = (shape, said, times).prop_map(|(shape, said, times)| {
         let (api, streamed, model, usage, coded, end, long, begins) = shape;
         let (prompt, pictured, tools, answer, follows, session) = said;
-        let (wait_us, gaps_us, read) = times;
+        let (wait_us, gaps_us, reader_wait_us, read) = times;
         Plan {
             api: Api::ALL[api],
             streamed,
@@ -107,6 +110,7 @@ pub(in super::super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
             begins,
             wait_us,
             gaps_us,
+            reader_wait_us,
             read,
         }
     });
@@ -164,6 +168,7 @@ pub(in super::super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
         begins: turns == 1,
         wait_us,
         gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
+        reader_wait_us: 0,
         read: 4096,
     }
 }
