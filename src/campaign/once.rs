@@ -93,7 +93,7 @@ impl Stage<'_> {
             block: self.survey.block,
             connections: campaign.connections(self.survey),
             idle_connections: self.survey.idle_connections(&order.plan),
-            start_at: campaign.starts_at(order.round),
+            start_at: campaign.starts_at(order.round)?,
             gate: order.gate,
             ..campaign.run.clone()
         };
@@ -218,13 +218,17 @@ impl Stage<'_> {
 
 impl Campaign {
     /// When a round begins on the wall clock; `None` where it begins as soon as it can.
-    fn starts_at(&self, round: u64) -> Option<SystemTime> {
-        let first = self.run.start_at?;
-        match self.start_every {
-            _ if round == 0 => Some(first),
-            Some(every) => Some(first + every.saturating_mul(u32::try_from(round).ok()?)),
-            None => None,
-        }
+    ///
+    /// # Errors
+    /// When no clock tells that moment.
+    pub(super) fn starts_at(&self, round: u64) -> Result<Option<SystemTime>, CampaignError> {
+        let (Some(first), Some(every)) = (self.run.start_at, self.start_every) else {
+            return Ok(self.run.start_at.filter(|_| round == 0));
+        };
+        let later = u32::try_from(round)
+            .ok()
+            .and_then(|round| first.checked_add(every.checked_mul(round)?));
+        later.map(Some).ok_or(CampaignError::NoSuchMoment { round })
     }
 }
 

@@ -232,3 +232,18 @@ mod tests {
         assert_eq!(verdict.status, Status::Fail);
     }
 }
+
+    #[test]
+    fn a_run_at_a_moment_that_no_clock_tells_is_an_error() {
+        let mut campaign = campaign(PathBuf::new());
+        campaign.run.start_at = Some(std::time::SystemTime::now());
+        campaign.start_every = Some(std::time::Duration::MAX);
+        assert_eq!(campaign.starts_at(0).unwrap(), campaign.run.start_at);
+        for round in [1, 2, u64::MAX] {
+            let error = campaign.starts_at(round).unwrap_err();
+            assert!(error.to_string().contains("--start-every"), "{error}");
+            assert!(error.hint().is_some());
+        }
+        campaign.start_every = None;
+        assert_eq!(campaign.starts_at(7).unwrap(), None);
+    }
