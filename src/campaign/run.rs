@@ -9,7 +9,9 @@ use super::survey::Survey;
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::Stop;
-use crate::report::{ReportError, ResultDirectory, ResultDocument, Tool};
+use crate::report::{
+    Difference, EarlierResult, ReportError, ResultDirectory, ResultDocument, Tool,
+};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
 
 /// What a campaign came to.
@@ -91,9 +93,9 @@ impl Campaign {
         let Baseline::Earlier(earlier) = &self.baseline else {
             return Ok(());
         };
-        match earlier.differs_from_plan(&survey.trace, &self.plan_account(survey)) {
-            Some(why) => Err(CampaignError::OtherPlan(why)),
-            None => Ok(()),
+        match self.beside(earlier, survey) {
+            Some(Difference::Plan(why)) => Err(CampaignError::OtherPlan(why)),
+            Some(Difference::Connections(_)) | None => Ok(()),
         }
     }
 
@@ -104,6 +106,12 @@ impl Campaign {
         comparison: &[Comparison],
         judged: Vec<ObjectiveResult>,
         invalid: Vec<String>,
+    /// In what an earlier result differs from what this replay will send.
+    pub(super) fn beside(&self, earlier: &EarlierResult, survey: &Survey) -> Option<Difference> {
+        let plan = self.plan_account(survey);
+        earlier.differs_from_plan(&survey.trace, &plan, self.speaks_http2())
+    }
+
     ) -> Verdict {
         let baseline = match (&self.baseline, targets.first()) {
             (Baseline::Recorded, _) => RECORDED.to_owned(),

@@ -19,7 +19,8 @@ use crate::replay::{
     calibrate,
 };
 use crate::report::{
-    Charts, EarlierResult, ReportError, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
+    Charts, Difference, EarlierResult, ReportError, RequestLog, RunHistograms, RunSamples,
+    ScheduleAccount, TargetCharts,
 };
 use crate::trace::Trace;
 use crate::verdict::{Objective, ObjectiveResult, judge_margin};
@@ -177,6 +178,14 @@ impl<'a> Stage<'a> {
         if let Some(earlier) = self.earlier() {
             if !self.campaign.objectives.iter().any(Objective::is_relative) {
                 let compared = played.comparison.iter();
+            let name = earlier.name();
+            let difference = self.campaign.beside(earlier, self.survey);
+            if let Some(Difference::Connections(remark)) = difference {
+                let compared = played.comparison.iter_mut();
+                compared
+                    .filter(|compared| compared.baseline == name)
+                    .for_each(|compared| compared.remarks.push(remark.clone()));
+            }
                 let against = compared.filter(|compared| compared.baseline == earlier.name());
                 played.judged.extend(against.map(judge_margin));
             }

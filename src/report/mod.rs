@@ -31,7 +31,7 @@ pub use document::{
     Charts, ConnectionsAccount, ConnectionsMode, PlanAccount, ReadRateAccount, ResultDocument,
     ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool, TraceAccount,
 };
-pub use earlier::{EarlierError, EarlierResult};
+pub use earlier::{Difference, EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};
 pub use requests::{LoggedRequest, RequestLog, read_requests};
 pub use terminal::summary;
