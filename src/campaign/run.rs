@@ -74,7 +74,14 @@ impl Campaign {
             verdict,
         };
         if let Some(out) = &out {
-            match out.write(&document, &charts, &played.histograms) {
+            let samples = match self.plan.shard {
+                Some(_) => out.write_samples(&played.samples),
+                None => Ok(()),
+            };
+            match out
+                .write(&document, &charts, &played.histograms)
+                .and(samples)
+            {
                 Ok(()) => audience.say(&format!(
                     "report: {}",
                     out.path().join("report.html").display()
@@ -99,6 +106,12 @@ impl Campaign {
         }
     }
 
+    /// In what an earlier result differs from what this replay will send.
+    pub(super) fn beside(&self, earlier: &EarlierResult, survey: &Survey) -> Option<Difference> {
+        let plan = self.plan_account(survey);
+        earlier.differs_from_plan(&survey.trace, &plan, self.speaks_http2())
+    }
+
     /// What the objectives say of each target, and what the mode was about beside them.
     fn verdict(
         &self,
@@ -106,12 +119,6 @@ impl Campaign {
         comparison: &[Comparison],
         judged: Vec<ObjectiveResult>,
         invalid: Vec<String>,
-    /// In what an earlier result differs from what this replay will send.
-    pub(super) fn beside(&self, earlier: &EarlierResult, survey: &Survey) -> Option<Difference> {
-        let plan = self.plan_account(survey);
-        earlier.differs_from_plan(&survey.trace, &plan, self.speaks_http2())
-    }
-
     ) -> Verdict {
         let baseline = match (&self.baseline, targets.first()) {
             (Baseline::Recorded, _) => RECORDED.to_owned(),
@@ -239,7 +246,6 @@ mod tests {
         let verdict = campaign.verdict(&[], &[], vec![unjudged], Vec::new());
         assert_eq!(verdict.status, Status::Fail);
     }
-}
 
     #[test]
     fn a_run_at_a_moment_that_no_clock_tells_is_an_error() {
@@ -255,3 +261,4 @@ mod tests {
         campaign.start_every = None;
         assert_eq!(campaign.starts_at(7).unwrap(), None);
     }
+}

@@ -20,8 +20,10 @@ pub mod inspect;
 mod junit;
 mod loads;
 mod markdown;
+mod packed;
 pub mod policy;
 mod requests;
+mod samples;
 mod terminal;
 mod textfile;
 
@@ -34,4 +36,5 @@ pub use document::{
 pub use earlier::{Difference, EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};
 pub use requests::{LoggedRequest, RequestLog, read_requests};
+pub use samples::{RunSamples, read_samples};
 pub use terminal::summary;

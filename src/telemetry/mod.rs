@@ -17,12 +17,14 @@ mod scraper;
 mod series;
 mod several;
 mod signals;
+mod timelines;
 mod xid;
 
 pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
 pub use page::{PageError, PageUrl};
-pub use scraper::{Scraped, Scraper};
+pub use scraper::Scraper;
 pub use series::{GpuSample, GpuSeries, GpuTimeline, Xid};
 pub use signals::{EngineKind, Signal};
+pub use timelines::Timelines;
 pub use xid::xid_meaning;

@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::engine::{Diary, EngineTimeline};
+use super::engine::Diary;
 use super::pace::next_round;
 use super::page::{PageError, PageReader, PageUrl};
-use super::series::GpuTimeline;
+use super::timelines::Timelines;
 
 /// Reads a `/metrics` page once a second, on a thread of its own.
 #[derive(Debug)]
@@ -14,15 +14,6 @@ pub struct Scraper {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Diary>,
     url: PageUrl,
-}
-
-/// What was read of one page.
-#[derive(Debug, Clone, Default)]
-pub struct Scraped {
-    /// Of the engine.
-    pub engine: EngineTimeline,
-    /// Of GPUs, where the page tells of some.
-    pub gpus: GpuTimeline,
 }
 
 impl Scraper {
@@ -59,7 +50,7 @@ impl Scraper {
     }
 
     /// Ends reading and gives what was seen. Waits for a page that is being read, at most [`PageUrl::PATIENCE`].
-    pub fn stop(self) -> Scraped {
+    pub fn stop(self) -> Timelines {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         // A panic here must not cost the replay its other figures.
@@ -67,7 +58,7 @@ impl Scraper {
             .thread
             .join()
             .unwrap_or_else(|_| Diary::of(&self.url.to_string()));
-        Scraped {
+        Timelines {
             engine: diary.engine,
             gpus: diary.gpus,
         }

@@ -73,10 +73,6 @@ pub(super) struct ConnectionArgs {
     /// Threads that send; by default half of the cores, at most 4
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
-
-    /// Sending threads never sleep: each takes a whole core, and sends and notices answers without waiting to be woken. For a machine with cores to spare
-    #[arg(long)]
-    busy_poll: bool,
 }
 
 impl ConnectionArgs {
@@ -98,7 +94,6 @@ impl ConnectionArgs {
         }
         options.read_rate = self.read_rate;
         options.workers = self.threads;
-        options.busy_poll = self.busy_poll;
         options.connections = connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;
