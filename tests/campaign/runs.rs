@@ -160,7 +160,10 @@ fn a_target_that_is_gone_before_its_own_run_costs_no_other_its_figures() {
         count if count > 100.0 => Ok(()),
         count => Err(format!("{count} requests")),
     });
-    assert!(answered_by(&b.url) > 0.0, "it is asked before anything is measured");
+    assert!(
+        answered_by(&b.url) > 0.0,
+        "it is asked before anything is measured"
+    );
     drop(b);
     let output = replay.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -171,7 +174,10 @@ fn a_target_that_is_gone_before_its_own_run_costs_no_other_its_figures() {
     assert_eq!(targets.len(), 1, "{document:#}");
     assert_eq!(targets[0]["requests"]["ok"], 200);
     let why = document["verdict"]["reasons"].to_string();
-    assert!(why.contains("target `b`") && why.contains("first run"), "{why}");
+    assert!(
+        why.contains("target `b`") && why.contains("first run"),
+        "{why}"
+    );
     assert_eq!(logged(&out).len(), 200);
 }
 

@@ -198,7 +198,8 @@ fn a_connection_that_was_found_closed_counts_as_none_that_was_used_again() {
         };
         assert_eq!(count(), [1, 1, 1]);
         let old = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
-        pool.shelf().put(come(&pool, BEGINS).await, old);
+        let idle = come(&pool, BEGINS).await;
+        pool.shelf().put(idle, old);
         let other = pool.replace(again).await.unwrap();
         assert!(!other.used);
         assert_eq!(count(), [1, 0, 0]);
