@@ -42,7 +42,7 @@ pub enum CampaignError {
     #[error(transparent)]
     Run(RunError),
     /// A run would begin at the end of time.
-    #[error("--start-every puts run {} at a moment that no clock tells", .round + 1)]
+    #[error("--start-every puts run {} at a moment that no clock tells", .round.saturating_add(1))]
     NoSuchMoment {
         /// Which of the rounds, from 0.
         round: u64,
