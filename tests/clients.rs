@@ -408,4 +408,15 @@ fn the_plan_says_which_connections_there_will_be() {
         .output()
         .unwrap();
     assert_eq!(both.status.code(), Some(2));
+    let untold = reenact(["replay", "--dry-run", "--target", "http://127.0.0.1:9"])
+        .arg(&silent)
+        .args(["--connections", "recorded"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&untold.stderr);
+    assert_eq!(untold.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("does not tell") && said.contains("hint: leave --connections out"),
+        "{said}"
+    );
 }

@@ -41,15 +41,14 @@ impl ChainKey {
         Ok(self)
     }
 
-    /// The same key, with which prompts are cut into blocks of tokens, and texts that no server counted are counted.
+    /// The same key, with which prompts are cut into blocks of tokens.
     #[must_use]
     pub fn cutting_tokens(mut self, tokenizer: Option<PromptTokenizer>) -> Self {
         self.tokenizer = tokenizer;
         self
     }
 
-    /// What cuts texts into tokens.
-    pub fn tokenizer(&self) -> Option<PromptTokenizer> {
+    pub(super) fn tokenizer(&self) -> Option<PromptTokenizer> {
         self.tokenizer.clone()
     }
 

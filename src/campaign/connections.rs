@@ -1,18 +1,30 @@
 //! Which connections the requests go over: in words, in the result, and how true that was to the trace.
 
 use super::Campaign;
+use super::error::CampaignError;
 use super::survey::Survey;
-use crate::replay::{Connections, Evidence, HttpVersion};
+use crate::replay::{Connections, Evidence, HttpVersion, PlanSummary};
 use crate::report::{ConnectionsAccount, ConnectionsMode};
 
 impl Campaign {
     /// Which connections requests go over, now that it is known what the trace tells.
     pub(super) fn connections(&self, survey: &Survey) -> Connections {
         match self.run.connections {
-            Connections::AsRecorded if !survey.plan.tells_connections() || self.speaks_http2() => {
+            Connections::AsTold if !survey.plan.tells_connections() || self.speaks_http2() => {
                 Connections::Shared
             }
+            Connections::AsTold => Connections::AsRecorded,
             asked => asked,
+        }
+    }
+
+    /// Holds that the trace tells what someone asked for.
+    pub(super) fn check_connections(&self, plan: &PlanSummary) -> Result<(), CampaignError> {
+        match self.run.connections {
+            Connections::AsRecorded if !plan.tells_connections() => {
+                Err(CampaignError::UntoldConnections)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -23,7 +35,7 @@ impl Campaign {
         ConnectionsAccount {
             mode: match connections {
                 _ if one_each => ConnectionsMode::OneEach,
-                Connections::AsRecorded => ConnectionsMode::Recorded,
+                Connections::AsTold | Connections::AsRecorded => ConnectionsMode::Recorded,
                 Connections::Shared => ConnectionsMode::Shared,
                 Connections::AtMost(_) => ConnectionsMode::AtMost,
             },
@@ -53,7 +65,7 @@ impl Campaign {
         (!is_usual).then(|| format!("connections {}", parts.join("; ")))
     }
 
-    fn speaks_http2(&self) -> bool {
+    pub(super) fn speaks_http2(&self) -> bool {
         let mut targets = self.targets.iter();
         targets.any(|target| target.http == HttpVersion::Http2)
     }

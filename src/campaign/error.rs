@@ -41,6 +41,15 @@ pub enum CampaignError {
     /// A run.
     #[error(transparent)]
     Run(RunError),
+    /// A run would begin at the end of time.
+    #[error("--start-every puts run {} at a moment that no clock tells", .round.saturating_add(1))]
+    NoSuchMoment {
+        /// Which of the rounds, from 0.
+        round: u64,
+    },
+    /// Connections were to be as recorded.
+    #[error("--connections recorded: the trace does not tell which requests began a connection")]
+    UntoldConnections,
     /// This machine.
     #[error("a run cannot be started: {0}")]
     Thread(std::io::Error),
@@ -71,6 +80,13 @@ impl CampaignError {
             Self::Target(error) => Some(error.hint().into()),
             Self::Run(RunError::StartMissed) => Some(
                 "give --start-at a later moment: the trace is read and the target probed before it; of several runs, give --start-every longer than one takes"
+                    .to_owned(),
+            ),
+            Self::NoSuchMoment { .. } => {
+                Some("give --start-every a time that a run takes, such as 15m".to_owned())
+            }
+            Self::UntoldConnections => Some(
+                "leave --connections out, or share them: --connections shared. Imports do not tell, nor do traces of earlier recorders"
                     .to_owned(),
             ),
             Self::Run(_) | Self::Thread(_) | Self::Panicked => None,

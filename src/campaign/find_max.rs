@@ -26,11 +26,14 @@ impl Stage<'_> {
     pub(super) fn find_max(&self, find: &FindMax) -> Result<Played, CampaignError> {
         let mut played = Played::default();
         let mut before = 0;
+        let Some(mut asked) = self.ask_all()? else {
+            return Ok(played);
+        };
         for (target, named) in self.campaign.targets.iter().enumerate() {
-            if self.stop.is_requested() {
+            if self.stop.is_requested() || target > 0 && !self.ask_again(&mut asked, target) {
                 break;
             }
-            let Some(calibration) = self.calibrate(named)? else {
+            let Some(calibration) = asked.calibrations.get(target) else {
                 break;
             };
             let mut search =
@@ -43,7 +46,7 @@ impl Stage<'_> {
                 };
                 let rung = Rung {
                     target,
-                    calibration: &calibration,
+                    calibration,
                     axis: find.by,
                     load,
                     round: before + climb.taken(),
@@ -90,6 +93,7 @@ impl Stage<'_> {
             climb.settle_search(find, &search, self.stop.is_requested());
             climb.into_played(&mut played);
         }
+        played.invalid.extend(asked.lost);
         Ok(played)
     }
 }

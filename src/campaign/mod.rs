@@ -1,6 +1,7 @@
 //! Runs of one trace against one or more targets as one experiment: what is run and in which order, what is measured of it, and the
 //! result document that it ends in. It prints nothing: an [`Audience`] hears how it goes.
 
+mod asked;
 mod audience;
 mod axis;
 mod climb;

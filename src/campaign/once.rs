@@ -18,7 +18,8 @@ use crate::replay::{
     Calibration, Ended, Gate, Passes, PlanOptions, Planner, Progress, RequestOutcome, RunOptions,
     Source, Stop, Target, run,
 };
-use crate::report::RunHistograms;
+use crate::report::{RunHistograms, RunSamples};
+use crate::telemetry::Timelines;
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
 
@@ -53,6 +54,8 @@ pub(super) struct Measured {
     /// What production felt at the same requests, where the trace tells.
     pub(super) recorded: Option<Recorded>,
     pub(super) elapsed: Duration,
+    /// What was sampled beside its requests, of a shard.
+    pub(super) sampled: Option<Timelines>,
 }
 
 /// What production felt at the requests of a run.
@@ -69,6 +72,15 @@ impl Measured {
             run,
             latencies: self.run.latencies.clone(),
         }
+    }
+
+    /// What was sampled beside its requests, for the file that has it whole.
+    pub(super) fn take_samples(&mut self, run: u64) -> Option<RunSamples> {
+        Some(RunSamples {
+            target: self.run.summary.name.clone(),
+            run,
+            sampled: self.sampled.take()?,
+        })
     }
 }
 
@@ -94,7 +106,7 @@ impl Stage<'_> {
             connections: campaign.connections(self.survey),
             readers: campaign.readers(self.survey),
             idle_connections: self.survey.idle_connections(&order.plan),
-            start_at: campaign.starts_at(order.round),
+            start_at: campaign.starts_at(order.round)?,
             gate: order.gate,
             ..campaign.run.clone()
         };
@@ -196,7 +208,7 @@ impl Stage<'_> {
         } = tally;
         let sample = measure.take_sample();
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
-        let mut told = measure.finish(identity, evidence, seen.observed());
+        let mut told = measure.finish(identity, evidence, Observed::of(&seen.sampled));
         told.misses = misses.finish();
         told.quality = loaded.and_then(|loaded| self.quality(order.target, &loaded));
         told.simulated |= order.calibration.simulated;
@@ -213,19 +225,24 @@ impl Stage<'_> {
             sample,
             recorded: recorded.and_then(|recorded| production(recorded, without_twin)),
             elapsed: summary.elapsed,
+            sampled: campaign.plan.shard.is_some().then_some(seen.sampled),
         })
     }
 }
 
 impl Campaign {
     /// When a round begins on the wall clock; `None` where it begins as soon as it can.
-    fn starts_at(&self, round: u64) -> Option<SystemTime> {
-        let first = self.run.start_at?;
-        match self.start_every {
-            _ if round == 0 => Some(first),
-            Some(every) => Some(first + every.saturating_mul(u32::try_from(round).ok()?)),
-            None => None,
-        }
+    ///
+    /// # Errors
+    /// When no clock tells that moment.
+    pub(super) fn starts_at(&self, round: u64) -> Result<Option<SystemTime>, CampaignError> {
+        let (Some(first), Some(every)) = (self.run.start_at, self.start_every) else {
+            return Ok(self.run.start_at.filter(|_| round == 0));
+        };
+        let later = u32::try_from(round)
+            .ok()
+            .and_then(|round| first.checked_add(every.checked_mul(round)?));
+        later.map(Some).ok_or(CampaignError::NoSuchMoment { round })
     }
 }
 

@@ -9,7 +9,9 @@ use super::survey::Survey;
 use super::{Baseline, Campaign, Mode};
 use crate::measure::{Comparison, RECORDED, TargetSummary};
 use crate::replay::Stop;
-use crate::report::{ReportError, ResultDirectory, ResultDocument, Tool};
+use crate::report::{
+    Difference, EarlierResult, ReportError, ResultDirectory, ResultDocument, Tool,
+};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status, Verdict, judge_against};
 
 /// What a campaign came to.
@@ -72,7 +74,14 @@ impl Campaign {
             verdict,
         };
         if let Some(out) = &out {
-            match out.write(&document, &charts, &played.histograms) {
+            let samples = match self.plan.shard {
+                Some(_) => out.write_samples(&played.samples),
+                None => Ok(()),
+            };
+            match out
+                .write(&document, &charts, &played.histograms)
+                .and(samples)
+            {
                 Ok(()) => audience.say(&format!(
                     "report: {}",
                     out.path().join("report.html").display()
@@ -91,10 +100,16 @@ impl Campaign {
         let Baseline::Earlier(earlier) = &self.baseline else {
             return Ok(());
         };
-        match earlier.differs_from_plan(&survey.trace, &self.plan_account(survey)) {
-            Some(why) => Err(CampaignError::OtherPlan(why)),
-            None => Ok(()),
+        match self.beside(earlier, survey) {
+            Some(Difference::Plan(why)) => Err(CampaignError::OtherPlan(why)),
+            Some(Difference::Connections(_)) | None => Ok(()),
         }
+    }
+
+    /// In what an earlier result differs from what this replay will send.
+    pub(super) fn beside(&self, earlier: &EarlierResult, survey: &Survey) -> Option<Difference> {
+        let plan = self.plan_account(survey);
+        earlier.differs_from_plan(&survey.trace, &plan, self.speaks_http2())
     }
 
     /// What the objectives say of each target, and what the mode was about beside them.
@@ -230,5 +245,20 @@ mod tests {
         let campaign = campaign(PathBuf::new());
         let verdict = campaign.verdict(&[], &[], vec![unjudged], Vec::new());
         assert_eq!(verdict.status, Status::Fail);
+    }
+
+    #[test]
+    fn a_run_at_a_moment_that_no_clock_tells_is_an_error() {
+        let mut campaign = campaign(PathBuf::new());
+        campaign.run.start_at = Some(std::time::SystemTime::now());
+        campaign.start_every = Some(std::time::Duration::MAX);
+        assert_eq!(campaign.starts_at(0).unwrap(), campaign.run.start_at);
+        for round in [1, 2, u64::MAX] {
+            let error = campaign.starts_at(round).unwrap_err();
+            assert!(error.to_string().contains("--start-every"), "{error}");
+            assert!(error.hint().is_some());
+        }
+        campaign.start_every = None;
+        assert_eq!(campaign.starts_at(7).unwrap(), None);
     }
 }

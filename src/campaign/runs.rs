@@ -1,7 +1,6 @@
 //! The plan as it is: each target in turn or all at once, once or several times.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::audience::{Place, Ticket};
@@ -16,22 +15,31 @@ impl Stage<'_> {
     /// Runs every target `repeats` times.
     pub(super) fn runs(&self, schedule: Schedule, repeats: u32) -> Result<Played, CampaignError> {
         let targets = self.campaign.targets.len();
-        let mut calibrations: BTreeMap<usize, Calibration> = BTreeMap::new();
         let mut runs: BTreeMap<usize, Vec<Measured>> = BTreeMap::new();
         let rounds = schedule.rounds(targets, repeats);
+        // Told now, and not after the hours of the rounds before.
+        self.campaign
+            .starts_at(rounds.len().saturating_sub(1) as u64)?;
         let mut run: Vec<Vec<ScheduledRun>> = Vec::new();
+        let Some(mut asked) = self.ask_all()? else {
+            return Ok(self.join(runs));
+        };
+        let mut begun = BTreeSet::new();
         'rounds: for (position, round) in rounds.iter().enumerate() {
             if self.stop.is_requested() {
                 break;
             }
             for slot in round {
-                if let Entry::Vacant(unknown) = calibrations.entry(slot.target) {
-                    let target = &self.campaign.targets[slot.target];
-                    let Some(calibration) = self.calibrate(target)? else {
-                        break 'rounds;
-                    };
-                    self.evaluate_idle(target, &calibration);
-                    unknown.insert(calibration);
+                if !begun.insert(slot.target) {
+                    continue;
+                }
+                if position > 0 && !self.ask_again(&mut asked, slot.target) {
+                    break 'rounds;
+                }
+                let target = self.campaign.targets.get(slot.target);
+                if let Some((target, calibration)) = target.zip(asked.calibrations.get(slot.target))
+                {
+                    self.evaluate_idle(target, calibration);
                 }
             }
             let place = Place::Run {
@@ -41,7 +49,7 @@ impl Stage<'_> {
             for (slot, measured) in
                 round
                     .iter()
-                    .zip(self.round(round, &calibrations, position as u64, place)?)
+                    .zip(self.round(round, &asked.calibrations, position as u64, place)?)
             {
                 runs.entry(slot.target).or_default().push(measured);
             }
@@ -49,6 +57,7 @@ impl Stage<'_> {
         }
         let several = run.iter().map(Vec::len).sum::<usize>() > 1;
         let mut played = self.join(runs);
+        played.invalid.extend(asked.lost);
         played.schedule = several.then(|| ScheduleAccount {
             order: schedule.name().to_owned(),
             rounds: run,
@@ -68,7 +77,7 @@ impl Stage<'_> {
     fn round(
         &self,
         round: &[Slot],
-        calibrations: &BTreeMap<usize, Calibration>,
+        calibrations: &[Calibration],
         position: u64,
         place: Place,
     ) -> Result<Vec<Measured>, CampaignError> {
@@ -78,7 +87,7 @@ impl Stage<'_> {
             let target = self.campaign.targets.get(slot.target)?;
             Some(Order {
                 target,
-                calibration: calibrations.get(&slot.target)?,
+                calibration: calibrations.get(slot.target)?,
                 plan: self.campaign.plan,
                 salt,
                 number: u64::from(slot.repeat),

@@ -19,7 +19,8 @@ use crate::replay::{
     calibrate,
 };
 use crate::report::{
-    Charts, EarlierResult, ReportError, RequestLog, RunHistograms, ScheduleAccount, TargetCharts,
+    Charts, Difference, EarlierResult, ReportError, RequestLog, RunHistograms, RunSamples,
+    ScheduleAccount, TargetCharts,
 };
 use crate::trace::Trace;
 use crate::verdict::{Objective, ObjectiveResult, judge_margin};
@@ -47,6 +48,8 @@ pub(super) struct Played {
     pub(super) comparison: Vec<Comparison>,
     /// Every latency of every run, whole.
     pub(super) histograms: Vec<RunHistograms>,
+    /// What was sampled beside the requests of each run of a shard, whole.
+    pub(super) samples: Vec<RunSamples>,
     /// In which order the runs were, where there were several.
     pub(super) schedule: Option<ScheduleAccount>,
     /// What is judged beside the campaign's objectives on each target: the limit that a search found, the steps of a sweep.
@@ -175,13 +178,21 @@ impl<'a> Stage<'a> {
         };
         let mut played = join(runs.into_values(), &options, self.earlier(), scaling);
         if let Some(earlier) = self.earlier() {
+            let name = earlier.name();
+            let difference = self.campaign.beside(earlier, self.survey);
+            if let Some(Difference::Connections(remark)) = difference {
+                let compared = played.comparison.iter_mut();
+                compared
+                    .filter(|compared| compared.baseline == name)
+                    .for_each(|compared| compared.remarks.push(remark.clone()));
+            }
             if !self.campaign.objectives.iter().any(Objective::is_relative) {
                 let compared = played.comparison.iter();
-                let against = compared.filter(|compared| compared.baseline == earlier.name());
+                let against = compared.filter(|compared| compared.baseline == name);
                 played.judged.extend(against.map(judge_margin));
             }
             let invalid = earlier.invalid.as_ref();
-            let told = invalid.map(|why| format!("{}: {why}", earlier.name()));
+            let told = invalid.map(|why| format!("{name}: {why}"));
             played.invalid.extend(told);
         }
         played
@@ -201,8 +212,9 @@ pub(super) fn join(
     let mut recorded = None;
     for measured in targets {
         let (mut runs, mut sampled) = (Vec::new(), Vec::new());
-        for (measured, number) in measured.into_iter().zip(0..) {
+        for (mut measured, number) in measured.into_iter().zip(0..) {
             played.histograms.push(measured.histograms(number));
+            played.samples.extend(measured.take_samples(number));
             runs.push(measured.run);
             sampled.push(measured.sample);
             recorded = recorded.or(measured.recorded);

@@ -102,6 +102,7 @@ impl Campaign {
         if plan.planned == 0 {
             return Err(nothing(&plan, &trace));
         }
+        self.check_connections(&plan)?;
         let traffic = meter.finish();
         let models = models(&self.run.prompts.model_map, &plan, &trace)?;
         Ok(Survey {

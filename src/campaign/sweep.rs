@@ -17,11 +17,14 @@ impl Stage<'_> {
         let mut played = Played::default();
         let steps = (self.campaign.targets.len() * loads.len()) as u64;
         let mut rounds = 0..;
+        let Some(mut asked) = self.ask_all()? else {
+            return Ok(played);
+        };
         for (target, named) in self.campaign.targets.iter().enumerate() {
-            if self.stop.is_requested() {
+            if self.stop.is_requested() || target > 0 && !self.ask_again(&mut asked, target) {
                 break;
             }
-            let Some(calibration) = self.calibrate(named)? else {
+            let Some(calibration) = asked.calibrations.get(target) else {
                 break;
             };
             let mut climb = Climb::new(axis, &named.name);
@@ -32,7 +35,7 @@ impl Stage<'_> {
                 }
                 let rung = Rung {
                     target,
-                    calibration: &calibration,
+                    calibration,
                     axis,
                     load,
                     round,
@@ -44,6 +47,7 @@ impl Stage<'_> {
             climb.settle_sweep(&self.campaign.objectives);
             climb.into_played(&mut played);
         }
+        played.invalid.extend(asked.lost);
         Ok(played)
     }
 }

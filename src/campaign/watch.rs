@@ -5,12 +5,8 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::Instant;
 
 use super::{Campaign, EngineMetrics, Gpu};
-use crate::measure::{MemorySamples, Observed, Sampled, summarise_engine, summarise_gpus};
 use crate::replay::Target;
-use crate::telemetry::{
-    EngineTimeline, GpuAbsent, GpuSampler, GpuSeries, GpuTimeline, Known, PageUrl, Scraped,
-    Scraper, Signal,
-};
+use crate::telemetry::{EngineTimeline, GpuAbsent, GpuSampler, Known, PageUrl, Scraper, Timelines};
 
 /// What samples during one run.
 pub(super) struct Watch {
@@ -25,8 +21,7 @@ pub(super) struct Watch {
 
 /// What was sampled during one run.
 pub(super) struct Seen {
-    gpus: GpuTimeline,
-    engine: EngineTimeline,
+    pub(super) sampled: Timelines,
     /// What to know of what was sampled, or was not.
     pub(super) remarks: Vec<String>,
 }
@@ -93,7 +88,7 @@ impl Campaign {
                     Err(error) => warnings.push(format!(
                         "warning: {url} is not read: {error}; it goes on being asked for"
                     )),
-                    Ok(Scraped { engine, gpus })
+                    Ok(Timelines { engine, gpus })
                         if engine.kind.is_none() && gpus.gpus.is_empty() =>
                     {
                         warnings.push(format!(
@@ -157,69 +152,11 @@ impl Watch {
             engines.push(page.engine.since(lead_us));
         }
         Seen {
-            gpus: gpus.since(lead_us),
-            engine: EngineTimeline::together(engines),
+            sampled: Timelines {
+                gpus: gpus.since(lead_us),
+                engine: EngineTimeline::together(engines),
+            },
             remarks: self.remarks,
-        }
-    }
-}
-
-impl Seen {
-    /// As the run's figures want it.
-    pub(super) fn observed(&self) -> Observed<'_> {
-        Observed {
-            gpu: summarise_gpus(&self.gpus),
-            engine: summarise_engine(&self.engine),
-            memory: self.memory(),
-            window: Some(Box::new(|start_us, end_us| self.sampled(start_us, end_us))),
-        }
-    }
-
-    fn memory(&self) -> MemorySamples {
-        let samples = self.engine.samples.iter();
-        let kv_cache =
-            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::KvUsage)?)));
-        let fullest = self
-            .gpus
-            .gpus
-            .iter()
-            .filter_map(|gpu| Some((gpu, gpu.fullest()?)))
-            .max_by(|(_, a), (_, b)| a.total_cmp(b));
-        let of_gpu = |gpu: &GpuSeries| -> Vec<(u64, f64)> {
-            let samples = gpu.samples.iter();
-            samples
-                .map(|sample| (sample.at_us, float(sample.used_bytes)))
-                .collect()
-        };
-        let sampled = self.gpus.gpus.iter().filter(|gpu| !gpu.samples.is_empty());
-        let samples = self.engine.samples.iter();
-        let host =
-            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::HostBytes)?)));
-        let samples = self.engine.samples.iter();
-        let preemptions =
-            samples.filter_map(|sample| Some((sample.at_us, sample.get(Signal::Preemptions)?)));
-        MemorySamples {
-            gpu_bytes: sampled.map(of_gpu).collect(),
-            host_bytes: host.collect(),
-            preemptions: preemptions.collect(),
-            ooms: self
-                .engine
-                .samples
-                .last()
-                .and_then(|last| last.get(Signal::Ooms)),
-            kv_cache: kv_cache.collect(),
-            vram: fullest.map_or_else(Vec::new, |(gpu, _)| gpu.shares().collect()),
-        }
-    }
-
-    fn sampled(&self, start_us: u64, end_us: u64) -> Sampled {
-        let peak = |signal| self.engine.peak_between(signal, start_us, end_us);
-        Sampled {
-            in_flight_tokens: None,
-            vram_used_bytes: self.gpus.used_between(start_us, end_us),
-            kv_cache: peak(Signal::KvUsage),
-            waiting: peak(Signal::Waiting),
-            preemptions: peak(Signal::Preemptions),
         }
     }
 }
@@ -230,11 +167,6 @@ fn is_here(host: &str) -> bool {
         return true;
     };
     addresses.any(|address| address.ip().is_loopback() || UdpSocket::bind(address).is_ok())
-}
-
-#[allow(clippy::cast_precision_loss, reason = "bytes stay below 2^53")]
-fn float(bytes: u64) -> f64 {
-    bytes as f64
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::values;
 use crate::measure::{
     CompareOptions, Comparison, RECORDED, RunSample, Scaling, Side, compare, compare_with_recorded,
 };
-use crate::report::{ComparisonDocument, EarlierResult};
+use crate::report::{ComparisonDocument, Difference, EarlierResult};
 use crate::verdict::{
     Bound, Objective, ObjectiveResult, ObjectiveStatus, Status, judge_compared, judge_margin,
     not_in_a_log,
@@ -106,16 +106,17 @@ fn compared(
     let targets = read(target)?;
     let mut reasons = invalid(&targets);
     let now = Joined::of(&targets);
-    let comparison = if baseline == [RECORDED] {
+    let remarks;
+    let mut comparison = if baseline == [RECORDED] {
         let twins = joined(&targets, |result| &result.recorded);
-        same_plan(targets.iter())?;
+        remarks = same_plan(targets.iter())?;
         let scaling = targets
             .first()
             .map_or_else(Scaling::default, |it| it.scaling);
         compare_with_recorded(&twins, now.side(), scaling, &options)
     } else {
         let baselines = read(baseline)?;
-        same_plan(baselines.iter().chain(&targets))?;
+        remarks = same_plan(baselines.iter().chain(&targets))?;
         reasons.extend(invalid(&baselines));
         let before = Joined::of(&baselines);
         if before.runs.len() != now.runs.len() {
@@ -128,6 +129,7 @@ fn compared(
         }
         compare(before.side(), now.side(), &options)
     };
+    comparison.remarks = remarks;
     if comparison.pairs == 0 {
         return Err(Failure::could_not_run(anyhow::anyhow!(
             "no request was answered on both sides"
@@ -191,17 +193,26 @@ fn read(places: &[String]) -> Result<Vec<EarlierResult>, Failure> {
         .collect()
 }
 
-fn same_plan<'a>(mut results: impl Iterator<Item = &'a EarlierResult>) -> Result<(), Failure> {
+/// Holds that the results were sent the same; what they differ in otherwise.
+fn same_plan<'a>(
+    mut results: impl Iterator<Item = &'a EarlierResult>,
+) -> Result<Vec<String>, Failure> {
     let Some(first) = results.next() else {
-        return Ok(());
+        return Ok(Vec::new());
     };
-    match results.find_map(|other| first.differs_from(other)) {
-        Some(why) => Err(Failure::could_not_run(anyhow::anyhow!(
-            "the results were not sent the same: {why}"
-        ))
-        .hint("compare replays of one trace with the same options")),
-        None => Ok(()),
+    let mut remarks = Vec::new();
+    for difference in results.filter_map(|other| first.differs_from(other)) {
+        match difference {
+            Difference::Plan(why) => {
+                return Err(Failure::could_not_run(anyhow::anyhow!(
+                    "the results were not sent the same: {why}"
+                ))
+                .hint("compare replays of one trace with the same options"));
+            }
+            Difference::Connections(remark) => remarks.push(remark),
+        }
     }
+    Ok(remarks)
 }
 
 fn invalid(results: &[EarlierResult]) -> Vec<String> {

@@ -30,7 +30,7 @@ fn summarise(gpu: &GpuSeries) -> Option<GpuSummary> {
         .collect();
     let trend = growth(&points);
     Some(GpuSummary {
-        source: gpu.source.to_owned(),
+        source: gpu.source.clone().into_owned(),
         index: gpu.index,
         uuid: gpu.uuid.clone(),
         name: gpu.name.clone(),

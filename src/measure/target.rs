@@ -125,6 +125,14 @@ impl TargetMeasure {
         }
     }
 
+    /// The same for requests read from a log, which has of the gaps between tokens only the longest.
+    pub fn of_log(options: MeasureOptions) -> Self {
+        Self {
+            sample: RunSample::of_log(),
+            ..Self::new(options)
+        }
+    }
+
     /// Adds one request; says whether it is measured, and not of the prelude.
     pub fn record(&mut self, outcome: &RequestOutcome) -> bool {
         self.fidelity.record(outcome);

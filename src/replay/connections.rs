@@ -4,9 +4,10 @@ use std::str::FromStr;
 /// Which connections requests go over where each serves one after another (HTTP/1.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Connections {
-    /// A request that began its client's connection gets a new one, the others go over one that is idle; where the trace does not tell,
-    /// they are shared.
+    /// As recorded where the trace tells, and else shared.
     #[default]
+    AsTold,
+    /// A request that began its client's connection gets a new one, the others go over one that is idle.
     AsRecorded,
     /// Shared by all requests, the freshest first; another is opened where none is idle.
     Shared,
@@ -18,7 +19,7 @@ impl Connections {
     /// The most that may be open to a target at once; any number where absent.
     pub fn limit(self) -> Option<NonZeroUsize> {
         match self {
-            Self::AsRecorded | Self::Shared => None,
+            Self::AsTold | Self::AsRecorded | Self::Shared => None,
             Self::AtMost(limit) => Some(limit),
         }
     }

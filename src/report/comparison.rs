@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::columns::aligned;
 use super::figures::{count, mark, ms, objective_word, percent, status_word};
-use super::findings::{compared as how_it_stands, unlike_load};
+use super::findings::{aside, compared as how_it_stands};
 use crate::measure::{Comparison, Stratum};
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
 
@@ -68,8 +68,8 @@ impl Display for ComparisonDocument {
                 change(ratio, interval.map(|(low, high)| (low, Some(high))))
             )?;
         }
-        if let Some(unlike) = unlike_load(compared) {
-            writeln!(f, "{unlike}")?;
+        for sentence in aside(compared) {
+            writeln!(f, "{sentence}")?;
         }
         for objective in &self.objectives {
             let status: ObjectiveStatus = objective.status;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Charts, ResultDocument};
 use super::histograms::{self, RunHistograms};
 use super::requests::RequestLog;
+use super::samples::{self, RunSamples};
 use super::{csv, hgrm, html, junit, markdown};
 
 /// Why a result could not be written.
@@ -73,6 +74,14 @@ impl ResultDirectory {
     /// When it cannot be created.
     pub fn request_log(&self) -> Result<RequestLog, ReportError> {
         RequestLog::create(&self.path.join("requests.jsonl.zst"))
+    }
+
+    /// Writes what was sampled beside the requests, whole: merging has it from there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_samples(&self, runs: &[RunSamples]) -> Result<(), ReportError> {
+        self.put(samples::NAME, &samples::render(runs)?)
     }
 
     /// Writes every rendering of a finished run, and its whole histograms.

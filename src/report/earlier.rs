@@ -84,6 +84,17 @@ pub struct EarlierResult {
     /// What its plan made of production's load.
     pub scaling: Scaling,
     plan: BTreeMap<String, Value>,
+    /// Requests shared its connections, as HTTP/2 has it.
+    http2: bool,
+}
+
+/// In what two replays differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// They were not sent the same.
+    Plan(String),
+    /// They were sent the same over other connections, which HTTP/2 leaves no choice in.
+    Connections(String),
 }
 
 #[derive(Deserialize)]
@@ -97,6 +108,8 @@ struct Document {
 #[derive(Deserialize)]
 struct Target {
     name: String,
+    #[serde(default)]
+    protocol: Option<String>,
     fidelity: Fidelity,
     #[serde(default)]
     window: Window,
@@ -185,6 +198,10 @@ impl EarlierResult {
             runs,
             recorded,
             scaling,
+            http2: target
+                .protocol
+                .as_ref()
+                .is_some_and(|it| it.starts_with("h2")),
             plan: sent(document.trace, document.plan),
         })
     }
@@ -195,39 +212,76 @@ impl EarlierResult {
     }
 
     /// In what two results were not sent the same, if in anything: what their words were drawn with and when they began aside.
-    pub fn differs_from(&self, other: &Self) -> Option<String> {
-        self.differs(&other.plan, &other.path.display().to_string())
+    pub fn differs_from(&self, other: &Self) -> Option<Difference> {
+        let whose = other.path.display().to_string();
+        self.differs(&other.plan, other.http2, &whose)
     }
 
-    /// In what a replay that is about to begin would not be sent what this one was.
-    pub fn differs_from_plan(&self, trace: &TraceAccount, plan: &PlanAccount) -> Option<String> {
+    /// In what a replay that is about to begin would not be sent what this one was; `http2`: what it will speak.
+    pub fn differs_from_plan(
+        &self,
+        trace: &TraceAccount,
+        plan: &PlanAccount,
+        http2: bool,
+    ) -> Option<Difference> {
         // Through text, as the earlier one came: reading may round a float otherwise.
         let fields = |text: serde_json::Result<String>| {
             text.and_then(|text| serde_json::from_str(&text))
                 .unwrap_or_default()
         };
         let (trace, plan) = (serde_json::to_string(trace), serde_json::to_string(plan));
-        self.differs(&sent(fields(trace), fields(plan)), "this replay")
+        self.differs(&sent(fields(trace), fields(plan)), http2, "this replay")
     }
 
-    fn differs(&self, theirs: &BTreeMap<String, Value>, whose: &str) -> Option<String> {
+    fn differs(
+        &self,
+        theirs: &BTreeMap<String, Value>,
+        http2: bool,
+        whose: &str,
+    ) -> Option<Difference> {
         let keys = self.plan.keys().chain(theirs.keys());
         let of = |plan: &BTreeMap<String, Value>, key: &str| {
             plan.get(key)
                 .map_or_else(|| "absent".to_owned(), Value::to_string)
         };
-        keys.map(|key| (key, of(&self.plan, key), of(theirs, key)))
-            .filter(|(_, ours, theirs)| ours != theirs)
-            // An option is shorter than what follows from it.
-            .min_by_key(|(_, ours, theirs)| ours.len() + theirs.len())
-            .map(|(key, ours, theirs)| {
-                format!(
-                    "{key} is {ours} in {} and {theirs} in {whose}",
+        let differing = keys
+            .map(|key| (key, of(&self.plan, key), of(theirs, key)))
+            .filter(|(_, ours, theirs)| ours != theirs);
+        let told = |(key, ours, theirs): (&String, String, String)| {
+            format!(
+                "{key} is {ours} in {} and {theirs} in {whose}",
+                self.path.display()
+            )
+        };
+        let (ours, others) = (mode(&self.plan), mode(theirs));
+        let by_protocol = self.http2 != http2
+            && [ours, others]
+                .iter()
+                .all(|mode| matches!(*mode, "recorded" | "shared"));
+        // An option is shorter than what follows from it.
+        let plan = differing
+            .filter(|(key, ..)| !(by_protocol && *key == CONNECTIONS))
+            .min_by_key(|(_, ours, theirs)| ours.len() + theirs.len());
+        plan.map(told).map(Difference::Plan).or_else(|| {
+            (ours != others).then(|| {
+                Difference::Connections(format!(
+                    "connections were {ours} in {} and {others} in {whose}, since one of them spoke HTTP/2: what connections cost is in the difference",
                     self.path.display()
-                )
+                ))
             })
+        })
     }
 }
+
+/// How a plan's requests came by their connections.
+fn mode(plan: &BTreeMap<String, Value>) -> &str {
+    let told = plan
+        .get(CONNECTIONS)
+        .and_then(|told| told.get("mode")?.as_str());
+    told.unwrap_or("shared")
+}
+
+const CONNECTIONS: &str = "plan.connections";
 
 /// What says that two replays were sent the same.
 fn sent(trace: BTreeMap<String, Value>, plan: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
@@ -328,5 +382,42 @@ mod tests {
         assert_eq!(of(json!({})), of(fast));
         let recorded = json!({"readers": "recorded", "slow_readers": 3});
         assert_ne!(of(json!({})), of(recorded));
+    }
+
+    #[test]
+    fn connections_that_the_protocol_chose_are_a_remark_and_others_another_plan() {
+        let of = |http2, connections: Value| EarlierResult {
+            path: PathBuf::from(if http2 { "two" } else { "one" }),
+            target: "a".to_owned(),
+            invalid: None,
+            runs: Vec::new(),
+            recorded: Vec::new(),
+            scaling: Scaling::default(),
+            plan: sent(
+                BTreeMap::new(),
+                [("connections".to_owned(), connections)].into(),
+            ),
+            http2,
+        };
+        let recorded = || json!({"mode": "recorded"});
+        let shared = || json!({"mode": "shared"});
+        let one = of(false, recorded());
+        let told = one.differs_from(&of(true, shared()));
+        let Some(Difference::Connections(remark)) = told else {
+            panic!("{told:?}");
+        };
+        assert!(
+            remark.starts_with("connections were recorded in one and shared in two"),
+            "{remark}"
+        );
+        let chosen = one.differs_from(&of(false, shared()));
+        assert!(
+            matches!(&chosen, Some(Difference::Plan(why)) if why.contains("connections")),
+            "{chosen:?}"
+        );
+        let bounded = one.differs_from(&of(true, json!({"mode": "at_most", "limit": 4})));
+        assert!(matches!(bounded, Some(Difference::Plan(_))), "{bounded:?}");
+        assert_eq!(one.differs_from(&of(false, recorded())), None);
+        assert_eq!(of(false, shared()).differs_from(&of(true, shared())), None);
     }
 }

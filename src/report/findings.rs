@@ -396,6 +396,13 @@ pub(super) const fn verdict_words(verdict: ComparisonVerdict) -> &'static str {
     }
 }
 
+/// What to know of a comparison beside its figures.
+pub(super) fn aside(comparison: &Comparison) -> impl Iterator<Item = String> {
+    unlike_load(comparison)
+        .into_iter()
+        .chain(comparison.remarks.iter().cloned())
+}
+
 /// That two targets were not under the same load, so that nothing can be said.
 pub(super) fn unlike_load(comparison: &Comparison) -> Option<String> {
     let load = comparison.load.as_ref().filter(|load| load.differs)?;

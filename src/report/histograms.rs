@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::directory::ReportError;
+use super::packed::{pack, unpack};
 use crate::measure::{Distribution, Latencies, StoredDistribution};
 
 /// Every latency of one run of one target, whole.
@@ -70,9 +71,7 @@ pub(super) fn render(runs: &[RunHistograms]) -> Result<Vec<u8>, ReportError> {
             })
             .collect(),
     };
-    let unrendered = |why: String| ReportError::Render { what: NAME, why };
-    let json = serde_json::to_vec(&document).map_err(|error| unrendered(error.to_string()))?;
-    zstd::encode_all(&json[..], LEVEL).map_err(|error| unrendered(error.to_string()))
+    pack(NAME, &document)
 }
 
 /// Reads `histograms.json.zst`.
@@ -80,17 +79,11 @@ pub(super) fn render(runs: &[RunHistograms]) -> Result<Vec<u8>, ReportError> {
 /// # Errors
 /// When the file cannot be read, or is not what its name says.
 pub fn read_histograms(path: &Path) -> Result<Vec<RunHistograms>, ReportError> {
-    let file = std::fs::File::open(path).map_err(|source| ReportError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
+    let document: Document = unpack(path)?;
     let foreign = |why: String| ReportError::Foreign {
         path: path.to_owned(),
         why,
     };
-    let reader = zstd::Decoder::new(file).map_err(|error| foreign(error.to_string()))?;
-    let document: Document =
-        serde_json::from_reader(reader).map_err(|error| foreign(error.to_string()))?;
     if document.schema != SCHEMA {
         return Err(foreign(format!("its schema is not {SCHEMA}")));
     }
@@ -129,4 +122,3 @@ fn plain(name: &str) -> String {
 
 pub(super) const NAME: &str = "histograms.json.zst";
 const SCHEMA: &str = "reenact.histograms/1";
-const LEVEL: i32 = 9;

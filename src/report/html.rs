@@ -20,8 +20,8 @@ use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
 use super::figures::{Row, count, mark, measured, objective_word, seconds, status_word};
 use super::findings::{
-    beside_the_requests, changes, compared, headline, notes, order, reason, saturations, scope,
-    unlike_load, validity, verdict_words, window,
+    aside, beside_the_requests, changes, compared, headline, notes, order, reason, saturations,
+    scope, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
 use crate::measure::{
@@ -92,13 +92,8 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         scopes: document
             .comparison
             .iter()
-            .flat_map(|comparison| {
-                [
-                    Some(format!("{}.", scope(comparison))),
-                    unlike_load(comparison).map(|why| format!("{why}.")),
-                ]
-            })
-            .flatten()
+            .flat_map(|comparison| std::iter::once(scope(comparison)).chain(aside(comparison)))
+            .map(|sentence| format!("{sentence}."))
             .collect(),
         loads: load_charts::pictures(document),
         key: load_charts::key(document),

@@ -5,7 +5,7 @@ use super::directory::ReportError;
 use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::findings::{
-    beside_the_requests, changes, compared, notes, reason, scope, spreads, unlike_load, window,
+    aside, beside_the_requests, changes, compared, notes, reason, scope, spreads, window,
 };
 use super::loads;
 use crate::measure::TargetSummary;
@@ -108,7 +108,7 @@ fn known(document: &ResultDocument, target: &TargetSummary) -> Vec<String> {
         .filter(|one| one.target == target.name)
     {
         lines.push(scope(comparison));
-        lines.extend(unlike_load(comparison));
+        lines.extend(aside(comparison));
         lines.extend(comparison.metrics.iter().map(|(metric, figures)| {
             format!(
                 "{}: {}: {}",

@@ -5,8 +5,8 @@ use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{count, intervals, mark, objective_word, rows, seconds, status_word};
 use super::findings::{
-    beside_the_requests, changes, compared, headline, misses, notes, order, saturations, scope,
-    spreads, unlike_load, validity, window,
+    aside, beside_the_requests, changes, compared, headline, misses, notes, order, saturations,
+    scope, spreads, validity, window,
 };
 use super::loads::{self, may};
 
@@ -148,8 +148,8 @@ fn comparisons(text: &mut String, document: &ResultDocument) -> std::fmt::Result
             ))
         )?;
         writeln!(text, "{}.\n", cell(&scope(comparison)))?;
-        if let Some(unlike) = unlike_load(comparison) {
-            writeln!(text, "{}.\n", cell(&unlike))?;
+        for sentence in aside(comparison) {
+            writeln!(text, "{}.\n", cell(&sentence))?;
         }
         let rows: Vec<Vec<String>> = comparison
             .metrics

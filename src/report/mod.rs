@@ -20,8 +20,10 @@ pub mod inspect;
 mod junit;
 mod loads;
 mod markdown;
+mod packed;
 pub mod policy;
 mod requests;
+mod samples;
 mod terminal;
 mod textfile;
 
@@ -32,7 +34,8 @@ pub use document::{
     ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool,
     TraceAccount,
 };
-pub use earlier::{EarlierError, EarlierResult};
+pub use earlier::{Difference, EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};
 pub use requests::{LoggedRequest, RequestLog, read_requests};
+pub use samples::{RunSamples, read_samples};
 pub use terminal::summary;

@@ -8,8 +8,8 @@ use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{intervals, mark, objective_word, rows, status_word};
 use super::findings::{
-    beside_the_requests, changes, compared, notes, order, reason, saturations, scope, spreads,
-    unlike_load, validity, window,
+    aside, beside_the_requests, changes, compared, notes, order, reason, saturations, scope,
+    spreads, unlike_load, validity, window,
 };
 use super::loads;
 use crate::measure::Comparison;
@@ -167,8 +167,11 @@ fn steps(text: &mut String, document: &ResultDocument) -> fmt::Result {
 
 fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {
     writeln!(text, "{}", scope(comparison))?;
-    if let Some(unlike) = unlike_load(comparison) {
-        return writeln!(text, "{unlike}\n");
+    for sentence in aside(comparison) {
+        writeln!(text, "{sentence}")?;
+    }
+    if unlike_load(comparison).is_some() {
+        return writeln!(text);
     }
     let told = comparison.metrics.iter().filter(|(metric, _)| {
         // The whole table is in the report.

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::fault::Fault;
 use super::series::{GpuSample, GpuSeries, GpuTimeline};
 use super::signals::{EngineKind, Reading, Signal};
 
 /// What an engine told of itself over a run.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineTimeline {
     /// Which engine; absent where the page is of none that is known (an exporter's, say).
     pub kind: Option<EngineKind>,
@@ -22,13 +24,14 @@ pub struct EngineTimeline {
     /// What went wrong first, where something did.
     pub state: Option<String>,
     /// The same, where it has a moment.
+    #[serde(skip)]
     pub(crate) fault: Option<Fault>,
     /// When it was seen to have been started anew, in microseconds since the run began.
     pub restarts_us: Vec<u64>,
 }
 
 /// What one page said. Counters count from the first page on, restarts of the engine bridged.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineSample {
     /// Microseconds since the run began.
     pub at_us: u64,
@@ -132,7 +135,7 @@ impl Diary {
             let place = known.unwrap_or_else(|| {
                 let index = u32::try_from(self.gpus.gpus.len()).unwrap_or(u32::MAX);
                 self.gpus.gpus.push(GpuSeries {
-                    source: gpu.source,
+                    source: gpu.source.into(),
                     index: gpu.index.unwrap_or(index),
                     instance: gpu.instance,
                     uuid: gpu.uuid.clone(),
@@ -349,7 +352,7 @@ mod tests {
         assert_eq!(diary.gpus.gpus.len(), 1);
         let gpu = &diary.gpus.gpus[0];
         assert_eq!(
-            (gpu.source, gpu.index, gpu.total_bytes, gpu.samples.len()),
+            (&*gpu.source, gpu.index, gpu.total_bytes, gpu.samples.len()),
             ("dcgm", 3, 40 << 20, 2)
         );
     }

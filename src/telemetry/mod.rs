@@ -18,12 +18,14 @@ mod scraper;
 mod series;
 mod several;
 mod signals;
+mod timelines;
 mod xid;
 
 pub use engine::{EngineSample, EngineTimeline};
 pub use nvml::{GpuAbsent, GpuSampler};
 pub use page::{PageError, PageUrl};
-pub use scraper::{Known, Scraped, Scraper};
+pub use scraper::{Known, Scraper};
 pub use series::{GpuProcessMemory, GpuSample, GpuSeries, GpuTimeline, Xid};
 pub use signals::{EngineKind, Signal};
+pub use timelines::Timelines;
 pub use xid::xid_meaning;

@@ -194,7 +194,7 @@ fn inventory(nvml: &Nvml) -> GpuTimeline {
 
 fn series(device: &Device<'_>, index: u32, instance: Option<u32>) -> Option<GpuSeries> {
     Some(GpuSeries {
-        source: "nvml",
+        source: "nvml".into(),
         index,
         instance,
         uuid: device.uuid().ok(),

@@ -148,7 +148,7 @@ fn every_page_is_known_and_read() {
             .iter()
             .map(|gpu| {
                 let used = gpu.samples[0].used_bytes;
-                (gpu.source, gpu.index, used >> 20, gpu.total_bytes >> 20)
+                (&*gpu.source, gpu.index, used >> 20, gpu.total_bytes >> 20)
             })
             .collect();
         assert_eq!(found, *gpus, "{page}");

@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::engine::{Diary, EngineTimeline};
+use super::engine::Diary;
 use super::pace::{Clock as _, Parked, rounds};
 use super::page::{PageError, PageReader, PageUrl};
-use super::series::GpuTimeline;
+use super::timelines::Timelines;
 
 /// Reads a `/metrics` page once a second, on a thread of its own.
 #[derive(Debug)]
@@ -23,15 +23,6 @@ pub enum Known {
     Named,
     /// Engines have one there, mostly: until it is read for the first time it is asked for at distances that double, up to a minute.
     Guessed,
-}
-
-/// What was read of one page.
-#[derive(Debug, Clone, Default)]
-pub struct Scraped {
-    /// Of the engine.
-    pub engine: EngineTimeline,
-    /// Of GPUs, where the page tells of some.
-    pub gpus: GpuTimeline,
 }
 
 impl Scraper {
@@ -63,14 +54,14 @@ impl Scraper {
     ///
     /// # Errors
     /// When it cannot be read now.
-    pub fn look(url: &PageUrl) -> Result<Scraped, PageError> {
+    pub fn look(url: &PageUrl) -> Result<Timelines, PageError> {
         let mut follower = Follower::new(url, Known::Named, Instant::now())?;
         follower.read().map(|()| follower.diary.into())
     }
 
     /// Ends reading and gives what was seen: nothing of a page that was only guessed and is not there. Waits at most
     /// [`PageUrl::PATIENCE`] for a page that is being read, and as long for a last one where that one came.
-    pub fn stop(self) -> Scraped {
+    pub fn stop(self) -> Timelines {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         // A panic here must not cost the replay its other figures.
@@ -81,7 +72,7 @@ impl Scraper {
     }
 }
 
-impl From<Diary> for Scraped {
+impl From<Diary> for Timelines {
     fn from(diary: Diary) -> Self {
         Self {
             engine: diary.engine,

@@ -1,20 +1,23 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::process::Processes;
 
 /// What was sampled of every GPU.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuTimeline {
     /// One for each GPU.
     pub gpus: Vec<GpuSeries>,
 }
 
 /// One GPU's memory over time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuSeries {
     /// Who told: `nvml`.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// The source's index of it.
     pub index: u32,
     /// Its UUID, where told.
@@ -30,6 +33,7 @@ pub struct GpuSeries {
     /// Why samples are missing, where some are.
     pub state: Option<String>,
     /// The same with its moment.
+    #[serde(skip)]
     pub(crate) fault: Option<Fault>,
     /// Which MIG instance of that GPU it is.
     pub instance: Option<u32>,
@@ -55,7 +59,7 @@ pub struct GpuProcessMemory {
 }
 
 /// An error that the driver reported of a GPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Xid {
     /// Microseconds since the run began, when it was noticed: up to one sample later than it was.
     pub at_us: u64,
@@ -64,7 +68,7 @@ pub struct Xid {
 }
 
 /// Memory in use at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuSample {
     /// Microseconds since the run began.
     pub at_us: u64,

@@ -308,8 +308,8 @@ mod tests {
 
     #[test]
     fn a_gpu_that_two_sources_see_has_its_memory_once() {
-        let gpu = |source, uuid: Option<&str>, used_bytes| GpuSeries {
-            source,
+        let gpu = |source: &'static str, uuid: Option<&str>, used_bytes| GpuSeries {
+            source: source.into(),
             uuid: uuid.map(str::to_owned),
             samples: vec![GpuSample {
                 at_us: 5,

@@ -1,6 +1,7 @@
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::support::Server;
+use crate::support::{Server, answered, http, reenact};
 use crate::{replay, trace};
 
 /// The target and the run of each request in a result's log, as they ended.
@@ -120,4 +121,82 @@ fn no_replay_finds_the_words_of_an_earlier_one_unless_asked_to() {
     assert!(cached(&["--seed", "7"]) > 0.6);
     assert!(cached(&["--cache", "keep"]) < 0.3);
     assert!(cached(&["--cache", "keep"]) > 0.6);
+}
+
+/// Requests that a simulated server has answered, probes included.
+fn answered_by(url: &str) -> f64 {
+    let answer = http::send(
+        url,
+        b"GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
+    );
+    let page = String::from_utf8_lossy(&answer).into_owned();
+    page.lines()
+        .filter(|line| line.starts_with("vllm:request_success_total"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+#[test]
+fn a_target_that_is_gone_before_its_own_run_costs_no_other_its_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 200, 10, 2);
+    let (a, b) = (
+        Server::sim(&["--profile", "fast"]),
+        Server::sim(&["--profile", "fast"]),
+    );
+    let (first, second) = (format!("a={}", a.url), format!("b={}", b.url));
+    let out = dir.path().join("out");
+    let replay = reenact(["replay"])
+        .arg(&trace)
+        .args(["--target", &first, "--target", &second])
+        .args(["--ready-timeout", "0s", "--engine-metrics", "off", "--out"])
+        .arg(&out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Both have been asked how they count, and the first is being measured.
+    answered(|| match answered_by(&a.url) {
+        count if count > 100.0 => Ok(()),
+        count => Err(format!("{count} requests")),
+    });
+    assert!(
+        answered_by(&b.url) > 0.0,
+        "it is asked before anything is measured"
+    );
+    drop(b);
+    let output = replay.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let document = std::fs::read(out.join("result.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    let targets = document["targets"].as_array().unwrap();
+    assert_eq!(targets.len(), 1, "{document:#}");
+    assert_eq!(targets[0]["requests"]["ok"], 200);
+    let why = document["verdict"]["reasons"].to_string();
+    assert!(
+        why.contains("target `b`") && why.contains("first run"),
+        "{why}"
+    );
+    assert_eq!(logged(&out).len(), 200);
+}
+
+#[test]
+fn a_target_that_is_not_there_is_told_before_another_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = trace(dir.path(), 300, 1, 2);
+    let a = Server::sim(&["--profile", "fast"]);
+    let (_port, nobody) = http::refusing();
+    let output = reenact(["replay"])
+        .arg(&trace)
+        .args(["--target", &format!("a={}", a.url)])
+        .args(["--target", &format!("b={nobody}")])
+        .args(["--ready-timeout", "0s"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("target `b`"), "{said}");
+    // Probes are some dozens.
+    assert!(answered_by(&a.url) < 100.0, "a was measured");
 }

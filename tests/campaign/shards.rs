@@ -7,7 +7,11 @@ use reenact::measure::{
 };
 use reenact::replay::{FailureKind, RequestOutcome, SendResult};
 use reenact::report::{
-    Charts, PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
+    Charts, PlanAccount, ResultDirectory, ResultDocument, RunHistograms, RunSamples, Tool,
+    TraceAccount,
+};
+use reenact::telemetry::{
+    EngineKind, EngineSample, EngineTimeline, GpuSample, GpuSeries, Signal, Timelines, Xid,
 };
 use reenact::verdict::{Objective, judge, per_request_bounds};
 use serde_json::{Value, json};
@@ -61,18 +65,31 @@ fn outcome(index: u64) -> RequestOutcome {
 
 /// Writes what a run of these requests leaves behind, with a twin target that is a little slower.
 fn result(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>) {
-    result_of_runs(dir, outcomes, shard, 1);
+    result_of_runs(dir, outcomes, shard, 1, &nothing);
+}
+
+/// What was sampled beside a run of a target.
+type Seen = dyn Fn(&str, u64) -> Timelines;
+
+fn nothing(_: &str, _: u64) -> Timelines {
+    Timelines::default()
 }
 
 /// The same of so many runs; what they come to together is that of the last.
-fn result_of_runs(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u64)>, runs: u64) {
+fn result_of_runs(
+    dir: &Path,
+    outcomes: &[RequestOutcome],
+    shard: Option<(u64, u64)>,
+    runs: u64,
+    seen: &Seen,
+) {
     let out = ResultDirectory::create(dir).unwrap();
     let objectives: Vec<Objective> = OBJECTIVES
         .iter()
         .map(|expr| expr.parse().unwrap())
         .collect();
     let mut log = out.request_log().unwrap();
-    let (mut targets, mut histograms) = (Vec::new(), Vec::new());
+    let (mut targets, mut histograms, mut samples) = (Vec::new(), Vec::new(), Vec::new());
     for (name, slower_us, run) in [("a", 0), ("b", 70_000)]
         .into_iter()
         .flat_map(|(name, slower_us)| (0..runs).map(move |run| (name, slower_us, run)))
@@ -111,7 +128,13 @@ fn result_of_runs(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u
             remarks: vec![REMARK.to_owned()],
             ..GeneratorEvidence::default()
         };
-        let summary = measure.finish(identity, evidence, Observed::default());
+        let sampled = seen(name, run);
+        let summary = measure.finish(identity, evidence, Observed::of(&sampled));
+        samples.push(RunSamples {
+            target: name.to_owned(),
+            run,
+            sampled,
+        });
         if run + 1 == runs {
             targets.push(summary);
         }
@@ -145,6 +168,7 @@ fn result_of_runs(dir: &Path, outcomes: &[RequestOutcome], shard: Option<(u64, u
     out.write(&document, &Charts::default(), &histograms)
         .unwrap();
     if let Some((index, count)) = shard {
+        out.write_samples(&samples).unwrap();
         change(dir, |document| {
             document["plan"]["shard"] = json!({"index": index, "count": count});
             document["plan"]["start_at"] = json!("2026-01-01T00:00:00Z");
@@ -195,11 +219,17 @@ fn merge(results: &[PathBuf], out: &Path) -> Output {
 
 /// Three shards of the requests, by conversation; the directory of each.
 fn shards(dir: &Path) -> Vec<PathBuf> {
-    shards_of_runs(dir, 1)
+    let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+    shards_of(dir, &outcomes, 1, &|_| Box::new(nothing))
 }
 
-fn shards_of_runs(dir: &Path, runs: u64) -> Vec<PathBuf> {
-    let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+/// The same of these requests in so many runs, with what each shard sampled beside them.
+fn shards_of(
+    dir: &Path,
+    outcomes: &[RequestOutcome],
+    runs: u64,
+    seen: &dyn Fn(u64) -> Box<Seen>,
+) -> Vec<PathBuf> {
     (0..3)
         .map(|shard| {
             let part: Vec<RequestOutcome> = outcomes
@@ -208,7 +238,7 @@ fn shards_of_runs(dir: &Path, runs: u64) -> Vec<PathBuf> {
                 .cloned()
                 .collect();
             let path = dir.join(format!("shard-{shard}"));
-            result_of_runs(&path, &part, Some((shard, 3)), runs);
+            result_of_runs(&path, &part, Some((shard, 3)), runs, &seen(shard));
             path
         })
         .collect()
@@ -232,20 +262,7 @@ fn merged_shards_are_the_single_run() {
     let file = "histograms.json.zst";
     assert_eq!(unpacked(merged.join(file)), unpacked(single.join(file)));
     let (single, merged) = (read(&single), read(&merged));
-    for key in [
-        "requests",
-        "latency",
-        "throughput",
-        "window",
-        "goodput",
-        "timeline",
-        "fidelity",
-    ] {
-        for target in 0..2 {
-            let of = |result: &Value| to_nine_digits(result["targets"][target][key].clone());
-            assert_eq!(of(&merged), of(&single), "{key} of {target}");
-        }
-    }
+    are_the_same(&merged, &single);
     assert_eq!(merged["plan"]["planned"], COUNT);
     assert!(merged["plan"].get("shard").is_none());
     assert_eq!(
@@ -253,6 +270,162 @@ fn merged_shards_are_the_single_run() {
         single["verdict"]["objectives"]
     );
     assert_eq!(merged["comparison"][0]["target"], "b");
+    let compared = merged["comparison"][0]["metrics"].as_object().unwrap();
+    assert!(compared.contains_key("stall.p99"), "{compared:?}");
+    assert!(!compared.contains_key("itl.p99"), "{compared:?}");
+}
+
+/// All figures of both targets. A merged result says beside them what it cannot tell.
+fn are_the_same(merged: &Value, single: &Value) {
+    for target in 0..2 {
+        let figures = |result: &Value| {
+            let mut figures = to_nine_digits(result["targets"][target].clone());
+            let remarks = figures["fidelity"]["remarks"].as_array_mut().unwrap();
+            let said = |remark: &Value| remark.as_str().unwrap().contains("(itl) are not compared");
+            let before = remarks.len();
+            remarks.retain(|remark| !said(remark));
+            (before - remarks.len(), figures)
+        };
+        let ((told, merged), (untold, single)) = (figures(merged), figures(single));
+        assert_eq!((told, untold), (1, 0));
+        for (key, value) in single.as_object().unwrap() {
+            assert_eq!(merged[key], *value, "{key} of {target}");
+        }
+        assert_eq!(merged, single, "{target}");
+    }
+}
+
+/// What there was to sample of one target during a run: a page that tells of the cache five times a second, and a GPU ten times.
+fn sampled(name: &str, _: u64) -> Timelines {
+    let mut seen = Timelines::default();
+    if name != "a" {
+        return seen;
+    }
+    let mut gpu = GpuSeries::default();
+    (gpu.source, gpu.total_bytes) = ("nvml".into(), 80 << 30);
+    for i in 0..120_u64 {
+        let used_bytes = (30 << 30) + ((i * 37) % 11) * (1 << 30);
+        gpu.samples.push(GpuSample {
+            at_us: i * 100_000,
+            used_bytes,
+        });
+    }
+    gpu.taken = 120;
+    seen.gpus.gpus.push(gpu);
+    seen.engine = page(60);
+    seen
+}
+
+fn page(pages: u32) -> EngineTimeline {
+    let sample = |i: u32| EngineSample {
+        at_us: u64::from(i) * 12_000_000 / u64::from(pages),
+        values: [
+            (Signal::KvUsage, 0.3 + f64::from((i * 29) % 13) / 26.0),
+            (Signal::Waiting, f64::from(i % 7)),
+            (Signal::Preemptions, f64::from(i / 9)),
+            (Signal::Ooms, f64::from(i / 25)),
+        ]
+        .into(),
+    };
+    let mut engine = EngineTimeline::default();
+    (engine.kind, engine.taken) = (Some(EngineKind::Vllm), pages.into());
+    engine.url = "http://a/metrics".to_owned();
+    engine.samples = (0..pages).map(sample).collect();
+    engine
+}
+
+#[test]
+fn memory_lies_beside_the_tokens_of_all_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+    for outcome in outcomes.iter_mut().skip(150).step_by(150) {
+        outcome.out_of_memory = true;
+    }
+    let single = dir.path().join("single");
+    result_of_runs(&single, &outcomes, None, 1, &sampled);
+    // One machine has the GPU, and the pages are read everywhere, but not everywhere as often.
+    let results = shards_of(dir.path(), &outcomes, 1, &|shard| {
+        Box::new(move |name, run| {
+            let mut seen = sampled(name, run);
+            if shard != 1 {
+                seen.gpus.gpus.clear();
+            }
+            if shard != 2 && name == "a" {
+                seen.engine = page(20);
+            }
+            seen
+        })
+    });
+    let merged = dir.path().join("merged");
+    let output = merge(&results, &merged);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code().is_some_and(|code| code != 1), "{said}");
+    let (single, merged) = (read(&single), read(&merged));
+    are_the_same(&merged, &single);
+    let target = &merged["targets"][0];
+    let memory = &target["memory"];
+    assert!(
+        memory["kv_cache"].is_object() && memory["vram"].is_object(),
+        "{memory:#}"
+    );
+    assert_eq!(target["oom"]["events"].as_array().unwrap().len(), 3);
+    assert_eq!(target["engine"]["samples"], 60);
+    assert!(target["timeline"][0]["vram_used_bytes"].is_u64());
+}
+
+#[test]
+fn figures_of_memory_without_their_samples_are_not_merged() {
+    let dir = tempfile::tempdir().unwrap();
+    let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+    let results = shards_of(dir.path(), &outcomes, 1, &|_| Box::new(sampled));
+    std::fs::remove_file(results[1].join("samples.json.zst")).unwrap();
+    let output = merge(&results, &dir.path().join("merged"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("samples.json.zst") && said.contains("hint: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_one_shard_had_judged_is_the_merged_results() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards(dir.path());
+    let phase = |passed| {
+        json!({
+            "n": 4, "passed": passed, "failed": 4 - passed, "errors": 0, "pass_rate": 0.25 * f64::from(passed),
+            "pass_rate_ci95": [0.1, 0.9], "took_s": 1.0,
+        })
+    };
+    let quality = json!({
+        "evaluator": "canary", "idle": phase(4), "loaded": phase(3), "change": -0.25, "flips": [1, 0],
+    });
+    change(&results[0], |document| {
+        document["targets"][0]["quality"] = quality.clone();
+        let objectives = document["verdict"]["objectives"].as_array_mut().unwrap();
+        objectives.push(
+            json!({"expr": "quality.pass_rate>=50%", "target": "a", "status": "pass", "reason": ""}),
+        );
+    });
+    for result in &results[1..] {
+        change(result, |document| {
+            let objectives = document["verdict"]["objectives"].as_array_mut().unwrap();
+            objectives.push(json!({"expr": "quality.pass_rate>=50%", "target": "a", "status": "not_measured", "reason": ""}));
+        });
+    }
+    let merged = dir.path().join("merged");
+    merge(&results, &merged);
+    let document = read(&merged);
+    let told = &document["targets"][0]["quality"];
+    for (key, value) in quality.as_object().unwrap() {
+        assert_eq!(told[key], *value, "{key}");
+    }
+    let objectives = document["verdict"]["objectives"].as_array().unwrap();
+    let judged = objectives
+        .iter()
+        .find(|it| it["expr"] == "quality.pass_rate>=50%" && it["target"] == "a");
+    assert_eq!(judged.unwrap()["status"], "pass");
 }
 
 #[test]
@@ -347,21 +520,37 @@ fn shards_that_were_not_started_together_are_no_load_of_the_whole() {
 #[test]
 fn what_an_engine_counted_is_counted_once_and_not_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let results = shards_of_runs(dir.path(), 2);
+    let outcomes: Vec<RequestOutcome> = (0..COUNT).map(outcome).collect();
+    // Every shard reads the same page.
+    let results = shards_of(dir.path(), &outcomes, 2, &|_| {
+        Box::new(|name, run| {
+            let mut seen = Timelines::default();
+            if name != "a" {
+                return seen;
+            }
+            let mut gpu = GpuSeries::default();
+            (gpu.source, gpu.total_bytes) = ("dcgm".into(), 100);
+            gpu.samples = [1, 50, 2]
+                .map(|used_bytes| GpuSample {
+                    at_us: used_bytes * 100_000,
+                    used_bytes,
+                })
+                .to_vec();
+            gpu.taken = 10;
+            gpu.xids = vec![Xid { at_us: 1, code: 31 }];
+            gpu.xids.truncate(1 - run as usize);
+            seen.gpus.gpus.push(gpu);
+            seen.engine = page(10);
+            seen.engine.missed = 1;
+            seen.engine.restarts_us = vec![5; run as usize];
+            let last = seen.engine.samples.last_mut().unwrap();
+            last.values.insert(Signal::Preemptions, 3.0 + run as f64);
+            last.values.insert(Signal::Ooms, 1.0 + run as f64);
+            seen
+        })
+    });
     for path in &results {
         change(path, |document| {
-            let target = &mut document["targets"][0];
-            // Of both runs together, as a result of several tells it.
-            target["engine"] = json!({
-                "kind": "vllm", "url": "http://a/metrics", "names": {}, "preemptions": 7.0, "restarts": 1,
-                "samples": 20, "missed": 2,
-            });
-            target["oom"] = json!({"count": 3});
-            target["gpu"] = json!([{
-                "source": "dcgm", "index": 0, "total_bytes": 100, "used_start_bytes": 1,
-                "used_peak_bytes": 50, "used_end_bytes": 2, "samples": 20,
-                "xids": [{"t_s": 1.0, "xid": 31}],
-            }]);
             let objectives = document["verdict"]["objectives"].as_array_mut().unwrap();
             objectives.push(
                 json!({"expr": "oom.count<=0", "target": "a", "status": "fail", "reason": ""}),

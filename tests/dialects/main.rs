@@ -2,6 +2,7 @@
 //! binary.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod across;
 mod clients;
 mod coded;
 mod embeddings;

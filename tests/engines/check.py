@@ -1,6 +1,9 @@
-"""Holds a replay's request log (JSON lines on standard input) to what a real engine must give: each request answered whole, with as
-many tokens as were asked for, counted by the engine itself, and every gap between them seen; and each one that the recorded client had
-cancelled cancelled there, upon which the engine, at the URL given, stops working at it.
+"""Holds a replay's request log (JSON lines on standard input) to what a real engine must give: each request answered whole, its prompt and
+its answer as many tokens as were asked for, counted by the engine itself, and every gap between them seen; and each one that the recorded
+client had cancelled cancelled there, upon which the engine, at the URL given, stops working at it. The replay's own result (the file given) must
+say the same of its prompts.
+
+usage: check.py URL RESULT.json
 """
 
 import json
@@ -24,8 +27,9 @@ def faults(request):
         return
     if request["output_tokens"] != request["wanted_output_tokens"]:
         yield f"{request['output_tokens']} tokens came, {request['wanted_output_tokens']} were asked for"
-    if not request.get("prompt_tokens"):
-        yield "the engine told no prompt tokens"
+    # The words are one token each to this engine, which says so itself (/tokenize): there is nothing to be off by.
+    if request.get("prompt_tokens") != request["wanted_prompt_tokens"]:
+        yield f"its prompt was {request.get('prompt_tokens')} tokens, {request['wanted_prompt_tokens']} were wanted"
     if request["stream"] and not request["token_events"]:
         yield "no token was seen to arrive"
     if request["stream"] and not request["sent_us"] <= request["first_token_us"] <= request["last_token_us"] <= request["end_us"]:
@@ -59,6 +63,9 @@ if not any(request["result"] == "cancelled" for request in requests):
 if not any(request["result"] == "ok" for request in requests):
     found.append("the log holds no answered request")
 found += [f"slot {slot} of the engine works on at a request that was cancelled" for slot in still_at_work(sys.argv[1])]
+fidelity = json.load(open(sys.argv[2]))["targets"][0]["fidelity"]
+if fidelity.get("prompt_tokens_errors", {}).get("max") != 0:
+    found.append(f"the result has prompts off by {fidelity.get('prompt_tokens_errors')}")
 for fault in found:
     print(f"error: {fault}", file=sys.stderr)
 print(f"{len(requests)} requests, {len(found)} faults")

@@ -1,8 +1,11 @@
 """Writes a tiny llama with random weights: it says nonsense, but it is served like any other model.
 
-usage: tiny_model.py FILE
+usage: tiny_model.py FILE WORDS
+
+WORDS is a file of words, one a line, each of which is one token after a space and where a text begins, as in the common vocabularies.
 """
 
+import pathlib
 import sys
 
 import gguf
@@ -11,8 +14,14 @@ import numpy
 LAYERS, WIDTH, HEADS, FORWARD, CONTEXT = 2, 64, 4, 128, 8192
 
 
-def tokens():
-    """SentencePiece's order: the special ones, every byte, then pieces."""
+def words_of(path):
+    return pathlib.Path(path).read_text().split()
+
+
+def tokens(words):
+    """SentencePiece's order: the special ones, every byte, then pieces. A word is put together from its beginning on, so every beginning of one
+    is a piece; those after a space go first, or another word within would be put together before.
+    """
     yield "<unk>", 0.0, gguf.TokenType.UNKNOWN
     yield "<s>", 0.0, gguf.TokenType.CONTROL
     yield "</s>", 0.0, gguf.TokenType.CONTROL
@@ -20,10 +29,14 @@ def tokens():
         yield f"<0x{byte:02X}>", 0.0, gguf.TokenType.BYTE
     for letter in "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789":
         yield letter, -1000.0, gguf.TokenType.NORMAL
+    for space, score in [("▁", -1.0), ("", -2.0)]:
+        beginnings = {space + word[:end] for word in words for end in range(2 - len(space), len(word) + 1)}
+        for beginning in sorted(beginnings):
+            yield beginning, score, gguf.TokenType.NORMAL
 
 
-def main(path):
-    pieces, scores, kinds = zip(*tokens())
+def main(path, words):
+    pieces, scores, kinds = zip(*tokens(words_of(words)))
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny-random")
     writer.add_context_length(CONTEXT)
@@ -80,4 +93,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

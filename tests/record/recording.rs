@@ -1,9 +1,7 @@
 //! What the trace and the metrics say.
 
-use reenact::anonymise::PromptTokenizer;
-use reenact::shape::{Endpoint, Method, TokenSource};
+use reenact::shape::{Endpoint, Method};
 use reenact::trace::Trace;
-use serde_json::json;
 
 use super::support::wire::{Wire, get, metric_reaches};
 use super::{Between, GET};
@@ -72,36 +70,6 @@ fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
     assert!(response.headers_us <= response.first_byte_us);
     assert!(response.first_byte_us <= response.end_us);
     assert!(response.end_us.unwrap() > 0);
-}
-
-#[test]
-fn tokens_that_no_server_counts_are_the_tokenizers() {
-    let between = Between::start(&["--tokenizer", "fixtures/tokenizer/small.json"]);
-    let (asked, said) = ("the river runs by the old mill", "it runs over the stones");
-    let request = json!({"model": "m", "messages": [{"role": "user", "content": asked}]});
-    let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]});
-    let (request, answer) = (request.to_string(), answer.to_string());
-    let (mut client, mut server, _) = between.exchange(&format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{request}",
-        request.len()
-    ));
-    server.read_exact(request.len());
-    server.send(format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
-        answer.len()
-    ));
-    client.read_until("}]}");
-    let recorded = between.finish();
-    let tokenizer =
-        PromptTokenizer::from_json(include_bytes!("../../fixtures/tokenizer/small.json")).unwrap();
-    let tokens = tokenizer.tokens(said).unwrap().len();
-    let output = recorded[0].response.output_tokens.unwrap();
-    assert_eq!(
-        (output.count as usize, output.source),
-        (tokens, TokenSource::Tokenizer)
-    );
-    let prompt = recorded[0].request.prompt_tokens.unwrap();
-    assert_eq!(prompt.source, TokenSource::Tokenizer);
 }
 
 #[test]

@@ -58,6 +58,12 @@ pub enum MergeError {
         /// The result.
         path: PathBuf,
     },
+    /// What was sampled beside its requests is not whole.
+    #[error("{path} tells of memory, and samples.json.zst, which has it whole, is not there")]
+    Unsampled {
+        /// The result.
+        path: PathBuf,
+    },
 }
 
 impl MergeError {
@@ -67,7 +73,7 @@ impl MergeError {
             Self::File(ReportError::Io { .. }) => {
                 "name the directories that `reenact replay --out` wrote, whole"
             }
-            Self::File(_) | Self::Mixed { .. } => {
+            Self::File(_) | Self::Mixed { .. } | Self::Unsampled { .. } => {
                 "name directories that were written by one run of this version of reenact"
             }
             Self::Whole { .. } => "`reenact compare` sets whole replays side by side",

@@ -32,7 +32,10 @@ pub(super) fn evidence(
         said_by_each(each.map(|(place, told)| (place.clone(), &list(told)[..])))
     };
     let mut faults = said(|told| &told.reasons);
-    let remarks = said(|told| &told.remarks);
+    let mut remarks = said(|told| &told.remarks);
+    if parts.iter().any(|(shard, _)| shard.targets.len() > 1) {
+        remarks.push(NO_GAPS.to_owned());
+    }
     if !together(parts) {
         faults.push(
             "the shards were not started at one instant (--start-at), so the target never had the load of the whole"
@@ -104,6 +107,8 @@ fn alterations<'a>(each: impl Iterator<Item = &'a String>) -> Vec<String> {
     };
     counts.into_iter().map(sentence).collect()
 }
+
+const NO_GAPS: &str = "merged from shards: gaps between tokens (itl) are not compared, since the requests tell of their longest alone";
 
 #[cfg(test)]
 mod tests {

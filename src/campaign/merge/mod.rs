@@ -3,6 +3,7 @@
 
 mod error;
 mod evidence;
+mod samples;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -13,16 +14,18 @@ pub use error::MergeError;
 use super::once::{Measured, production};
 use super::stage::join;
 use crate::measure::{
-    CompareOptions, EngineSummary, GpuSummary, Latencies, MeasureOptions, MeasuredRun,
-    MemorySamples, Observed, RECORDED, Sampled, Scaling, TargetIdentity, TargetMeasure, twin,
+    CompareOptions, Latencies, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
+    TargetIdentity, TargetMeasure, twin,
 };
 use crate::replay::TurnAccount;
 use crate::report::{
     PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
     read_histograms, read_requests,
 };
+use crate::telemetry::Timelines;
 use crate::verdict::{MissCount, Objective, judge_against, per_request_bounds};
 use evidence::evidence;
+use samples::samples;
 use serde_json::Value;
 use shard::{OF_THE_SHARD, Shard};
 
@@ -64,7 +67,9 @@ impl Merge {
             ..first.measured()
         };
         let mut measures: Vec<Runs> = first.sent_to().map(|_| Runs::new()).collect();
-        let mut recorded = first.has_recorded().then(|| TargetMeasure::new(options()));
+        let mut recorded = first
+            .has_recorded()
+            .then(|| TargetMeasure::of_log(options()));
         let mut without_twin = 0;
         let position = |name: &str| first.sent_to().position(|target| target.name == name);
         let mut log = out.request_log()?;
@@ -93,28 +98,35 @@ impl Merge {
                     }
                 }
                 let (measure, misses) = runs.entry(request.run).or_insert_with(|| {
-                    (TargetMeasure::new(options()), MissCount::new(&objectives))
+                    (
+                        TargetMeasure::of_log(options()),
+                        MissCount::new(&objectives),
+                    )
                 });
-                if measure.record(&request.outcome) {
-                    misses.record(&request.outcome);
-                }
                 log.copy(&request);
+                let mut outcome = request.outcome;
+                outcome.gaps_us.extend(request.longest_gap_us);
+                if measure.record(&outcome) {
+                    misses.record(&outcome);
+                }
             }
             prompt_tokens.push(of_targets);
         }
         log.finish()?;
-        let latencies = latencies(&shards)?;
+        let whole = Whole {
+            latencies: latencies(&shards)?,
+            sampled: samples(&shards)?,
+        };
         let mut targets = Vec::new();
         for (position, runs) in measures.into_iter().enumerate() {
             let mut measured = Vec::new();
             let tokens = prompt_tokens.iter().map(|of| of.get(position));
             let tokens: Vec<u64> = tokens.map(|tokens| tokens.copied().unwrap_or(0)).collect();
             for (run, (measure, misses)) in runs {
-                let mut one = finish(&shards, position, run, measure, &latencies, &tokens)?;
+                let mut one = finish(&shards, position, run, measure, &whole, &tokens)?;
                 one.run.summary.misses = misses.finish();
                 measured.push(one);
             }
-            put_ooms(&mut measured, &shards, position);
             targets.push(measured);
         }
         if let Some(first) = targets
@@ -124,7 +136,7 @@ impl Merge {
             // Their gaps are in no row of the requests, either.
             if let Some((recorded, whole)) = recorded
                 .as_mut()
-                .zip(latencies.get(&(RECORDED.to_owned(), 0)))
+                .zip(whole.latencies.get(&(RECORDED.to_owned(), 0)))
             {
                 recorded.put_latencies(whole.clone());
             }
@@ -136,12 +148,12 @@ impl Merge {
             margin: first.margin().unwrap_or(CompareOptions::default().margin),
             ..CompareOptions::default()
         };
-        let whole = plan(&shards)?;
+        let plan = plan(&shards)?;
         let scaling = Scaling {
-            speed: whole.speed,
-            rate_scale: whole.rate_scale,
-            loop_for_s: whole.loop_for_s,
-            shape: whole.shape.as_deref().and_then(|it| it.parse().ok()),
+            speed: plan.speed,
+            rate_scale: plan.rate_scale,
+            loop_for_s: plan.loop_for_s,
+            shape: plan.shape.as_deref().and_then(|it| it.parse().ok()),
         };
         let played = join(targets.into_iter(), &compared, None, scaling);
         let charts = played.charts();
@@ -162,7 +174,7 @@ impl Merge {
             simulated: targets.iter().any(|target| target.simulated),
             command: self.command.clone(),
             trace: trace(first)?,
-            plan: whole,
+            plan,
             schedule: first.schedule.clone(),
             targets,
             comparison: played.comparison,
@@ -206,6 +218,12 @@ impl Merge {
     }
 }
 
+/// What no row of the requests has, of each target and run over all shards.
+struct Whole {
+    latencies: BTreeMap<(String, u64), Latencies>,
+    sampled: BTreeMap<(String, u64), Timelines>,
+}
+
 /// The sum of what the shards measured, by target and run.
 fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, MergeError> {
     let mut sums: BTreeMap<(String, u64), Latencies> = BTreeMap::new();
@@ -228,7 +246,7 @@ fn finish(
     position: usize,
     run: u64,
     mut measure: TargetMeasure,
-    sums: &BTreeMap<(String, u64), Latencies>,
+    whole: &Whole,
     prompt_tokens: &[u64],
 ) -> Result<Measured, MergeError> {
     let parts: Vec<(&Shard, &shard::ShardTarget)> = shards
@@ -242,7 +260,8 @@ fn finish(
             .unwrap_or_default(),
     };
     let (_, first) = parts.first().ok_or_else(mixed)?;
-    let latencies = sums.get(&(first.name.clone(), run)).ok_or_else(mixed)?;
+    let key = (first.name.clone(), run);
+    let latencies = whole.latencies.get(&key).ok_or_else(mixed)?;
     // Gaps between tokens are not in the requests; all else is, and must say the same.
     let (told, counted) = (&latencies.e2e, &measure.latencies().e2e);
     if (told.count(), told.total()) != (counted.count(), counted.total()) {
@@ -258,19 +277,16 @@ fn finish(
         protocol: first.protocol.clone(),
     };
     let evidence = evidence(&parts, run, prompt_tokens);
-    // A shard tells of all of its runs together, so the first run has it all, and the sum over runs is what was told.
-    let told = |is_there: bool| if is_there { &parts[..] } else { &[] };
-    let observed = Observed {
-        gpu: gpus(told(run == 0)),
-        engine: engine(told(run == 0)),
-        memory: MemorySamples::default(),
-        window: Some(Box::new(|start_us, end_us| {
-            sampled(&parts, start_us, end_us)
-        })),
-    };
+    let nothing = Timelines::default();
+    let observed = Observed::of(whole.sampled.get(&key).unwrap_or(&nothing));
     let mut summary = measure.finish(identity, evidence, observed);
-    let turns = told(run == 0).iter();
-    summary.turns = TurnAccount::sum(turns.filter_map(|(_, target)| target.turns));
+    // A shard tells of all of its runs together, so the first run has it all, and the sum over runs is what was told.
+    if run == 0 {
+        let each = || parts.iter().map(|(_, target)| target);
+        summary.turns = TurnAccount::sum(each().filter_map(|target| target.turns));
+        // Only the first shard has answers judged, under the load of all.
+        summary.quality = each().find_map(|target| target.quality.clone());
+    }
     summary.simulated |= parts.iter().any(|(_, target)| target.simulated);
     Ok(Measured {
         run: MeasuredRun {
@@ -281,60 +297,8 @@ fn finish(
         sample,
         recorded: None,
         elapsed: std::time::Duration::ZERO,
+        sampled: None,
     })
-}
-
-/// Adds what only an engine's page counted: answers that tell of it are in the requests, allocations that failed unseen are not. Every shard
-/// read the same page.
-fn put_ooms(runs: &mut [Measured], shards: &[Shard], position: usize) {
-    let targets = shards
-        .iter()
-        .filter_map(|shard| shard.targets.get(position));
-    let told = targets.map(|target| target.oom.count).max().unwrap_or(0);
-    let seen: u64 = runs.iter().map(|run| run.run.summary.oom.count).sum();
-    if let Some(first) = runs.first_mut() {
-        first.run.summary.oom.count += told.saturating_sub(seen);
-    }
-}
-
-/// The GPUs of the target, from the shard that saw them: one machine has them, and its shard, if any, read them.
-fn gpus(parts: &[(&Shard, &shard::ShardTarget)]) -> Vec<GpuSummary> {
-    let seen = parts.iter().find(|(_, target)| !target.gpu.is_empty());
-    let values = seen.map_or(&[][..], |(_, target)| &target.gpu[..]);
-    values
-        .iter()
-        .filter_map(|gpu| serde_json::from_value(gpu.clone()).ok())
-        .collect()
-}
-
-/// What the target's engine told: each shard read the same page, and the one that read it most often saw most.
-fn engine(parts: &[(&Shard, &shard::ShardTarget)]) -> Option<EngineSummary> {
-    let told = parts.iter().filter_map(|(_, target)| target.engine.clone());
-    told.max_by_key(|engine| engine.samples)
-}
-
-/// What was sampled in a window of the run, by any shard's timeline.
-#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
-fn sampled(parts: &[(&Shard, &shard::ShardTarget)], start_us: u64, end_us: u64) -> Sampled {
-    let (start_s, end_s) = (start_us as f64 / 1e6, end_us as f64 / 1e6);
-    let windows = || {
-        let windows = parts.iter().flat_map(|(_, target)| &target.timeline);
-        windows.filter(|window| window.t_s >= start_s && window.t_s < end_s)
-    };
-    Sampled {
-        // Measured again from the requests of all shards.
-        in_flight_tokens: None,
-        vram_used_bytes: windows().filter_map(|window| window.vram_used_bytes).max(),
-        kv_cache: windows()
-            .filter_map(|window| window.kv_cache)
-            .reduce(f64::max),
-        waiting: windows()
-            .filter_map(|window| window.waiting)
-            .reduce(f64::max),
-        preemptions: windows()
-            .filter_map(|window| window.preemptions)
-            .reduce(f64::max),
-    }
 }
 
 fn trace(shard: &Shard) -> Result<TraceAccount, MergeError> {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::MergeError;
-use crate::measure::{EngineSummary, FidelityBar, MeasureOptions, Ooms, RECORDED};
+use crate::measure::{FidelityBar, MeasureOptions, Ooms, QualitySummary, RECORDED};
 use crate::replay::TurnAccount;
 use crate::report::{ReportError, ResultDocument, ScheduleAccount};
 use crate::verdict::Objective;
@@ -43,15 +43,15 @@ pub(super) struct ShardTarget {
     #[serde(default)]
     window: ShardSpan,
     #[serde(default)]
-    pub(super) gpu: Vec<Value>,
+    gpu: Vec<Value>,
     #[serde(default)]
-    pub(super) engine: Option<EngineSummary>,
+    engine: Option<Value>,
     #[serde(default)]
-    pub(super) oom: Ooms,
+    oom: Ooms,
+    #[serde(default)]
+    pub(super) quality: Option<QualitySummary>,
     #[serde(default)]
     pub(super) turns: Option<TurnAccount>,
-    #[serde(default)]
-    pub(super) timeline: Vec<ShardWindow>,
     #[serde(default)]
     pub(super) runs: Vec<Value>,
     #[serde(default)]
@@ -99,20 +99,6 @@ impl Told {
         }
         self
     }
-}
-
-/// What was sampled beside the requests over time.
-#[derive(Debug, Deserialize)]
-pub(super) struct ShardWindow {
-    pub(super) t_s: f64,
-    #[serde(default)]
-    pub(super) vram_used_bytes: Option<u64>,
-    #[serde(default)]
-    pub(super) kv_cache: Option<f64>,
-    #[serde(default)]
-    pub(super) waiting: Option<f64>,
-    #[serde(default)]
-    pub(super) preemptions: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -164,6 +150,14 @@ impl Shard {
     /// Whether it tells what production felt.
     pub(super) fn has_recorded(&self) -> bool {
         self.targets.iter().any(|target| target.name == RECORDED)
+    }
+
+    /// Whether it tells of anything that is in no row of its requests: failed allocations that answers told of are.
+    pub(super) fn has_samples(&self) -> bool {
+        let counted = |oom: &Ooms| oom.count > oom.events.len() as u64;
+        self.targets
+            .iter()
+            .any(|target| !target.gpu.is_empty() || target.engine.is_some() || counted(&target.oom))
     }
 
     /// What relative objectives were judged against: they are never judged on it.

@@ -12,7 +12,7 @@ use crate::replay::PlanOptions;
 pub(super) struct QualityArgs {
     /// Have each target's answers judged, idle and again at the replay's full load: promptfoo:FILE runs your promptfoo by that
     /// configuration, cmd:COMMAND any other evaluator; canary compares greedy answers to fixed prompts by itself, canary:FILE to those of
-    /// a file, one a line (docs/quality.md). Goes with whole runs, and not with --sweep, --find-max or --shard. Objectives: quality.pass_rate, quality.score, quality.flips, quality.canary.identical,
+    /// a file, one a line (docs/quality.md). Goes with whole runs, and not with --sweep or --find-max; of several shards, the first has them judged. Objectives: quality.pass_rate, quality.score, quality.flips, quality.canary.identical,
     /// quality.canary.distance
     #[arg(long, value_name = "EVALUATOR")]
     probe: Option<Probe>,
@@ -23,10 +23,10 @@ pub(super) struct QualityArgs {
 }
 
 impl QualityArgs {
-    /// Who judges the answers of these runs.
+    /// Who judges the answers of these runs; of several shards, the first has them judged.
     ///
     /// # Errors
-    /// When nobody would: steps of a sweep or a search are not judged, and `reenact merge` does not put judgements together.
+    /// When nobody would: steps of a sweep or a search are not judged.
     pub(super) fn evaluator(
         &self,
         mode: &Mode,
@@ -41,15 +41,35 @@ impl QualityArgs {
             ))
             .hint("find the load first, then have the answers judged at it: --probe with --speed or --rate-scale"));
         }
-        if plan.shard.is_some_and(|shard| shard.count() > 1) {
-            return Err(Failure::usage(anyhow::anyhow!(
-                "--probe does not go with --shard: each process would have the answers judged, and `reenact merge` carries no judgement"
-            ))
-            .hint("leave --probe out of the shards, and have the answers judged in a replay by one machine"));
+        // The same tests asked by each process are not so many times as many tests, and no process would find the target idle while others ask.
+        if plan.shard.is_some_and(|shard| shard.index() > 0) {
+            return Ok(None);
         }
         Ok(Some(Evaluator {
             probe,
             patience: self.probe_timeout,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_shards_the_first_has_answers_judged() {
+        let args = QualityArgs {
+            probe: Some("canary".parse().unwrap()),
+            probe_timeout: Duration::from_secs(1),
+        };
+        let judges = |shard: &str| {
+            let plan = PlanOptions {
+                shard: Some(shard.parse().unwrap()),
+                ..PlanOptions::default()
+            };
+            args.evaluator(&Mode::ONCE, &plan).unwrap().is_some()
+        };
+        let judging = ["0/3", "1/3", "2/3", "0/1"].map(judges);
+        assert_eq!(judging, [true, false, false, true]);
     }
 }

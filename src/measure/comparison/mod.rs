@@ -72,6 +72,9 @@ pub struct Comparison {
     /// The load that the two were under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadRatio>,
+    /// What to know of it beside the figures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// By metric and statistic, `ttft.p99` and the like.
     pub metrics: BTreeMap<String, MetricComparison>,
     /// By metric: how much each quantile is shifted.
@@ -204,6 +207,7 @@ fn under(
             runs => format!("this trace, {runs} runs of each"),
         },
         load,
+        remarks: Vec::new(),
         metrics,
         shift,
         strata: Vec::new(),

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::gaps::GapSample;
 use crate::measure::extent::Extent;
@@ -6,16 +6,14 @@ use crate::measure::latency::tpot_us;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
 /// Latencies of single requests of one run, kept to compare it with another run of the same plan. Bounded: beyond 20,000 requests
-/// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone,
-/// so two targets keep the same. Where fewer than 64 conversations would be left, or far from half of the requests (some conversations
-/// are large), every second request is left out, likewise.
+/// every second conversation is left out, then every second of those left, and so on, by a hash of the conversation alone. Of one of more than
+/// 16 turns each 16 are drawn by themselves: a sample without one of a few large ones would not be like the whole. So whether a request is kept
+/// is a matter of the request and of how many there are, not of the order in which they ended, and two targets keep the same.
 #[derive(Debug, Clone, Default)]
 pub struct RunSample {
     pub(super) values: BTreeMap<u64, Values>,
-    /// Only conversations whose hash has this many zeros at its end are kept.
+    /// Only requests of at least this rank are kept.
     thinned_log2: u32,
-    /// And of them, only requests whose hash has this many.
-    within_log2: u32,
     pub(super) gaps: GapSample,
     /// Of the gaps between a request's tokens, only the longest is known.
     longest_only: bool,
@@ -27,6 +25,8 @@ pub struct RunSample {
 pub(super) struct Values {
     /// Requests that hang together: one conversation, or one lone request.
     pub(super) cluster: u64,
+    /// Zeros at the end of the hash that it is drawn by.
+    rank: u32,
     /// Prompt tokens as recorded, or as the target counted them.
     pub(super) prompt_tokens: u32,
     /// Exchanges open at the recorder when its twin arrived.
@@ -79,6 +79,7 @@ impl RunSample {
             outcome,
             Values {
                 cluster: cluster(outcome),
+                rank: rank(outcome),
                 prompt_tokens: prompt_tokens(outcome),
                 concurrency: outcome.recorded.in_flight,
                 ttft: streamed(lost(outcome.first_token_us.map(since), failed)),
@@ -105,7 +106,7 @@ impl RunSample {
     }
 
     fn keep(&mut self, outcome: &RequestOutcome, values: Values) {
-        if !kept(values.cluster, self.thinned_log2) || !kept(outcome.index, self.within_log2) {
+        if values.rank < self.thinned_log2 {
             return;
         }
         self.values.insert(outcome.index, values);
@@ -114,28 +115,11 @@ impl RunSample {
             self.gaps.add(outcome.index, &outcome.gaps_us);
         }
         while self.values.len() > MOST {
-            let thinner = self.thinned_log2 + 1;
-            if self.is_halved(thinner) {
-                self.thinned_log2 = thinner;
-                self.values
-                    .retain(|_, values| kept(values.cluster, thinner));
-            } else {
-                self.within_log2 += 1;
-                let within = self.within_log2;
-                self.values.retain(|&index, _| kept(index, within));
-            }
+            self.thinned_log2 += 1;
+            let thinned = self.thinned_log2;
+            self.values.retain(|_, values| values.rank >= thinned);
             self.gaps.keep_only(&self.values);
         }
-    }
-
-    /// Whether about half of the requests would be left, thinned so far, and of enough conversations. Without one of a few large ones, what is left
-    /// would not be like the whole.
-    fn is_halved(&self, thinned_log2: u32) -> bool {
-        let clusters = self.values.values().map(|values| values.cluster);
-        let left: Vec<u64> = clusters.filter(|it| kept(*it, thinned_log2)).collect();
-        let eighth = self.values.len() / 8;
-        (3 * eighth..=5 * eighth).contains(&left.len())
-            && left.into_iter().collect::<BTreeSet<_>>().len() >= FEWEST_WHOLE
     }
 }
 
@@ -181,13 +165,28 @@ fn cluster(outcome: &RequestOutcome) -> u64 {
     }
 }
 
-/// Whether a key's hash ends in `zeros` zeros (the finaliser of SplitMix64, Steele et al. 2014).
-pub(super) fn kept(key: u64, zeros: u32) -> bool {
-    let mut hash = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// What a request is drawn by: with the turns of its conversation that are near it.
+fn rank(outcome: &RequestOutcome) -> u32 {
+    let stretch = u64::from(outcome.turn / TOGETHER).wrapping_mul(GAMMA);
+    zeros(cluster(outcome).wrapping_add(stretch))
+}
+
+/// Whether a key's hash ends in so many zeros.
+pub(super) fn kept(key: u64, least: u32) -> bool {
+    zeros(key) >= least
+}
+
+/// The zeros at the end of a key's hash (the finaliser of SplitMix64, Steele et al. 2014).
+fn zeros(key: u64) -> u32 {
+    let mut hash = key.wrapping_add(GAMMA);
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (hash ^ hash >> 31).trailing_zeros() >= zeros
+    (hash ^ hash >> 31).trailing_zeros()
 }
+
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Turns of a conversation that are kept or left out together.
+const TOGETHER: u32 = 16;
 
 #[allow(
     clippy::cast_precision_loss,
@@ -199,8 +198,6 @@ pub(super) fn milliseconds(us: u64) -> f32 {
 }
 
 const MOST: usize = 20_000;
-/// Resampling fewer conversations than that knows too little of how they differ to do without any of them.
-const FEWEST_WHOLE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +209,7 @@ mod tests {
         let (mut one, mut other) = (RunSample::default(), RunSample::default());
         for i in 0..100_000 {
             let mut turn = outcome(i, i, 1000);
-            turn.session = Some(i / 4);
+            (turn.session, turn.turn) = (Some(i / 4), (i % 4) as u32);
             one.record(&turn);
             turn.end_us += 5;
             other.record(&turn);
@@ -223,12 +220,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_does_not_hang_on_the_order_in_which_requests_ended() {
+        let turns: Vec<RequestOutcome> = (0..70_000)
+            .map(|i| {
+                let mut turn = outcome(i, i, 1000);
+                // A few large ones, and many small ones after them.
+                (turn.session, turn.turn) = match i {
+                    0..30_000 => (Some(i % 3), (i / 3) as u32),
+                    _ => (Some(1000 + i / 4), (i % 4) as u32),
+                };
+                turn
+            })
+            .collect();
+        let (mut one, mut other) = (RunSample::default(), RunSample::default());
+        turns.iter().for_each(|turn| one.record(turn));
+        turns.iter().rev().for_each(|turn| other.record(turn));
+        assert!(one.len() > MOST / 4);
+        assert!(one.values.keys().eq(other.values.keys()));
+    }
+
+    #[test]
     fn few_large_conversations_are_thinned_within_and_none_is_lost() {
         for conversations in [1, 3, 40] {
             let (mut one, mut other) = (RunSample::default(), RunSample::default());
             for i in 0..100_000 {
                 let mut turn = outcome(i, i, 1000);
                 turn.session = Some(i % conversations);
+                turn.turn = (i / conversations) as u32;
                 one.record(&turn);
                 turn.end_us += 5;
                 other.record(&turn);
@@ -248,6 +266,7 @@ mod tests {
             for i in 0..60_000 {
                 let mut turn = outcome(i, i, 1000);
                 turn.session = i.is_multiple_of(2).then_some(large);
+                turn.turn = turn.session.map_or(0, |_| i as u32 / 2);
                 sample.record(&turn);
             }
             let of_large = sample.values.values();

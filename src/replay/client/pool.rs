@@ -112,6 +112,7 @@ impl Pool {
     /// Takes an announcement back.
     pub(in crate::replay) fn renounce(&self, begins: Option<bool>) {
         self.shelf().has_come(self.begins(begins));
+        self.connector.traffic().takes_none(begins);
     }
 
     /// A connection for an announced request: an idle one, or a new one where none is ready or the request began one.
@@ -140,9 +141,9 @@ impl Pool {
             None if ahead => {
                 let opened = self.opened_ahead().await;
                 self.shelf().has_come(gets_new);
-                opened?
+                self.told(begins, opened)?
             }
-            None => self.open().await?,
+            None => self.told(begins, self.open().await)?,
         };
         self.connector.traffic().takes(begins, connection.used);
         connection.begins = begins;
@@ -158,12 +159,29 @@ impl Pool {
         let (begins, turn) = (closed.begins, closed.turn.take());
         let traffic = self.connector.traffic();
         traffic.takes_back(begins, closed.used);
+        if closed.used {
+            self.distrust();
+        }
         drop(closed);
-        let mut connection = self.open().await?;
+        let mut connection = self.told(begins, self.open().await)?;
         traffic.takes(begins, connection.used);
         connection.begins = begins;
         connection.turn = turn;
         Ok(connection)
+    }
+
+    /// A request that gets no connection did not do as it had, either.
+    fn told(
+        &self,
+        begins: Option<bool>,
+        opened: Result<Connection, ConnectError>,
+    ) -> Result<Connection, ConnectError> {
+        opened.inspect_err(|_| self.connector.traffic().takes_none(begins))
+    }
+
+    /// A connection that had been idle was found closed when a request came to be sent over it.
+    pub(super) fn distrust(&self) {
+        self.shelf().distrust();
     }
 
     /// A new connection.

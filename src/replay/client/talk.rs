@@ -129,7 +129,14 @@ impl<'a, L: Listener> Talk<'a, L> {
                     self.refused = false;
                     taken = self.pool.replace(connection).await;
                 }
-                Err(cut) => return Err(cut),
+                Err(cut) => {
+                    // The request crossed a close on its way.
+                    let closed = cut == Cut::Failed(FailureKind::Reset) && !self.answer.has_begun();
+                    if closed && connection.used {
+                        self.pool.distrust();
+                    }
+                    return Err(cut);
+                }
             }
         }
     }

@@ -53,12 +53,24 @@ impl Traffic {
         self.count(begins, used, AtomicU64::fetch_sub);
     }
 
+    /// A request gets none at all.
+    pub(super) fn takes_none(&self, begins: Option<bool>) {
+        if let Some(alike) = self.alike(begins) {
+            alike.told.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn alike(&self, begins: Option<bool>) -> Option<&AlikeCounts> {
+        begins.map(|begins| match begins {
+            true => &self.began,
+            false => &self.used_again,
+        })
+    }
+
     fn count(&self, begins: Option<bool>, used: bool, by: fn(&AtomicU64, u64, Ordering) -> u64) {
         by(&self.reused, used.into(), Ordering::Relaxed);
-        let alike = match begins {
-            Some(true) => &self.began,
-            Some(false) => &self.used_again,
-            None => return,
+        let Some(alike) = self.alike(begins) else {
+            return;
         };
         by(&alike.told, 1, Ordering::Relaxed);
         let done = begins == Some(!used);

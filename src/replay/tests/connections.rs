@@ -1,5 +1,6 @@
 //! Connections as the recorded clients had them, against a server that counts them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::server::{Server, Step, end, stream_head, token};
@@ -150,4 +151,21 @@ fn slow_clients_have_theirs_as_recorded_too() {
     assert_eq!(accepted, 3, "{evidence:?}");
     assert_eq!(evidence.read_slowly, 5);
     assert_eq!(evidence.used_again, alike(2, 2));
+}
+
+#[test]
+fn a_request_that_crosses_a_close_is_the_last_to_trust_an_old_connection() {
+    let come = AtomicUsize::new(0);
+    let server = Server::start(move |_| match come.fetch_add(1, Ordering::Relaxed) {
+        2 => vec![Step::Reset],
+        _ => stream(Duration::from_millis(60)),
+    });
+    // Two connections; over four seconds later one of them is closed upon a request, and the other is as old.
+    let trace = recorded(&[(0, true), (5, true), (4300, false), (4600, false)]);
+    let (outcomes, summary) = replay(&server.url(), trace, &options());
+    let results: Vec<SendResult> = outcomes.iter().map(|outcome| outcome.result).collect();
+    let reset = SendResult::Failed(FailureKind::Reset);
+    let ok = SendResult::Ok;
+    assert_eq!(results, [ok, ok, reset, ok]);
+    assert_eq!(server.accepted(), 3, "{:?}", summary.evidence);
 }

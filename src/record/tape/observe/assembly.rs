@@ -30,10 +30,9 @@ pub(super) struct Assembly {
     /// What files that hold it as in flight have of it that is not so.
     disguise: Disguise,
     endpoint: Option<Endpoint>,
-    /// What that rests on, until the request's body has been read.
+    /// What that rests on. Where it is not the path alone, the request's body has to be read first; and where it is the body alone, the answer has
+    /// to bear it out.
     told: Told,
-    /// It rests on the body alone; the answer has yet to bear it out.
-    guessed: bool,
     /// The model that the path names.
     model: Option<Private>,
     /// The path, where a mirror may want it.
@@ -129,7 +128,7 @@ impl Assembly {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
-                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, key, desk));
+                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk));
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }
@@ -216,6 +215,11 @@ impl Assembly {
     /// Whether the request's body is read: by a dialect, or to find out which.
     fn request_is_read(&self) -> bool {
         self.is_read() || self.told == Told::ByBody
+    }
+
+    /// Whether the body that has to tell the endpoint has not been read.
+    fn awaits_body(&self) -> bool {
+        self.told != Told::ByPath && self.request.is_none()
     }
 
     fn is_stream(&self) -> bool {

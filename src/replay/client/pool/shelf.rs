@@ -93,7 +93,7 @@ impl Shelf {
             if connection.is_idle() {
                 return Some(connection);
             }
-            self.trusting = false;
+            self.distrust();
         }
         None
     }
@@ -103,6 +103,11 @@ impl Shelf {
         let open =
             |(mut connection, _): (Connection, Instant)| connection.is_idle().then_some(connection);
         std::iter::from_fn(|| self.unused.pop_front()).find_map(open)
+    }
+
+    /// The target has closed one that was idle: from now on old ones are not trusted.
+    pub(super) fn distrust(&mut self) {
+        self.trusting = false;
     }
 
     fn drop_stale(&mut self) {
@@ -123,7 +128,7 @@ impl Shelf {
             && !connection.is_idle()
         {
             self.idle.remove(at);
-            self.trusting = false;
+            self.distrust();
         }
     }
 }

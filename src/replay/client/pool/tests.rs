@@ -4,6 +4,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::*;
+use crate::replay::client::AlikeCounts;
 use crate::replay::testing::target;
 
 /// A target that accepts, and says nothing.
@@ -119,7 +120,15 @@ fn where_none_can_be_opened_who_waits_is_told_and_does_not_wait_again() {
             pool.expect(begins);
             assert!(pool.take(begins).await.is_err());
         }
-        assert_eq!(pool.connector.traffic().began.told.load(Relaxed), 0);
+        pool.expect(BEGINS);
+        pool.renounce(BEGINS);
+        let traffic = pool.connector.traffic();
+        let count = |it: &AlikeCounts| (it.told.load(Relaxed), it.done.load(Relaxed));
+        assert_eq!(
+            (count(&traffic.began), count(&traffic.used_again)),
+            ((2, 0), (1, 0)),
+            "who got none did not do as it had"
+        );
     });
 }
 
@@ -188,9 +197,18 @@ fn a_connection_that_was_found_closed_counts_as_none_that_was_used_again() {
             counts.map(|count| count.load(Relaxed))
         };
         assert_eq!(count(), [1, 1, 1]);
+        let old = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let idle = come(&pool, BEGINS).await;
+        pool.shelf().put(idle, old);
         let other = pool.replace(again).await.unwrap();
         assert!(!other.used);
         assert_eq!(count(), [1, 0, 0]);
+        pool.expect(USES_AGAIN);
+        assert_eq!(
+            pool.shelf().idle(),
+            0,
+            "one was closed: no old one is trusted"
+        );
     });
 }
 

@@ -54,7 +54,8 @@ impl Assembly {
     /// Offers a request that was read to the mirror, where there is one that wants it. One whose answer has yet to tell what it is may
     /// generate nothing.
     fn mirror(&mut self, body: &[u8], capture: &Capture) {
-        let (Some(mirror), Some(_), false) = (&capture.mirror, &self.request, self.guessed) else {
+        let guessed = self.told == Told::ByBody;
+        let (Some(mirror), Some(_), false) = (&capture.mirror, &self.request, guessed) else {
             return;
         };
         let is_probe = self.opening.is_some_and(|opening| opening.probe);
@@ -80,7 +81,7 @@ impl Assembly {
         match guarded(read) {
             Ok(Ok((endpoint, sight))) => {
                 self.endpoint = Some(endpoint);
-                self.guessed = told == Told::ByBody;
+                self.told = told;
                 self.request = Some(sight);
             }
             // Another server's, of which nothing is known.
@@ -125,7 +126,7 @@ impl Assembly {
 
     pub(super) fn is_other(&mut self) {
         self.endpoint = Some(Endpoint::Other);
-        self.guessed = false;
+        self.told = Told::ByPath;
         self.request = None;
         self.response = None;
     }
@@ -147,8 +148,8 @@ impl Assembly {
         }
     }
 
-    pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], key: &ChainKey, desk: &Desk) {
-        if self.told == Told::ByBody {
+    pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], desk: &Desk) {
+        if self.told == Told::ByBody && self.awaits_body() {
             // An answer that does not wait for the question: what began unread is not read from its middle on.
             self.told = Told::ByPath;
             self.upload = Vec::new();
@@ -161,7 +162,7 @@ impl Assembly {
             return;
         }
         if self.response.is_none() {
-            let Ok(observer) = guarded(|| self.response_observer(key, desk)) else {
+            let Ok(observer) = guarded(|| self.response_observer(desk)) else {
                 return self.is_in_trouble(ShapeStatus::Failed);
             };
             self.response = Some(observer);
@@ -178,7 +179,7 @@ impl Assembly {
         }
     }
 
-    fn response_observer(&self, key: &ChainKey, desk: &Desk) -> ResponseObserver {
+    fn response_observer(&self, desk: &Desk) -> ResponseObserver {
         let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (content_type, content_encoding) =
             (text(&self.content_type), text(&self.content_encoding));
@@ -187,9 +188,7 @@ impl Assembly {
             content_type: content_type.as_deref(),
             content_encoding: content_encoding.as_deref(),
         };
-        ResponseObserver::new(self.endpoint(), head, desk.every_gap)
-            .within(desk.capture.max_body)
-            .counting_with(key.tokenizer())
+        ResponseObserver::new(self.endpoint(), head, desk.every_gap).within(desk.capture.max_body)
     }
 }
 

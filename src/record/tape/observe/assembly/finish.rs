@@ -51,7 +51,7 @@ impl Assembly {
         at: TraceTime,
         ledger: &Arc<Ledger>,
     ) -> Finished {
-        if self.told != Told::ByPath {
+        if self.awaits_body() {
             self.is_other();
         }
         let stream = self.is_stream();
@@ -78,7 +78,10 @@ impl Assembly {
             answered: None,
             reader_wait_us: 0,
         });
-        if self.guessed && matches!(closing.end, End::Whole) && !self.is_borne_out(&sight) {
+        if self.told == Told::ByBody
+            && matches!(closing.end, End::Whole)
+            && !self.is_borne_out(&sight)
+        {
             self.is_other();
             sight = ResponseSight::default();
         }
@@ -130,8 +133,7 @@ impl Assembly {
         if let Some(frames) = frames {
             known.shape.messages = frames.messages;
         }
-        let (answer_bytes, answer_tokens) = (sight.answer_bytes, sight.answer_tokens);
-        let answer_name = sight.answer_name.clone();
+        let (answer_bytes, answer_name) = (sight.answer_bytes, sight.answer_name.clone());
         let exchange = Exchange {
             at,
             endpoint,
@@ -155,7 +157,6 @@ impl Assembly {
                 named,
                 turns: known.turns,
                 prompt_tokens: known.tokens,
-                answer_tokens,
                 answer_bytes,
                 answer_name,
                 disguise: self.disguise,

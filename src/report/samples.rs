@@ -1,0 +1,57 @@
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::directory::ReportError;
+use super::packed::{pack, unpack};
+use crate::telemetry::Timelines;
+
+/// What was sampled beside the requests of one run of one target, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSamples {
+    /// The target.
+    pub target: String,
+    /// Which of its runs, from 0.
+    pub run: u64,
+    /// What was sampled.
+    #[serde(flatten)]
+    pub sampled: Timelines,
+}
+
+/// `samples.json.zst`.
+#[derive(Serialize, Deserialize)]
+struct Document<R> {
+    schema: String,
+    runs: R,
+}
+
+/// The bytes of `samples.json.zst`.
+pub(super) fn render(runs: &[RunSamples]) -> Result<Vec<u8>, ReportError> {
+    let document = Document {
+        schema: SCHEMA.to_owned(),
+        runs,
+    };
+    pack(NAME, &document)
+}
+
+/// Reads the `samples.json.zst` of a shard; `None` where it has none, as those of earlier versions.
+///
+/// # Errors
+/// When the file cannot be read, or is not what its name says.
+pub fn read_samples(directory: &Path) -> Result<Option<Vec<RunSamples>>, ReportError> {
+    let path = directory.join(NAME);
+    let document: Document<Vec<RunSamples>> = match unpack(&path) {
+        Err(ReportError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        read => read?,
+    };
+    if document.schema != SCHEMA {
+        let why = format!("its schema is not {SCHEMA}");
+        return Err(ReportError::Foreign { path, why });
+    }
+    Ok(Some(document.runs))
+}
+
+pub(super) const NAME: &str = "samples.json.zst";
+const SCHEMA: &str = "reenact.samples/1";
