@@ -4,7 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::shape::{
-    BlockSpec, BlockUnit, Dimensions, Exchange, GapTrail, RequestShape, TensorShape, TokenCount,
+    BlockSpec, BlockUnit, CachePlace, Dimensions, Exchange, GapTrail, RequestShape, TensorShape,
+    TokenCount,
 };
 
 /// How exactly bytes and tokens are kept. Rounding is monotone, so that what was no more than something else still is; a 0
@@ -86,6 +87,7 @@ impl Lengths {
         request.prompt_tokens.iter_mut().for_each(count);
         request.params.max_tokens.iter_mut().for_each(tokens32);
         request.params.min_tokens.iter_mut().for_each(tokens32);
+        request.params.context_tokens.iter_mut().for_each(tokens32);
         bytes32(&mut request.params.schema_bytes);
         bytes32(&mut request.tools.bytes);
         for part in &mut request.media {
@@ -96,6 +98,11 @@ impl Lengths {
             }
         }
         self.round_tensors(&mut request.tensors);
+        for mark in &mut request.cache_marks {
+            if let CachePlace::Message { bytes, .. } = &mut mark.place {
+                bytes32(bytes);
+            }
+        }
         let response = &mut exchange.response;
         response.bytes = self.bytes(response.bytes);
         response.output_tokens.iter_mut().for_each(count);

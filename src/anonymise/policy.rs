@@ -184,7 +184,7 @@ impl Policy {
             say(
                 "parameters",
                 Kept,
-                "max_tokens, n, stream, kinds and sizes of tools, schemas, media and tensors, not their names: integers and closed lists",
+                "max_tokens, n, stream, kinds and sizes of tools, schemas, media and tensors, not their names, places of cache marks: integers and closed lists",
             ),
             say(
                 "status, outcome, end of an answer",

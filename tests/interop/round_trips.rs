@@ -135,7 +135,12 @@ fn everything_comes_back_through_our_own_lines() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     // What the files of all fields read as, and the header with it.
-    for version in ["golden-1.0", "golden-1.1", "golden-1.1-tensors"] {
+    for version in [
+        "golden-1.0",
+        "golden-1.1",
+        "golden-1.1-tensors",
+        "golden-1.1-marks",
+    ] {
         let file = |kind: &str| fixture(&format!("{version}.{kind}"));
         let to = |name: &str| path(&format!("{version}-{name}"));
         give(ExportFormat::Jsonl, &file("rt"), &to("a.jsonl"));

@@ -40,6 +40,10 @@ flags! {
     // Most exchanges set 28 alike, and 27 not: the bit that changes costs a byte less below it.
     27 NEW_CONNECTION,
     28 NEW_CONNECTION_SAID,
+    30 CONTEXT_TOKENS,
+    31 DIMENSIONS,
+    32 CONTINUOUS_USAGE,
+    33 RETURN_TOKEN_IDS,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
@@ -77,6 +81,10 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (CONTINUES, params.continues),
         (NEW_CONNECTION, exchange.new_connection == Some(true)),
         (NEW_CONNECTION_SAID, exchange.new_connection.is_some()),
+        (CONTEXT_TOKENS, params.context_tokens.is_some()),
+        (DIMENSIONS, params.dimensions.is_some()),
+        (CONTINUOUS_USAGE, params.continuous_usage),
+        (RETURN_TOKEN_IDS, params.return_token_ids),
     ]
     .into_iter()
     .fold(

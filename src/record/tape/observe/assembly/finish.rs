@@ -218,6 +218,7 @@ impl Assembly {
             tools: prompt.tools,
             media: prompt.media,
             tensors: prompt.tensors,
+            cache_marks: prompt.cache_marks,
         };
         KnownRequest {
             shape,
