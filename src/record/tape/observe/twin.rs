@@ -60,12 +60,16 @@ pub(super) struct Plan {
     read: usize,
 }
 
-/// The model of the last one has a name that no text is.
-const PATHS: [&str; 4] = [
+/// The model of the tensors has a name that no text is.
+const PATHS: [&str; 8] = [
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/messages",
     "/v2/models/m-1/infer",
+    "/generate",
+    "/v1/embeddings",
+    "/api/chat",
+    "/v1/responses",
 ];
 
 impl Plan {
@@ -89,6 +93,8 @@ impl Plan {
                 body["messages"] = turns.into();
                 body["tools"] = tools(|text| json!({"type": "function", "function": {"name": "f", "description": text}})).into();
                 body["stop"] = json!([text(self.model + 1)]);
+                body["stream_options"] = json!({"continuous_usage_stats": self.usage});
+                body["return_token_ids"] = self.begins.into();
             }
             1 => {
                 let prompts: Vec<_> = self
@@ -102,12 +108,34 @@ impl Plan {
                 let tensor = |&(rank, number): &(usize, usize)| json!({"name": text(self.model), "datatype": text(self.model), "shape": vec![number; rank], "data": [text(number)]});
                 body["inputs"] = self.prompt.iter().map(tensor).collect();
             }
-            _ => {
-                body["system"] = text(self.model + 2).into();
+            4 => {
+                body["inputs"] = text(self.model + 2).into();
+                body["parameters"] = json!({"adapter_id": text(self.model)});
+            }
+            5 => {
+                let texts: Vec<_> = self.prompt.iter().map(|&(_, it)| text(it)).collect();
+                body["input"] = texts.into();
+                body["dimensions"] = self.read.into();
+                body["encoding_format"] = text(self.model + 1).into();
+            }
+            6 => {
                 body["messages"] = turns.into();
-                body["tools"] =
-                    tools(|text| json!({"name": "f", "description": text, "input_schema": {}}))
-                        .into();
+                body["options"] = json!({"num_ctx": self.read});
+            }
+            7 => {
+                let items = self
+                    .prompt
+                    .iter()
+                    .map(|&(_, it)| json!({"role": "user", "content": text(it)}));
+                body["input"] = items.collect();
+                let kept = ["conversation", "previous_response_id"][self.end % 2];
+                body[kept] = text(self.model + 1).into();
+            }
+            _ => {
+                let marked = json!({"type": "ephemeral", "ttl": text(self.model + 1)});
+                body["system"] = json!([{"type": "text", "text": text(self.model + 2), "cache_control": marked}]);
+                body["messages"] = turns.into();
+                body["tools"] = tools(|text| json!({"name": "f", "description": text, "input_schema": {}, "cache_control": {"ttl": text}})).into();
             }
         }
         body.to_string()
@@ -423,6 +451,17 @@ fn what_is_the_same_and_what_is_not_shows() {
     };
     let of = |plan| trace_of(&[plan], &texts, 0, &Policy::default(), KEY);
     assert_ne!(of(infer(1)), of(infer(1 + texts.len())));
+    // So do the numbers that a request asks for.
+    let vectors = |read| Plan {
+        api: 5,
+        read,
+        ..plans[0].clone()
+    };
+    assert_ne!(of(vectors(256)), of(vectors(512)));
+    // So does a conversation that a header names.
+    let named = |session| [chat(1, 10, 1000), chat(1, 10, 1000)].map(|it| Plan { session, ..it });
+    let of_both = |plans: [Plan; 2]| trace_of(&plans, &texts, 0, &Policy::default(), KEY);
+    assert_ne!(of_both(named(Some(1))), of_both(named(None)));
     // One in flight for long is in the file twice.
     let long = Plan {
         long: true,
