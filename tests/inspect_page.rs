@@ -53,6 +53,7 @@ fn exchange(at_us: u64, session: u32, blocks: &[u32]) -> Exchange {
     response.output_tokens = tokens(20 + session % 50);
     response.first_token_us = Some(30_000 + u64::from(session) * 1_000);
     response.end_us = Some(900_000);
+    response.token_events = 21;
     for gap in 0..20 {
         response.gaps.record(10_000 + gap * 500);
     }

@@ -108,16 +108,19 @@ impl Lengths {
         response.output_tokens.iter_mut().for_each(count);
         response.cached_tokens.iter_mut().for_each(tokens32);
         response.reasoning_tokens.iter_mut().for_each(tokens32);
-        let seen = response.token_events;
+        // There is a gap less than there are moments: token events, else other events, else reads.
+        let gaps = response.gaps.count();
+        let seen = [response.token_events.into(), response.events.into()];
+        let seen = seen.into_iter().find(|&it: &u64| it > 0);
+        let seen = seen.unwrap_or(gaps.saturating_add(1));
         tokens32(&mut response.token_events);
         tokens32(&mut response.events);
         // Each gap in its order would tell how many there were; who wants both has been refused.
         response.trail = GapTrail::default();
-        // There is a gap less than there are events; the counts of all buckets would tell how many there were.
-        let gaps = i64::try_from(response.gaps.count()).unwrap_or(i64::MAX);
+        // The counts of all buckets would tell how many there were.
         if gaps > 0 && self != Self::Unknown {
-            let more = i64::from(response.token_events) - i64::from(seen);
-            let count = u64::try_from(gaps.saturating_add(more)).unwrap_or(0).max(1);
+            let count = gaps.saturating_add(self.tokens(seen)).saturating_sub(seen);
+            let count = count.max(1);
             response.gaps = std::mem::take(&mut response.gaps).of_count(count);
         }
     }

@@ -179,7 +179,7 @@ impl Policy {
             say(
                 "sizes of stream events",
                 Dropped,
-                "only their number and their sum; of frames that a client sends over a WebSocket, each",
+                "only their number and their sum; of frames that a client sends over a WebSocket, each (from the 17th in one read on their mean)",
             ),
             say(
                 "parameters",

@@ -217,11 +217,11 @@ impl TrafficMeter {
         if let (true, Some(us)) = (exchange.outcome.is_ok(), response.end_us) {
             self.e2e.add(us);
         }
-        for (gap_us, count) in response.gaps.values() {
-            self.gaps.add_n(gap_us, count.into());
-        }
-        if !response.gaps.is_empty() {
-            self.stalls.add(response.gaps.longest_us());
+        if let Some(gaps) = response.token_gaps() {
+            for (gap_us, count) in gaps.values() {
+                self.gaps.add_n(gap_us, count.into());
+            }
+            self.stalls.add(gaps.longest_us());
         }
     }
 
