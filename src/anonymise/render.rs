@@ -20,6 +20,8 @@ use crate::shape::{
 pub struct PromptRender {
     chain: ChainBuilder,
     opening: Option<Opening>,
+    /// The conversation by its server's name for it.
+    named: Option<Conversation>,
     turns: Turns,
     tokens: Option<TokenCutter>,
     tools: ToolsShape,
@@ -83,6 +85,7 @@ impl PromptRender {
         Self {
             chain: ChainBuilder::new(key),
             opening: Opening::new(key),
+            named: None,
             turns: Turns::default(),
             tokens: key.tokenizer().map(TokenCutter::new),
             tools: ToolsShape::default(),
@@ -208,6 +211,11 @@ impl PromptRender {
             .follows(u64::from_le_bytes(self.chain.digest(name.as_bytes())));
     }
 
+    /// Its server keeps the conversation by this name, which every turn repeats.
+    pub fn belongs_to(&mut self, name: &str) {
+        self.named = self.opening.as_ref().map(|it| it.named(name.as_bytes()));
+    }
+
     /// Closes the prompt.
     pub fn finish(mut self) -> RenderedPrompt {
         self.close_message();
@@ -222,7 +230,7 @@ impl PromptRender {
                 _ => self.chain.finish(),
             },
             tokens: tokens.flatten(),
-            conversation: self.opening.and_then(Opening::finish),
+            conversation: self.named.or(self.opening.and_then(Opening::finish)),
             turns: self.turns,
             tools: self.tools,
             messages: self.messages,

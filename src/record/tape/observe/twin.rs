@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::assembly::{Assembly, Desk};
-use crate::anonymise::{Anonymiser, ChainKey, Gaps, Lengths, Policy};
+use crate::anonymise::{Anonymiser, ChainKey, ConversationKey, Gaps, Lengths, Policy};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
@@ -53,6 +53,8 @@ pub(super) struct Plan {
     long: bool,
     /// It is the first on its client's connection.
     begins: bool,
+    /// Its client names the conversation in a header, by this text.
+    session: Option<usize>,
     /// Microseconds: since the arrival before, and between the pieces of the answer.
     wait_us: u64,
     gaps_us: Vec<u64>,
@@ -221,13 +223,14 @@ pub(super) fn trace_of_said(
         Arc::new(Accounts::default()),
     ));
     let mut desk = Desk::new(Arc::clone(&capture), policy.gaps == Gaps::Full);
+    let sessions = ConversationKey::random().unwrap();
     let epoch = Instant::now();
     let mut at_us = 0;
     for (number, plan) in (1_u64..).zip(plans) {
         at_us += plan.wait_us;
         let arrived = epoch + Duration::from_micros(at_us);
         let mut assembly = Assembly::default();
-        let (mut asked, mut answered) = parcels_of(plan, texts, &capture, arrived);
+        let (mut asked, mut answered) = parcels_of(plan, texts, &sessions, &capture, arrived);
         assert!(assembly.take(&mut asked, gate.key(), &mut desk));
         if plan.long {
             let now = arrived + Duration::from_secs(2);
@@ -249,6 +252,7 @@ pub(super) fn trace_of_said(
 fn parcels_of(
     plan: &Plan,
     texts: &[String],
+    sessions: &ConversationKey,
     capture: &Capture,
     arrived: Instant,
 ) -> (Box<Parcel>, Box<Parcel>) {
@@ -270,7 +274,7 @@ fn parcels_of(
         json: true,
         in_flight: 1,
         probe: false,
-        conversation: None,
+        conversation: (plan.session).map(|it| sessions.named(texts[it % texts.len()].as_bytes())),
         new_connection: plan.begins,
     });
     asked.head = Some(Head {
@@ -330,6 +334,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         0..4_usize,
         any::<bool>(),
         any::<bool>(),
+        prop::option::of(number.clone()),
     );
     let said = (
         prop::collection::vec((0..2_usize, number.clone()), 1..6),
@@ -342,7 +347,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
         1..3000_usize,
     );
     let plan = (shape, said, times).prop_map(|(shape, said, times)| {
-        let (api, streamed, model, usage, end, long, begins) = shape;
+        let (api, streamed, model, usage, end, long, begins, session) = shape;
         let (prompt, tools, answer) = said;
         let (wait_us, gaps_us, read) = times;
         Plan {
@@ -356,6 +361,7 @@ pub(super) fn plans() -> impl Strategy<Value = Vec<Plan>> {
             end,
             long,
             begins,
+            session,
             wait_us,
             gaps_us,
             read,
@@ -414,6 +420,7 @@ pub(super) fn chat(turns: usize, wait_us: u64, gap_us: u64) -> Plan {
         end: 0,
         long: false,
         begins: turns == 1,
+        session: None,
         wait_us,
         gaps_us: (1..12).map(|i| gap_us * (10 + i % 5)).collect(),
         read: 4096,
