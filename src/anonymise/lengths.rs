@@ -238,6 +238,23 @@ mod tests {
     }
 
     #[test]
+    fn gaps_tell_no_more_than_what_they_lie_between() {
+        use crate::shape::{Endpoint, Method, TraceTime};
+        // Tokens, frames or messages, reads.
+        for (tokens, events) in [(100, 100), (0, 100), (0, 0)] {
+            let at = TraceTime::default();
+            let mut exchange = Exchange::bare(at, Endpoint::Other, Method::Post);
+            exchange.response.token_events = tokens;
+            exchange.response.events = events;
+            for gap in 0..99 {
+                exchange.response.gaps.record(gap * 100);
+            }
+            Lengths::Steps(64).coarsen(&mut exchange);
+            assert_eq!(exchange.response.gaps.count(), 127, "{tokens} {events}");
+        }
+    }
+
+    #[test]
     fn few_values_are_left() {
         let values: std::collections::BTreeSet<_> = (1..=4096)
             .map(|tokens| Lengths::Log.tokens(tokens))

@@ -58,7 +58,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         altered.push("first_message");
     }
     let parts = messages.iter().flat_map(|message| match &message.content {
-        WireContent::Text(_) => &[],
+        WireContent::Text(_) => &[][..],
         WireContent::Parts(parts) => parts.as_slice(),
     });
     let written = system
