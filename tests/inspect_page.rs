@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use reenact::anonymise::Recordable;
 use reenact::shape::{
-    BlockId, BlockSpec, Endpoint, Exchange, Method, Outcome, SessionId, TokenCount, TokenSource,
-    TraceTime,
+    BlockId, BlockSpec, Dimensions, Endpoint, Exchange, Method, Outcome, SessionId, TensorShape,
+    TensorType, TokenCount, TokenSource, TraceTime,
 };
 use reenact::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
 use support::browser::{self, Page};
@@ -53,6 +53,7 @@ fn exchange(at_us: u64, session: u32, blocks: &[u32]) -> Exchange {
     response.output_tokens = tokens(20 + session % 50);
     response.first_token_us = Some(30_000 + u64::from(session) * 1_000);
     response.end_us = Some(900_000);
+    response.token_events = 21;
     for gap in 0..20 {
         response.gaps.record(10_000 + gap * 500);
     }
@@ -295,4 +296,47 @@ fn a_page_that_cannot_be_written_is_an_error_that_names_the_file() {
         .output()
         .unwrap();
     assert!(output.status.success() && page.exists());
+}
+
+#[test]
+fn tensors_are_summed_up_where_there_are_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let tensor = |datatype, sizes: Option<&[u32]>| TensorShape {
+        message: 0,
+        datatype,
+        dimensions: sizes.and_then(|sizes| Dimensions::of(sizes.iter().copied())),
+    };
+    let mut infer = Exchange::bare(TraceTime::from_us(5), Endpoint::Infer, Method::Post);
+    infer.request.tensors = vec![
+        tensor(TensorType::Fp32, Some(&[1, 3, 224, 224])),
+        tensor(TensorType::Int64, Some(&[7])),
+        tensor(TensorType::Fp32, None),
+    ];
+    trace(&at("with.rt"), [exchange(0, 0, &[0]), infer]);
+    trace(&at("without.rt"), [exchange(0, 0, &[0])]);
+    let seen = |name: &str| {
+        let (trace, html) = (at(name), at(name).with_extension("html"));
+        let word = Path::new;
+        let text = stdout_of([word("inspect"), word("--html"), &html, &trace]);
+        let json = stdout_of([word("inspect"), word("--json"), &trace]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        (text, json, std::fs::read_to_string(html).unwrap())
+    };
+    let (text, json, page) = seen("with.rt");
+    assert!(text.contains("1 (50.00 %), of: fp32 2, int64 1"), "{text}");
+    assert!(text.contains("tensor elements"), "{text}");
+    assert_eq!(json["with_tensors"]["count"], 1);
+    assert_eq!(
+        json["tensor_datatypes"],
+        serde_json::json!({"fp32": 2, "int64": 1})
+    );
+    assert_eq!(json["tensor_elements"]["count"], 2);
+    assert_eq!(json["tensor_elements"]["max"], 150_528.0);
+    for told in ["2 fp32", "1 int64", "1 with tensors", "Tensor elements"] {
+        assert!(page.contains(told), "{told}");
+    }
+    let (text, json, page) = seen("without.rt");
+    assert!(!text.contains("tensor") && json.get("with_tensors").is_none());
+    assert!(!page.to_lowercase().contains("tensor"));
 }

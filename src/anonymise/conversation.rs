@@ -85,6 +85,14 @@ impl Opening {
         })
     }
 
+    /// A conversation that goes by this name, whatever its prompt. (No rendered prompt begins with this byte.)
+    pub(super) fn named(&self, name: &[u8]) -> Conversation {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        hasher.write_u8(u8::MAX);
+        hasher.write(name);
+        Conversation(hasher.finish())
+    }
+
     /// A part of the rendered prompt.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if let Some(hasher) = &mut self.hasher {
@@ -208,6 +216,22 @@ mod tests {
         };
         assert_ne!(showing(&key, b"a"), showing(&key, b"b"));
         assert_eq!(showing(&key, b"a"), showing(&key.next().unwrap(), b"a"));
+    }
+
+    #[test]
+    fn a_name_is_the_conversation_whatever_is_said() {
+        let key = key();
+        let named = |key: &ChainKey, name: &str, said: &str| {
+            let mut render = PromptRender::new(key);
+            render.text(said.as_bytes());
+            render.belongs_to(name);
+            render.finish().conversation.unwrap()
+        };
+        let first = named(&key, "conv_1", "hello");
+        assert_eq!(named(&key, "conv_1", "and then?"), first);
+        assert_eq!(named(&key.next().unwrap(), "conv_1", "hello"), first);
+        assert_ne!(named(&key, "conv_2", "hello"), first);
+        assert_ne!(named(&self::key(), "conv_1", "hello"), first);
     }
 
     #[test]

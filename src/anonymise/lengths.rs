@@ -4,7 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::shape::{
-    BlockSpec, BlockUnit, Dimensions, Exchange, GapTrail, RequestShape, TensorShape, TokenCount,
+    BlockSpec, BlockUnit, CachePlace, Dimensions, Exchange, GapTrail, RequestShape, TensorShape,
+    TokenCount,
 };
 
 /// How exactly bytes and tokens are kept. Rounding is monotone, so that what was no more than something else still is; a 0
@@ -86,6 +87,7 @@ impl Lengths {
         request.prompt_tokens.iter_mut().for_each(count);
         request.params.max_tokens.iter_mut().for_each(tokens32);
         request.params.min_tokens.iter_mut().for_each(tokens32);
+        request.params.context_tokens.iter_mut().for_each(tokens32);
         bytes32(&mut request.params.schema_bytes);
         bytes32(&mut request.tools.bytes);
         for part in &mut request.media {
@@ -96,21 +98,29 @@ impl Lengths {
             }
         }
         self.round_tensors(&mut request.tensors);
+        for mark in &mut request.cache_marks {
+            if let CachePlace::Message { bytes, .. } = &mut mark.place {
+                bytes32(bytes);
+            }
+        }
         let response = &mut exchange.response;
         response.bytes = self.bytes(response.bytes);
         response.output_tokens.iter_mut().for_each(count);
         response.cached_tokens.iter_mut().for_each(tokens32);
         response.reasoning_tokens.iter_mut().for_each(tokens32);
-        let seen = response.token_events;
+        // There is a gap less than there are moments: token events, else other events, else reads.
+        let gaps = response.gaps.count();
+        let seen = [response.token_events.into(), response.events.into()];
+        let seen = seen.into_iter().find(|&it: &u64| it > 0);
+        let seen = seen.unwrap_or(gaps.saturating_add(1));
         tokens32(&mut response.token_events);
         tokens32(&mut response.events);
         // Each gap in its order would tell how many there were; who wants both has been refused.
         response.trail = GapTrail::default();
-        // There is a gap less than there are events; the counts of all buckets would tell how many there were.
-        let gaps = i64::try_from(response.gaps.count()).unwrap_or(i64::MAX);
+        // The counts of all buckets would tell how many there were.
         if gaps > 0 && self != Self::Unknown {
-            let more = i64::from(response.token_events) - i64::from(seen);
-            let count = u64::try_from(gaps.saturating_add(more)).unwrap_or(0).max(1);
+            let count = gaps.saturating_add(self.tokens(seen)).saturating_sub(seen);
+            let count = count.max(1);
             response.gaps = std::mem::take(&mut response.gaps).of_count(count);
         }
     }
@@ -225,6 +235,23 @@ mod tests {
             .map(|it| it.dimensions)
             .collect();
         assert_eq!(kept, [Dimensions::of([64, 0, 1024]), None]);
+    }
+
+    #[test]
+    fn gaps_tell_no_more_than_what_they_lie_between() {
+        use crate::shape::{Endpoint, Method, TraceTime};
+        // Tokens, frames or messages, reads.
+        for (tokens, events) in [(100, 100), (0, 100), (0, 0)] {
+            let at = TraceTime::default();
+            let mut exchange = Exchange::bare(at, Endpoint::Other, Method::Post);
+            exchange.response.token_events = tokens;
+            exchange.response.events = events;
+            for gap in 0..99 {
+                exchange.response.gaps.record(gap * 100);
+            }
+            Lengths::Steps(64).coarsen(&mut exchange);
+            assert_eq!(exchange.response.gaps.count(), 127, "{tokens} {events}");
+        }
     }
 
     #[test]

@@ -184,12 +184,12 @@ impl Policy {
             say(
                 "sizes of stream events",
                 Dropped,
-                "only their number and their sum; of frames that a client sends over a WebSocket, each",
+                "only their number and their sum; of frames that a client sends over a WebSocket, each (from the 17th in one read on their mean)",
             ),
             say(
                 "parameters",
                 Kept,
-                "max_tokens, n, stream, kinds and sizes of tools, schemas, media and tensors, not their names: integers and closed lists",
+                "max_tokens, n, stream, kinds and sizes of tools, schemas, media and tensors, not their names, places of cache marks: integers and closed lists",
             ),
             say(
                 "status, outcome, end of an answer",

@@ -3,8 +3,8 @@ use super::conversation::{Conversation, Opening};
 use super::sessions::Turns;
 use super::token_cutter::TokenCutter;
 use crate::shape::{
-    Dimensions, MediaKind, MediaPart, MessageShape, PictureHead, Role, TensorShape, TensorType,
-    ToolsShape,
+    CacheLife, CacheMark, CachePlace, Dimensions, MediaKind, MediaPart, MessageShape, PictureHead,
+    Role, TensorShape, TensorType, ToolsShape,
 };
 
 /// Renders a prompt in the order in which engines' chat templates do (tools, then messages), and keeps of it the lengths
@@ -20,12 +20,15 @@ use crate::shape::{
 pub struct PromptRender {
     chain: ChainBuilder,
     opening: Option<Opening>,
+    /// The conversation by its server's name for it.
+    named: Option<Conversation>,
     turns: Turns,
     tokens: Option<TokenCutter>,
     tools: ToolsShape,
     messages: Vec<MessageShape>,
     media: Vec<MediaPart>,
     tensors: Vec<TensorShape>,
+    cache_marks: Vec<CacheMark>,
     /// Digests of the open message's media, rendered when it closes.
     pending: Vec<[u8; 8]>,
     overfull: bool,
@@ -50,7 +53,9 @@ pub struct RenderedPrompt {
     pub media: Vec<MediaPart>,
     /// Messages that are tensors, in order.
     pub tensors: Vec<TensorShape>,
-    /// There were more than [`MAX_PARTS`] tools, messages or media parts, and the others are not in here.
+    /// Where the client marked what to keep, in order.
+    pub cache_marks: Vec<CacheMark>,
+    /// There were more than [`MAX_PARTS`] tools, messages, media parts or marks, and the others are not in here.
     pub overfull: bool,
 }
 
@@ -62,6 +67,7 @@ impl RenderedPrompt {
             + self.messages.capacity() * size_of::<MessageShape>()
             + self.media.capacity() * size_of::<MediaPart>()
             + self.tensors.capacity() * size_of::<TensorShape>()
+            + self.cache_marks.capacity() * size_of::<CacheMark>()
     }
 }
 
@@ -79,12 +85,14 @@ impl PromptRender {
         Self {
             chain: ChainBuilder::new(key),
             opening: Opening::new(key),
+            named: None,
             turns: Turns::default(),
             tokens: key.tokenizer().map(TokenCutter::new),
             tools: ToolsShape::default(),
             messages: Vec::new(),
             media: Vec::new(),
             tensors: Vec::new(),
+            cache_marks: Vec::new(),
             pending: Vec::new(),
             overfull: false,
         }
@@ -172,10 +180,40 @@ impl PromptRender {
         });
     }
 
+    /// The client marks what has been added so far, up to the last tool or the last piece of the open message.
+    pub fn cache_mark(&mut self, life: CacheLife) {
+        let place = match (self.messages.last(), self.tools.count.checked_sub(1)) {
+            (Some(message), _) => CachePlace::Message {
+                index: self.open_message(),
+                bytes: message.bytes,
+            },
+            (None, Some(index)) => CachePlace::Tool { index },
+            (None, None) => CachePlace::Request,
+        };
+        self.add_mark(CacheMark { place, life });
+    }
+
+    /// The client leaves it to the server where to mark the request.
+    pub fn cache_request(&mut self, life: CacheLife) {
+        let place = CachePlace::Request;
+        self.add_mark(CacheMark { place, life });
+    }
+
+    fn add_mark(&mut self, mark: CacheMark) {
+        if !self.is_full(self.cache_marks.len()) {
+            self.cache_marks.push(mark);
+        }
+    }
+
     /// It goes on from an answer, or a conversation, that the server has and knows by this name.
     pub fn follows(&mut self, name: &str) {
         self.turns
             .follows(u64::from_le_bytes(self.chain.digest(name.as_bytes())));
+    }
+
+    /// Its server keeps the conversation by this name, which every turn repeats.
+    pub fn belongs_to(&mut self, name: &str) {
+        self.named = self.opening.as_ref().map(|it| it.named(name.as_bytes()));
     }
 
     /// Closes the prompt.
@@ -192,12 +230,13 @@ impl PromptRender {
                 _ => self.chain.finish(),
             },
             tokens: tokens.flatten(),
-            conversation: self.opening.and_then(Opening::finish),
+            conversation: self.named.or(self.opening.and_then(Opening::finish)),
             turns: self.turns,
             tools: self.tools,
             messages: self.messages,
             media: self.media,
             tensors: self.tensors,
+            cache_marks: self.cache_marks,
             overfull: self.overfull,
         }
     }

@@ -56,7 +56,8 @@ pub(super) struct RecordArgs {
     /// Share of conversations to record, each with all its turns: 5% or 0.05
     #[arg(long, value_name = "RATE", default_value = "100%", value_parser = values::rate)]
     sample: f64,
-    /// The request header that says which conversation a request belongs to [default: told by how prompts begin]
+    /// The request header that says which conversation a request belongs to [default: x-conversation-id and its like, else told by how
+    /// prompts begin]
     #[arg(long, value_name = "NAME")]
     session_header: Option<http::HeaderName>,
     /// Take requests whose path begins so for an endpoint's, where a gateway has paths of its own: `/llm/=chat_completions`

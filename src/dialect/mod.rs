@@ -178,7 +178,7 @@ pub struct ResponseSight {
 /// Writes a draft in its endpoint's dialect; one without a dialect, or whose dialect a replay does not speak, is written as
 /// OpenAI chat.
 pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
-    match draft.endpoint.dialect() {
+    let mut wire = match draft.endpoint.dialect() {
         Dialect::OpenAiChat
         | Dialect::Generic
         | Dialect::Kserve
@@ -195,5 +195,7 @@ pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
         Dialect::Triton => kserve::triton::synthesise(draft),
         Dialect::OpenAiCompletions => openai::completions::synthesise(draft),
         Dialect::AnthropicMessages => anthropic::synthesise(draft),
-    }
+    };
+    wire.altered.extend(draft.foreign());
+    wire
 }

@@ -6,6 +6,7 @@ pub mod picture;
 mod quantiles;
 mod seen;
 mod sharing;
+mod tensors;
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,10 @@ pub use self::sharing::{PrefixSharing, SharingMeter};
 use self::arrivals::ArrivalMeter;
 use self::quantiles::Sample;
 use self::seen::SeenIds;
-use crate::shape::{BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus};
+use self::tensors::TensorMeter;
+use crate::shape::{
+    BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus, TensorType,
+};
 
 /// Statistics of a trace. What is absent was not measured; a zero is a measured zero.
 #[derive(Debug, Clone, Serialize)]
@@ -54,6 +58,12 @@ pub struct Traffic {
     /// Media parts by kind.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub media_parts: BTreeMap<MediaKind, u64>,
+    /// Exchanges with input tensors; absent where none has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with_tensors: Option<Share>,
+    /// Input tensors by what they are made of.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tensor_datatypes: BTreeMap<TensorType, u64>,
     /// How exchanges arrive.
     pub arrivals: Arrivals,
     /// Exchanges open at once; absent where the source does not tell when they end.
@@ -68,6 +78,9 @@ pub struct Traffic {
     /// Bytes of request bodies; absent where the source has no bodies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_bytes: Option<Quantiles>,
+    /// Elements of each input tensor whose dimensions are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor_elements: Option<Quantiles>,
     /// Arrival to first token, of streamed answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttft_ms: Option<Quantiles>,
@@ -116,6 +129,7 @@ pub struct TrafficMeter {
     in_flight_sum: u64,
     in_flight_peak: u64,
     counts: Counts,
+    tensors: TensorMeter,
     arrivals: ArrivalMeter,
     sharing: Option<SharingMeter>,
     sessions: SeenIds,
@@ -164,11 +178,14 @@ impl TrafficMeter {
                 slow_readers: None,
                 tool_calls: 0,
                 media_parts: BTreeMap::new(),
+                with_tensors: None,
+                tensor_datatypes: BTreeMap::new(),
                 arrivals: Arrivals::default(),
                 in_flight: None,
                 prompt_tokens: None,
                 output_tokens: None,
                 request_bytes: None,
+                tensor_elements: None,
                 ttft_ms: None,
                 e2e_ms: None,
                 gap_ms: None,
@@ -181,6 +198,7 @@ impl TrafficMeter {
             in_flight_sum: 0,
             in_flight_peak: 0,
             counts: Counts::default(),
+            tensors: TensorMeter::default(),
             arrivals: ArrivalMeter::default(),
             sharing: blocks.map(SharingMeter::new),
             sessions: SeenIds::default(),
@@ -223,11 +241,11 @@ impl TrafficMeter {
         if let (true, Some(us)) = (exchange.outcome.is_ok(), response.end_us) {
             self.e2e.add(us);
         }
-        for (gap_us, count) in response.gaps.values() {
-            self.gaps.add_n(gap_us, count.into());
-        }
-        if !response.gaps.is_empty() {
-            self.stalls.add(response.gaps.longest_us());
+        if let Some(gaps) = response.token_gaps() {
+            for (gap_us, count) in gaps.values() {
+                self.gaps.add_n(gap_us, count.into());
+            }
+            self.stalls.add(gaps.longest_us());
         }
     }
 
@@ -254,6 +272,7 @@ impl TrafficMeter {
         for part in &exchange.request.media {
             *traffic.media_parts.entry(part.kind).or_default() += 1;
         }
+        self.tensors.add(&exchange.request.tensors);
         self.counts.errors += u64::from(!exchange.outcome.is_ok());
         self.counts.streaming += u64::from(exchange.request.params.stream);
         self.counts.tools += u64::from(exchange.request.tools.count > 0);
@@ -277,6 +296,10 @@ impl TrafficMeter {
         let slow = self.counts.slow_readers;
         traffic.slow_readers =
             ratio(slow, self.counts.readers).map(|share| Share { count: slow, share });
+        let (exchanges, datatypes, elements) = self.tensors.finish();
+        traffic.with_tensors = Some(share(exchanges)).filter(|it| it.count > 0);
+        traffic.tensor_datatypes = datatypes;
+        traffic.tensor_elements = elements;
         (traffic.span_s, traffic.arrivals) = self.arrivals.finish();
         traffic.in_flight = ratio(self.in_flight_sum, all)
             .filter(|_| self.in_flight_known)

@@ -24,6 +24,7 @@ use crate::record::http1::{Link, Pool, Scratch};
 use crate::record::serve::serve;
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
+use crate::record::tape::session_headers::UsualName;
 use crate::record::tape::unheard::{ROUND, Unheard};
 use crate::record::translate;
 
@@ -94,13 +95,15 @@ impl Lane {
         self.turns.get()
     }
 
-    /// The conversation that a request belongs to by its session header, whose value `field` finds.
+    /// The conversation that a request belongs to by its headers: `field` finds the value of one, `usual` is what those say that
+    /// usually name one.
     pub(super) fn conversation<'a>(
         &self,
         field: impl FnOnce(&http::HeaderName) -> Option<&'a [u8]>,
+        usual: UsualName<'a>,
     ) -> Option<Conversation> {
-        let header = self.capture.as_ref()?.session_header.as_ref()?;
-        header.conversation(field(header.name())?)
+        let headers = self.capture.as_ref()?.session_headers.as_ref()?;
+        headers.conversation(field, usual)
     }
 
     /// The recorder is ending exchanges that have not finished in time.

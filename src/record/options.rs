@@ -75,7 +75,7 @@ pub struct TraceOptions {
     pub tokenizer: Option<PromptTokenizer>,
     /// Whether the gaps between token events are kept one by one, beside their sketch.
     pub every_gap: bool,
-    /// The request header that names a conversation, where clients send one.
+    /// The request header that names a conversation, beside those that usually do.
     pub session_header: Option<http::HeaderName>,
     /// Which endpoints a gateway's own paths are.
     pub dialects: Vec<DialectRule>,

@@ -35,7 +35,7 @@ use crate::record::tape::accounts::{Accounts, Summary};
 use crate::record::tape::capture::Capture;
 use crate::record::tape::metrics::Metrics;
 use crate::record::tape::observe::ObserverHandle;
-use crate::record::tape::session_header::SessionHeader;
+use crate::record::tape::session_headers::SessionHeaders;
 use crate::record::tape::uploads::{CountedUploads, Uploads};
 use crate::record::tape::write::WriterState;
 
@@ -101,10 +101,8 @@ impl Recorder {
             let mut capture =
                 Capture::new(trace.capture_memory, trace.max_body, Arc::clone(&accounts));
             capture.dialects.clone_from(&trace.dialects);
-            capture.session_header = trace
-                .session_header
-                .clone()
-                .map(|name| SessionHeader::new(name, sampling.clone()));
+            let headers = SessionHeaders::new(trace.session_header.clone(), sampling.clone());
+            capture.session_headers = Some(headers);
             capture
         });
         let policy = options

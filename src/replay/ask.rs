@@ -132,6 +132,8 @@ impl Asker<'_> {
             ids: None,
             media: &[],
             tools: ToolsShape::default(),
+            cache_marks: &[],
+            adapter: None,
             params,
             output: OutputLength::Cap(self.answer_tokens),
             forcing: Forcing::None,

@@ -1,5 +1,6 @@
 mod alteration;
 mod length;
+mod marks;
 mod prepared;
 
 pub use self::alteration::{Alteration, Alterations};
@@ -7,7 +8,9 @@ pub use self::length::LengthPolicy;
 pub(super) use self::prepared::{Cancel, Prepared, Settled};
 
 use crate::dialect::{Draft, DraftMedia, OutputLength, synthesise};
-use crate::shape::{BlockSpec, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus};
+use crate::shape::{
+    BlockSpec, Dialect, Endpoint, Exchange, Outcome, RequestParams, Role, ShapeStatus,
+};
 
 use super::calibrate::Calibration;
 use super::client::Envelope;
@@ -20,6 +23,7 @@ use super::readers::Readers;
 /// Turns planned requests into bytes: settles each in the order of the plan, and writes it when it is needed.
 pub(super) struct Synthesiser<'a> {
     prompter: Prompter,
+    spec: Option<BlockSpec>,
     studio: Studio,
     options: PromptOptions,
     calibration: &'a Calibration,
@@ -45,6 +49,7 @@ impl<'a> Synthesiser<'a> {
     ) -> Self {
         Self {
             prompter: Prompter::new(salt, spec, options.token_ratio),
+            spec,
             studio: Studio::default(),
             options,
             calibration,
@@ -109,9 +114,11 @@ impl<'a> Synthesiser<'a> {
                 .collect()
         });
         let media = self.media(exchange, &prompt.media_seeds);
+        let adapted = exchange.endpoint.dialect() == Dialect::Tgi && exchange.model.is_some();
         let model = exchange
             .model
             .and_then(|model| self.options.models.get(&model));
+        let adapter = model.filter(|_| adapted).map(String::as_str);
         let wire = synthesise(&Draft {
             endpoint,
             model: model.unwrap_or(&self.calibration.model),
@@ -120,10 +127,14 @@ impl<'a> Synthesiser<'a> {
             ids: ids.as_deref(),
             media: &media,
             tools: exchange.request.tools,
+            cache_marks: &marks::marks(exchange, self.spec),
+            adapter,
             params,
             output: *output,
             forcing: known.forced.by(),
         });
+        let lacks_adapter = adapted && adapter.is_none();
+        self.note(Alteration::Field("adapter_id"), lacks_adapter);
         for &field in &wire.altered {
             self.note(Alteration::Field(field), true);
         }

@@ -233,6 +233,14 @@ impl Inspection {
             );
             line(f, "media", text)?;
         }
+        if let Some(with_tensors) = traffic.with_tensors {
+            let text = format!(
+                "{}, of: {}",
+                share(with_tensors),
+                counts(&traffic.tensor_datatypes)
+            );
+            line(f, "tensors", text)?;
+        }
         if let Some(sessions) = traffic.sessions {
             line(f, "sessions", sessions)?;
         }
@@ -258,6 +266,7 @@ impl Inspection {
             ("prompt tokens", traffic.prompt_tokens, 0),
             ("output tokens", traffic.output_tokens, 0),
             ("request bytes", traffic.request_bytes, 0),
+            ("tensor elements", traffic.tensor_elements, 0),
             ("TTFT ms", traffic.ttft_ms, 2),
             ("E2E ms", traffic.e2e_ms, 2),
             ("gap ms", traffic.gap_ms, 2),

@@ -68,6 +68,7 @@ impl Exchange {
             + request.blocks.len()
             + request.media.len()
             + request.tensors.len() * TensorShape::ITEMS
+            + request.cache_marks.len()
             + response.gaps.buckets().len()
             + response.trail.buckets().len()
     }

@@ -5,6 +5,7 @@
 //! (`_us`), sizes are bytes (`_bytes`), counts of tokens say where the count came from ([`TokenSource`]).
 
 mod buckets;
+mod cache;
 mod endpoint;
 mod exchange;
 mod gaps;
@@ -16,6 +17,7 @@ mod response;
 mod tensor;
 mod trail;
 
+pub use cache::{CacheLife, CacheMark, CachePlace};
 pub use endpoint::{Dialect, Endpoint, Method};
 pub use exchange::{Exchange, ShapeStatus};
 pub use gaps::{GapSketch, GapSketchError};
@@ -24,7 +26,7 @@ pub use outcome::Outcome;
 pub use request::{
     BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, PictureHead,
     ReasoningEffort, RequestParams, RequestShape, Role, Structured, TokenCount, TokenSource,
-    ToolsShape,
+    ToolsShape, VectorEncoding,
 };
 pub use response::{FinishReason, ResponseShape};
 pub use tensor::{Dimensions, TensorShape, TensorType};

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, TensorShape};
+use super::{BlockId, CacheMark, TensorShape};
 
 /// The shape of a request: everything about it that sets the server's load, and none of its words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub struct RequestShape {
     /// The input tensors of a model that takes no prompt, each of which is a message, too.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub tensors: Vec<TensorShape>,
+    /// Where its client marked what to keep, in the order of the prompt: tools, messages, the whole.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cache_marks: Vec<CacheMark>,
 }
 
 impl RequestShape {
@@ -153,6 +156,48 @@ pub struct RequestParams {
     /// What came is only the end of the prompt: the server keeps the rest (`previous_response_id`, `cachedContent`, …).
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub continues: bool,
+    /// `num_ctx`: the context that the model is loaded with (Ollama).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub context_tokens: Option<u32>,
+    /// `stream_options.continuous_usage_stats`: counts in every event (vLLM).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub continuous_usage: bool,
+    /// `return_token_ids`: the ids of prompt and answer beside the text (vLLM).
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub return_token_ids: bool,
+    /// `dimensions` of the vectors asked for (embeddings).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dimensions: Option<u32>,
+    /// How vectors are written (embeddings).
+    #[serde(skip_serializing_if = "VectorEncoding::is_unsaid", default)]
+    pub encoding_format: VectorEncoding,
+}
+
+/// How an embedding's numbers are written, which sets the size of the answer.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum VectorEncoding {
+    /// As the server does it: mostly as a list of numbers.
+    #[default]
+    Unsaid,
+    /// `float`
+    Float,
+    /// `base64`
+    Base64,
+    /// Any other.
+    Other,
+}
+
+impl VectorEncoding {
+    /// Every encoding, in the order of their codes in the trace file.
+    pub const ALL: [Self; 4] = [Self::Unsaid, Self::Float, Self::Base64, Self::Other];
+
+    fn is_unsaid(&self) -> bool {
+        *self == Self::Unsaid
+    }
 }
 
 /// How the output is constrained.

@@ -29,7 +29,8 @@ pub struct ResponseShape {
     /// arrived. Less than a millisecond is 0. Absent where nobody looked, as in imports.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reader_wait_us: Option<u64>,
-    /// Gaps between successive token events.
+    /// Gaps between successive token events; where none of an answer's events is one, between messages (gRPC), frames (WebSockets), or
+    /// the reads of a body that no dialect reads.
     #[serde(skip_serializing_if = "GapSketch::is_empty", default)]
     pub gaps: GapSketch,
     /// The same gaps in their order, where that was asked for.
@@ -59,6 +60,13 @@ pub struct ResponseShape {
     pub events: u32,
     /// Stream events that carried at least one token.
     pub token_events: u32,
+}
+
+impl ResponseShape {
+    /// The gaps, where they are between tokens.
+    pub fn token_gaps(&self) -> Option<&GapSketch> {
+        Some(&self.gaps).filter(|gaps| self.token_events > 0 && !gaps.is_empty())
+    }
 }
 
 /// Why generation stopped, over all dialects.

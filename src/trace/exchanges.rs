@@ -309,6 +309,7 @@ fn weight(exchange: &Exchange) -> usize {
         + request.blocks.len() * size_of::<BlockId>()
         + request.media.len() * size_of::<MediaPart>()
         + size_of_val(&request.tensors[..])
+        + size_of_val(&request.cache_marks[..])
         + size_of_val(exchange.response.gaps.buckets())
         + size_of_val(exchange.response.trail.buckets())
 }

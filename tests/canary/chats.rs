@@ -31,12 +31,12 @@ pub(crate) const CHAT: &str = r#"{"model":"@","messages":[
   "tool_choice":{"type":"function","function":{"name":"@"}},"stop":["@"],"user":"@","metadata":{"@":"@"},"response_format":{"type":"json_schema",
   "json_schema":{"name":"@","schema":{"title":"@"}}},"reasoning_effort":"@","service_tier":"@","@":"@","stream":STREAM,"max_tokens":9}"#;
 
-const MESSAGES: &str = r#"{"model":"@","max_tokens":9,"system":[{"type":"text","text":"@"}],"messages":[{"role":"user","content":[
+const MESSAGES: &str = r#"{"model":"@","max_tokens":9,"system":[{"type":"text","text":"@","cache_control":{"type":"@","ttl":"@"}}],"cache_control":{"@":"@"},"messages":[{"role":"user","content":[
     {"type":"text","text":"@"},{"type":"image","source":{"type":"base64","media_type":"@","data":"@"}},
     {"type":"document","title":"@","source":{"type":"url","url":"https://@"}}]},
     {"role":"assistant","content":[{"type":"thinking","thinking":"@","signature":"@"},{"type":"tool_use","id":"@","name":"@","input":{"@":"@"}}]},
     {"role":"user","content":[{"type":"tool_result","tool_use_id":"@","content":"@"}]}],
-  "tools":[{"name":"@","description":"@","input_schema":{"type":"object","title":"@"}}],"stop_sequences":["@"],"metadata":{"user_id":"@"},"stream":STREAM}"#;
+  "tools":[{"name":"@","description":"@","input_schema":{"type":"object","title":"@"},"cache_control":{"type":"ephemeral","ttl":"@"}}],"stop_sequences":["@"],"metadata":{"user_id":"@"},"stream":STREAM}"#;
 
 const COMPLETIONS: &str = r#"{"model":"@","prompt":["@ and @"],"suffix":"@","stop":"@","user":"@","max_tokens":9,"stream":STREAM}"#;
 

@@ -12,7 +12,7 @@ use super::{chats, dialects};
 /// Who asks, for whom, from where and in which conversation.
 pub(crate) const HEADERS: &str = "Host: @.example\r\nAuthorization: Bearer @\r\nx-api-key: @\r\nCookie: @=@; s=@\r\nUser-Agent: @/1\r\n\
     X-Request-Id: @\r\nX-Session: @\r\ntraceparent: 00-@@-@-01\r\ntracestate: @=@\r\nbaggage: user=@,@=@\r\nForwarded: for=@;host=@\r\n\
-    X-Forwarded-For: @\r\nX-Real-IP: @\r\nReferer: https://@/@?@\r\nOrigin: https://@\r\nOpenAI-Organization: @\r\nConversation-Id: @\r\n\
+    X-Forwarded-For: @\r\nX-Real-IP: @\r\nReferer: https://@/@?@\r\nOrigin: https://@\r\nOpenAI-Organization: @\r\nConversation-Id: @\r\nX-Conversation-Id: @\r\nThread-Id: @\r\n\
     Proxy-Authorization: Basic @\r\nX-@: @\r\nTE: trailers\r\nConnection: close\r\n";
 
 /// How many exchanges it was. `more` manners than all upstreams have.

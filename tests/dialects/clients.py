@@ -50,11 +50,11 @@ def responses_stream():
 
 
 def embeddings():
-    return plain(gpt.embeddings.create(model=MODEL, input=["one", "three"], encoding_format="float"))
+    return plain(gpt.embeddings.create(model=MODEL, input=["one", "three"], dimensions=256, encoding_format="float"))
 
 
 def ollama_chat():
-    return [plain(part) for part in llama.chat(model=MODEL, messages=MESSAGES, stream=True, options={"num_predict": 40})]
+    return [plain(part) for part in llama.chat(model=MODEL, messages=MESSAGES, stream=True, options={"num_predict": 40, "num_ctx": 8192})]
 
 
 def ollama_generate():
@@ -87,7 +87,7 @@ def gemini_stream():
 
 
 def tgi():
-    return json.loads(json.dumps(hub.text_generation("And at dusk?", max_new_tokens=4, details=True), default=vars))
+    return json.loads(json.dumps(hub.text_generation("And at dusk?", max_new_tokens=4, details=True, adapter_id="team/lora"), default=vars))
 
 
 def tgi_stream():

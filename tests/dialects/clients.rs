@@ -147,10 +147,16 @@ fn expected(name: &str) -> Vec<(&'static str, Value)> {
                 json!([{"role": "user", "bytes": 3}, {"role": "user", "bytes": 5}]),
             ),
             ("/request/prompt_tokens", told(7)),
+            ("/request/params/dimensions", json!(256)),
+            ("/request/params/encoding_format", json!("float")),
             ("/response/output_tokens", Value::Null),
             ("/outcome/kind", json!("completed")),
         ],
-        "ollama_chat" => capped(streamed(answered("ollama_chat", 17, brief())), 40),
+        "ollama_chat" => {
+            let mut expected = capped(streamed(answered("ollama_chat", 17, brief())), 40);
+            expected.push(("/request/params/context_tokens", json!(8192)));
+            expected
+        }
         "ollama_generate" => answered("ollama_generate", 17, brief()),
         "ollama_embed" => vec![
             ("/endpoint", json!("ollama_embed")),
@@ -162,11 +168,16 @@ fn expected(name: &str) -> Vec<(&'static str, Value)> {
         "cohere_stream" => streamed(answered("cohere_chat", 71, brief())),
         "gemini_generate" => capped(answered("gemini_generate", 13, brief()), 40),
         "gemini_stream" => capped(streamed(answered("gemini_stream", 13, brief())), 40),
-        "tgi" => capped(answered("tgi_generate", 9, alone()), 4),
+        "tgi" => {
+            let mut expected = capped(answered("tgi_generate", 9, alone()), 4);
+            // What it is fine-tuned with stands for the model.
+            expected.push(("/model", json!(2)));
+            expected
+        }
         "tgi_stream" => capped(streamed(answered("tgi_generate", 9, alone())), 4),
         "infer" => {
             let mut expected = tensors("infer", tensor());
-            expected[2].1 = json!(2);
+            expected[2].1 = json!(3);
             expected.push(("/outcome/kind", json!("completed")));
             expected
         }

@@ -17,7 +17,9 @@ fn embeddings_are_replayed_though_nothing_is_generated() {
     let sim = Server::sim(&["--profile", "fast"]);
     let recorder = Server::recorder(&sim.url, &at("first"), &[]);
     for text in TEXTS {
-        let body = format!("{{\"model\":\"sim\",\"input\":{text}}}");
+        let body = format!(
+            "{{\"model\":\"sim\",\"input\":{text},\"dimensions\":8,\"encoding_format\":\"float\"}}"
+        );
         let answer = http::send(&recorder.url, &http::post("/v1/embeddings", &[], &body));
         assert_eq!(http::status(&answer), 200);
     }
@@ -49,6 +51,7 @@ fn embeddings_are_replayed_though_nothing_is_generated() {
             "/endpoint",
             "/request/messages",
             "/request/prompt_tokens",
+            "/request/params",
             "/response/status",
         ] {
             assert_eq!(before.pointer(pointer), after.pointer(pointer), "{pointer}");

@@ -38,7 +38,7 @@ fn frames_are_counted_and_their_payload_is_not_looked_at() {
         stream.write_all(&sent.1).unwrap();
     });
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(&upstream, dir.path(), &[]);
+    let recorder = Server::recorder(&upstream, dir.path(), &["--gaps", "full"]);
     let mut client = http::connect(&recorder.url);
     let request = "GET /v1/realtime?model=gpt HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\n\r\n";
     client.write_all(request.as_bytes()).unwrap();
@@ -57,6 +57,12 @@ fn frames_are_counted_and_their_payload_is_not_looked_at() {
     let (status, log) = recorder.terminate();
     assert!(status.success(), "{log}");
     let recorded = exchanges(dir.path());
+    let in_order = recorded[0].pointer("/response/gaps_in_order_us").unwrap();
+    assert_eq!(
+        in_order.as_array().unwrap().len(),
+        2,
+        "between three frames"
+    );
     for (pointer, value) in [
         ("/endpoint", json!("realtime")),
         ("/method", json!("GET")),

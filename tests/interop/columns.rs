@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::support::{run, stdout_of};
 use super::{fixture, goldens, open};
 use reenact::interop::{ExportFormat, ImportFormat};
+use reenact::shape::{CacheLife, CacheMark, CachePlace, VectorEncoding};
 
 /// What `tests/interop/read_parquet.py` sums up of a file.
 fn read(file: &Path) -> Value {
@@ -105,6 +106,46 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
                 }),
             ),
             ("tensors", sum(&|e| e.request.tensors.len() as u64)),
+            (
+                "cache_marks",
+                sum(&|e| {
+                    let marks = e.request.cache_marks.iter();
+                    let told = |mark: &CacheMark| match mark.place {
+                        CachePlace::Request => 1,
+                        CachePlace::Tool { index } => 1 + u64::from(index),
+                        CachePlace::Message { index, bytes } => {
+                            1 + u64::from(index) + u64::from(bytes)
+                        }
+                    };
+                    marks.map(told).sum()
+                }),
+            ),
+            (
+                "marked_for_an_hour",
+                sum(&|e| {
+                    let mut marks = e.request.cache_marks.iter();
+                    marks.any(|it| it.life == CacheLife::OneHour).into()
+                }),
+            ),
+            (
+                "context_tokens",
+                sum(&|e| e.request.params.context_tokens.unwrap_or(0).into()),
+            ),
+            (
+                "dimensions",
+                sum(&|e| e.request.params.dimensions.unwrap_or(0).into()),
+            ),
+            (
+                "base64",
+                sum(&|e| (e.request.params.encoding_format == VectorEncoding::Base64).into()),
+            ),
+            (
+                "extras",
+                sum(&|e| {
+                    let params = e.request.params;
+                    u64::from(params.continuous_usage) + 2 * u64::from(params.return_token_ids)
+                }),
+            ),
             ("without_end", sum(&|e| e.response.end_us.is_none().into())),
         ];
         for (name, value) in expected {

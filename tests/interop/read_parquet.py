@@ -34,6 +34,12 @@ SUMS = {
     "media_bytes": "sum(list_sum(media_bytes))",
     "tensor_dimensions": "sum(list_sum(flatten(tensor_dimensions)))",
     "tensors": "sum(len(tensor_datatypes) + len(tensor_message) - len(tensor_dimensions))",
+    "cache_marks": "sum(len(cache_mark_on) + coalesce(list_sum(cache_mark_index), 0) + coalesce(list_sum(cache_mark_bytes), 0))",
+    "marked_for_an_hour": "count(*) FILTER (list_contains(cache_mark_life, 'one_hour'))",
+    "context_tokens": "sum(context_tokens)",
+    "dimensions": "sum(dimensions)",
+    "base64": "count(*) FILTER (encoding_format = 'base64')",
+    "extras": "sum(continuous_usage::int + 2 * return_token_ids::int)",
     "without_end": "count(*) FILTER (end_us IS NULL)",
 }
 about = db.execute(f"SELECT key, value FROM parquet_kv_metadata('{FILE}')").fetchall()

@@ -73,6 +73,54 @@ fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
 }
 
 #[test]
+fn the_pace_of_a_body_of_no_dialect_is_kept() {
+    for (options, in_order) in [(&[][..], 0), (&["--gaps", "full"][..], 2)] {
+        let between = Between::start(options);
+        let (mut client, mut server, _) =
+            between.exchange("GET /own/thing HTTP/1.1\r\nHost: a\r\n\r\n");
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+        // Each has come before the next is sent, so that none is read with another.
+        for piece in ["one", "two", "six"] {
+            server.send(piece);
+            client.read_until(piece);
+        }
+        let recorded = between.finish();
+        let response = &recorded[0].response;
+        assert_eq!((response.bytes, response.gaps.count()), (9, 2));
+        assert_eq!(response.trail.values().count(), in_order);
+        assert_eq!((response.events, response.token_events), (0, 0));
+        assert!(response.token_gaps().is_none());
+    }
+}
+
+#[test]
+fn a_header_that_usually_names_a_conversation_does() {
+    let between = Between::start(&[]);
+    let ask = |header: &str, said: &str| {
+        let body = format!("{{\"messages\":[{{\"role\":\"user\",\"content\":\"{said}\"}}]}}");
+        let (mut client, mut server, _) = between.exchange(&format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n{header}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        server.read_exact(body.len());
+        server.send(OK);
+        client.read_until("hi");
+    };
+    ask("X-Conversation-Id: a\r\n", "what one asks");
+    ask("X-Conversation-Id: b\r\n", "what one asks");
+    ask("", "what nobody names");
+    ask("x-conversation-id: a\r\n", "and another thing");
+    ask("X-Session-Id: a\r\n", "of the same batch");
+    ask("X-Session-Id: a\r\n", "and nothing else");
+    let recorded = between.finish();
+    let sessions: Vec<_> = recorded
+        .iter()
+        .map(|it| it.session.map(|it| it.0))
+        .collect();
+    assert_eq!(sessions, [0, 1, 2, 0, 3, 4].map(Some));
+}
+
+#[test]
 fn it_is_kept_which_requests_were_the_first_on_their_connection() {
     let between = Between::start(&[]);
     let mut client = between.client();

@@ -6,7 +6,7 @@ import json, pathlib
 from read_trace import read
 
 # What the lines of `inspect --exchanges` leave out, and what the reader gives for it.
-ABSENT = {"messages": [], "media": [], "tensors": [], "blocks": [], "tools": 0, "tools_bytes": 0, "continues": False, "gaps": [], "gap_longest": 0}
+ABSENT = {"messages": [], "media": [], "tensors": [], "cache_marks": [], "blocks": [], "tools": 0, "tools_bytes": 0, "continues": False, "continuous_usage": False, "return_token_ids": False, "encoding_format": "unsaid", "gaps": [], "gap_longest": 0}
 # Where the last word of a path is not the name of its column.
 COLUMNS = {
     "request.bytes": "request_bytes", "response.bytes": "response_bytes", "request.tools.count": "tools", "request.tools.bytes": "tools_bytes",
@@ -23,7 +23,7 @@ def by_column(value, path=""):
         fields = (by_column(field, f"{path}.{name}".strip(".")) for name, field in value.items())
         return {name: field for some in fields for name, field in some.items()}
     name = COLUMNS.get(path) or path.split(".")[-1].removesuffix("_us")
-    absent = {"messages": {"tokens": -1}, "media": {"pixels": 0, "format": "other"}, "tensors": {"dimensions": None}}.get(name)
+    absent = {"messages": {"tokens": -1}, "media": {"pixels": 0, "format": "other"}, "tensors": {"dimensions": None}, "cache_marks": {"life": "unsaid"}}.get(name)
     return {name: [absent | one for one in value] if absent else value}
 
 

@@ -38,6 +38,7 @@ def exchanges(count, at, doc, spec):
         messages = e["messages"] = [{"role": num(22, "role"), "bytes": num(23), "tokens": num(24) - 1} for _ in range(num(21))]
         media = e["media"] = [{"message": num(42), "kind": num(43, "media_kind"), "bytes": num(44), "pixels": (w := num(45)) and [w - 1, num(46)], "format": num(47, "media_format")} for _ in range(num(41))]
         e["tensors"] = [{"message": num(49), "datatype": num(50, "tensor_datatype"), "dimensions": [num(52) for _ in range(rank - 1)] if (rank := num(51)) else None} for _ in range(num(48))]
+        e["cache_marks"] = [mark(num, messages) for _ in range(num(56))]
         text = e["tools_bytes"] + sum(message["bytes"] for message in messages)
         if has("PROMPT_TOKENS"): e["prompt_tokens"] = by_ratio(25, text, of_text) if coding else num(25)
         e["request_bytes"] = residual(20, text)
@@ -63,6 +64,12 @@ def exchanges(count, at, doc, spec):
         if steps := num(81): trail = residual(82, trail); e["trail"] = [middle(residual(83, trail), 6) for _ in range(steps)]
     chains(out, lens, num, base["blocks"], coding)
     return zip(openings, out)
+
+def mark(num, messages):
+    odd, index = (place := num(57)) & 1, (place - 1) // 2
+    on = {"on": ("message", "tool")[odd], "index": index} if place else {"on": "request"}
+    if place and not odd: on["bytes"] = (messages[index]["bytes"] if index < len(messages) else 0) + unzigzag(num(58))
+    return on | {"life": num(59, "cache_life")}
 
 def chains(out, lens, num, new, coding):
     head, slots, turns, run = new, {}, {}, None

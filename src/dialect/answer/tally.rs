@@ -59,18 +59,21 @@ impl Tally {
         let sight = &mut self.sight;
         sight.token_events = sight.token_events.saturating_add(1);
         if let Some(last) = sight.last_token_us.replace(at_us) {
-            let gap = at_us.saturating_sub(last);
-            sight.gaps.record(gap);
-            if self.keep_gaps {
-                sight
-                    .all_gaps_us
-                    .push(u32::try_from(gap).unwrap_or(u32::MAX));
-            }
+            self.gap(last, at_us);
         } else {
             sight.first_token_us = Some(at_us);
         }
-        if carried == Carried::Answer && sight.first_answer_us.is_none() {
-            sight.first_answer_us = Some(at_us);
+        if carried == Carried::Answer {
+            self.sight.first_answer_us.get_or_insert(at_us);
+        }
+    }
+
+    fn gap(&mut self, from_us: u64, to_us: u64) {
+        let gap = to_us.saturating_sub(from_us);
+        self.sight.gaps.record(gap);
+        if self.keep_gaps {
+            let gap = u32::try_from(gap).unwrap_or(u32::MAX);
+            self.sight.all_gaps_us.push(gap);
         }
     }
 
@@ -84,7 +87,7 @@ impl Tally {
         let sight = &mut self.sight;
         sight.events = sight.events.saturating_add(1);
         if let Some(last) = self.last_message_us.replace(at_us) {
-            sight.gaps.record(at_us.saturating_sub(last));
+            self.gap(last, at_us);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Anthropic messages: `POST /v1/messages`.
 
 mod answer;
+mod marks;
 mod request;
 mod synthesise;
 

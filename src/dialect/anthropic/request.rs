@@ -5,13 +5,18 @@ use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::json::{Count, Items, List, OneOrMany, Presence, Text, Tools};
 use crate::dialect::words::{greedy, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json, media};
-use crate::shape::{Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured};
+use crate::shape::{
+    CacheLife, Dialect, MediaKind, ReasoningEffort, RequestParams, Role, Structured,
+};
 
 /// Reads a request's body.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
     let request: Request<'_> = json::read_as(Dialect::AnthropicMessages, body)?;
     let mut render = PromptRender::new(key);
-    request.tools.render(&mut render);
+    for tool in request.tools.iter() {
+        render.tool(tool.get().as_bytes());
+        mark(marked_in(tool), &mut render);
+    }
     if !matches!(request.system, Content::None) {
         render.message(Role::System);
         request.system.render_by(Block::render, &mut render);
@@ -19,6 +24,9 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     for message in request.messages.iter() {
         render.message(message.role());
         message.content.render_by(Block::render, &mut render);
+    }
+    if let Some(mark) = request.cache_control {
+        render.cache_request(life(mark));
     }
     Ok(RequestSight::new(request.params(), request.model, render))
 }
@@ -53,6 +61,8 @@ struct Request<'a> {
     thinking: Option<Thinking<'a>>,
     #[serde(borrow, default)]
     output_config: Option<OutputConfig<'a>>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
 }
 
 /// Whether the model is to think first; Cohere has the same.
@@ -166,6 +176,8 @@ struct Block<'a> {
     /// `image`, `document`; of a `search_result` it is a mere word.
     #[serde(borrow, default)]
     source: OneOrMany<'a, Box<Source<'a>>>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +211,11 @@ impl Block<'_> {
             render.text(input.get().as_bytes());
         }
         self.content.render_by(Block::render, render);
+        self.render_sources(render);
+        mark(self.cache_control, render);
+    }
+
+    fn render_sources(&self, render: &mut PromptRender) {
         let OneOrMany::Many(sources) = &self.source else {
             return;
         };
@@ -238,4 +255,39 @@ impl Source<'_> {
             }
         }
     }
+}
+
+/// What asks for the prompt so far to be kept, where something does.
+fn mark(cache_control: Option<&RawValue>, render: &mut PromptRender) {
+    if let Some(mark) = cache_control {
+        render.cache_mark(life(mark));
+    }
+}
+
+/// For how long; a server that has no use for marks takes whatever stands there.
+fn life(mark: &RawValue) -> CacheLife {
+    #[derive(Deserialize)]
+    struct Mark<'a> {
+        #[serde(borrow, default)]
+        ttl: Option<Text<'a>>,
+    }
+    match serde_json::from_str(mark.get()) {
+        Ok(Mark { ttl: None }) => CacheLife::Unsaid,
+        Ok(Mark { ttl: Some(ttl) }) if ttl.0 == "5m" => CacheLife::FiveMinutes,
+        Ok(Mark { ttl: Some(ttl) }) if ttl.0 == "1h" => CacheLife::OneHour,
+        _ => CacheLife::Other,
+    }
+}
+
+/// The mark on a tool, whose definition is else hashed as it stands. Most have none, so it is looked for before it is read.
+fn marked_in(tool: &RawValue) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Marked<'a> {
+        #[serde(borrow, default)]
+        cache_control: Option<&'a RawValue>,
+    }
+    memchr::memmem::find(tool.get().as_bytes(), b"\"cache_control\"")?;
+    serde_json::from_str::<Marked<'_>>(tool.get())
+        .ok()?
+        .cache_control
 }

@@ -1,6 +1,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::marks::{WireMark, marks_of_the_rest, pieces};
 use crate::dialect::draft::{ContentPart, WireContent, thinking_budget, tools, unsaid};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 
@@ -29,17 +30,17 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let (mut system, mut messages) = (Vec::new(), Vec::new());
     for (index, (role, text)) in (0..).zip(draft.messages) {
         match role {
-            Role::System => system.push(WireBlock::Text { text }),
+            Role::System => match pieces(draft, index, text).filter(|_| !text.is_empty()) {
+                Some(pieces) => system.extend(pieces.into_iter().map(WireBlock::piece)),
+                None => system.push(WireBlock::text(text)),
+            },
             role => messages.push(WireMessage {
                 role: if *role == Role::Assistant {
                     "assistant"
                 } else {
                     "user"
                 },
-                content: WireContent::of(
-                    text,
-                    draft.media_of(index).filter(|part| !is_sound(part)),
-                ),
+                content: content(draft, index, text),
             }),
         }
     }
@@ -56,6 +57,18 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         );
         altered.push("first_message");
     }
+    let parts = messages.iter().flat_map(|message| match &message.content {
+        WireContent::Text(_) => &[][..],
+        WireContent::Parts(parts) => parts.as_slice(),
+    });
+    let written = system
+        .iter()
+        .chain(parts)
+        .filter(|it| it.is_marked())
+        .count();
+    if written + marks_of_the_rest(draft) < draft.cache_marks.len() {
+        altered.push("cache_control");
+    }
     let thinks = matches!(thinking, Some(WireThinking::Enabled { .. }));
     let body = WireBody {
         model: draft.model,
@@ -64,12 +77,17 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         ignore_eos: lengths.ignore_eos,
         system,
         messages,
-        tools: tools::definitions(draft.tools, tools::anthropic, &mut altered),
+        tools: tools::definitions(
+            draft.tools,
+            |number, text| tool(draft, number, text),
+            &mut altered,
+        ),
         stream: params.stream,
         // Beside thinking none but 1 is taken.
         temperature: draft.temperature().filter(|&it| !thinks || it > 0.0),
         stop_sequences: draft.stops(MOST_STOPS, &mut altered),
         thinking,
+        cache_control: WireMark::of_request(draft),
     };
     if thinks && params.greedy == Some(true) {
         altered.push("temperature");
@@ -77,6 +95,40 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let mut request = WireRequest::json("/v1/messages", &body, altered, draft.room());
     request.headers.push(("anthropic-version", "2023-06-01"));
     request
+}
+
+/// A message's text and pictures; a mark behind all of the text is behind the pictures.
+fn content<'a>(
+    draft: &'a Draft<'_>,
+    message: usize,
+    text: &'a str,
+) -> WireContent<'a, WireBlock<'a>> {
+    let pictures = draft.media_of(message).filter(|part| !is_sound(part));
+    let Some(mut pieces) = pieces(draft, message, text) else {
+        return WireContent::of(text, pictures);
+    };
+    let mut pictures: Vec<_> = pictures.map(WireBlock::medium).collect();
+    if let (Some(WireBlock::Image { cache_control, .. }), Some((_, mark))) =
+        (pictures.last_mut(), pieces.last_mut())
+    {
+        *cache_control = mark.take();
+    }
+    let texts = pieces.into_iter().filter(|(text, _)| !text.is_empty());
+    let parts: Vec<_> = texts.map(WireBlock::piece).chain(pictures).collect();
+    match parts.is_empty() {
+        true => WireContent::Text(text),
+        false => WireContent::Parts(parts),
+    }
+}
+
+/// A tool, and the mark behind it.
+fn tool(draft: &Draft<'_>, number: usize, description: &str) -> String {
+    let mut tool = tools::anthropic(number, description);
+    if let Some(mark) = WireMark::of_tool(draft, number) {
+        // Its last byte is the brace.
+        tool.insert_str(tool.len() - 1, &mark.field());
+    }
+    tool
 }
 
 fn is_sound(part: &DraftMedia) -> bool {
@@ -105,6 +157,8 @@ struct WireBody<'a> {
     stop_sequences: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     thinking: Option<WireThinking>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<WireMark>,
 }
 
 #[derive(Serialize)]
@@ -152,13 +206,38 @@ struct WireMessage<'a> {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum WireBlock<'a> {
-    Text { text: &'a str },
-    Image { source: WireSource<'a> },
+    Text {
+        text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<WireMark>,
+    },
+    Image {
+        source: WireSource<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Option<WireMark>,
+    },
+}
+
+impl<'a> WireBlock<'a> {
+    fn piece((text, cache_control): (&'a str, Option<WireMark>)) -> Self {
+        Self::Text {
+            text,
+            cache_control,
+        }
+    }
+
+    fn is_marked(&self) -> bool {
+        match self {
+            Self::Text { cache_control, .. } | Self::Image { cache_control, .. } => {
+                cache_control.is_some()
+            }
+        }
+    }
 }
 
 impl<'a> ContentPart<'a> for WireBlock<'a> {
     fn text(text: &'a str) -> Self {
-        Self::Text { text }
+        Self::piece((text, None))
     }
 
     fn medium(medium: &'a DraftMedia) -> Self {
@@ -168,6 +247,7 @@ impl<'a> ContentPart<'a> for WireBlock<'a> {
                 media_type: medium.mime(),
                 data: &medium.base64,
             },
+            cache_control: None,
         }
     }
 }

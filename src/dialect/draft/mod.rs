@@ -1,6 +1,7 @@
 //! Requests on their way to bytes: what a replay wants to say, before it is said in a dialect.
 
 mod content;
+mod foreign;
 mod length;
 mod media;
 pub(in crate::dialect) mod schema;
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::shape::{RequestParams, Role, ToolsShape};
+use crate::shape::{CacheMark, RequestParams, Role, ToolsShape};
 
 /// A request to be written, in no dialect yet.
 #[derive(Debug, Clone)]
@@ -36,6 +37,10 @@ pub struct Draft<'a> {
     pub media: &'a [DraftMedia],
     /// Tools to offer: how many, and their bytes in all. (Their text is the same for the same shape.)
     pub tools: ToolsShape,
+    /// Where to mark what shall be kept; a place in a message beyond its text is behind all of it.
+    pub cache_marks: &'a [CacheMark],
+    /// What a TGI server shall fine-tune its model with.
+    pub adapter: Option<&'a str>,
     /// Parameters as recorded.
     pub params: RequestParams,
     /// How long the answer shall be.
@@ -199,6 +204,8 @@ mod tests {
             ids: None,
             media,
             tools: ToolsShape::default(),
+            cache_marks: &[],
+            adapter: None,
             params: RequestParams::default(),
             output: OutputLength::Exact(7),
             forcing: Forcing::Both,

@@ -7,7 +7,7 @@ use crate::shape::ToolsShape;
 /// `tools.count` definitions whose JSON takes `tools.bytes` in all; each at least as long as the form needs.
 pub(in crate::dialect) fn definitions(
     tools: ToolsShape,
-    form: fn(usize, &str) -> String,
+    form: impl Fn(usize, &str) -> String,
     altered: &mut Vec<&'static str>,
 ) -> Vec<Box<RawValue>> {
     let count = usize::from(tools.count);

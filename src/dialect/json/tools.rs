@@ -9,8 +9,12 @@ use crate::anonymise::PromptRender;
 pub(in crate::dialect) struct Tools<'a>(#[serde(borrow)] Option<List<&'a RawValue>>);
 
 impl Tools<'_> {
+    pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &RawValue> {
+        self.0.iter().flat_map(|tools| tools.iter()).copied()
+    }
+
     pub(in crate::dialect) fn render(&self, render: &mut PromptRender) {
-        for tool in self.0.iter().flat_map(|tools| tools.iter()) {
+        for tool in self.iter() {
             render.tool(tool.get().as_bytes());
         }
     }

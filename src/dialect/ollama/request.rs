@@ -64,6 +64,8 @@ pub(in crate::dialect) fn observe_embed(
     }
     let params = RequestParams {
         n: 1,
+        context_tokens: request.options.num_ctx.0,
+        dimensions: request.dimensions.0,
         ..RequestParams::default()
     };
     Ok(RequestSight::new(params, request.model, render))
@@ -94,6 +96,8 @@ struct Request<'a> {
     #[serde(borrow, default)]
     input: Option<Prompt<'a>>,
     #[serde(default)]
+    dimensions: Count,
+    #[serde(default)]
     stream: Option<bool>,
     #[serde(borrow, default)]
     format: Option<&'a RawValue>,
@@ -112,6 +116,8 @@ struct Options {
     /// Below zero: without a bound.
     #[serde(default)]
     num_predict: Count,
+    #[serde(default)]
+    num_ctx: Count,
     #[serde(default)]
     temperature: Option<f64>,
     #[serde(default)]
@@ -135,6 +141,7 @@ impl Request<'_> {
         let options = &self.options;
         RequestParams {
             max_tokens: options.num_predict.0,
+            context_tokens: options.num_ctx.0,
             n: 1,
             stream: self.stream.unwrap_or(true),
             greedy: greedy(options.temperature, options.top_p, options.top_k),

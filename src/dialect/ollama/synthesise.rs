@@ -69,14 +69,17 @@ fn picture(part: &DraftMedia) -> Option<&str> {
 
 /// Writes a draft as a request for embeddings: every message is a text of its own.
 pub(in crate::dialect) fn synthesise_embed(draft: &Draft<'_>) -> WireRequest {
+    let params = &draft.params;
     let body = WireEmbed {
         model: draft.model,
         input: Prompts::of(&Draft {
             ids: None,
             ..draft.clone()
         }),
+        dimensions: params.dimensions,
+        options: params.context_tokens.map(|num_ctx| WireContext { num_ctx }),
     };
-    let altered = unsaid([(draft.params.token_ids, "token_ids")]);
+    let altered = unsaid([(params.token_ids, "token_ids")]);
     WireRequest::json("/api/embed", &body, altered, draft.room())
 }
 
@@ -177,12 +180,23 @@ impl WireMore {
 struct WireEmbed<'a> {
     model: &'a str,
     input: Prompts<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<WireContext>,
+}
+
+#[derive(Serialize)]
+struct WireContext {
+    num_ctx: u32,
 }
 
 #[derive(Serialize)]
 struct WireOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     num_predict: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_ctx: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -193,6 +207,7 @@ impl WireOptions {
     fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Self {
         Self {
             num_predict: draft.lengths().max_tokens,
+            num_ctx: draft.params.context_tokens,
             temperature: draft.temperature(),
             stop: draft.stops(MOST_STOPS, altered),
         }

@@ -8,7 +8,7 @@ use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::answer::{Plain, Reader, Tally};
 use crate::dialect::json::{Count, Fault, List, Text};
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
-use crate::shape::{Dialect, RequestParams};
+use crate::shape::{Dialect, RequestParams, VectorEncoding};
 
 /// Reads a request's body. Each text of a batch is a message of its own; vLLM takes a conversation too.
 pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<RequestSight, Unparsable> {
@@ -26,6 +26,11 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     let params = RequestParams {
         n: 1,
         token_ids: request.input.as_ref().is_some_and(Prompt::is_ids),
+        dimensions: request.dimensions.0,
+        encoding_format: request
+            .encoding_format
+            .as_ref()
+            .map_or(VectorEncoding::Unsaid, |word| encoding(&word.0)),
         ..RequestParams::default()
     };
     Ok(RequestSight::new(params, request.model, render))
@@ -40,6 +45,8 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let body = WireBody {
         model: draft.model,
         input: Prompts::of(draft),
+        dimensions: draft.params.dimensions,
+        encoding_format: encoding_name(draft.params.encoding_format),
     };
     WireRequest::json("/v1/embeddings", &body, altered, draft.room())
 }
@@ -52,12 +59,36 @@ struct Request<'a> {
     input: Option<Prompt<'a>>,
     #[serde(borrow, default)]
     messages: Option<List<Message<'a>>>,
+    #[serde(default)]
+    dimensions: Count,
+    #[serde(borrow, default)]
+    encoding_format: Option<Text<'a>>,
+}
+
+fn encoding(word: &str) -> VectorEncoding {
+    match word {
+        "float" => VectorEncoding::Float,
+        "base64" => VectorEncoding::Base64,
+        _ => VectorEncoding::Other,
+    }
+}
+
+fn encoding_name(encoding: VectorEncoding) -> Option<&'static str> {
+    match encoding {
+        VectorEncoding::Float => Some("float"),
+        VectorEncoding::Base64 => Some("base64"),
+        _ => None,
+    }
 }
 
 #[derive(Serialize)]
 struct WireBody<'a> {
     model: &'a str,
     input: Prompts<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_format: Option<&'static str>,
 }
 
 /// Answers.

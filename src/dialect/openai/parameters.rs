@@ -42,6 +42,8 @@ pub(in crate::dialect) struct Parameters<'a> {
     reasoning_effort: Option<Text<'a>>,
     #[serde(default)]
     echo: Presence,
+    #[serde(default)]
+    return_token_ids: Presence,
     #[serde(borrow, default)]
     response_format: Option<ResponseFormat<'a>>,
     #[serde(borrow, default)]
@@ -60,6 +62,8 @@ pub(in crate::dialect) struct Parameters<'a> {
 struct StreamOptions {
     #[serde(default)]
     include_usage: Presence,
+    #[serde(default)]
+    continuous_usage_stats: Presence,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +90,7 @@ impl Parameters<'_> {
     /// As the shape has them; `token_ids` is the endpoint's to say.
     pub(in crate::dialect) fn shape(&self) -> RequestParams {
         let (structured, schema_bytes) = self.structured();
+        let options = self.stream_options.as_ref();
         RequestParams {
             max_tokens: self.max_completion_tokens.0.or(self.max_tokens.0),
             min_tokens: self.min_tokens.0,
@@ -93,10 +98,7 @@ impl Parameters<'_> {
             n: self.n.0.map_or(1, |n| u16::try_from(n).unwrap_or(u16::MAX)),
             best_of: self.best_of.0.map(|n| u16::try_from(n).unwrap_or(u16::MAX)),
             stream: self.stream.0,
-            include_usage: self
-                .stream_options
-                .as_ref()
-                .is_some_and(|options| options.include_usage.0),
+            include_usage: options.is_some_and(|options| options.include_usage.0),
             greedy: greedy(self.temperature, self.top_p, self.top_k),
             structured,
             schema_bytes,
@@ -106,9 +108,10 @@ impl Parameters<'_> {
                 .reasoning_effort
                 .as_ref()
                 .map(|effort| reasoning_effort(&effort.0)),
-            token_ids: false,
             echo: self.echo.0,
-            continues: false,
+            continuous_usage: options.is_some_and(|options| options.continuous_usage_stats.0),
+            return_token_ids: self.return_token_ids.0,
+            ..RequestParams::default()
         }
     }
 

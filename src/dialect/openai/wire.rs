@@ -67,27 +67,34 @@ pub(in crate::dialect) struct WireAnswers<'a> {
     logit_bias: Option<Ban<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    return_token_ids: Option<bool>,
 }
 
-/// Asks for a last chunk with `usage`.
+/// Asks for `usage`: in a last chunk, and in each before it.
 #[derive(Serialize)]
 struct IncludeUsage {
     include_usage: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continuous_usage_stats: Option<bool>,
 }
 
 impl<'a> WireAnswers<'a> {
     pub(in crate::dialect) fn of(draft: &'a Draft<'_>) -> Self {
         let (params, lengths) = (&draft.params, draft.lengths());
+        let extra = |wanted: bool| (wanted && draft.takes_extras()).then_some(true);
         Self {
             stream: params.stream,
             stream_options: params.stream.then_some(IncludeUsage {
                 include_usage: true,
+                continuous_usage_stats: extra(params.continuous_usage),
             }),
             max_tokens: lengths.max_tokens,
             min_tokens: lengths.min_tokens,
             ignore_eos: lengths.ignore_eos,
             logit_bias: lengths.logit_bias,
             n: (params.n > 1).then_some(params.n),
+            return_token_ids: extra(params.return_token_ids),
         }
     }
 }

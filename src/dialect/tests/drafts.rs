@@ -8,7 +8,8 @@ use crate::dialect::{
     synthesise,
 };
 use crate::shape::{
-    Dialect, Endpoint, MediaKind, ReasoningEffort, RequestParams, Role, Structured, ToolsShape,
+    CacheLife, CacheMark, CachePlace, Dialect, Endpoint, MediaKind, ReasoningEffort, RequestParams,
+    Role, Structured, ToolsShape,
 };
 
 const KEY: ChainKey = ChainKey::from_bytes([3; 16]);
@@ -39,6 +40,7 @@ struct Said {
     messages: Vec<(Role, String)>,
     media: Vec<DraftMedia>,
     tools: ToolsShape,
+    marks: Vec<CacheMark>,
     params: RequestParams,
 }
 
@@ -74,8 +76,19 @@ fn said() -> impl Strategy<Value = Said> {
         proptest::option::of(0_u8..6),
         proptest::option::of(efforts),
     );
-    let params = (load, form).prop_map(
-        |((stream, greedy, n, stop_count, max_tokens), (structured, schema, logprobs, effort))| {
+    let extras = (
+        proptest::option::of(1_u32..100_000),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    let lives = prop::sample::select(CacheLife::ALL.to_vec());
+    let marks = prop::collection::vec((any::<bool>(), 0_u16..8, lives), 0..4);
+    let params = (load, form, extras).prop_map(
+        |(
+            (stream, greedy, n, stop_count, max_tokens),
+            (structured, schema, logprobs, effort),
+            (context_tokens, continuous_usage, return_token_ids),
+        )| {
             RequestParams {
                 stream,
                 include_usage: stream,
@@ -90,36 +103,70 @@ fn said() -> impl Strategy<Value = Said> {
                 },
                 logprobs,
                 reasoning_effort: effort,
+                context_tokens,
+                continuous_usage,
+                return_token_ids,
                 ..RequestParams::default()
             }
         },
     );
-    (messages, pictures, tools, params).prop_map(|(mut messages, mut pictures, tools, params)| {
-        messages.insert(0, (Role::System, "be brief".to_owned()));
-        messages.insert(1, (Role::User, "hello".to_owned()));
-        pictures.sort_unstable();
-        let media = pictures
-            .into_iter()
-            .filter(|&(message, _)| {
-                let role = messages.get(message).map(|(role, _)| *role);
-                matches!(role, Some(Role::User | Role::Assistant))
-            })
-            .map(|(message, sounds)| DraftMedia {
-                message,
-                kind: if sounds {
-                    MediaKind::Audio
-                } else {
-                    MediaKind::Image
-                },
-                base64: PNG.to_owned(),
-            });
-        Said {
-            media: media.collect(),
-            messages,
-            tools,
-            params,
-        }
-    })
+    (messages, pictures, tools, marks, params).prop_map(
+        |(mut messages, mut pictures, tools, marks, params)| {
+            messages.insert(0, (Role::System, "be brief".to_owned()));
+            messages.insert(1, (Role::User, "hello".to_owned()));
+            pictures.sort_unstable();
+            let media = pictures
+                .into_iter()
+                .filter(|&(message, _)| {
+                    let role = messages.get(message).map(|(role, _)| *role);
+                    matches!(role, Some(Role::User | Role::Assistant))
+                })
+                .map(|(message, sounds)| DraftMedia {
+                    message,
+                    kind: if sounds {
+                        MediaKind::Audio
+                    } else {
+                        MediaKind::Image
+                    },
+                    base64: PNG.to_owned(),
+                });
+            Said {
+                media: media.collect(),
+                marks: marks_of(marks, messages.len(), tools),
+                messages,
+                tools,
+                params,
+            }
+        },
+    )
+}
+
+/// Marks behind whole tools and messages, at most one behind each.
+fn marks_of(
+    said: Vec<(bool, u16, CacheLife)>,
+    messages: usize,
+    tools: ToolsShape,
+) -> Vec<CacheMark> {
+    let mut marks: Vec<CacheMark> = (said.into_iter())
+        .filter_map(|(is_tool, index, life)| {
+            let place = match is_tool {
+                true => (index < tools.count).then_some(CachePlace::Tool { index }),
+                false => (usize::from(index) < messages).then_some(CachePlace::Message {
+                    index,
+                    bytes: u32::MAX,
+                }),
+            };
+            place.map(|place| CacheMark { place, life })
+        })
+        .collect();
+    let place = |mark: &CacheMark| match mark.place {
+        CachePlace::Request => (2, 0),
+        CachePlace::Tool { index } => (0, index),
+        CachePlace::Message { index, .. } => (1, index),
+    };
+    marks.sort_by_key(place);
+    marks.dedup_by_key(|mark| place(mark));
+    marks
 }
 
 impl Said {
@@ -133,6 +180,8 @@ impl Said {
             ids: None,
             media: &self.media,
             tools: self.tools,
+            cache_marks: &self.marks,
+            adapter: None,
             params,
             output: OutputLength::Free,
             forcing: Forcing::Both,
@@ -223,7 +272,25 @@ fn check(
         |it: &crate::shape::MediaPart| it.kind != MediaKind::Image || it.pixels == Some((24, 16));
     assert!(sight.prompt.media.iter().all(pixels), "{endpoint:?}");
 
+    let marks = (&meant.marks, &sight.prompt.cache_marks);
+    assert_same(marks.0.len() == marks.1.len(), &["cache_control"], "marks");
+
     let (seen, meant) = (sight.params, params);
+    assert_same(
+        seen.context_tokens == meant.context_tokens,
+        &["num_ctx"],
+        "context",
+    );
+    assert_same(
+        !seen.stream || seen.continuous_usage == meant.continuous_usage,
+        &["continuous_usage_stats"],
+        "counts in every event",
+    );
+    assert_same(
+        seen.return_token_ids == meant.return_token_ids,
+        &["return_token_ids"],
+        "ids",
+    );
     assert_eq!(seen.stream, meant.stream, "{endpoint:?}");
     assert_same(seen.n == meant.n, &["n"], "n");
     assert_same(seen.greedy == meant.greedy, &["temperature"], "greedy");
@@ -273,6 +340,7 @@ fn again(sight: &RequestSight) -> Said {
             .collect(),
         media,
         tools: sight.prompt.tools,
+        marks: sight.prompt.cache_marks.clone(),
         params: sight.params,
     }
 }
@@ -343,6 +411,8 @@ fn texts_go_out_as_ids_where_they_are_given() {
         ids: Some(&ids),
         media: &[],
         tools: ToolsShape::default(),
+        cache_marks: &[],
+        adapter: None,
         params: RequestParams {
             token_ids: true,
             ..RequestParams::default()

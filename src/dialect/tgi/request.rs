@@ -7,7 +7,8 @@ use crate::dialect::words::{greedy, saturated, schema_bytes};
 use crate::dialect::{RequestSight, Unparsable, json};
 use crate::shape::{Dialect, Endpoint, RequestParams, Role, Structured};
 
-/// Reads a request's body. A server has one model, which nobody names.
+/// Reads a request's body. A server has one model, which nobody names; what it was fine-tuned with can be chosen, as by a model's
+/// name elsewhere.
 pub(in crate::dialect) fn observe(
     endpoint: Endpoint,
     body: &[u8],
@@ -21,13 +22,13 @@ pub(in crate::dialect) fn observe(
     let mut render = PromptRender::new(key);
     render.message(Role::User);
     render.text(request.inputs.bytes());
-    let parameters = &request.parameters;
+    let parameters = request.parameters;
     let stream = request.stream.0 || endpoint == Endpoint::TgiGenerateStream;
     let params = RequestParams {
         stream,
         ..parameters.shape()
     };
-    Ok(RequestSight::new(params, None, render))
+    Ok(RequestSight::new(params, parameters.adapter_id, render))
 }
 
 #[derive(Deserialize)]
@@ -61,6 +62,8 @@ struct Parameters<'a> {
     stop: Items,
     #[serde(borrow, default)]
     grammar: Option<Grammar<'a>>,
+    #[serde(borrow, default)]
+    adapter_id: Option<Text<'a>>,
 }
 
 #[derive(Deserialize)]

@@ -22,6 +22,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let body = WireBody {
         inputs: draft.one_text(),
         parameters: WireParameters {
+            adapter_id: draft.adapter,
             max_new_tokens: draft.lengths().max_tokens,
             best_of: params.best_of,
             do_sample: params.greedy.map(|greedy| !greedy),
@@ -44,11 +45,13 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
 #[derive(Serialize)]
 struct WireBody<'a> {
     inputs: Cow<'a, str>,
-    parameters: WireParameters,
+    parameters: WireParameters<'a>,
 }
 
 #[derive(Serialize)]
-struct WireParameters {
+struct WireParameters<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapter_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_new_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]

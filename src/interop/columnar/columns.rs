@@ -9,7 +9,9 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::Serialize;
 
-use crate::shape::{Exchange, GapSketch, MediaPart, MessageShape, TensorShape, TokenCount};
+use crate::shape::{
+    CacheMark, CachePlace, Exchange, GapSketch, MediaPart, MessageShape, TensorShape, TokenCount,
+};
 
 /// An exchange and its model's name or pseudonym.
 type Seen<'a> = (&'a Exchange, Option<&'a str>);
@@ -117,6 +119,28 @@ fn request() -> Vec<Named> {
                 Some(list(sizes.sizes(), |&size| Some(size)))
             })
         }),
+        texts("cache_mark_on", |e| {
+            list(&e.request.cache_marks, |it: &CacheMark| {
+                Some(on(it).to_owned())
+            })
+        }),
+        u32s("cache_mark_index", |e| {
+            list(&e.request.cache_marks, |it: &CacheMark| match it.place {
+                CachePlace::Request => None,
+                CachePlace::Tool { index } | CachePlace::Message { index, .. } => {
+                    Some(index.into())
+                }
+            })
+        }),
+        u32s("cache_mark_bytes", |e| {
+            list(&e.request.cache_marks, |it: &CacheMark| match it.place {
+                CachePlace::Message { bytes, .. } => Some(bytes),
+                _ => None,
+            })
+        }),
+        texts("cache_mark_life", |e| {
+            list(&e.request.cache_marks, |it: &CacheMark| word(&it.life))
+        }),
     ]
 }
 
@@ -140,6 +164,17 @@ fn params() -> Vec<Named> {
         flag("token_ids", |e| Some(e.request.params.token_ids)),
         flag("echo", |e| Some(e.request.params.echo)),
         flag("continues", |e| Some(e.request.params.continues)),
+        u32("context_tokens", |e| e.request.params.context_tokens),
+        flag("continuous_usage", |e| {
+            Some(e.request.params.continuous_usage)
+        }),
+        flag("return_token_ids", |e| {
+            Some(e.request.params.return_token_ids)
+        }),
+        u32("dimensions", |e| e.request.params.dimensions),
+        text("encoding_format", |e| {
+            word(&e.request.params.encoding_format)
+        }),
     ]
 }
 
@@ -184,6 +219,15 @@ fn outcome() -> Vec<Named> {
         text("outcome", |e| Some(e.outcome.name().to_owned())),
         u64("outcome_at_us", |e| e.outcome.at_us()),
     ]
+}
+
+/// What a mark stands behind.
+fn on(mark: &CacheMark) -> &'static str {
+    match mark.place {
+        CachePlace::Request => "request",
+        CachePlace::Tool { .. } => "tool",
+        CachePlace::Message { .. } => "message",
+    }
 }
 
 fn count(tokens: Option<TokenCount>) -> Option<u32> {

@@ -131,6 +131,16 @@ impl Cells<'_> {
             ])?
             .into(),
         );
+        put(
+            "cache_marks",
+            self.items(&[
+                ("on", "cache_mark_on"),
+                ("index", "cache_mark_index"),
+                ("bytes", "cache_mark_bytes"),
+                ("life", "cache_mark_life"),
+            ])?
+            .into(),
+        );
         let params = [
             "max_tokens",
             "min_tokens",
@@ -148,6 +158,11 @@ impl Cells<'_> {
             "token_ids",
             "echo",
             "continues",
+            "context_tokens",
+            "continuous_usage",
+            "return_token_ids",
+            "dimensions",
+            "encoding_format",
         ];
         put(
             "params",
@@ -165,6 +180,7 @@ impl Cells<'_> {
             ("first_answer_us", "first_answer_us"),
             ("last_token_us", "last_token_us"),
             ("end_us", "end_us"),
+            ("reader_wait_us", "reader_wait_us"),
             ("gaps_in_order_us", "gaps_in_order_us"),
             ("cached_tokens", "cached_tokens"),
             ("reasoning_tokens", "reasoning_tokens"),

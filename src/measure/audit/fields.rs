@@ -72,6 +72,17 @@ const FIELDS: &[Field] = &[
     ("max_tokens", "which application asked", |e| {
         e.request.params.max_tokens.map(Into::into)
     }),
+    ("num_ctx", "which application asked", |e| {
+        e.request.params.context_tokens.map(Into::into)
+    }),
+    ("dimensions", "which application asked", |e| {
+        e.request.params.dimensions.map(Into::into)
+    }),
+    (
+        "cache marks",
+        "which application asked: it marks the same places; and how long what it keeps is, to the byte",
+        |e| (!e.request.cache_marks.is_empty()).then(|| HASHER.hash_one(&e.request.cache_marks)),
+    ),
     (
         "tools bytes",
         "which application asked: its tools are always the same",

@@ -98,11 +98,11 @@ impl PictureMeter {
         if let (true, Some(us)) = (exchange.outcome.is_ok(), response.end_us) {
             self.e2e.add(us, 1);
         }
-        for (gap_us, count) in response.gaps.values() {
-            self.gaps.add(gap_us, count.into());
-        }
-        if !response.gaps.is_empty() {
-            self.stalls.add(response.gaps.longest_us(), 1);
+        if let Some(gaps) = response.token_gaps() {
+            for (gap_us, count) in gaps.values() {
+                self.gaps.add(gap_us, count.into());
+            }
+            self.stalls.add(gaps.longest_us(), 1);
         }
     }
 

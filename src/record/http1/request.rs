@@ -5,6 +5,7 @@ use crate::net::http1::{
 };
 use crate::record::front::forwarded::Stamp;
 use crate::record::tape::passage::opts_out;
+use crate::record::tape::session_headers::UsualName;
 
 /// A request's head, borrowed from the bytes it was read from.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(super) struct RequestHead<'a> {
     pub(super) probe: bool,
     /// The client wants no record of it.
     pub(super) opts_out: bool,
+    /// What it calls its conversation, where it says so as usual.
+    pub(super) usual_name: UsualName<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,7 @@ impl<'a> RequestHead<'a> {
             content_encoding: b"",
             probe: false,
             opts_out: false,
+            usual_name: UsualName::default(),
         };
         let mut body = BodyFields::default();
         for field in Fields(rest) {
@@ -92,7 +96,7 @@ impl<'a> RequestHead<'a> {
                 15 if field.is("x-reenact-probe") => head.probe = true,
                 16 if field.is("content-encoding") => head.content_encoding = field.value,
                 16 if field.is("x-reenact-record") => head.opts_out |= opts_out(field.value),
-                _ => {}
+                _ => head.usual_name.note(field.name, field.value),
             }
         }
         if !old && head.host.is_none() {

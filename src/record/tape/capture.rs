@@ -12,7 +12,7 @@ use crate::record::tape::accounts::{Accounts, DropReason};
 use crate::record::tape::buffers::Buffers;
 use crate::record::tape::ledger::{Ledger, Share};
 use crate::record::tape::parcel::Parcel;
-use crate::record::tape::session_header::SessionHeader;
+use crate::record::tape::session_headers::SessionHeaders;
 
 /// How a parcel stands with the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub(in crate::record) struct Capture {
     pub(in crate::record) ledger: Arc<Ledger>,
     pub(in crate::record) accounts: Arc<Accounts>,
     pub(in crate::record) max_body: u64,
-    pub(in crate::record) session_header: Option<SessionHeader>,
+    /// How requests name their conversations, where that is asked.
+    pub(in crate::record) session_headers: Option<SessionHeaders>,
     /// What the operator says of a gateway's own paths.
     pub(in crate::record) dialects: Vec<DialectRule>,
     /// What the tables that number prompt blocks may take.
@@ -67,7 +68,7 @@ impl Capture {
             ledger: Ledger::new(room),
             accounts,
             max_body,
-            session_header: None,
+            session_headers: None,
             dialects: Vec::new(),
             mirror: None,
             table_bytes,

@@ -128,10 +128,9 @@ impl Metrics {
                 .get_or_create(&by_model)
                 .observe(seconds(first_token_us));
         }
-        // Gaps between messages and frames are not between tokens.
-        if !response.gaps.is_empty() && response.token_events > 0 {
+        if let Some(seen) = response.token_gaps() {
             let gaps = self.gaps.get_or_create(&by_model);
-            for (gap_us, count) in response.gaps.values() {
+            for (gap_us, count) in seen.values() {
                 for _ in 0..count {
                     gaps.observe(seconds(gap_us));
                 }

@@ -11,7 +11,7 @@ pub(super) mod metrics;
 pub(super) mod observe;
 pub(super) mod parcel;
 pub(super) mod passage;
-pub(super) mod session_header;
+pub(super) mod session_headers;
 pub(super) mod tap;
 pub(super) mod unheard;
 pub(super) mod uploads;

@@ -1,6 +1,6 @@
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use super::answer::Answer;
@@ -12,6 +12,7 @@ use crate::record::front::client_io::Protocol;
 use crate::record::lane::{Client, Lane};
 use crate::record::tape::parcel::End;
 use crate::record::tape::passage::{Passage, opts_out};
+use crate::record::tape::session_headers::UsualName;
 use crate::record::tape::tap::Begun;
 
 /// Carries one exchange of a client of HTTP/2: the request to the upstream, its answer back. Dropped, it takes its way to the
@@ -44,8 +45,10 @@ pub(super) async fn forward(
                 .get_all(RECORD)
                 .iter()
                 .any(|value| opts_out(value.as_bytes())),
-            conversation: lane
-                .conversation(|name| parts.headers.get(name).map(HeaderValue::as_bytes)),
+            conversation: lane.conversation(
+                |name| parts.headers.get(name).map(HeaderValue::as_bytes),
+                usual_name(&parts.headers),
+            ),
             new_connection,
         },
     );
@@ -78,6 +81,15 @@ pub(super) async fn forward(
         }
         Err(Unanswered::Refused(refusal)) => refuse(&passage, refusal),
     }
+}
+
+/// What a request calls its conversation, where it says so as usual.
+fn usual_name(headers: &HeaderMap) -> UsualName<'_> {
+    let mut usual = UsualName::default();
+    for (name, value) in headers {
+        usual.note(name.as_str().as_bytes(), value.as_bytes());
+    }
+    usual
 }
 
 /// Marks a replay's probe, which is forwarded and not recorded.

@@ -267,6 +267,8 @@ impl<'a> Prober<'a> {
             ids: ids.as_deref(),
             media: &media,
             tools: question.tools,
+            cache_marks: &[],
+            adapter: None,
             params,
             output: question.output,
             forcing: question.forced.by(),

@@ -108,6 +108,7 @@ impl Held {
             + request.messages.len() * size_of::<MessageShape>()
             + request.media.len() * size_of::<MediaPart>()
             + size_of_val(&request.tensors[..])
+            + size_of_val(&request.cache_marks[..])
             + size_of_val(response.gaps.buckets())
             + size_of_val(response.trail.buckets())
     }

@@ -33,6 +33,7 @@ impl Settled {
             + size_of_val(&request.messages[..])
             + size_of_val(&request.media[..])
             + size_of_val(&request.tensors[..])
+            + size_of_val(&request.cache_marks[..])
             + size_of_val(response.gaps.buckets())
             + size_of_val(&self.repeated[..])
             + self.counts.held_bytes()

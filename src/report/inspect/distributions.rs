@@ -17,7 +17,7 @@ pub(super) struct Distributed {
     pub(super) show: fn(f64) -> String,
 }
 
-pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 7] {
+pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 8] {
     let of = |key, chart, name, small, quantiles, show| Distributed {
         key,
         chart,
@@ -50,6 +50,14 @@ pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 7] {
             "Request bytes",
             "",
             traffic.request_bytes,
+            whole,
+        ),
+        of(
+            "tensor_elements",
+            None,
+            "Tensor elements",
+            "",
+            traffic.tensor_elements,
             whole,
         ),
         of(

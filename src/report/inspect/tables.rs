@@ -137,14 +137,17 @@ pub(super) fn count_rows(traffic: &Traffic) -> Vec<Row> {
         ("Statuses", counted(&traffic.by_status)),
         ("Finishes", counted(&traffic.by_finish)),
         ("Shapes", counted(&traffic.by_shape)),
+        ("Tensors", counted(&traffic.tensor_datatypes)),
     ];
     let shares = [
-        ("streamed", traffic.streaming),
-        ("with tools", traffic.with_tools),
-        ("with media", traffic.with_media),
+        ("streamed", Some(traffic.streaming)),
+        ("with tools", Some(traffic.with_tools)),
+        ("with media", Some(traffic.with_media)),
+        ("with tensors", traffic.with_tensors),
     ];
     let shares = shares
         .iter()
+        .filter_map(|(name, share)| Some((name, (*share)?)))
         .filter(|(_, share)| share.count > 0)
         .map(|(name, share)| format!("{} {name} ({})", count(share.count), percent(share.share)));
     rows.into_iter()

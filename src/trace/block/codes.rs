@@ -1,6 +1,6 @@
 use crate::shape::{
-    Endpoint, FinishReason, MediaKind, Method, Outcome, PictureFormat, ReasoningEffort, Role,
-    ShapeStatus, Structured, TensorType, TokenSource,
+    CacheLife, Endpoint, FinishReason, MediaKind, Method, Outcome, PictureFormat, ReasoningEffort,
+    Role, ShapeStatus, Structured, TensorType, TokenSource, VectorEncoding,
 };
 
 /// A closed enum as a number: its place in its `ALL`. A code that this version does not know was written by a later one
@@ -50,6 +50,8 @@ coded! {
     MediaKind else Document,
     PictureFormat else Other,
     TensorType else Other,
+    VectorEncoding else Other,
+    CacheLife else Other,
     FinishReason else Other,
 }
 

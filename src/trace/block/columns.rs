@@ -110,6 +110,13 @@ columns! {
     50 tensor_datatype,
     51 tensor_rank,
     52 tensor_dimension,
+    53 context_tokens,
+    54 dimensions,
+    55 encoding_format,
+    56 cache_marks,
+    57 cache_mark_place,
+    58 cache_mark_bytes,
+    59 cache_mark_life,
 
     60 status,
     61 headers,

@@ -41,6 +41,10 @@ flags! {
     27 NEW_CONNECTION,
     28 NEW_CONNECTION_SAID,
     29 READER_WAIT,
+    30 CONTEXT_TOKENS,
+    31 DIMENSIONS,
+    32 CONTINUOUS_USAGE,
+    33 RETURN_TOKEN_IDS,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
@@ -79,6 +83,10 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (NEW_CONNECTION, exchange.new_connection == Some(true)),
         (NEW_CONNECTION_SAID, exchange.new_connection.is_some()),
         (READER_WAIT, response.reader_wait_us.is_some()),
+        (CONTEXT_TOKENS, params.context_tokens.is_some()),
+        (DIMENSIONS, params.dimensions.is_some()),
+        (CONTINUOUS_USAGE, params.continuous_usage),
+        (RETURN_TOKEN_IDS, params.return_token_ids),
     ]
     .into_iter()
     .fold(

@@ -6,9 +6,9 @@ use super::columns::{ColumnNumbers, Columns};
 use super::flags;
 use super::ratio::Ratio;
 use crate::shape::{
-    BlockSpec, BlockUnit, Dimensions, MediaKind, MediaPart, MessageShape, PictureFormat,
-    ReasoningEffort, RequestParams, RequestShape, Role, Structured, TensorShape, TensorType,
-    TokenCount, TokenSource, ToolsShape,
+    BlockSpec, BlockUnit, CacheLife, CacheMark, CachePlace, Dimensions, MediaKind, MediaPart,
+    MessageShape, PictureFormat, ReasoningEffort, RequestParams, RequestShape, Role, Structured,
+    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, VectorEncoding,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -59,6 +59,35 @@ pub(super) fn write(
     for tensor in &request.tensors {
         write_tensor(out, tensor);
     }
+    put(&mut out.cache_marks, request.cache_marks.len() as u64);
+    for mark in &request.cache_marks {
+        write_cache_mark(out, mark, &request.messages);
+    }
+}
+
+/// Tools have odd places, messages even ones.
+fn write_cache_mark(out: &mut Columns, mark: &CacheMark, messages: &[MessageShape]) {
+    let place = match mark.place {
+        CachePlace::Request => 0,
+        CachePlace::Tool { index } => 1 + 2 * u64::from(index),
+        CachePlace::Message { index, bytes } => {
+            // Mostly behind all of it.
+            put_residual(
+                &mut out.cache_mark_bytes,
+                bytes.into(),
+                bytes_of(messages, index),
+            );
+            2 + 2 * u64::from(index)
+        }
+    };
+    put(&mut out.cache_mark_place, place);
+    put(&mut out.cache_mark_life, mark.life.code());
+}
+
+fn bytes_of(messages: &[MessageShape], index: u16) -> u64 {
+    messages
+        .get(usize::from(index))
+        .map_or(0, |message| message.bytes.into())
 }
 
 fn write_tensor(out: &mut Columns, tensor: &TensorShape) {
@@ -92,6 +121,13 @@ fn write_params(out: &mut Columns, params: &RequestParams) {
     if let Some(effort) = params.reasoning_effort {
         put(&mut out.reasoning_effort, effort.code());
     }
+    if let Some(tokens) = params.context_tokens {
+        put(&mut out.context_tokens, tokens.into());
+    }
+    if let Some(dimensions) = params.dimensions {
+        put(&mut out.dimensions, dimensions.into());
+    }
+    put(&mut out.encoding_format, params.encoding_format.code());
 }
 
 /// Fills a request but for its chain: returns the chain's length.
@@ -163,6 +199,12 @@ pub(super) fn read(
     for _ in 0..tensors {
         request.tensors.push(read_tensor(columns)?);
     }
+    let marks = budget.take(columns.cache_marks.next()?)?;
+    request.cache_marks.reserve_exact(marks);
+    for _ in 0..marks {
+        let mark = read_cache_mark(columns, &request.messages)?;
+        request.cache_marks.push(mark);
+    }
     request.bytes = columns.request_bytes.residual(text_bytes(request))?;
     let blocks = columns.blocks.residual(expected_blocks(request, spec))?;
     budget.take(blocks)
@@ -188,6 +230,31 @@ fn read_tensor(columns: &mut ColumnNumbers<'_>) -> Result<TensorShape, Malformed
         datatype,
         dimensions,
     })
+}
+
+fn read_cache_mark(
+    columns: &mut ColumnNumbers<'_>,
+    messages: &[MessageShape],
+) -> Result<CacheMark, Malformed> {
+    let place = columns.cache_mark_place.next()?;
+    let index = |place: u64| {
+        u16::try_from(place / 2).map_err(|_| Malformed("a mark is on nothing that can be"))
+    };
+    let place = match place.checked_sub(1) {
+        None => CachePlace::Request,
+        Some(place) if place % 2 == 0 => CachePlace::Tool {
+            index: index(place)?,
+        },
+        Some(place) => {
+            let index = index(place)?;
+            let bytes = columns
+                .cache_mark_bytes
+                .residual_as(bytes_of(messages, index))?;
+            CachePlace::Message { index, bytes }
+        }
+    };
+    let life = CacheLife::from_code(columns.cache_mark_life.next()?);
+    Ok(CacheMark { place, life })
 }
 
 fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestParams, Malformed> {
@@ -220,6 +287,15 @@ fn read_params(columns: &mut ColumnNumbers<'_>, present: u64) -> Result<RequestP
         token_ids: has(flags::TOKEN_IDS),
         echo: has(flags::ECHO),
         continues: has(flags::CONTINUES),
+        context_tokens: has(flags::CONTEXT_TOKENS)
+            .then(|| columns.context_tokens.next_as())
+            .transpose()?,
+        continuous_usage: has(flags::CONTINUOUS_USAGE),
+        return_token_ids: has(flags::RETURN_TOKEN_IDS),
+        dimensions: has(flags::DIMENSIONS)
+            .then(|| columns.dimensions.next_as())
+            .transpose()?,
+        encoding_format: VectorEncoding::from_code(columns.encoding_format.next()?),
     })
 }
 

@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::shape::{
-    BlockId, ClientId, Dimensions, Endpoint, Exchange, FinishReason, GapSketch, GapTrail,
-    MediaKind, MediaPart, MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort,
-    RequestParams, RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured,
-    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, TraceTime,
+    BlockId, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
+    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, ModelId,
+    Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role,
+    SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
+    ToolsShape, TraceTime, VectorEncoding,
 };
 
 /// Small, usual and extreme numbers.
@@ -32,7 +33,7 @@ fn params() -> impl Strategy<Value = RequestParams> {
         (
             option::of(short()),
             option::of(short()),
-            any::<[bool; 6]>(),
+            any::<[bool; 8]>(),
             any::<u16>(),
             option::of(any::<u16>()),
         ),
@@ -44,36 +45,52 @@ fn params() -> impl Strategy<Value = RequestParams> {
             any::<u8>(),
             option::of(select(ReasoningEffort::ALL.to_vec())),
         ),
+        (
+            option::of(short()),
+            option::of(short()),
+            select(VectorEncoding::ALL.to_vec()),
+        ),
     )
-        .prop_map(|((max_tokens, min_tokens, bools, n, best_of), rest)| {
-            let [
-                ignore_eos,
-                stream,
-                include_usage,
-                token_ids,
-                echo,
-                continues,
-            ] = bools;
-            let (greedy, structured, schema_bytes, logprobs, stop_count, reasoning_effort) = rest;
-            RequestParams {
-                max_tokens,
-                min_tokens,
-                ignore_eos,
-                n,
-                best_of,
-                stream,
-                include_usage,
-                greedy,
-                structured,
-                schema_bytes,
-                logprobs,
-                stop_count,
-                reasoning_effort,
-                token_ids,
-                echo,
-                continues,
-            }
-        })
+        .prop_map(
+            |((max_tokens, min_tokens, bools, n, best_of), rest, last)| {
+                let [
+                    ignore_eos,
+                    stream,
+                    include_usage,
+                    token_ids,
+                    echo,
+                    continues,
+                    continuous_usage,
+                    return_token_ids,
+                ] = bools;
+                let (context_tokens, dimensions, encoding_format) = last;
+                let (greedy, structured, schema_bytes, logprobs, stop_count, reasoning_effort) =
+                    rest;
+                RequestParams {
+                    max_tokens,
+                    min_tokens,
+                    ignore_eos,
+                    n,
+                    best_of,
+                    stream,
+                    include_usage,
+                    greedy,
+                    structured,
+                    schema_bytes,
+                    logprobs,
+                    stop_count,
+                    reasoning_effort,
+                    token_ids,
+                    echo,
+                    continues,
+                    context_tokens,
+                    continuous_usage,
+                    return_token_ids,
+                    dimensions,
+                    encoding_format,
+                }
+            },
+        )
 }
 
 fn media() -> impl Strategy<Value = MediaPart> {
@@ -107,6 +124,16 @@ fn tensor() -> impl Strategy<Value = TensorShape> {
         })
 }
 
+fn cache_mark() -> impl Strategy<Value = CacheMark> {
+    let place = prop_oneof![
+        Just(CachePlace::Request),
+        any::<u16>().prop_map(|index| CachePlace::Tool { index }),
+        (0..5_u16, short()).prop_map(|(index, bytes)| CachePlace::Message { index, bytes }),
+        (any::<u16>(), short()).prop_map(|(index, bytes)| CachePlace::Message { index, bytes }),
+    ];
+    (place, select(CacheLife::ALL.to_vec())).prop_map(|(place, life)| CacheMark { place, life })
+}
+
 fn request() -> impl Strategy<Value = RequestShape> {
     let message = (select(Role::ALL.to_vec()), short(), option::of(short())).prop_map(
         |(role, bytes, tokens)| MessageShape {
@@ -125,6 +152,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
         (any::<u16>(), short()),
         prop::collection::vec(media(), 0..3),
         prop::collection::vec(tensor(), 0..3),
+        prop::collection::vec(cache_mark(), 0..4),
     )
         .prop_map(
             |(
@@ -136,6 +164,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
                 (count, tool_bytes),
                 media,
                 tensors,
+                cache_marks,
             )| {
                 RequestShape {
                     bytes,
@@ -149,6 +178,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
                     },
                     media,
                     tensors,
+                    cache_marks,
                 }
             },
         )

@@ -8,10 +8,11 @@ use crate::anonymise::{
     Anonymiser, Chain, ChainKey, Policy, Private, PromptRender, Recordable, Sighting,
 };
 use crate::shape::{
-    BlockId, BlockSpec, ClientId, Dimensions, Endpoint, Exchange, FinishReason, GapSketch,
-    GapTrail, MediaKind, MediaPart, MessageShape, Method, Outcome, PictureFormat, ReasoningEffort,
-    RequestParams, RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured,
-    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, TraceTime,
+    BlockId, BlockSpec, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
+    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, Outcome,
+    PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role, SessionId,
+    ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource, ToolsShape,
+    TraceTime, VectorEncoding,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -73,7 +74,7 @@ fn rich() -> Exchange {
                 reasoning_effort: Some(ReasoningEffort::High),
                 token_ids: false,
                 echo: true,
-                continues: false,
+                ..RequestParams::default()
             },
             tools: ToolsShape {
                 count: 2,
@@ -96,6 +97,7 @@ fn rich() -> Exchange {
                 },
             ],
             tensors: Vec::new(),
+            cache_marks: Vec::new(),
         },
         response: ResponseShape {
             status: 200,
@@ -235,6 +237,27 @@ fn golden_files_of_1_1_with_slow_readers_read_as_ever() {
     }
 }
 
+/// What came after them: what some servers only take, and marks of what to keep.
+#[test]
+fn golden_files_of_1_1_with_marks_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-marks", &exchanges_with_marks());
+    }
+    check_1_1("1.1-marks");
+    let lines = fs::read_to_string(fixture("golden-1.1-marks.jsonl")).unwrap();
+    for told in [
+        r#"{"on":"request","life":"other"}"#,
+        r#"{"on":"tool","index":1,"life":"five_minutes"}"#,
+        r#"{"on":"message","index":0,"bytes":90,"life":"one_hour"}"#,
+        r#"{"on":"message","index":1,"bytes":7}"#,
+        r#""context_tokens":131072"#,
+        r#""dimensions":256,"encoding_format":"base64""#,
+        r#""continuous_usage":true,"return_token_ids":true"#,
+    ] {
+        assert!(lines.contains(told), "{told}");
+    }
+}
+
 fn check_1_1(version: &str) {
     let mut trace = check(version, &header_of_1_1());
     let left_open = trace
@@ -360,6 +383,40 @@ fn exchanges_with_slow_readers() -> Vec<Exchange> {
         exchange.response.reader_wait_us =
             [Some(0), Some(1_000), None, Some(0), Some(1 << 40)][i % 5];
     }
+    out
+}
+
+/// And some with what only some servers take.
+fn exchanges_with_marks() -> Vec<Exchange> {
+    let mut out = exchanges_with_connections();
+    let last = Exchange {
+        at: TraceTime::from_us(5_000_000),
+        ..rich()
+    };
+    let mut marked = last.clone();
+    let in_message = |index, bytes| CachePlace::Message { index, bytes };
+    marked.request.cache_marks = [
+        (CachePlace::Tool { index: 1 }, CacheLife::FiveMinutes),
+        (in_message(0, 90), CacheLife::OneHour),
+        (in_message(1, 7), CacheLife::Unsaid),
+        (in_message(9, 5), CacheLife::Unsaid),
+        (CachePlace::Request, CacheLife::Other),
+    ]
+    .map(|(place, life)| CacheMark { place, life })
+    .to_vec();
+    let mut vectors = last.clone();
+    vectors.endpoint = Endpoint::Embeddings;
+    vectors.request.params.dimensions = Some(256);
+    vectors.request.params.encoding_format = VectorEncoding::Base64;
+    let mut loaded = last.clone();
+    loaded.endpoint = Endpoint::OllamaEmbed;
+    loaded.request.params.context_tokens = Some(131_072);
+    loaded.request.params.encoding_format = VectorEncoding::Other;
+    let mut told = last.clone();
+    told.endpoint = Endpoint::ChatCompletions;
+    told.request.params.continuous_usage = true;
+    told.request.params.return_token_ids = true;
+    out.extend([marked, vectors, loaded, told, last]);
     out
 }
 

@@ -21,6 +21,9 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
     if let Some(name) = previous.or_else(|| request.conversation.name()) {
         render.follows(name);
     }
+    if let Some(name) = request.conversation.name() {
+        render.belongs_to(name);
+    }
     Ok(RequestSight::new(request.params(), request.model, render))
 }
 

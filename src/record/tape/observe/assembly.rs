@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::frames::FramesSeen;
+use super::pace::Pace;
 use super::reading::guarded;
 use crate::anonymise::{ChainKey, Conversation, Disguise, Private};
 use crate::dialect::{
@@ -59,6 +60,8 @@ pub(super) struct Assembly {
     grpc_status: Option<u16>,
     /// A WebSocket's frames, where they are what is read.
     frames: Option<Box<FramesSeen>>,
+    /// When pieces of an answer came that no dialect reads.
+    pace: Option<Box<Pace>>,
     alive: Option<Arc<()>>,
     /// What everything here weighs on the ledger.
     charge: Option<Charge>,
@@ -117,7 +120,7 @@ impl Assembly {
                     let frames = self.frames.get_or_insert_default();
                     match side {
                         Side::Client => frames.sent(count, mark.len),
-                        Side::Upstream => frames.came(mark.at_us, count),
+                        Side::Upstream => frames.came(mark.at_us, count, desk.every_gap),
                     }
                 }
                 MarkKind::Data(kept) => {
@@ -131,6 +134,10 @@ impl Assembly {
                             pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk));
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
+                    }
+                    if !self.is_read() {
+                        let pace = self.pace.get_or_insert_default();
+                        pace.beat(mark.at_us, desk.every_gap);
                     }
                 }
             }
@@ -187,6 +194,10 @@ impl Assembly {
             + self.path.capacity()
             + self.content_encoding.capacity()
             + self.frames.as_ref().map_or(0, |frames| frames.held_bytes())
+            + self
+                .pace
+                .as_ref()
+                .map_or(0, |pace| size_of::<Pace>() + pace.held_bytes())
             + self.model.as_ref().map_or(0, Private::held_bytes)
             + self.request.as_ref().map_or(0, RequestSight::held_bytes)
             + self

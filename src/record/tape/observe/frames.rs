@@ -1,13 +1,13 @@
+use super::pace::Pace;
 use crate::anonymise::MAX_PARTS;
-use crate::shape::{GapSketch, MessageShape, Role};
+use crate::shape::{MessageShape, Role};
 
 /// What the frames of a WebSocket showed: sizes of the client's, times of the server's.
 #[derive(Default)]
 pub(super) struct FramesSeen {
     pub(super) messages: Vec<MessageShape>,
     pub(super) events: u32,
-    pub(super) gaps: GapSketch,
-    last_us: Option<u64>,
+    pub(super) pace: Pace,
 }
 
 impl FramesSeen {
@@ -29,12 +29,10 @@ impl FramesSeen {
     }
 
     /// Frames of the server.
-    pub(super) fn came(&mut self, at_us: u64, frames: u16) {
+    pub(super) fn came(&mut self, at_us: u64, frames: u16, every_gap: bool) {
         for _ in 0..frames {
             self.events = self.events.saturating_add(1);
-            if let Some(last) = self.last_us.replace(at_us) {
-                self.gaps.record(at_us.saturating_sub(last));
-            }
+            self.pace.beat(at_us, every_gap);
         }
     }
 
@@ -42,7 +40,7 @@ impl FramesSeen {
     pub(super) fn held_bytes(&self) -> usize {
         size_of::<Self>()
             + self.messages.capacity() * size_of::<MessageShape>()
-            + size_of_val(self.gaps.buckets())
+            + self.pace.held_bytes()
     }
 }
 
@@ -55,11 +53,16 @@ mod tests {
         let mut seen = FramesSeen::default();
         seen.sent(1, 10);
         seen.sent(3, 30);
-        seen.came(100, 1);
-        seen.came(150, 2);
+        seen.came(100, 1, true);
+        seen.came(150, 2, true);
         let bytes: Vec<u32> = seen.messages.iter().map(|message| message.bytes).collect();
         assert_eq!(bytes, [10, 10, 10, 10]);
-        assert_eq!((seen.events, seen.gaps.count()), (3, 2));
+        assert_eq!((seen.events, seen.pace.gaps.count()), (3, 2));
+        assert_eq!(seen.pace.trail.values().collect::<Vec<_>>(), [50, 0]);
+        let mut sketched = FramesSeen::default();
+        sketched.came(100, 2, false);
+        assert_eq!(sketched.pace.gaps.count(), 1);
+        assert!(sketched.pace.trail.is_empty());
     }
 
     #[test]

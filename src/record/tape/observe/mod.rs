@@ -9,6 +9,7 @@ mod frames;
 #[cfg(fuzzing)]
 pub(in crate::record) mod fuzzing;
 mod observer;
+mod pace;
 mod reading;
 #[cfg(test)]
 mod tests;

@@ -331,6 +331,7 @@ fn weight(exchange: &Exchange) -> u64 {
         + size_of_val(&*request.messages)
         + size_of_val(&*request.media)
         + size_of_val(&*request.tensors)
+        + size_of_val(&*request.cache_marks)
         + size_of_val(response.gaps.buckets())
         + response.trail.held_bytes();
     bytes as u64

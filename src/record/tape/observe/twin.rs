@@ -278,6 +278,13 @@ fn what_is_the_same_and_what_is_not_shows() {
         of(&[infer(1)], &default),
         of(&[infer(1 + texts.len())], &default)
     );
+    // And so do the numbers that a request asks for.
+    let vectors = |read| Plan {
+        api: Api::Embeddings,
+        read,
+        ..plans[0].clone()
+    };
+    assert_ne!(of(&[vectors(256)], &default), of(&[vectors(512)], &default));
 }
 
 #[test]

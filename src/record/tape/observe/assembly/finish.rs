@@ -68,10 +68,7 @@ impl Assembly {
         };
         self.note_calls_end(&mut sight);
         let frames = self.frames.take();
-        if let Some(frames) = &frames {
-            sight.events = frames.events;
-            sight.gaps = frames.gaps.clone();
-        }
+        sight.events = frames.as_ref().map_or(sight.events, |it| it.events);
         let closing = self.closing.unwrap_or(Closing {
             at_us: 0,
             end: End::Cut,
@@ -130,10 +127,17 @@ impl Assembly {
         let named = opening.and_then(|opening| opening.conversation);
         let mut known = self.known(request, sight.prompt_tokens);
         known.model = known.model.or(self.model.take());
+        let mut pace = self.pace.take().filter(|_| !self.is_read());
         if let Some(frames) = frames {
             known.shape.messages = frames.messages;
+            pace = Some(Box::new(frames.pace));
         }
         let (answer_bytes, answer_name) = (sight.answer_bytes, sight.answer_name.clone());
+        let mut response = self.response_shape(status, closing, sight);
+        if let Some(pace) = pace {
+            response.gaps = pace.gaps;
+            response.trail = pace.trail;
+        }
         let exchange = Exchange {
             at,
             endpoint,
@@ -145,7 +149,7 @@ impl Assembly {
             new_connection: opening.map(|opening| opening.new_connection),
             shape,
             request: known.shape,
-            response: self.response_shape(status, closing, sight),
+            response,
             outcome,
         };
         Finished {
@@ -222,6 +226,7 @@ impl Assembly {
             tools: prompt.tools,
             media: prompt.media,
             tensors: prompt.tensors,
+            cache_marks: prompt.cache_marks,
         };
         KnownRequest {
             shape,

@@ -161,16 +161,18 @@ impl Said<'_> {
                 });
                 body["tools"] = self.tools(|text| json!({"type": "function", "function": {"name": "f", "description": text}}));
                 body["stop"] = json!([self.text(plan.model + 1)]);
+                body["stream_options"] = json!({"continuous_usage_stats": plan.usage});
+                body["return_token_ids"] = plan.begins.into();
             }
             Api::Completions => body["prompt"] = prompts().into(),
             Api::Messages => {
-                body["system"] = self.text(plan.model + 2).into();
+                let marked = json!({"type": "ephemeral", "ttl": self.text(plan.model + 1)});
+                body["system"] = json!([{"type": "text", "text": self.text(plan.model + 2), "cache_control": marked}]);
                 body["messages"] = self.turns(|text, picture| match picture {
                     Some(picture) => json!([{"type": "text", "text": text}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture}}]),
                     None => text.into(),
                 });
-                body["tools"] = self
-                    .tools(|text| json!({"name": "f", "description": text, "input_schema": {}}));
+                body["tools"] = self.tools(|text| json!({"name": "f", "description": text, "input_schema": {}, "cache_control": {"ttl": text}}));
             }
             Api::Responses => {
                 body["instructions"] = self.text(plan.model + 2).into();
@@ -181,10 +183,19 @@ impl Said<'_> {
                 body["tools"] = self
                     .tools(|text| json!({"type": "function", "name": "f", "description": text}));
                 if let Some(number) = plan.follows {
-                    body["previous_response_id"] = self.text(number).into();
+                    let kept = ["conversation", "previous_response_id"][usize::from(plan.usage)];
+                    body[kept] = self.text(number).into();
                 }
             }
-            Api::Embeddings | Api::OllamaEmbed => body["input"] = prompts().into(),
+            Api::Embeddings => {
+                body["input"] = prompts().into();
+                body["dimensions"] = plan.read.into();
+                body["encoding_format"] = self.text(plan.model + 1).into();
+            }
+            Api::OllamaEmbed => {
+                body["input"] = prompts().into();
+                body["options"] = json!({"num_ctx": plan.read});
+            }
             Api::OllamaChat => {
                 let turn = |role: &'static str, text: &str, picture: Option<String>| match picture {
                     Some(picture) => json!({"role": role, "content": text, "images": [picture]}),
@@ -220,7 +231,7 @@ impl Said<'_> {
                 body["stop_sequences"] = json!([self.text(plan.model + 1)]);
             }
             Api::Tgi => {
-                body = json!({"inputs": prompts().concat(), "parameters": {"max_new_tokens": 50, "stop": [self.text(plan.model + 1)]}, "stream": self.streamed()});
+                body = json!({"inputs": prompts().concat(), "parameters": {"max_new_tokens": 50, "stop": [self.text(plan.model + 1)], "adapter_id": self.text(plan.model)}, "stream": self.streamed()});
             }
             Api::Triton => {
                 body = json!({"text_input": prompts().concat(), "parameters": {"stream": self.streamed()}});
