@@ -31,13 +31,25 @@ const charts = (() => {
   // A range that shows what changes, where the whole is much larger.
   const around = (min, max) => { const air = Math.max(max - min, max / 100) / 2; return [Math.max(0, min - air), max + air]; };
 
-  // Merges the x values of several series into one uPlot table.
+  // Merges the x values of several series into one uPlot table. What a series did not measure is null there, a gap in its line; an x that
+  // only another series has is undefined, and the line goes past it, unless it lies in a gap.
   const table = (series) => {
     const xs = [...new Set(series.flatMap((s) => s.x))].sort((a, b) => a - b);
     return [xs, ...series.map((s) => {
-      const at = new Map(s.x.map((value, i) => [value, s.y[i]]));
-      return xs.map((value) => at.get(value) ?? null);
+      const at = new Map(s.x.map((value, i) => [value, i]));
+      let last = -1;
+      return xs.map((value) => {
+        const own = at.get(value);
+        if (own != null) return s.y[(last = own)] ?? null;
+        return s.y[last] == null || s.y[last + 1] == null ? null : undefined;
+      });
     })];
+  };
+
+  // Where a line has one value alone between two gaps, and so no length.
+  const lone = (ys) => {
+    const own = [...ys.keys()].filter((i) => ys[i] !== undefined);
+    return own.filter((i, n) => ys[i] != null && ys[own[n - 1]] == null && ys[own[n + 1]] == null);
   };
 
   // One on top of the other, the last series topmost. What is drawn is the sum up to a series, what is told is its own value.
@@ -64,7 +76,8 @@ const charts = (() => {
     const between = options.stack ? filled.slice(1).map((s, i) => [i + 1, i + 2, colour(filled[i].target) + "66"]) : options.between || [];
     const fill = (s, i) => (options.stack ? (i === filled.length - 1 ? colour(s.target) + "66" : undefined) : s.bars || s.area ? colour(s.target) + "22" : undefined);
     const marks = (options.marks || []).filter(([x]) => x != null);
-    const plot = new uPlot({
+    const own = { place, sync: options.sync };
+    own.plot = new uPlot({
       width: place.clientWidth || 480,
       height: 190,
       cursor: { drag: { x: true, y: false }, ...(options.sync ? { sync: { key: options.sync, scales: ["x", null] } } : {}) },
@@ -78,12 +91,14 @@ const charts = (() => {
       hooks: {
         drawClear: options.shades ? [(u) => drawShades(u, options.shades)] : [],
         draw: marks.length ? [(u) => drawMarks(u, marks)] : [],
+        // Before it is ready its axes have no ends.
+        ready: [(u) => { own.whole = [u.scales.x.min, u.scales.x.max]; }],
       },
       series: [
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
-          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
-          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !s.ghost && !s.line && (s.dots || s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
+          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, alpha: s.thin ? 0.7 : 1,
+          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !!(s.dots || s.points), filter: (u, at, shown) => (shown || s.ghost ? null : lone(u.data[at])) }, paths: paths(s), fill: fill(s, i),
           value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
         })),
       ],
@@ -92,7 +107,6 @@ const charts = (() => {
     place.setAttribute("role", "img");
     const last = measured.filter((s) => !s.ghost).map((s) => `${s.label}: highest ${show(Math.max(...s.y.filter((v) => v != null)))}`);
     place.setAttribute("aria-label", `${place.closest("figure").querySelector("figcaption").textContent}. ${last.join("; ")}. Drag or press + and - to zoom, arrows to move, double-click or press 0 to reset.`);
-    const own = { plot, place, sync: options.sync, whole: [plot.scales.x.min, plot.scales.x.max] };
     place.onkeydown = (event) => zoomed(own, event);
     drawn.push(own);
   };
