@@ -115,6 +115,11 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
             .iter()
             .flat_map(ShiftChart::of)
             .collect(),
+        has_bands: charts
+            .targets
+            .iter()
+            .flat_map(|target| target.curves.values().flatten())
+            .any(|point| point.ci95.is_some()),
         has_vram: document.targets.iter().any(|target| !target.gpu.is_empty()),
         has_kv: told(document, |window| window.kv_cache),
         has_waiting: told(document, |window| window.waiting),
@@ -151,6 +156,8 @@ struct Page<'a> {
     fidelity: Vec<HeldRow>,
     comparisons: Vec<ComparisonRow>,
     shifts: Vec<ShiftChart>,
+    /// Some percentile has an interval.
+    has_bands: bool,
     has_vram: bool,
     has_kv: bool,
     has_waiting: bool,
