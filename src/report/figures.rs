@@ -60,7 +60,7 @@ fn same_answers(
 }
 
 /// A figure idle and under load, and between which values what it changed by lies.
-fn changed(figure: &PairedFigure, shown: fn(f64) -> String) -> String {
+pub(super) fn changed(figure: &PairedFigure, shown: fn(f64) -> String) -> String {
     let signed = |value: f64| {
         let sign = if value < 0.0 { "−" } else { "+" };
         format!("{sign}{}", shown(value.abs()))

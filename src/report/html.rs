@@ -24,6 +24,7 @@ use super::findings::{
     unlike_load, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
+use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
 use crate::measure::{
     ChangePoint, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary, Window,
 };
@@ -110,6 +111,8 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         fidelity: table(&replays),
         replays: &replays,
         comparisons: comparisons(document),
+        flipped: flipped(&document.targets),
+        assertions: assertions(&document.targets),
         shifts: document
             .comparison
             .iter()
@@ -156,6 +159,9 @@ struct Page<'a> {
     fidelity: Vec<HeldRow>,
     comparisons: Vec<ComparisonRow>,
     shifts: Vec<ShiftChart>,
+    /// Tests that ended otherwise under load than idle, and what answers took by kind of assertion.
+    flipped: Vec<Flipped<'a>>,
+    assertions: Vec<AssertionRow<'a>>,
     /// Some percentile has an interval.
     has_bands: bool,
     has_vram: bool,

@@ -21,6 +21,7 @@ mod junit;
 mod loads;
 mod markdown;
 pub mod policy;
+mod quality;
 mod requests;
 mod terminal;
 mod textfile;
