@@ -61,9 +61,8 @@ pub(super) struct Played {
 impl Played {
     /// What the report draws of it.
     pub(super) fn charts(&self) -> Charts {
-        let charts = |run: &MeasuredRun| TargetCharts::of(&run.latencies, &run.lateness);
         Charts {
-            targets: self.targets.iter().map(charts).collect(),
+            targets: self.targets.iter().map(TargetCharts::of).collect(),
         }
     }
 }

@@ -167,17 +167,34 @@ impl Distribution {
         Some(ms(self.histogram.value_at_quantile(quantile)))
     }
 
-    /// The figures for a result document; `None` where nothing was recorded at all.
+    /// The 95 % interval of the `q` quantile in milliseconds, by order statistics; an upper end is `None` where there are too few values for
+    /// one or it lies among the misses, and all of it is where there is no lower end. `independent` of the values are independent of each
+    /// other, and the others are held to be as theirs: each stands for as many.
+    pub(super) fn interval_ms(&self, q: f64, independent: u64) -> Option<(f64, Option<f64>)> {
+        let total = self.total();
+        let ranks = quantile_ranks(independent.min(total), q)?;
+        // The first of those that the lower one stands for, and the last of those that the upper one does.
+        let before = |rank: u64| {
+            let rank = u128::from(rank) * u128::from(total) / u128::from(independent.min(total));
+            u64::try_from(rank).unwrap_or(total)
+        };
+        let lower = self.at_rank_ms(before(ranks.lower - 1) + 1)?;
+        let upper = ranks.upper.and_then(|upper| self.at_rank_ms(before(upper)));
+        Some((lower, upper))
+    }
+
+    /// The figures for a result document, of values that are independent of each other; `None` where nothing was recorded at all.
     pub fn summary(&self) -> Option<LatencySummary> {
+        self.summary_of(self.total())
+    }
+
+    /// The same where `independent` of them are.
+    pub(super) fn summary_of(&self, independent: u64) -> Option<LatencySummary> {
         let (count, total) = (self.count(), self.total());
         if total == 0 {
             return None;
         }
-        let interval = |q| {
-            let ranks = quantile_ranks(total, q)?;
-            let lower = self.at_rank_ms(ranks.lower)?;
-            Some((lower, ranks.upper.and_then(|upper| self.at_rank_ms(upper))))
-        };
+        let interval = |q| self.interval_ms(q, independent);
         #[allow(
             clippy::cast_precision_loss,
             reason = "a mean needs no more than 53 bits"
@@ -200,21 +217,6 @@ impl Distribution {
             p99_ci95: interval(0.99),
             p99_9_ci95: interval(0.999),
         })
-    }
-
-    /// (share of requests at or below, milliseconds) along the whole curve, denser towards the tail: at most 60 points.
-    pub fn percentile_curve(&self) -> Vec<(f64, f64)> {
-        let total = self.total();
-        let mut shares: Vec<f64> = (1..20).map(|i| f64::from(i) / 20.0).collect();
-        let mut tail = 0.04;
-        while tail * count_f64(total) >= 0.5 && shares.len() < 60 {
-            shares.push(1.0 - tail);
-            tail /= 1.6;
-        }
-        shares
-            .into_iter()
-            .filter_map(|share| Some((share, self.quantile_ms(share)?)))
-            .collect()
     }
 
     /// (upper edge in milliseconds, values) of logarithmic buckets, eight to the decade.
@@ -242,11 +244,6 @@ impl Distribution {
 fn ms(us: u64) -> f64 {
     // Three significant digits were kept; more decimals would only look exact.
     (us as f64 / 1000.0 * 1000.0).round() / 1000.0
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
-fn count_f64(count: u64) -> f64 {
-    count as f64
 }
 
 /// Above this, values count as this: a day.

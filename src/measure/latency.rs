@@ -58,6 +58,15 @@ impl Latencies {
         ]
     }
 
+    /// How many of the values of a latency are independent of each other: one of each request. The gaps of one answer depend on each other,
+    /// so of ITL it is the answers that count.
+    pub fn independent(&self, latency: &Distribution) -> u64 {
+        match std::ptr::eq(latency, &raw const self.itl) {
+            true => self.stall.count(),
+            false => latency.total(),
+        }
+    }
+
     /// Adds one request.
     pub fn record(&mut self, outcome: &RequestOutcome) {
         match outcome.result {

@@ -25,6 +25,7 @@ mod median;
 mod memory;
 mod misses;
 mod observed;
+mod percentile_curve;
 mod percentile_log;
 mod quality;
 mod recorded;
@@ -63,6 +64,7 @@ pub use memory::{
 };
 pub use misses::Misses;
 pub use observed::{Observed, Sampled};
+pub use percentile_curve::CurvePoint;
 pub use percentile_log::{PercentileLine, PercentileLog};
 pub use quality::{
     EvaluatedTest, Evaluation, PairedFigure, PhaseQuality, QualitySummary, TestLatency,

@@ -1,7 +1,7 @@
 //! Figures as comma-separated values (RFC 4180), for spreadsheets and data frames. A field that was not measured is empty.
 
 use super::document::{Charts, ResultDocument};
-use crate::measure::Window;
+use crate::measure::{CurvePoint, Window};
 
 /// A row for each target and window of its run.
 pub(super) fn timeline(document: &ResultDocument) -> String {
@@ -25,7 +25,7 @@ pub(super) fn percentiles(document: &ResultDocument, charts: &Charts) -> String 
     let mut text = row(["target", "latency", "percentile", "ms"].map(str::to_owned));
     for (target, charts) in document.targets.iter().zip(&charts.targets) {
         for (latency, curve) in &charts.curves {
-            for (share, ms) in curve {
+            for CurvePoint { share, ms, .. } in curve {
                 // Shares are of powers; ten digits are more than a percentile has.
                 let percentile = (share * 1e12).round() / 1e10;
                 text += &row([

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::traffic::Arrivals;
-use crate::measure::{Comparison, Distribution, Latencies, TargetSummary};
+use crate::measure::{Comparison, CurvePoint, Distribution, MeasuredRun, TargetSummary};
 use crate::verdict::Verdict;
 
 /// `result.json`, schema `reenact.result/1` (docs/result.schema.json). Absent means not measured; a zero is a measured zero.
@@ -231,15 +231,21 @@ pub struct Charts {
 /// One target's distributions, by latency (`ttft`, `itl`, `tpot`, `e2e`, `stall`, `lateness`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct TargetCharts {
-    /// (share of requests, milliseconds)
-    pub curves: BTreeMap<&'static str, Vec<(f64, f64)>>,
+    /// Percentile by percentile.
+    pub curves: BTreeMap<&'static str, Vec<CurvePoint>>,
     /// (upper edge in milliseconds, values)
     pub buckets: BTreeMap<&'static str, Vec<(f64, u64)>>,
 }
 
 impl TargetCharts {
-    /// The charts of one target's latencies and of its sends' lateness.
-    pub fn of(latencies: &Latencies, lateness: &Distribution) -> Self {
+    /// The charts of one target's latencies and of its sends' lateness. Only the latencies of a single run have intervals.
+    pub fn of(run: &MeasuredRun) -> Self {
+        let (latencies, lateness) = (&run.latencies, &run.lateness);
+        let several = !run.summary.runs.is_empty();
+        let curve = |latency: &Distribution| match several || std::ptr::eq(latency, lateness) {
+            true => latency.percentile_curve(),
+            false => latency.percentile_curve_with_intervals(latencies.independent(latency)),
+        };
         let named = [
             ("ttft", &latencies.ttft),
             ("itl", &latencies.itl),
@@ -252,7 +258,7 @@ impl TargetCharts {
         Self {
             curves: present
                 .clone()
-                .map(|(name, latency)| (name, latency.percentile_curve()))
+                .map(|(name, latency)| (name, curve(latency)))
                 .collect(),
             buckets: present
                 .map(|(name, latency)| (name, latency.buckets()))

@@ -60,7 +60,7 @@ fn same_answers(
 }
 
 /// A figure idle and under load, and between which values what it changed by lies.
-fn changed(figure: &PairedFigure, shown: fn(f64) -> String) -> String {
+pub(super) fn changed(figure: &PairedFigure, shown: fn(f64) -> String) -> String {
     let signed = |value: f64| {
         let sign = if value < 0.0 { "−" } else { "+" };
         format!("{sign}{}", shown(value.abs()))
@@ -157,15 +157,10 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
 
 /// What the intervals in [`rows`] are; `None` where no row has one.
 pub(super) fn intervals(targets: &[TargetSummary]) -> Option<&'static str> {
-    let mut latencies = targets.iter().flat_map(|target| &target.latency);
+    let mut latencies = targets.iter().flat_map(|target| target.latency.values());
     latencies
-        .any(|(name, latency)| tail_interval(name, latency).is_some())
+        .any(|latency| latency.p99_ci95.is_some())
         .then_some("in brackets: 95 % intervals, this trace, this run; ∞: too few requests for an upper end")
-}
-
-/// Gaps of one answer depend on each other, so an interval from their number would be far too narrow.
-fn tail_interval(name: &str, latency: &LatencySummary) -> Option<(f64, Option<f64>)> {
-    latency.p99_ci95.filter(|_| name != "itl_ms")
 }
 
 /// The first part of [`rows`]: what the targets did.
@@ -193,7 +188,7 @@ pub(super) fn measured(targets: &[TargetSummary]) -> Vec<Row> {
                 let high = high.map_or_else(|| "∞".to_owned(), ms);
                 format!(" ({} – {high})", ms(low))
             };
-            let interval = tail_interval(name, latency).map_or_else(String::new, told);
+            let interval = latency.p99_ci95.map_or_else(String::new, told);
             quantile(latency, |latency| latency.p99).map(|value| format!("{value}{interval}"))
         });
     }

@@ -24,6 +24,7 @@ use super::findings::{
     scope, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
+use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
 use crate::measure::{
     ChangePoint, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary, Window,
 };
@@ -105,11 +106,18 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         fidelity: table(&replays),
         replays: &replays,
         comparisons: comparisons(document),
+        flipped: flipped(&document.targets),
+        assertions: assertions(&document.targets),
         shifts: document
             .comparison
             .iter()
             .flat_map(ShiftChart::of)
             .collect(),
+        has_bands: charts
+            .targets
+            .iter()
+            .flat_map(|target| target.curves.values().flatten())
+            .any(|point| point.ci95.is_some()),
         has_vram: document.targets.iter().any(|target| !target.gpu.is_empty()),
         has_kv: told(document, |window| window.kv_cache),
         has_waiting: told(document, |window| window.waiting),
@@ -146,6 +154,11 @@ struct Page<'a> {
     fidelity: Vec<HeldRow>,
     comparisons: Vec<ComparisonRow>,
     shifts: Vec<ShiftChart>,
+    /// Tests that ended otherwise under load than idle, and what answers took by kind of assertion.
+    flipped: Vec<Flipped<'a>>,
+    assertions: Vec<AssertionRow<'a>>,
+    /// Some percentile has an interval.
+    has_bands: bool,
     has_vram: bool,
     has_kv: bool,
     has_waiting: bool,

@@ -9,6 +9,7 @@ use super::findings::{
     scope, spreads, validity, window,
 };
 use super::loads::{self, may};
+use super::quality::{ASSERTIONS, assertions, flipped};
 
 /// `summary.md`: for a CI's step summary, or a comment under a pull request. What decides stands open; what explains it is folded away.
 pub(super) fn render(document: &ResultDocument) -> String {
@@ -41,6 +42,7 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Resu
     figures(text, document)?;
     steps(text, document)?;
     comparisons(text, document)?;
+    quality(text, document)?;
     spread(text, document)?;
     known(text, document)?;
     writeln!(
@@ -172,6 +174,30 @@ fn comparisons(text: &mut String, document: &ResultDocument) -> std::fmt::Result
         writeln!(text, "</details>\n")?;
     }
     Ok(())
+}
+
+fn quality(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
+    let (flipped, assertions) = (flipped(&document.targets), assertions(&document.targets));
+    if flipped.is_empty() && assertions.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "<details><summary>Quality, test by test</summary>\n")?;
+    for flipped in &flipped {
+        writeln!(text, "- {}", cell(&flipped.told(usize::MAX)))?;
+    }
+    writeln!(text)?;
+    let mut header = vec![ASSERTIONS];
+    header.extend(document.targets.iter().map(|target| target.name.as_str()));
+    let rows: Vec<Vec<String>> = assertions
+        .into_iter()
+        .map(|row| {
+            std::iter::once(format!("`{}`", row.kind))
+                .chain(row.cells)
+                .collect()
+        })
+        .collect();
+    table(text, &header, &rows)?;
+    writeln!(text, "</details>\n")
 }
 
 fn spread(text: &mut String, document: &ResultDocument) -> std::fmt::Result {

@@ -22,6 +22,7 @@ mod loads;
 mod markdown;
 mod packed;
 pub mod policy;
+mod quality;
 mod requests;
 mod samples;
 mod terminal;

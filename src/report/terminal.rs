@@ -12,6 +12,7 @@ use super::findings::{
     spreads, unlike_load, validity, window,
 };
 use super::loads;
+use super::quality::{ASSERTIONS, assertions, flipped};
 use crate::measure::Comparison;
 use crate::verdict::{ObjectiveStatus, Status};
 
@@ -34,6 +35,7 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
     believed(text, document)?;
     figures(text, document)?;
     known(text, document)?;
+    quality(text, document)?;
     spread(text, document)?;
     steps(text, document)?;
     for comparison in &document.comparison {
@@ -121,6 +123,27 @@ fn known(text: &mut String, document: &ResultDocument) -> fmt::Result {
         }
     }
     writeln!(text)
+}
+
+fn quality(text: &mut String, document: &ResultDocument) -> fmt::Result {
+    let (flipped, assertions) = (flipped(&document.targets), assertions(&document.targets));
+    for flipped in &flipped {
+        writeln!(text, "{}", flipped.told(NAMED))?;
+    }
+    if assertions.is_empty() {
+        return match flipped.is_empty() {
+            true => Ok(()),
+            false => writeln!(text),
+        };
+    }
+    writeln!(text, "{ASSERTIONS}:")?;
+    let names = document.targets.iter().map(|target| target.name.clone());
+    let header: Vec<String> = std::iter::once(String::new()).chain(names).collect();
+    let rows = assertions.into_iter().map(|row| {
+        let cells = std::iter::once(format!("  {}", row.kind)).chain(row.cells);
+        cells.collect::<Vec<String>>()
+    });
+    table(text, std::iter::once(header).chain(rows))
 }
 
 fn spread(text: &mut String, document: &ResultDocument) -> fmt::Result {
@@ -231,4 +254,6 @@ fn colour(colour: AnsiColor) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
+/// Tests that are named of those that flipped; the page has all.
+const NAMED: usize = 3;
 const DIM: Style = Style::new().dimmed();

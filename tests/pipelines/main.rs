@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod argo;
+mod gitlab;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -63,7 +64,7 @@ fn the_jobs_are_what_their_pipelines_take() {
     );
 }
 
-/// The step of the GitHub action, with the program that was just built on its path.
+/// A step of a pipeline: a directory with a trace, and with the program that was just built for its path.
 struct Step {
     dir: tempfile::TempDir,
 }
@@ -99,15 +100,21 @@ impl Step {
         std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 
+    /// The search path that finds the program.
+    fn path(&self) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("{}:{path}", self.dir.path().display())
+    }
+
+    /// Runs what the GitHub action does.
     fn run(&self, inputs: &[(&str, &str)]) -> Output {
         for file in ["summary", "outputs"] {
             let _ = std::fs::remove_file(self.dir.path().join(file));
         }
-        let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(shipped("github-action/replay"));
         command
             .current_dir(self.dir.path())
-            .env("PATH", format!("{}:{path}", self.dir.path().display()))
+            .env("PATH", self.path())
             .env("GITHUB_STEP_SUMMARY", "summary")
             .env("GITHUB_OUTPUT", "outputs")
             .env("REENACT_ACTION_TRACE", "\n  trace.rt  \n")

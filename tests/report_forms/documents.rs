@@ -103,10 +103,7 @@ fn document(
     verdict: Verdict,
     schedule: Option<ScheduleAccount>,
 ) -> Document {
-    let charts = targets
-        .iter()
-        .map(|run| TargetCharts::of(&run.latencies, &run.lateness))
-        .collect();
+    let charts = targets.iter().map(TargetCharts::of).collect();
     let document = ResultDocument {
         schema: ResultDocument::SCHEMA,
         tool: Tool { version: "0.0.0" },

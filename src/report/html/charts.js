@@ -31,13 +31,25 @@ const charts = (() => {
   // A range that shows what changes, where the whole is much larger.
   const around = (min, max) => { const air = Math.max(max - min, max / 100) / 2; return [Math.max(0, min - air), max + air]; };
 
-  // Merges the x values of several series into one uPlot table.
+  // Merges the x values of several series into one uPlot table. What a series did not measure is null there, a gap in its line; an x that
+  // only another series has is undefined, and the line goes past it, unless it lies in a gap.
   const table = (series) => {
     const xs = [...new Set(series.flatMap((s) => s.x))].sort((a, b) => a - b);
     return [xs, ...series.map((s) => {
-      const at = new Map(s.x.map((value, i) => [value, s.y[i]]));
-      return xs.map((value) => at.get(value) ?? null);
+      const at = new Map(s.x.map((value, i) => [value, i]));
+      let last = -1;
+      return xs.map((value) => {
+        const own = at.get(value);
+        if (own != null) return s.y[(last = own)] ?? null;
+        return s.y[last] == null || s.y[last + 1] == null ? null : undefined;
+      });
     })];
+  };
+
+  // Where a line has one value alone between two gaps, and so no length.
+  const lone = (ys) => {
+    const own = [...ys.keys()].filter((i) => ys[i] !== undefined);
+    return own.filter((i, n) => ys[i] != null && ys[own[n - 1]] == null && ys[own[n + 1]] == null);
   };
 
   // One on top of the other, the last series topmost. What is drawn is the sum up to a series, what is told is its own value.
@@ -59,42 +71,88 @@ const charts = (() => {
     const showX = options.showX || plain;
     const axis = { stroke: style("--soft"), grid: { stroke: style("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 34 };
     const numbers = table(filled);
+    const bands = banded(filled, numbers[0]);
     const log = options.log && numbers.slice(1).flat().some((v) => v > 0);
     const paths = (s) => (s.dots ? () => null : s.steps ? uPlot.paths.stepped({ align: 1 }) : s.bars ? uPlot.paths.stepped({ align: -1 }) : undefined);
-    const between = options.stack ? filled.slice(1).map((s, i) => [i + 1, i + 2, colour(filled[i].target) + "66"]) : options.between || [];
+    const between = options.stack ? filled.slice(1).map((s, i) => [i + 1, i + 2, colour(filled[i].target) + "66"]) : [];
     const fill = (s, i) => (options.stack ? (i === filled.length - 1 ? colour(s.target) + "66" : undefined) : s.bars || s.area ? colour(s.target) + "22" : undefined);
     const marks = (options.marks || []).filter(([x]) => x != null);
-    const plot = new uPlot({
+    const rangeY = (u, min, max) => {
+      const seen = [min, max, ...within(u, bands)].filter((v) => v != null && (!log || v > 0));
+      // Nothing was measured where the chart is zoomed into.
+      if (!seen.length) return [1, 10];
+      const low = Math.min(...seen), high = Math.max(...seen);
+      return log ? [round125(low, -1), round125(high, 1)] : options.fit ? around(low, high) : [0, (high || 1) * (marks.length ? 1.3 : 1.08)];
+    };
+    const own = { place, sync: options.sync };
+    own.plot = new uPlot({
       width: place.clientWidth || 480,
       height: 190,
       cursor: { drag: { x: true, y: false }, ...(options.sync ? { sync: { key: options.sync, scales: ["x", null] } } : {}) },
       legend: { live: true },
-      scales: { x: { time: false, range: options.xRange }, y: log ? { distr: 3, range: (_, min, max) => [round125(min, -1), round125(max, 1)] } : { range: (_, min, max) => (options.fit ? around(min, max) : [0, (max || 1) * (marks.length ? 1.3 : 1.08)]) } },
+      scales: { x: { time: false, range: options.xRange }, y: { ...(log ? { distr: 3 } : {}), range: rangeY } },
       axes: [
         { ...axis, values: (u, ticks) => ticks.map((v) => showX(v, u.scales.x.max)), splits: options.xSplits, ...(options.xIncrs ? { incrs: options.xIncrs } : {}) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
       ],
-      bands: between.map(([top, bottom, tone]) => ({ series: [top, bottom], fill: tone || colour(-1) + "22" })),
+      bands: between.map(([top, bottom, fill]) => ({ series: [top, bottom], fill })),
       hooks: {
-        drawClear: options.shades ? [(u) => drawShades(u, options.shades)] : [],
+        drawClear: [(u) => drawShades(u, options.shades || []), (u) => drawBands(u, bands)],
         draw: marks.length ? [(u) => drawMarks(u, marks)] : [],
+        // Before it is ready its axes have no ends.
+        ready: [(u) => { own.whole = [u.scales.x.min, u.scales.x.max]; }],
       },
       series: [
         { label: options.xLabel, value: (u, v) => (v == null ? "–" : showX(v, u.scales.x.max)) },
         ...filled.map((s, i) => ({
-          label: s.label, stroke: s.ghost ? "transparent" : colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, spanGaps: true, alpha: s.thin ? 0.7 : 1,
-          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !s.ghost && !s.line && (s.dots || s.points || s.y.filter((v) => v != null).length < 3) }, paths: paths(s), fill: fill(s, i),
-          value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v)),
+          label: s.label, stroke: colour(s.target), width: s.thin ? 1 : s.steps ? 1.4 : 2, dash: s.dash, alpha: s.thin ? 0.7 : 1,
+          points: { ...(s.dots ? { size: 5, fill: colour(s.target) + "99", width: 0 } : {}), show: !!(s.dots || s.points), filter: (u, at, shown) => (shown ? null : lone(u.data[at])) }, paths: paths(s), fill: fill(s, i),
+          value: (_, v, __, at) => (v == null ? "–" : show(s.own && at != null ? s.own[at] : v) + told(bands[i], at, show)),
         })),
       ],
     }, numbers, place);
     place.tabIndex = 0;
     place.setAttribute("role", "img");
-    const last = measured.filter((s) => !s.ghost).map((s) => `${s.label}: highest ${show(Math.max(...s.y.filter((v) => v != null)))}`);
+    const last = measured.map((s) => `${s.label}: highest ${show(Math.max(...s.y.filter((v) => v != null)))}`);
     place.setAttribute("aria-label", `${place.closest("figure").querySelector("figcaption").textContent}. ${last.join("; ")}. Drag or press + and - to zoom, arrows to move, double-click or press 0 to reset.`);
-    const own = { plot, place, sync: options.sync, whole: [plot.scales.x.min, plot.scales.x.max] };
     place.onkeydown = (event) => zoomed(own, event);
     drawn.push(own);
+  };
+
+  // The intervals of each series that has them, at each x of the table; an end that is null is open.
+  const banded = (series, xs) => series.map((s) => {
+    if (!s.band) return null;
+    const at = new Map(s.x.map((value, i) => [value, s.band[i]]));
+    return { target: s.target, ends: xs.map((value) => at.get(value)) };
+  });
+  const told = (band, at, show) => {
+    const ends = band && at != null && band.ends[at];
+    return ends ? ` (${ends[0] == null ? "0" : show(ends[0])} – ${ends[1] == null ? "∞" : show(ends[1])})` : "";
+  };
+  // The ends of the intervals that are in view.
+  const within = (u, bands) => {
+    const [from, to] = u.series[0].idxs;
+    return bands.flatMap((band) => (band ? band.ends.slice(from, to + 1).flatMap((ends) => ends || []) : []));
+  };
+
+  // Each interval behind its line, up or down to the chart's edge where its end is open.
+  const drawBands = (u, bands) => {
+    const { ctx, bbox } = u;
+    const bottom = bbox.top + bbox.height;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    for (const band of bands.filter((one) => one)) {
+      const places = u.data[0].map((x, i) => [u.valToPos(x, "x", true), band.ends[i]]).filter(([, ends]) => ends);
+      const at = (value, edge) => (value == null ? edge : u.valToPos(value, "y", true));
+      ctx.fillStyle = colour(band.target) + "2b";
+      ctx.beginPath();
+      for (const [x, [, high]] of places) ctx.lineTo(x, at(high, bbox.top));
+      for (const [x, [low]] of places.reverse()) ctx.lineTo(x, at(low, bottom));
+      ctx.fill();
+    }
+    ctx.restore();
   };
 
   // What a key does to a chart, and to those that share its axis.

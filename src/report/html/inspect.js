@@ -37,10 +37,8 @@
     const x = dispersion.map((d) => Math.log10(d.window_s));
     chart("dispersion", [
       { label: "this trace", target: 0, points: true, x, y: dispersion.map((d) => (d.index > 0 ? d.index : null)) },
-      { label: "Poisson", target: -1, dash: [4, 4], thin: true, x, y: x.map(() => 1) },
-      { label: "Poisson, 97.5 %", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[1]) },
-      { label: "Poisson, 2.5 %", target: -1, ghost: true, x, y: dispersion.map((d) => d.poisson_95[0] || null) },
-    ], { ...decades((v) => shortMs(v * 1000)), xLabel: "window", log: true, between: [[3, 4]] });
+      { label: "Poisson", target: -1, dash: [4, 4], thin: true, x, y: x.map(() => 1), band: dispersion.map((d) => [d.poisson_95[0] || null, d.poisson_95[1]]) },
+    ], { ...decades((v) => shortMs(v * 1000)), xLabel: "window", log: true });
     if (timeline.in_flight) {
       chart("in-flight-time", [
         { label: "mean", target: 0, area: true, ...steps(timeline.in_flight.mean) },

@@ -15,9 +15,10 @@
 
   // A percentile axis that gives the tail its room: P90, P99 and P99.9 stand equally far apart.
   const nines = (q) => -Math.log10(1 - q);
-  const curve = (key) => data.charts.targets.map((t, target) => ({
-    label: names[target], ...look(target), x: (t.curves[key] || []).map(([q]) => nines(q)), y: (t.curves[key] || []).map(([, v]) => v),
-  }));
+  const curve = (key) => data.charts.targets.map((t, target) => {
+    const points = t.curves[key] || [];
+    return { label: names[target], ...look(target), x: points.map((p) => nines(p.share)), y: points.map((p) => p.ms), band: points.map((p) => p.ci95) };
+  });
   const percentiles = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999];
   const byPercentile = {
     log: true, show: shortMs, xLabel: "percentile",
@@ -54,7 +55,7 @@
       if (told?.in_flight_tokens == null) return [];
       const to = told.in_flight_tokens;
       const at = (x) => 100 * Math.min(1, told.share_at_rest + told.share_per_token * x);
-      return [{ label: `${name} line`, ...look(target), thin: true, line: true, x: [0, to * (1 + 1e-7)], y: [at(0), at(to)] }];
+      return [{ label: `${name} line`, ...look(target), thin: true, x: [0, to * (1 + 1e-7)], y: [at(0), at(to)] }];
     });
     return [...dots, ...lines];
   };
@@ -85,7 +86,7 @@
       chart(`${key === "vram" ? "vram" : "kv"}-load`, against(key), over);
     }
     for (const key of ["ttft", "e2e", "tpot", "itl", "stall"]) chart(`${key}-curve`, curve(key), byPercentile);
-    for (const key of ["ttft", "e2e"]) chart(`${key}-hist`, histograms(key), latencies);
+    for (const key of ["ttft", "itl", "tpot", "e2e"]) chart(`${key}-hist`, histograms(key), latencies);
     chart("lateness-curve", replays(curve("lateness")), byPercentile);
     chart("lateness-time", replays(overTime("lateness_max_ms")), ms);
   });
