@@ -48,7 +48,7 @@ pub struct GpuSeries {
 }
 
 /// What one process has of a GPU.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuProcessMemory {
     /// The most that it was seen to have, in bytes.
     pub most_bytes: u64,
