@@ -36,7 +36,11 @@ pub fn ask(path: &Path, options: &[&str], script: &str) -> Page {
     let (before, after) = html.rsplit_once("</body>").unwrap();
     let before = before.replacen(DOCTYPE, &[DOCTYPE, CATCH].concat(), 1);
     let probe = PROBE.replace("SCRIPT", script);
-    std::fs::write(&probed, [before.as_str(), &probe, "</body>", after].concat()).unwrap();
+    std::fs::write(
+        &probed,
+        [before.as_str(), &probe, "</body>", after].concat(),
+    )
+    .unwrap();
     let output = chromium(
         directory.path(),
         &[options, &["--dump-dom"]].concat(),
