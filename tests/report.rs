@@ -19,8 +19,8 @@ fn replayed(out: &Path, slos: &[&str]) -> std::process::Output {
         .unwrap();
     assert!(imported.success());
     let (a, b) = (
-        Server::sim(&["--profile", "fast"]),
-        Server::sim(&["--profile", "fast", "--slowdown", "3"]),
+        Server::sim(&["--profile", "fast", "--vram", "80GiB"]),
+        Server::sim(&["--profile", "fast", "--vram", "80GiB", "--slowdown", "3"]),
     );
     let slos = slos.iter().flat_map(|slo| ["--slo", slo]);
     reenact(["replay"])
@@ -115,13 +115,15 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
 
     let page = browser::open(&out.path().join("report.html"));
     assert_eq!(page.console, "");
-    assert_eq!(page.charts.len(), 19);
+    assert_eq!(page.charts.len(), 23);
     for id in [
         "ttft-load",
         "e2e-load",
         "kv-load",
         "kv-time",
         "waiting-time",
+        "vram-load",
+        "vram-time",
     ] {
         assert!(page.charts.contains_key(id), "{id}");
     }

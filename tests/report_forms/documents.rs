@@ -1,8 +1,9 @@
 //! Result documents, made of made-up requests by the rooms that measure and judge real ones.
 
 use reenact::measure::{
-    CompareOptions, Comparison, GeneratorEvidence, Limit, MeasureOptions, MeasuredRun, RunSample,
-    Side, Step, StepVerdict, TargetIdentity, TargetMeasure, TargetSummary, compare, pool,
+    CompareOptions, Comparison, GeneratorEvidence, Limit, MeasureOptions, MeasuredRun, Observed,
+    RunSample, Side, Step, StepVerdict, TargetIdentity, TargetMeasure, TargetSummary, compare,
+    knee, pool,
 };
 use reenact::replay::{FailureKind, RequestOutcome, SendResult};
 use reenact::report::{
@@ -19,7 +20,7 @@ fn spread(index: u64, below: u64) -> u64 {
 }
 
 /// A stream of eleven tokens that took so long, its first token after a quarter of it; ten a second.
-fn request(index: u64, took_ms: u64) -> RequestOutcome {
+pub(crate) fn request(index: u64, took_ms: u64) -> RequestOutcome {
     let (at, us) = (index * 100_000, took_ms * 1000 + spread(index, 20_000));
     let first = at + us / 4;
     let gap = us * 3 / 4 / 10;
@@ -47,7 +48,7 @@ fn request(index: u64, took_ms: u64) -> RequestOutcome {
     }
 }
 
-fn objectives(exprs: &[&str]) -> Vec<Objective> {
+pub(crate) fn objectives(exprs: &[&str]) -> Vec<Objective> {
     exprs.iter().map(|expr| expr.parse().unwrap()).collect()
 }
 
@@ -57,6 +58,17 @@ fn measured(
     objectives: &[Objective],
     evidence: GeneratorEvidence,
     requests: impl Iterator<Item = RequestOutcome>,
+) -> (MeasuredRun, RunSample) {
+    observed(name, objectives, evidence, requests, Observed::default())
+}
+
+/// The same, with what was sampled beside its requests.
+pub(crate) fn observed(
+    name: &str,
+    objectives: &[Objective],
+    evidence: GeneratorEvidence,
+    requests: impl Iterator<Item = RequestOutcome>,
+    observed: Observed<'_>,
 ) -> (MeasuredRun, RunSample) {
     let mut measure = TargetMeasure::new(MeasureOptions {
         bounds: per_request_bounds(objectives),
@@ -77,7 +89,7 @@ fn measured(
         model: Some("tiny".to_owned()),
         ..TargetIdentity::default()
     };
-    let mut summary = measure.finish(identity, evidence, reenact::measure::Observed::default());
+    let mut summary = measure.finish(identity, evidence, observed);
     summary.misses = misses.finish();
     let run = MeasuredRun {
         summary,
@@ -87,7 +99,7 @@ fn measured(
     (run, sample)
 }
 
-fn evidence() -> GeneratorEvidence {
+pub(crate) fn evidence() -> GeneratorEvidence {
     GeneratorEvidence {
         prefix_share_recorded: Some(0.5),
         cpu_share: Some(0.12),
@@ -97,7 +109,7 @@ fn evidence() -> GeneratorEvidence {
     }
 }
 
-fn document(
+pub(crate) fn document(
     targets: Vec<MeasuredRun>,
     comparison: Vec<Comparison>,
     verdict: Verdict,
@@ -169,37 +181,72 @@ pub(crate) fn runs() -> Document {
     document(targets, comparison, verdict, Some(schedule))
 }
 
+/// A step that offered so many requests a second, which took so long and of which so many failed; and what it says.
+fn step(
+    held: &[Objective],
+    offered_per_s: f64,
+    (took_ms, failed): (u64, u64),
+    (verdict, reason): (StepVerdict, &str),
+) -> (Step, MeasuredRun) {
+    let requests = (20..400).map(|i| {
+        let mut one = request(i, took_ms);
+        if i < 20 + failed {
+            one.result = SendResult::Failed(FailureKind::Overloaded);
+        }
+        one
+    });
+    let (run, _) = measured("tiny server", held, evidence(), requests);
+    let summary = run.summary.clone();
+    let step = Step {
+        speed: offered_per_s / 10.0,
+        rate_scale: 1.0,
+        offered_per_s,
+        verdict,
+        reason: reason.to_owned(),
+        remarks: summary.fidelity.remarks,
+        looped: false,
+        confirmation: false,
+        elapsed_s: 40.0,
+        warm_up: 66,
+        requests: summary.requests,
+        latency: summary.latency,
+        throughput: summary.throughput,
+        goodput: summary.goodput,
+        misses: summary.misses,
+    };
+    (step, run)
+}
+
+/// A sweep without objectives, whose answers take much longer from 40 requests a second on.
+pub(crate) fn sweep() -> Document {
+    let loads = [
+        (10.0, 40),
+        (20.0, 45),
+        (40.0, 60),
+        (60.0, 400),
+        (80.0, 4000),
+    ];
+    let (steps, mut runs): (Vec<Step>, Vec<MeasuredRun>) = loads
+        .into_iter()
+        .map(|(offered, took_ms)| {
+            let told = (StepVerdict::Measured, "no objectives were set");
+            let (mut step, run) = step(&[], offered, (took_ms, 0), told);
+            step.throughput.requests_per_s = offered;
+            (step, run)
+        })
+        .unzip();
+    let mut run = runs.swap_remove(0);
+    run.summary.knee = knee(&steps);
+    run.summary.steps = steps;
+    let verdict = judge(&[], std::slice::from_ref(&run.summary), &[]);
+    document(vec![run], Vec::new(), verdict, None)
+}
+
 /// A search that met every kind of step.
 pub(crate) fn limit() -> Document {
     let held = objectives(&["ttft.p99<100ms", "goodput.rate>=95%"]);
-    let step = |speed: f64, took_ms: u64, failed: u64, verdict: StepVerdict, reason: &str| {
-        let requests = (20..400).map(|i| {
-            let mut one = request(i, took_ms);
-            if i < 20 + failed {
-                one.result = SendResult::Failed(FailureKind::Overloaded);
-            }
-            one
-        });
-        let (run, _) = measured("tiny server", &held, evidence(), requests);
-        let summary = run.summary.clone();
-        let step = Step {
-            speed,
-            rate_scale: 1.0,
-            offered_per_s: 10.0 * speed,
-            verdict,
-            reason: reason.to_owned(),
-            remarks: summary.fidelity.remarks,
-            looped: false,
-            confirmation: false,
-            elapsed_s: 40.0,
-            warm_up: 66,
-            requests: summary.requests,
-            latency: summary.latency,
-            throughput: summary.throughput,
-            goodput: summary.goodput,
-            misses: summary.misses,
-        };
-        (step, run)
+    let step = |speed, took_ms, failed, verdict, reason| {
+        step(&held, 10.0 * speed, (took_ms, failed), (verdict, reason))
     };
     let met = "every objective was met";
     let close = "6 of 380 requests missed ttft.p99<100ms: too near to the 1 % that may to tell";
