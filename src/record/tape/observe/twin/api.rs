@@ -231,7 +231,7 @@ impl Said<'_> {
                 body["stop_sequences"] = json!([self.text(plan.model + 1)]);
             }
             Api::Tgi => {
-                body = json!({"inputs": prompts().concat(), "parameters": {"max_new_tokens": 50, "stop": [self.text(plan.model + 1)], "adapter_id": self.text(plan.model)}, "stream": self.streamed()});
+                body = json!({"inputs": prompts().concat(), "parameters": {"max_new_tokens": 50, "stop": [self.text(plan.model + 1)], "adapter_id": self.model}, "stream": self.streamed()});
             }
             Api::Triton => {
                 body = json!({"text_input": prompts().concat(), "parameters": {"stream": self.streamed()}});
