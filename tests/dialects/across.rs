@@ -186,7 +186,11 @@ fn a_trace_of_openais_goes_to_hugging_faces_server() {
     let dir = tempfile::tempdir().unwrap();
     let sim = Server::sim(&["--profile", "null"]);
     let first = recorded(&sim.url, dir.path(), chats());
-    let (second, result) = replayed(dir.path(), &tgi(), &["--as", "tgi_generate"]);
+    let (second, result) = replayed(
+        dir.path(),
+        &tgi(),
+        &["--model", "m", "--as", "tgi_generate"],
+    );
     is_carried(
         &first,
         &second,
@@ -202,7 +206,7 @@ fn a_trace_of_openais_goes_to_hugging_faces_server() {
     assert!(carried("/request/params/stop_count").contains(&"2".to_owned()));
     assert!(carried("/request/params/structured").contains(&"\"json_schema\"".to_owned()));
     // So it does where nobody says so, and the candidate has nothing else.
-    let (again, result) = replayed(dir.path(), &tgi(), &[]);
+    let (again, result) = replayed(dir.path(), &tgi(), &["--model", "m"]);
     assert_eq!(lengths(&again), lengths(&second));
     assert_eq!(altered(&result), said);
 }
@@ -230,10 +234,10 @@ fn a_trace_of_anthropics_goes_to_an_openai_server() {
     let (second, result) = replayed(dir.path(), &sim.url, &["--as", "chat_completions"]);
     is_carried(&first, &second, &result, &["chat_completions"]);
     assert_eq!(altered(&result), [ELSEWHERE]);
-    for of in ["/request/params/stop_count", "/request/tools/0/bytes"] {
+    for of in ["/request/params/stop_count", "/request/tools/count"] {
         let found = second.iter().filter(|it| it.pointer(of).is_some()).count();
         let there = first.iter().filter(|it| it.pointer(of).is_some()).count();
-        assert_eq!(found, there, "{of}");
+        assert!(found == there && there > 0, "{of}: {found} of {there}");
     }
 }
 
