@@ -37,7 +37,6 @@ fn runs_that_nobody_would_judge_are_refused_before_anything_is_sent() {
             &["--find-max", "--slo", "errors.rate<1%"],
             "--sweep or --find-max",
         ),
-        (&["--shard", "0/2"], "--shard"),
     ] {
         let output = reenact(["replay", "x.rt", "--target", "http://127.0.0.1:1"])
             .args(["--probe", "canary"])
