@@ -1,5 +1,12 @@
 //! What engines and exporters tell of themselves, read beside a replay.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr
+)]
 
 mod support;
 
