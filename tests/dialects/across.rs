@@ -198,7 +198,16 @@ fn a_trace_of_openais_goes_to_hugging_faces_server() {
         &["tgi_generate", "tgi_generate_stream"],
     );
     let said = altered(&result);
-    assert_eq!(said, [ELSEWHERE, "reasoning_effort", "roles", "tools"]);
+    assert_eq!(
+        said,
+        [
+            ELSEWHERE,
+            "reasoning_effort",
+            "roles",
+            "schema_bytes",
+            "tools"
+        ]
+    );
     let carried = |of: &str| {
         let of_it = second.iter().filter_map(|it| it.pointer(of));
         of_it.map(Value::to_string).collect::<Vec<_>>()

@@ -88,7 +88,7 @@ impl Reader {
 }
 
 /// A busy machine is no matter of this test.
-const LOOSE: &str = " --fidelity lateness=10s --fidelity ks=1";
+const LOOSE: &str = " --fidelity lateness=10s --fidelity ks=1 --fidelity cpu=100%";
 
 #[test]
 fn the_whole_story_runs_as_it_is_told() {
@@ -124,7 +124,7 @@ fn the_whole_story_runs_as_it_is_told() {
                 servers.push(reader.serve(&line, "8090"));
             }
             ["reenact", "replay", "mooncake.rt"] => {
-                reader.run(line, &[0]);
+                reader.run(&(line.clone() + LOOSE), &[0]);
                 // Ctrl-C, and its last line has what the page's has.
                 let mut recorder = recorder.take().unwrap();
                 recorder.signal(rustix::process::Signal::INT);
