@@ -15,6 +15,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::candidate::replayed;
 use support::traffic::{Call, drive, requests_at, words};
 use support::{Server, exchanges, reenact, terse};
 
@@ -115,26 +116,9 @@ fn by_prompt(mut exchanges: Vec<Value>) -> Vec<Value> {
 
 /// The trace of a replay, and its result.
 fn replay(trace: &Path, args: &[&str]) -> (Vec<Value>, Value) {
-    let (second, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let sim = Server::sim(&["--profile", "null"]);
-    let recorder = Server::recorder(&sim.url, second.path(), &[]);
-    let output = reenact(["replay"])
-        .arg(trace)
-        .args(["--target", &recorder.url, "--out"])
-        .arg(out.path())
-        .args(args)
-        .output()
-        .unwrap();
-    // Exit code 4 says that the machine was too busy to pace, which is not the subject here.
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(0 | 4)), "{said}");
-    let (status, log) = recorder.terminate();
-    assert!(status.success(), "{log}");
-    let result = std::fs::read(out.path().join("result.json")).unwrap();
-    (
-        by_prompt(exchanges(second.path())),
-        serde_json::from_slice(&result).unwrap(),
-    )
+    let (got, result) = replayed(trace, &sim.url, args);
+    (by_prompt(got), result)
 }
 
 fn alterations(result: &Value) -> String {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::support::candidate::replayed;
 use super::support::traffic::{Call, drive, words};
-use super::support::{Server, exchanges, http, reenact};
+use super::support::{Server, exchanges, http};
 
 /// A server as Hugging Face's: it counts words, and says as many as it is asked for.
 fn tgi() -> String {
@@ -77,30 +78,6 @@ fn recorded(url: &str, dir: &Path, calls: Vec<Call>) -> Vec<Value> {
     let recorded = exchanges(dir);
     assert_eq!(recorded.len(), count);
     recorded
-}
-
-/// What a replay of a trace has a candidate get, and its result.
-fn replayed(trace: &Path, url: &str, args: &[&str]) -> (Vec<Value>, Value) {
-    let (second, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let recorder = Server::recorder(url, second.path(), &[]);
-    let output = reenact(["replay"])
-        .arg(trace)
-        .args(["--target", &recorder.url, "--out"])
-        .arg(out.path())
-        .args(args)
-        .output()
-        .unwrap();
-    // 4 where the machine was too busy to pace.
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(0 | 4)), "{said}");
-    let (status, log) = recorder.terminate();
-    assert!(status.success(), "{log}");
-    let result = std::fs::read(out.path().join("result.json")).unwrap();
-    let result: Value = serde_json::from_slice(&result).unwrap();
-    // Probes are told from the replay's own requests.
-    let got = exchanges(second.path()).into_iter();
-    let got = got.filter(|exchange| exchange["probe"] != true);
-    (got.collect(), result)
 }
 
 /// Prompts and answers by their lengths in tokens, whichever came first on a busy machine.

@@ -10,6 +10,7 @@
 
 pub mod browser;
 pub mod canaries;
+pub mod candidate;
 pub mod codings;
 pub mod frames;
 pub mod http;

@@ -110,20 +110,37 @@ mod tests {
     use super::*;
     use crate::replay::calibrate::{Calibration, EndpointCalibration, Forced};
     use crate::replay::plan::{PlannedRequest, Turn};
+    use crate::replay::synthesise::Prepared;
     use crate::replay::testing::{exchange, synthesiser};
     use crate::shape::{TokenCount, TokenSource};
 
-    /// What is asked of each of four answers of 400 tokens in all, and what is held against the target's count.
-    fn asked_of(sent_as: Option<Endpoint>) -> (OutputLength, Option<u32>) {
+    /// Of a target that the calibration found to be so.
+    fn of(found: EndpointCalibration) -> Calibration {
         let mut calibration = Calibration::assumed("m");
-        let found = EndpointCalibration {
-            send_as: sent_as,
-            forced: Forced::Both,
-            ..EndpointCalibration::default()
-        };
         calibration
             .endpoints
             .insert(Endpoint::ChatCompletions, found);
+        calibration
+    }
+
+    fn written(synthesiser: &mut Synthesiser<'_>, exchange: Exchange) -> (OutputLength, Prepared) {
+        let settled = synthesiser.settle(PlannedRequest {
+            index: 0,
+            intended_us: 0,
+            turn: Turn::default(),
+            exchange,
+        });
+        let prepared = synthesiser.write(&settled);
+        (settled.output, prepared)
+    }
+
+    /// What is asked of each of four answers of 400 tokens in all, and what is held against the target's count.
+    fn asked_of(sent_as: Option<Endpoint>) -> (OutputLength, Option<u32>) {
+        let calibration = of(EndpointCalibration {
+            send_as: sent_as,
+            forced: Forced::Both,
+            ..EndpointCalibration::default()
+        });
         let mut synthesiser = synthesiser(&calibration);
         let mut exchange = exchange(0);
         exchange.request.params.n = 4;
@@ -131,38 +148,22 @@ mod tests {
             count: 400,
             source: TokenSource::Usage,
         });
-        let settled = synthesiser.settle(PlannedRequest {
-            index: 0,
-            intended_us: 0,
-            turn: Turn::default(),
-            exchange,
-        });
-        let prepared = synthesiser.write(&settled);
-        (settled.output, prepared.wanted_output_tokens)
+        let (output, prepared) = written(&mut synthesiser, exchange);
+        (output, prepared.wanted_output_tokens)
     }
 
     /// The fields of a request for an answer of ten tokens whose client allowed 500 and would have no fewer than 3, and what was altered.
     fn fields(policy: LengthPolicy, forced: Forced) -> (serde_json::Value, Vec<Alteration>) {
-        let mut calibration = Calibration::assumed("m");
-        let found = EndpointCalibration {
+        let calibration = of(EndpointCalibration {
             forced,
             ..EndpointCalibration::default()
-        };
-        calibration
-            .endpoints
-            .insert(Endpoint::ChatCompletions, found);
+        });
         let mut synthesiser = synthesiser(&calibration);
         synthesiser.policy = policy;
         let mut exchange = exchange(0);
         exchange.request.params.max_tokens = Some(500);
         exchange.request.params.min_tokens = Some(3);
-        let settled = synthesiser.settle(PlannedRequest {
-            index: 0,
-            intended_us: 0,
-            turn: Turn::default(),
-            exchange,
-        });
-        let prepared = synthesiser.write(&settled);
+        let (_, prepared) = written(&mut synthesiser, exchange);
         let body: serde_json::Value = serde_json::from_slice(prepared.request.body()).unwrap();
         let names = ["max_tokens", "min_tokens", "ignore_eos", "logit_bias"];
         let fields = names.map(|name| body[name].clone());
