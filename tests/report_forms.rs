@@ -205,9 +205,10 @@ fn where_memory_runs_out_is_drawn() {
     let told = memory.vram.as_ref().unwrap();
     let full = told.in_flight_tokens.unwrap();
     assert!(full > 1.2 * told.seen_tokens && told.ci95.is_some());
-    // The last series: the second target's line, drawn out to where it is full.
+    // The last series: the second target's line, dashed, drawn out to where it is full.
     let seen = asked(&format!(
-        "return {{ max: plot('vram-load').scales.x.max, along: inked('vram-load', 4, {full} * 0.97) }};"
+        "const beyond = Array.from({{ length: 30 }}, (_, i) => {full} * (0.9 + i / 400));
+         return {{ max: plot('vram-load').scales.x.max, along: beyond.some((x) => inked('vram-load', 4, x)) }};"
     ));
     assert!(seen["max"].as_f64().unwrap() >= full, "{seen}");
     assert_eq!(seen["along"], true);

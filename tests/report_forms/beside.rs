@@ -25,9 +25,9 @@ fn filling() -> (Vec<RequestOutcome>, Vec<(u64, u32)>) {
     (requests, samples)
 }
 
-/// A GPU of 80 GiB of which the model takes 24, and each open request another 800 MiB.
-fn memory(samples: &[(u64, u32)]) -> Observed<'_> {
-    let bytes = |open: u32| 24 * GIB + u64::from(open) * GIB * 8 / 10;
+/// A GPU of 80 GiB of which the model takes `model_gib`, and each open request another 800 MiB.
+fn memory(samples: &[(u64, u32)], model_gib: u64) -> Observed<'_> {
+    let bytes = move |open: u32| model_gib * GIB + u64::from(open) * GIB * 8 / 10;
     let share = |open: u32| 0.3 + 0.01 * f64::from(open);
     let within = move |from: u64, to: u64| {
         let inside = samples
@@ -87,11 +87,18 @@ pub(crate) fn beside() -> Document {
         .copied()
         .filter(|(us, _)| !stalled(*us))
         .collect();
-    let run = |name, samples| {
+    let run = |name, samples, model_gib| {
         let requests = requests.iter().cloned();
-        observed(name, &held, evidence(), requests, memory(samples)).0
+        observed(
+            name,
+            &held,
+            evidence(),
+            requests,
+            memory(samples, model_gib),
+        )
+        .0
     };
-    let (mut stalls, mut steady) = (run("stalls", &told), run("steady", &samples));
+    let (mut stalls, mut steady) = (run("stalls", &told, 16), run("steady", &samples, 24));
     let (idle, loaded) = (tests(0.0, &[19]), tests(9.0, &[0, 1, 2, 3]));
     stalls.summary.quality = Some(quality("promptfoo", Some(&idle), Some(&loaded), Some(1.0)));
     steady.summary.quality = Some(quality("promptfoo", Some(&idle), Some(&idle), Some(1.0)));
