@@ -32,6 +32,7 @@ class Reenact:
     share = 1
     # The thread, by name, that has the generator's core to itself; else all have it together.
     alone = None
+    more = []
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -46,7 +47,7 @@ class Reenact:
         trace.unlink(missing_ok=True)
         shutil.rmtree(self.out, ignore_errors=True)
         subprocess.run([REENACT, "--log-level", "error", "import", "jsonl", lines, "-o", trace], check=True, capture_output=True)
-        command = [REENACT, "--log-level", "error", "replay", trace, "--target", url, "--model", "m", "--threads", 1, "--gpu", "off", "--out", self.out]
+        command = [REENACT, "--log-level", "error", "replay", trace, "--target", url, "--model", "m", "--threads", 1, "--gpu", "off", "--out", self.out, *self.more]
         # A closed loop is all at once, each as soon as a connection is free. The run is rightly invalid, and is not judged here.
         cap = load.cap if load.rate else CONNECTIONS
         return command + ["--max-in-flight", 2 * load.requests] + (["--connections", cap] if cap else [])
@@ -69,6 +70,13 @@ class ReenactAlone(Reenact):
 
     name = "reenact replay, a core for its sender"
     alone = "send"
+
+
+class ReenactAwake(ReenactAlone):
+    """A sender that has a core to itself, and never sleeps there."""
+
+    name = "reenact replay --busy-poll, a core for its sender"
+    more = ["--busy-poll"]
 
 
 def exchange(at_us, load):

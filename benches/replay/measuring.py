@@ -126,10 +126,14 @@ print(json.dumps([(end - k * step) / 1000 for begin, end in gaps for k in range(
 """
 
 
-def late_alone_us(rate, seconds):
-    """How late a loop that only reads the clock of the generator's core sees instants evenly spaced: what the machine takes from anybody."""
-    watch = ["taskset", "-c", "0", sys.executable, "-c", WATCH, str(seconds), str(rate)]
-    late = json.loads(subprocess.run(watch, check=True, capture_output=True, text=True).stdout)
+def late_alone_us(rate, seconds, beside):
+    """How late a loop that only reads the clock of the generator's core sees instants evenly spaced: what the machine takes from anybody.
+    `beside` it the server's core can be as busy, as it is under a generator."""
+    watch = lambda core: ["taskset", "-c", core, sys.executable, "-c", WATCH, str(seconds), str(rate)]
+    other = subprocess.Popen(watch("1"), stdout=subprocess.DEVNULL) if beside else None
+    late = json.loads(subprocess.run(watch("0"), check=True, capture_output=True, text=True).stdout)
+    if other:
+        other.wait()
     return late + [0.0] * max(0, round(rate * seconds) - len(late))
 
 

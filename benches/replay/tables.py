@@ -1,8 +1,8 @@
 """The tables, each printed row by row as it is measured."""
 
-import dataclasses, resource, types
+import concurrent.futures, dataclasses, pathlib, resource, tempfile, types
 
-from generators import CONNECTIONS, TOKENS, Load, Missing, Reenact, ReenactAlone
+from generators import CONNECTIONS, TOKENS, Load, Missing, Reenact, ReenactAlone, ReenactAwake
 from measuring import late_alone_us, quantile
 
 # So many streams of 100 tokens, 100 a second each, begun every second make about 1,000 open at once: as many as the server can
@@ -12,8 +12,11 @@ IDLE_PER_S = 20
 SHORT_PER_S = 10_000
 MOST_OPEN = 50_000
 
-# In the place of a generator: what the machine itself is late by.
-CLOCK = types.SimpleNamespace(name="a loop that only reads the clock")
+# In the place of a generator: what the machine itself is late by, with the server's core idle and busy.
+CLOCKS = [
+    types.SimpleNamespace(name="a loop that only reads the clock", beside=False),
+    types.SimpleNamespace(name="the same with one on the other core", beside=True),
+]
 
 
 def table(columns, generators, row):
@@ -62,8 +65,8 @@ def pacing(bench, generators, quick, reached):
     seconds = 5 if quick else 15
 
     def row(generator):
-        if generator is CLOCK:
-            late = late_alone_us(SHORT_PER_S, seconds)
+        if generator in CLOCKS:
+            late = late_alone_us(SHORT_PER_S, seconds, generator.beside)
             return [f"{quantile(late, q):.0f}" for q in (0.5, 0.99, 0.999)] + ["–"] * 5
         # One that hardly reaches the rate flat out cannot keep it.
         if (most := reached.get(generator.name, reached.get(Reenact.name, 0))) < 1.2 * SHORT_PER_S:
@@ -74,9 +77,9 @@ def pacing(bench, generators, quick, reached):
         own = [f"{told[q] * 1000:.0f}" if q in told else "–" for q in ("p50", "p99", "p99_9")]
         return own + [f"{quantile(late, q):.0f}" for q in (0.5, 0.99, 0.999)] + [f"{cpu_s * 1e6:.1f}", f"{run.mib:.0f}"]
 
-    alone = [ReenactAlone(ours.folder) for ours in generators if type(ours) is Reenact]
+    alone = [apart(ours.folder) for ours in generators if type(ours) is Reenact for apart in (ReenactAwake, ReenactAlone)]
     print(f"**{SHORT_PER_S:,} short requests a second**, plain JSON: how late they were sent, as the generator tells it and as the server saw it (its own wake-ups included)\n")
-    table(["told: p50 µs", "p99 µs", "p99.9 µs", "seen: p50 µs", "p99 µs", "p99.9 µs", "CPU µs per request", "MiB"], [CLOCK, *generators, *alone], row)
+    table(["told: p50 µs", "p99 µs", "p99.9 µs", "seen: p50 µs", "p99 µs", "p99.9 µs", "CPU µs per request", "MiB"], [*CLOCKS, *generators, *alone], row)
 
 
 def accuracy(bench, generators, quick):
@@ -135,19 +138,37 @@ def accuracy(bench, generators, quick):
     table(columns, able, row_at(busy_rate, lambda rate: max(1, round(rate / 2))))
 
 
-def open_streams(bench, generators, quick):
+def open_streams(bench, generators, quick, bench_of_its_own):
     # Descriptors beside the streams: files, the poller, spare connections.
     fit = min(MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 1_000, free_ports() - 1_000)
     streams = 2_000 if quick else fit // 1_000 * 1_000
+    shards = 2 if quick else -(-MOST_OPEN // streams)
 
-    def row(generator):
+    def held(bench, generator):
         count = scaled(generator, streams)
         # The first is over after 20 s and the last begun after ten at the latest.
         run, _, more_mib = bench.cost(generator, Load("held", True, count, max(200, count / 10), tokens=3))
-        return [f"{count:,}", f"{run.mib:.0f}", f"{more_mib * 1024 / count:.1f}"]
+        return count, run.mib, more_mib
+
+    def row(generator):
+        count, mib, more_mib = held(bench, generator)
+        return [f"{count:,}", f"{mib:.0f}", f"{more_mib * 1024 / count:.1f}"]
+
+    def row_of_shards(ours):
+        # A folder and a server for each; begun together, so all are open at once.
+        places = [bench_of_its_own() for _ in range(shards)]
+        folders = [pathlib.Path(tempfile.mkdtemp(dir=ours.folder)) for _ in range(shards)]
+        with concurrent.futures.ThreadPoolExecutor(shards) as pool:
+            counts, mib, more_mib = zip(*pool.map(lambda place, folder: held(place, Reenact(folder)), places, folders))
+        return [f"{sum(counts):,}", f"{sum(mib):.0f}", f"{sum(more_mib) * 1024 / sum(counts):.1f}"]
 
     print("**Open streams**, an event every 10 s in each: what the generator holds, without the system's socket buffers\n")
-    table(["streams open", "MiB", "KiB for each"], [generator for generator in generators if generator.share], row)
+    columns = ["streams open", "MiB", "KiB for each"]
+    table(columns, [generator for generator in generators if generator.share], row)
+    if shards > 1:
+        ours = next(generator for generator in generators if type(generator) is Reenact)
+        several = types.SimpleNamespace(name=f"{ours.name}, {shards} processes", folder=ours.folder)
+        table(columns, [several], row_of_shards)
 
 
 def free_ports():

@@ -1,7 +1,7 @@
 use super::Conversation;
 use super::chain::{BlockTable, Chain, ChainKey};
 use super::disguise::{Disguise, Padding};
-use super::estimate::Estimator;
+use super::estimate::{Estimator, Measured};
 use super::lengths::{Lengths, full_blocks};
 use super::names::{KeptName, ModelTable, Private};
 use super::policy::Policy;
@@ -23,6 +23,8 @@ pub struct Sighting {
     pub turns: Turns,
     /// Tokens of the prompt by the local tokenizer.
     pub prompt_tokens: Option<u32>,
+    /// Tokens of the answer by the local tokenizer, where no server counted them.
+    pub answer_tokens: Option<u32>,
     /// Bytes of the answer's text, 0 where unknown.
     pub answer_bytes: u64,
     /// What the server calls the answer, where a later request may go on from it by that name.
@@ -41,6 +43,7 @@ impl Sighting {
             named: None,
             turns: Turns::default(),
             prompt_tokens: None,
+            answer_tokens: None,
             answer_bytes: 0,
             answer_name: None,
             disguise: Disguise::default(),
@@ -171,14 +174,19 @@ impl Anonymiser {
             model,
             chain,
             prompt_tokens,
+            answer_tokens,
             answer_bytes,
             mut disguise,
             ..
         } = sighting;
         let name = self.name(&mut exchange, model, has_ended);
         // By model, and before lengths are rounded.
-        self.estimator
-            .complete(&mut exchange, prompt_tokens, answer_bytes);
+        let measured = Measured {
+            prompt_tokens,
+            answer_tokens,
+            answer_bytes,
+        };
+        self.estimator.complete(&mut exchange, measured);
         let spec = match self.key.tokenizer() {
             Some(_) => BlockSpec::TOKENS,
             None => BlockSpec::LIVE,

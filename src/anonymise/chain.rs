@@ -41,14 +41,15 @@ impl ChainKey {
         Ok(self)
     }
 
-    /// The same key, with which prompts are cut into blocks of tokens.
+    /// The same key, with which prompts are cut into blocks of tokens, and texts that no server counted are counted.
     #[must_use]
     pub fn cutting_tokens(mut self, tokenizer: Option<PromptTokenizer>) -> Self {
         self.tokenizer = tokenizer;
         self
     }
 
-    pub(super) fn tokenizer(&self) -> Option<PromptTokenizer> {
+    /// What cuts texts into tokens.
+    pub fn tokenizer(&self) -> Option<PromptTokenizer> {
         self.tokenizer.clone()
     }
 

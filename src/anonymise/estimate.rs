@@ -11,6 +11,17 @@ pub(super) struct Estimator {
     models: HashMap<Option<ModelId>, Model>,
 }
 
+/// What the recorder itself measured of an exchange.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Measured {
+    /// Tokens of the prompt by the local tokenizer.
+    pub(super) prompt_tokens: Option<u32>,
+    /// Tokens of the answer by the local tokenizer.
+    pub(super) answer_tokens: Option<u32>,
+    /// Bytes of the answer's text, 0 where unknown.
+    pub(super) answer_bytes: u64,
+}
+
 /// What is known of one model.
 struct Model {
     /// Prompt tokens to bytes of text.
@@ -40,14 +51,13 @@ const BYTES_PER_TOKEN: f64 = 4.0;
 const SEVERAL: f64 = 1.5;
 
 impl Estimator {
-    /// Learns from what a server counted, and fills in or corrects what none did. `prompt_tokens` are those of the local
-    /// tokenizer, `answer_bytes` of the answer's text.
-    pub(super) fn complete(
-        &mut self,
-        exchange: &mut Exchange,
-        prompt_tokens: Option<u32>,
-        answer_bytes: u64,
-    ) {
+    /// Learns from what a server counted, and fills in or corrects what none did.
+    pub(super) fn complete(&mut self, exchange: &mut Exchange, measured: Measured) {
+        let Measured {
+            prompt_tokens,
+            answer_tokens,
+            answer_bytes,
+        } = measured;
         let model = self.models.entry(exchange.model).or_default();
         let request = &mut exchange.request;
         let texts = request.messages.iter().map(|it| u64::from(it.bytes));
@@ -94,9 +104,17 @@ impl Estimator {
                 });
             }
             None if answer_bytes > 0 => {
-                response.output_tokens = Some(TokenCount {
-                    count: model.answer.of(answer_bytes),
-                    source: TokenSource::Estimated,
+                // It read the first choice alone.
+                let counted = answer_tokens.filter(|_| request.params.n <= 1);
+                response.output_tokens = Some(match counted {
+                    Some(count) => TokenCount {
+                        count,
+                        source: TokenSource::Tokenizer,
+                    },
+                    None => TokenCount {
+                        count: model.answer.of(answer_bytes),
+                        source: TokenSource::Estimated,
+                    },
                 });
             }
             _ => {}
@@ -179,6 +197,20 @@ mod tests {
         exchange
     }
 
+    fn said(answer_bytes: u64) -> Measured {
+        Measured {
+            answer_bytes,
+            ..Measured::default()
+        }
+    }
+
+    fn asked(prompt_tokens: u32) -> Measured {
+        Measured {
+            prompt_tokens: Some(prompt_tokens),
+            ..Measured::default()
+        }
+    }
+
     const UNKNOWN: TokenCount = TokenCount {
         count: 0,
         source: TokenSource::Estimated,
@@ -196,7 +228,7 @@ mod tests {
         let mut estimator = Estimator::default();
         for _ in 0..50 {
             let mut told = exchange(0, 3000, usage(1500), Some(usage(300)));
-            estimator.complete(&mut told, None, 900);
+            estimator.complete(&mut told, said(900));
             assert_eq!(told.request.prompt_tokens, Some(usage(1500)));
         }
         let estimated = |count| {
@@ -206,7 +238,7 @@ mod tests {
             })
         };
         let mut known = exchange(0, 1000, UNKNOWN, None);
-        estimator.complete(&mut known, None, 600);
+        estimator.complete(&mut known, said(600));
         let near = |count: Option<TokenCount>, expected: u32| {
             let count = count.unwrap();
             assert_eq!(count.source, TokenSource::Estimated);
@@ -215,7 +247,7 @@ mod tests {
         near(known.request.prompt_tokens, 500);
         near(known.response.output_tokens, 200);
         let mut unknown = exchange(1, 1000, UNKNOWN, None);
-        estimator.complete(&mut unknown, None, 0);
+        estimator.complete(&mut unknown, said(0));
         assert_eq!(unknown.request.prompt_tokens, estimated(250));
         assert_eq!(unknown.response.output_tokens, None);
     }
@@ -226,7 +258,7 @@ mod tests {
         let mut stream = |model, output, token_events| {
             let mut exchange = exchange(model, 1000, UNKNOWN, Some(output));
             exchange.response.token_events = token_events;
-            estimator.complete(&mut exchange, None, 4 * u64::from(token_events));
+            estimator.complete(&mut exchange, said(4 * u64::from(token_events)));
             exchange.response.output_tokens.unwrap()
         };
         let counted = TokenCount {
@@ -255,7 +287,7 @@ mod tests {
             response.reasoning_tokens = reasoning;
             response.first_token_us = Some(5);
             response.first_answer_us = first_answer_us;
-            estimator.complete(&mut exchange, None, 400);
+            estimator.complete(&mut exchange, said(400));
             exchange.response.output_tokens.unwrap().count
         };
         let counted = TokenCount {
@@ -279,12 +311,31 @@ mod tests {
         let mut estimator = Estimator::default();
         for _ in 0..200 {
             let mut told = exchange(0, 4000, usage(1100), None);
-            estimator.complete(&mut told, Some(1000), 0);
+            estimator.complete(&mut told, asked(1000));
         }
         let mut untold = exchange(0, 4000, UNKNOWN, None);
-        estimator.complete(&mut untold, Some(2000), 0);
+        estimator.complete(&mut untold, asked(2000));
         let count = untold.request.prompt_tokens.unwrap();
         assert_eq!(count.source, TokenSource::Tokenizer);
         assert!((2195..=2201).contains(&count.count), "{count:?}");
+    }
+
+    #[test]
+    fn an_answer_that_no_server_counted_has_the_tokenizers_tokens() {
+        let mut estimator = Estimator::default();
+        let measured = Measured {
+            answer_tokens: Some(70),
+            ..said(400)
+        };
+        let mut count = |n, output| {
+            let mut exchange = exchange(0, 1000, UNKNOWN, output);
+            exchange.request.params.n = n;
+            estimator.complete(&mut exchange, measured);
+            let tokens = exchange.response.output_tokens.unwrap();
+            (tokens.count, tokens.source)
+        };
+        assert_eq!(count(1, None), (70, TokenSource::Tokenizer));
+        assert_eq!(count(2, None), (100, TokenSource::Estimated));
+        assert_eq!(count(1, Some(usage(80))), (80, TokenSource::Usage));
     }
 }

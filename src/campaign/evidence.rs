@@ -42,6 +42,12 @@ impl Stage<'_> {
                 generator.connections_opened, generator.connections_peak
             ));
         }
+        if run.busy_poll {
+            remarks.push(
+                "the threads that sent never slept (--busy-poll), so their use of the processor says nothing"
+                    .to_owned(),
+            );
+        }
         remarks.extend(connections::remark(generator));
         remarks.extend(readers::remark(
             self.campaign.readers(survey),
@@ -59,7 +65,8 @@ impl Stage<'_> {
         let cores = generator.cpu_cores as f64;
         GeneratorEvidence {
             heartbeat_p99: Some(Duration::from_micros(generator.heartbeat_p99_us)),
-            cpu_share: (!self.campaign.shares_process && cores > 0.0)
+            // A thread that never sleeps uses all of its core, busy or not.
+            cpu_share: (!self.campaign.shares_process && !run.busy_poll && cores > 0.0)
                 .then(|| generator.cpu_cores_used / cores),
             prefix_share_recorded: prefix_share,
             // With the target's own answers in its prompts, or kept words, it has seen more than the plan knows of.

@@ -67,8 +67,8 @@ pub(super) struct RecordArgs {
     /// Leave the process every right it was started with, instead of giving up all files but those it needs
     #[arg(long)]
     no_sandbox: bool,
-    /// The model's tokenizer.json: prompts are then counted by it where the server does not tell, and cut into blocks of 16 tokens as
-    /// its engine does (instead of 64 bytes)
+    /// The model's tokenizer.json: prompts and plain answers are then counted by it where the server does not tell, and prompts cut
+    /// into blocks of 16 tokens as its engine does (instead of 64 bytes)
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
     /// How the gaps between an answer's tokens are kept: as counts, or one by one in their order, which is a fingerprint of the text

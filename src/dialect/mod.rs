@@ -145,6 +145,8 @@ pub struct ResponseSight {
     pub prompt_tokens: Option<u32>,
     /// Tokens generated over all choices, and who counted.
     pub output_tokens: Option<TokenCount>,
+    /// Tokens of the answer's text by the local tokenizer: of a plain answer, where there is a tokenizer and the server told no count.
+    pub answer_tokens: Option<u32>,
     /// Prompt tokens from the server's cache.
     pub cached_tokens: Option<u32>,
     /// Reasoning tokens among the output.

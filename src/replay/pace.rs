@@ -86,6 +86,14 @@ impl Alarm {
     }
 }
 
+/// Keeps the current runtime asking the kernel for what is ready, so that its thread never sleeps: neither an instant nor an answer
+/// has to wake it.
+pub(super) async fn stay_awake() {
+    loop {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Asks the kernel not to put this thread's timers off (50 µs by default) in order to bundle wake-ups.
 pub(super) fn sharpen_timers() {
     #[cfg(target_os = "linux")]
@@ -174,6 +182,23 @@ mod tests {
             alarm.until(later).await.unwrap();
             assert!(Instant::now() >= later);
         });
+    }
+
+    #[test]
+    fn a_thread_that_stays_awake_uses_its_core() {
+        let used = |awake: bool| {
+            block_on(async {
+                let task = awake.then(|| tokio::spawn(stay_awake()));
+                let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+                let before = now();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let after = now();
+                drop(task);
+                (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec
+            })
+        };
+        let (asleep, awake) = (used(false), used(true));
+        assert!(awake > 3 * asleep, "{awake} ns awake, {asleep} ns asleep");
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct RunOptions {
     pub prompts: PromptOptions,
     /// Threads that send; chosen from the machine's cores where absent.
     pub workers: Option<NonZeroUsize>,
+    /// Whether the threads that send never sleep: each takes a whole core, and what a sleeping one is woken late by is gone.
+    pub busy_poll: bool,
     /// Requests in flight beyond which one is dropped, which makes the run invalid: a guard, not a queue.
     pub max_in_flight: u64,
     /// A connection takes at most this long.
@@ -87,6 +89,7 @@ impl Default for RunOptions {
             output_length: LengthPolicy::Exact,
             prompts: PromptOptions::default(),
             workers: None,
+            busy_poll: false,
             max_in_flight: 20_000,
             connections: Connections::default(),
             idle_connections: None,
@@ -219,6 +222,7 @@ where
             seed: options.seed,
             idle: options.request_timeout,
             lead: lead(calibration),
+            busy_poll: options.busy_poll,
             max_in_flight: options.max_in_flight.min(evidence::room_for(descriptors)),
             linked: options.sessions != SessionMode::Independent,
             live_history: options.live_history,

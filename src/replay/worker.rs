@@ -14,7 +14,7 @@ use super::agenda::{Agenda, Handed, Order};
 use super::client::{Connector, Lane, Pool, Sharing, SlowLane, dropped, exchange};
 use super::conversation::End;
 use super::outcome::{RequestOutcome, SendResult};
-use super::pace::{Alarm, RunClock, sharpen_timers};
+use super::pace::{Alarm, RunClock, sharpen_timers, stay_awake};
 use super::preparer::Event;
 use super::progress::{Progress, Stop};
 use super::readers::Readers;
@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub(super) seed: u64,
     pub(super) idle: Duration,
     pub(super) lead: Duration,
+    /// Whether it stays awake: see [`RunOptions::busy_poll`](super::RunOptions).
+    pub(super) busy_poll: bool,
     pub(super) max_in_flight: u64,
     /// Whether the ends of turns are waited for.
     pub(super) linked: bool,
@@ -86,6 +88,7 @@ pub(super) fn work(
             told: Mutex::default(),
             all_over: Notify::new(),
         });
+        let awake = shift.worker.busy_poll.then(|| tokio::spawn(stay_awake()));
         let stop = shift.worker.stop.clone();
         let work = async {
             shift.conduct(start, orders, alarm).await?;
@@ -96,6 +99,9 @@ pub(super) fn work(
             done = work => done?,
             beat = heart.beat(&shift) => beat?,
             () = stop.requested() => {}
+        }
+        if let Some(awake) = awake {
+            awake.abort();
         }
         shift.flush();
         Ok(heart.lateness)

@@ -1,7 +1,9 @@
 //! What the trace and the metrics say.
 
-use reenact::shape::{Endpoint, Method};
+use reenact::anonymise::PromptTokenizer;
+use reenact::shape::{Endpoint, Method, TokenSource};
 use reenact::trace::Trace;
+use serde_json::json;
 
 use super::support::wire::{Wire, get, metric_reaches};
 use super::{Between, GET};
@@ -118,6 +120,36 @@ fn a_header_that_usually_names_a_conversation_does() {
         .map(|it| it.session.map(|it| it.0))
         .collect();
     assert_eq!(sessions, [0, 1, 2, 0, 3, 4].map(Some));
+}
+
+#[test]
+fn tokens_that_no_server_counts_are_the_tokenizers() {
+    let between = Between::start(&["--tokenizer", "fixtures/tokenizer/small.json"]);
+    let (asked, said) = ("the river runs by the old mill", "it runs over the stones");
+    let request = json!({"model": "m", "messages": [{"role": "user", "content": asked}]});
+    let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}]});
+    let (request, answer) = (request.to_string(), answer.to_string());
+    let (mut client, mut server, _) = between.exchange(&format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{request}",
+        request.len()
+    ));
+    server.read_exact(request.len());
+    server.send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{answer}",
+        answer.len()
+    ));
+    client.read_until("}]}");
+    let recorded = between.finish();
+    let tokenizer =
+        PromptTokenizer::from_json(include_bytes!("../../fixtures/tokenizer/small.json")).unwrap();
+    let tokens = tokenizer.tokens(said).unwrap().len();
+    let output = recorded[0].response.output_tokens.unwrap();
+    assert_eq!(
+        (output.count as usize, output.source),
+        (tokens, TokenSource::Tokenizer)
+    );
+    let prompt = recorded[0].request.prompt_tokens.unwrap();
+    assert_eq!(prompt.source, TokenSource::Tokenizer);
 }
 
 #[test]

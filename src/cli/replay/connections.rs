@@ -80,6 +80,10 @@ pub(super) struct ConnectionArgs {
     /// Threads that send; by default half of the cores, at most 4
     #[arg(long, value_name = "N")]
     threads: Option<std::num::NonZeroUsize>,
+
+    /// Sending threads never sleep: each takes a whole core, and sends and notices answers without waiting to be woken. For a machine with cores to spare
+    #[arg(long)]
+    busy_poll: bool,
 }
 
 impl ConnectionArgs {
@@ -110,6 +114,7 @@ impl ConnectionArgs {
             None => self.readers.unwrap_or_default(),
         };
         options.workers = self.threads;
+        options.busy_poll = self.busy_poll;
         options.connections = connections;
         options.max_in_flight = self.max_in_flight;
         options.connect_timeout = self.connect_timeout;

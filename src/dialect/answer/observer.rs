@@ -2,18 +2,21 @@
 
 use super::repeat::Repeat;
 use super::tally::Tally;
+use super::text::TextCounter;
 use super::{Reader, reader};
+use crate::anonymise::PromptTokenizer;
 use crate::dialect::framing::array::ArraySplitter;
 use crate::dialect::framing::grpc::MessageCounter;
 use crate::dialect::framing::lines::LineSplitter;
 use crate::dialect::framing::sse::{Event, SseSplitter};
 use crate::dialect::framing::{Coded, Decoder, Framing, Undecodable, framing};
 use crate::dialect::{ResponseHead, ResponseSight, openai};
-use crate::shape::Endpoint;
+use crate::shape::{Dialect, Endpoint};
 
 /// Watches one response go by, in whatever pieces it comes. Holds at most one event of a stream, or a plain JSON body of up
 /// to 64 MiB; never the answer of a stream.
 pub struct ResponseObserver {
+    dialect: Dialect,
     reading: Reading,
     /// Undoes the body's coding.
     decoder: Option<Box<Decoder>>,
@@ -28,6 +31,8 @@ struct Reading {
     last_us: u64,
     /// Bytes that a plain body may have.
     most: usize,
+    /// What counts the text of a plain body whose server did not.
+    counter: Option<TextCounter>,
 }
 
 enum Form {
@@ -63,6 +68,7 @@ impl ResponseObserver {
             Framing::Plain => Form::Plain(Vec::new()),
         };
         Self {
+            dialect: endpoint.dialect(),
             reading: Reading {
                 form,
                 reader: reader.unwrap_or(&openai::Answers),
@@ -70,6 +76,7 @@ impl ResponseObserver {
                 repeat: Repeat::default(),
                 last_us: 0,
                 most: MAX_BODY,
+                counter: None,
             },
             decoder,
         }
@@ -80,6 +87,14 @@ impl ResponseObserver {
     pub fn within(mut self, most_bytes: u64) -> Self {
         let most = usize::try_from(most_bytes).unwrap_or(usize::MAX);
         self.reading.most = most.min(MAX_BODY);
+        self
+    }
+
+    /// The same, which counts the tokens of a plain answer where its server does not. (Those of a stream are counted by its events:
+    /// of a stream no text is kept.)
+    #[must_use]
+    pub fn counting_with(mut self, tokenizer: Option<PromptTokenizer>) -> Self {
+        self.reading.counter = tokenizer.map(|tokenizer| TextCounter::new(self.dialect, tokenizer));
         self
     }
 
@@ -159,6 +174,7 @@ impl Reading {
             mut tally,
             mut repeat,
             last_us,
+            counter,
             ..
         } = self;
         let mut read = |event: Event<'_>| {
@@ -170,7 +186,12 @@ impl Reading {
             Form::Array(mut splitter) => splitter.finish(&mut read),
             Form::Plain(body) => {
                 reader.body(&body, &mut tally);
-                return tally.close();
+                let mut sight = tally.close();
+                if sight.output_tokens.is_none() && sight.answer_bytes > 0 {
+                    let count = |counter: TextCounter| counter.count(&body, sight.answer_bytes);
+                    sight.answer_tokens = counter.and_then(count);
+                }
+                return sight;
             }
             Form::TooLarge => {
                 tally.sight.too_large = true;

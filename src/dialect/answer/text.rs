@@ -1,10 +1,12 @@
 //! The text of an answer, for a replay that puts it into the next turn's prompt (`--live-history`). A door of its own: the
-//! [`ResponseObserver`](super::ResponseObserver), which the recorder uses, has no way to the text.
+//! [`ResponseObserver`](super::ResponseObserver), which the recorder uses, gets nothing of the text but how many tokens it has.
 
 use std::fmt;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+use crate::anonymise::PromptTokenizer;
 use crate::dialect::framing::array::ArraySplitter;
 use crate::dialect::framing::lines::LineSplitter;
 use crate::dialect::framing::sse::{Event, SseSplitter};
@@ -103,6 +105,27 @@ impl AnswerReader {
             Form::Opaque => return None,
         }
         (!self.too_large && !self.text.is_empty()).then_some(AnswerText(self.text))
+    }
+}
+
+/// Counts the tokens of a plain answer's text.
+pub(super) struct TextCounter {
+    dialect: Dialect,
+    tokenizer: PromptTokenizer,
+}
+
+impl TextCounter {
+    pub(super) fn new(dialect: Dialect, tokenizer: PromptTokenizer) -> Self {
+        Self { dialect, tokenizer }
+    }
+
+    /// The tokens of the text in a body; `None` where the text is not the one of `bytes` bytes that the observer read.
+    pub(super) fn count(&self, body: &[u8], bytes: u64) -> Option<u32> {
+        let mut text = Zeroizing::default();
+        read(self.dialect, Some(body), &mut text);
+        let same = text.len() as u64 == bytes;
+        let tokens = same.then(|| self.tokenizer.tokens(&text))??;
+        u32::try_from(tokens.len()).ok()
     }
 }
 

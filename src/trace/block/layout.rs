@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_bytes::Bytes;
 
 use super::columns::{ColumnNumbers, Columns};
-use crate::trace::varint::Numbers;
+use crate::trace::varint::{Numbers, short_run};
 
 /// The most bytes of a number.
 const MOST_PLANES: usize = 10;
@@ -167,7 +167,13 @@ impl<'de: 'a, 'a> Visitor<'de> for ColumnValue<'a> {
 fn together(mut planes: [&[u8]; MOST_PLANES]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(planes.iter().map(|plane| plane.len()).sum());
     let [first, rest @ ..] = &mut planes;
-    for &byte in *first {
+    loop {
+        let (run, left) = first.split_at(short_run(first, first.len()));
+        out.extend_from_slice(run);
+        let Some((&byte, left)) = left.split_first() else {
+            break;
+        };
+        *first = left;
         out.push(byte);
         let mut more = byte >= 0x80;
         let mut deeper = rest.iter_mut();

@@ -145,10 +145,8 @@ fn read_trail(
         return Ok(GapTrail::default());
     }
     before.trail_base = columns.trail_base.residual(before.trail_base)?;
-    let buckets: Result<Vec<u16>, _> = (0..len)
-        .map(|_| columns.trail_steps.residual_as(before.trail_base))
-        .collect();
-    GapTrail::from_buckets(buckets?).ok_or(Malformed("a gap bucket is out of range"))
+    let buckets = columns.trail_steps.residuals(before.trail_base, len)?;
+    GapTrail::from_buckets(buckets).ok_or(Malformed("a gap bucket is out of range"))
 }
 
 fn write_gaps(out: &mut Columns, gaps: &GapSketch, before: &mut Before) {

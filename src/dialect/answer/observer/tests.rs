@@ -364,3 +364,49 @@ proptest! {
         prop_assert_eq!(with, without);
     }
 }
+
+#[test]
+fn plain_answers_without_usage_are_counted_by_the_tokenizer() {
+    let json = include_bytes!("../../../../fixtures/tokenizer/small.json");
+    let tokenizer = PromptTokenizer::from_json(json).unwrap();
+    let text = "it runs over the stones";
+    let tokens = u32::try_from(tokenizer.tokens(text).unwrap().len()).unwrap();
+    let counted = |endpoint, kind, body: String| {
+        let head = ResponseHead {
+            status: 200,
+            content_type: Some(kind),
+            content_encoding: None,
+        };
+        let observer = ResponseObserver::new(endpoint, head, false);
+        let mut observer = observer.counting_with(Some(tokenizer.clone()));
+        observer.data(1, body.as_bytes());
+        observer.finish().answer_tokens
+    };
+    const JSON: &str = "application/json";
+    for (endpoint, body) in [
+        (
+            Endpoint::ChatCompletions,
+            format!(r#"{{"choices":[{{"message":{{"content":"{text}"}}}}]}}"#),
+        ),
+        (
+            Endpoint::Completions,
+            format!(r#"{{"choices":[{{"text":"{text}"}}]}}"#),
+        ),
+        (
+            Endpoint::Messages,
+            format!(r#"{{"type":"message","content":[{{"type":"text","text":"{text}"}}]}}"#),
+        ),
+        (
+            Endpoint::GeminiGenerate,
+            format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}}}}]}}"#),
+        ),
+    ] {
+        assert_eq!(counted(endpoint, JSON, body), Some(tokens), "{endpoint:?}");
+    }
+    let told = format!(
+        r#"{{"choices":[{{"message":{{"content":"{text}"}}}}],"usage":{{"completion_tokens":9}}}}"#
+    );
+    assert_eq!(counted(Endpoint::ChatCompletions, JSON, told), None);
+    let stream = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    assert_eq!(counted(Endpoint::ChatCompletions, SSE, stream), None);
+}

@@ -131,7 +131,7 @@ impl Assembly {
                             self.is_in_trouble(ShapeStatus::TooLarge);
                         }
                         Some(pieces) => {
-                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, desk));
+                            pieces.each(|bytes| self.read_response(mark.at_us, bytes, key, desk));
                         }
                         None => self.is_in_trouble(ShapeStatus::Shed),
                     }

@@ -148,7 +148,7 @@ impl Assembly {
         }
     }
 
-    pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], desk: &Desk) {
+    pub(super) fn read_response(&mut self, at_us: u64, bytes: &[u8], key: &ChainKey, desk: &Desk) {
         if self.told == Told::ByBody && self.awaits_body() {
             // An answer that does not wait for the question: what began unread is not read from its middle on.
             self.told = Told::ByPath;
@@ -162,7 +162,7 @@ impl Assembly {
             return;
         }
         if self.response.is_none() {
-            let Ok(observer) = guarded(|| self.response_observer(desk)) else {
+            let Ok(observer) = guarded(|| self.response_observer(key, desk)) else {
                 return self.is_in_trouble(ShapeStatus::Failed);
             };
             self.response = Some(observer);
@@ -179,7 +179,7 @@ impl Assembly {
         }
     }
 
-    fn response_observer(&self, desk: &Desk) -> ResponseObserver {
+    fn response_observer(&self, key: &ChainKey, desk: &Desk) -> ResponseObserver {
         let text = |text: &'_ str| (!text.is_empty()).then(|| text.to_owned());
         let (content_type, content_encoding) =
             (text(&self.content_type), text(&self.content_encoding));
@@ -188,7 +188,9 @@ impl Assembly {
             content_type: content_type.as_deref(),
             content_encoding: content_encoding.as_deref(),
         };
-        ResponseObserver::new(self.endpoint(), head, desk.every_gap).within(desk.capture.max_body)
+        ResponseObserver::new(self.endpoint(), head, desk.every_gap)
+            .within(desk.capture.max_body)
+            .counting_with(key.tokenizer())
     }
 }
 

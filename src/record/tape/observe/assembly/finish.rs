@@ -132,7 +132,8 @@ impl Assembly {
             known.shape.messages = frames.messages;
             pace = Some(Box::new(frames.pace));
         }
-        let (answer_bytes, answer_name) = (sight.answer_bytes, sight.answer_name.clone());
+        let (answer_bytes, answer_tokens) = (sight.answer_bytes, sight.answer_tokens);
+        let answer_name = sight.answer_name.clone();
         let mut response = self.response_shape(status, closing, sight);
         if let Some(pace) = pace {
             response.gaps = pace.gaps;
@@ -161,6 +162,7 @@ impl Assembly {
                 named,
                 turns: known.turns,
                 prompt_tokens: known.tokens,
+                answer_tokens,
                 answer_bytes,
                 answer_name,
                 disguise: self.disguise,
