@@ -100,10 +100,10 @@ impl Lane {
     pub(super) fn conversation<'a>(
         &self,
         field: impl FnOnce(&http::HeaderName) -> Option<&'a [u8]>,
-        usual: UsualName<'a>,
+        usual: impl FnOnce() -> UsualName<'a>,
     ) -> Option<Conversation> {
         let headers = self.capture.as_ref()?.session_headers.as_ref()?;
-        headers.conversation(field, usual)
+        headers.conversation(field, usual())
     }
 
     /// The recorder is ending exchanges that have not finished in time.

@@ -13,8 +13,7 @@ pub struct RunSamples {
     pub target: String,
     /// Which of its runs, from 0.
     pub run: u64,
-    /// What was sampled.
-    #[serde(flatten)]
+    /// What was sampled. (Not flattened: serde then reads no map whose keys are numbers, and processes have such.)
     pub sampled: Timelines,
 }
 

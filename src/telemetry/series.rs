@@ -155,9 +155,15 @@ impl GpuTimeline {
         let Some(here) = Processes::as_the_driver_counts() else {
             return;
         };
-        let server = port.map(|port| here.listening_on(port));
-        // Where none is found, it may be one that may not be looked at.
-        let server = server.filter(|pids| !pids.is_empty());
+        let server = port.map(|port| {
+            let mut pids = here.listening_on(port);
+            // It holds the sockets of services that it starts, and all descend from it.
+            pids.remove(&1);
+            pids
+        });
+        // Where none of them is, the port may be held by one that may not be looked at, or by a proxy before the target.
+        let mut pids = self.gpus.iter().flat_map(|gpu| gpu.processes.keys());
+        let server = server.filter(|server| pids.any(|&pid| here.descends(pid, server)));
         for (&pid, process) in self.gpus.iter_mut().flat_map(|gpu| &mut gpu.processes) {
             process.name = here.name(pid);
             // Of one that is over there is nothing to tell.

@@ -167,18 +167,24 @@ impl RotatingWriter {
         for (key, exchange) in open {
             next.open(key, exchange);
         }
-        if let Err(error) = next.flush() {
-            // They are tried again with its next flush.
-            tracing::warn!(path = %next.path().display(), %error, "a trace file was begun without what is in flight");
-        }
+        let flushed = next.flush();
         let full = std::mem::replace(&mut self.writer, next);
         self.opened = Instant::now();
         self.closed_bytes += full.bytes();
         self.carried.clone_from(&self.totals);
         let path = full.path().to_owned();
-        if let Err(error) = full.finish() {
-            // All its blocks are on the disk: only the index is missing, and readers rebuild that.
-            tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
+        match flushed {
+            Ok(()) => {
+                if let Err(error) = full.finish() {
+                    // All its blocks are on the disk: only the index is missing, and readers rebuild that.
+                    tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
+                }
+            }
+            // They are tried again with its next flush. Until then this file holds them, so it gets no index that says otherwise.
+            Err(error) => {
+                tracing::warn!(path = %self.writer.path().display(), %error, "a trace file was begun without what is in flight");
+                drop(full);
+            }
         }
         self.retire();
         Ok(())

@@ -11,7 +11,8 @@ use reenact::report::{
     TraceAccount,
 };
 use reenact::telemetry::{
-    EngineKind, EngineSample, EngineTimeline, GpuSample, GpuSeries, Signal, Timelines, Xid,
+    EngineKind, EngineSample, EngineTimeline, GpuProcessMemory, GpuSample, GpuSeries, Signal,
+    Timelines, Xid,
 };
 use reenact::verdict::{Objective, judge, per_request_bounds};
 use serde_json::{Value, json};
@@ -314,6 +315,12 @@ fn sampled(name: &str, _: u64) -> Timelines {
         });
     }
     gpu.taken = 120;
+    let process = GpuProcessMemory {
+        most_bytes: 5 << 30,
+        name: Some("server".to_owned()),
+        of_target: Some(true),
+    };
+    gpu.processes.insert(4242, process);
     seen.gpus.gpus.push(gpu);
     seen.engine = page(60);
     seen

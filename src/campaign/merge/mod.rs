@@ -319,6 +319,9 @@ fn plan(shards: &[Shard]) -> Result<PlanAccount, MergeError> {
             whole.insert(key.to_owned(), sum.into());
         }
     }
+    if let Some(readers) = shards.iter().find_map(|shard| shard.plan.get("readers")) {
+        whole.insert("readers".to_owned(), readers.clone());
+    }
     let spans = shards
         .iter()
         .filter_map(|shard| shard.plan.get("span_s")?.as_f64());

@@ -294,12 +294,14 @@ fn micros(seconds: f64) -> u64 {
 }
 
 /// Parts of a plan that are each shard's own.
-pub(super) const OF_THE_SHARD: [&str; 9] = [
+pub(super) const OF_THE_SHARD: [&str; 10] = [
     "shard",
     "planned",
     "conversations",
     "lone",
     "peak_in_flight",
+    // Whether a part tells of readers is that part's.
+    "readers",
     "slow_readers",
     "arrivals",
     "span_s",

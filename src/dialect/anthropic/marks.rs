@@ -76,7 +76,7 @@ pub(super) fn pieces<'a>(
         .iter()
         .filter_map(|mark| match mark.place {
             CachePlace::Message { index, bytes } if usize::from(index) == message => {
-                Some((end_of(text, bytes), mark.life))
+                Some((end_of(text, bytes)?, mark.life))
             }
             _ => None,
         })
@@ -101,17 +101,17 @@ pub(super) fn pieces<'a>(
     Some(pieces)
 }
 
-/// The last end of a word within so many bytes; the text's own where there is none, or where it is no longer than that. What comes
-/// behind must not matter: prompts that are the same so far are marked at the same place.
-fn end_of(text: &str, bytes: u32) -> usize {
+/// The last end of a word within so many bytes, or the text's own where it is no longer than that. What comes behind must not matter:
+/// prompts that are the same so far are marked at the same place. `None` where no word ends so early.
+fn end_of(text: &str, bytes: u32) -> Option<usize> {
     let within = usize::try_from(bytes)
         .ok()
         .and_then(|bytes| text.as_bytes().get(..bytes))
         .filter(|head| head.len() < text.len());
-    within
-        .and_then(|head| memchr::memrchr(b' ', head))
-        .filter(|&end| end > 0)
-        .unwrap_or(text.len())
+    match within {
+        None => Some(text.len()),
+        Some(head) => memchr::memrchr(b' ', head).filter(|&end| end > 0),
+    }
 }
 
 #[cfg(test)]
@@ -122,19 +122,19 @@ mod tests {
     fn a_text_is_cut_behind_the_last_word_that_is_whole() {
         let text = "one two thre\u{e9} four";
         for (bytes, end) in [
-            (0, text.len()),
-            (3, text.len()),
-            (4, 3),
-            (8, 7),
-            (12, 7),
-            (13, 7),
-            (14, 7),
-            (15, 14),
-            (100, text.len()),
-            (u32::MAX, text.len()),
+            (0, None),
+            (3, None),
+            (4, Some(3)),
+            (8, Some(7)),
+            (12, Some(7)),
+            (13, Some(7)),
+            (14, Some(7)),
+            (15, Some(14)),
+            (100, Some(text.len())),
+            (u32::MAX, Some(text.len())),
         ] {
             assert_eq!(end_of(text, bytes), end, "{bytes}");
         }
-        assert_eq!(end_of("", 0), 0);
+        assert_eq!(end_of("", 0), Some(0));
     }
 }

@@ -52,15 +52,19 @@ pub(super) fn cell(array: &dyn Array, row: usize) -> Cell<'_> {
     }
 }
 
-/// The same as JSON, lists of lists and all; what a row cannot have is `Null`, as what is absent.
-pub(super) fn value(array: &dyn Array, row: usize) -> Value {
-    match cell(array, row) {
+/// The same as JSON, lists of lists and all; `Null` what is absent, `None` what a row cannot have.
+pub(super) fn value(array: &dyn Array, row: usize) -> Option<Value> {
+    Some(match cell(array, row) {
         Cell::Whole(flag) if *array.data_type() == DataType::Boolean => (flag != 0).into(),
         Cell::Whole(number) => number.into(),
         Cell::Text(text) => text.into(),
-        Cell::List(list) => (0..list.len()).map(|row| value(&list, row)).collect(),
-        Cell::Empty | Cell::Other => Value::Null,
-    }
+        Cell::List(list) => {
+            let items = (0..list.len()).map(|row| value(&list, row));
+            Value::Array(items.collect::<Option<_>>()?)
+        }
+        Cell::Empty => Value::Null,
+        Cell::Other => return None,
+    })
 }
 
 /// The numbers of a list; negative ones as the 64 bits that they are. `None` where an item is none.

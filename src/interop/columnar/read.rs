@@ -80,18 +80,18 @@ impl Cells<'_> {
             ("in_flight", "in_flight"),
             ("new_connection", "new_connection"),
             ("shape", "shape"),
-        ]);
+        ])?;
         exchange.insert("request".to_owned(), self.request()?.into());
         exchange.insert("response".to_owned(), self.response()?.into());
-        let outcome = self.fields(&[("kind", "outcome"), ("at_us", "outcome_at_us")]);
+        let outcome = self.fields(&[("kind", "outcome"), ("at_us", "outcome_at_us")])?;
         exchange.insert("outcome".to_owned(), outcome.into());
         Ok(exchange.into())
     }
 
     fn request(&self) -> Result<Map<String, Value>, String> {
-        let mut request = self.fields(&[("bytes", "request_bytes"), ("blocks", "blocks")]);
+        let mut request = self.fields(&[("bytes", "request_bytes"), ("blocks", "blocks")])?;
         let mut put = |name: &str, value: Value| request.insert(name.to_owned(), value);
-        if let Some(tokens) = self.tokens("prompt_tokens", "prompt_tokens_source") {
+        if let Some(tokens) = self.tokens("prompt_tokens", "prompt_tokens_source")? {
             put("prompt_tokens", tokens);
         }
         put(
@@ -105,7 +105,7 @@ impl Cells<'_> {
         );
         put(
             "tools",
-            self.fields(&[("count", "tools"), ("bytes", "tools_bytes")])
+            self.fields(&[("count", "tools"), ("bytes", "tools_bytes")])?
                 .into(),
         );
         let mut media = self.items(&[
@@ -166,7 +166,7 @@ impl Cells<'_> {
         ];
         put(
             "params",
-            self.fields(&params.map(|name| (name, name))).into(),
+            self.fields(&params.map(|name| (name, name)))?.into(),
         );
         Ok(request)
     }
@@ -189,8 +189,8 @@ impl Cells<'_> {
             ("bytes", "response_bytes"),
             ("events", "events"),
             ("token_events", "token_events"),
-        ]);
-        if let Some(tokens) = self.tokens("output_tokens", "output_tokens_source") {
+        ])?;
+        if let Some(tokens) = self.tokens("output_tokens", "output_tokens_source")? {
             response.insert("output_tokens".to_owned(), tokens);
         }
         let gaps = self.items(&[("us", "gap_us"), ("count", "gap_count")])?;
@@ -201,7 +201,7 @@ impl Cells<'_> {
                 Ok(json!([GapSketch::bucket_of(us), gap.get("count")]))
             };
             let buckets = gaps.iter().map(bucket).collect::<Result<Vec<_>, _>>()?;
-            let longest_us = self.get("longest_gap_us");
+            let longest_us = self.get("longest_gap_us")?;
             response.insert(
                 "gaps".to_owned(),
                 json!({"buckets": buckets, "longest_us": longest_us}),
@@ -211,29 +211,37 @@ impl Cells<'_> {
     }
 
     /// A cell; `Null` where it is empty, or the file does not have the column.
-    fn get(&self, column: &str) -> Value {
-        let column = self.batch.column_by_name(column);
-        column.map_or(Value::Null, |column| value(column.as_ref(), self.place))
+    fn get(&self, name: &str) -> Result<Value, String> {
+        let Some(column) = self.batch.column_by_name(name) else {
+            return Ok(Value::Null);
+        };
+        value(column.as_ref(), self.place).ok_or_else(|| {
+            format!("`{name}` is neither a whole number, nor text, nor a list of them")
+        })
     }
 
     /// The cells that are not empty, by the names of the fields that they are.
-    fn fields(&self, names: &[(&str, &str)]) -> Map<String, Value> {
-        let fields = names
-            .iter()
-            .map(|(field, column)| ((*field).to_owned(), self.get(column)));
-        fields.filter(|(_, value)| !value.is_null()).collect()
+    fn fields(&self, names: &[(&str, &str)]) -> Result<Map<String, Value>, String> {
+        let mut fields = Map::new();
+        for (field, column) in names {
+            let value = self.get(column)?;
+            if !value.is_null() {
+                fields.insert((*field).to_owned(), value);
+            }
+        }
+        Ok(fields)
     }
 
-    fn tokens(&self, count: &str, source: &str) -> Option<Value> {
-        let tokens = self.fields(&[("count", count), ("source", source)]);
-        (!tokens.is_empty()).then(|| tokens.into())
+    fn tokens(&self, count: &str, source: &str) -> Result<Option<Value>, String> {
+        let tokens = self.fields(&[("count", count), ("source", source)])?;
+        Ok((!tokens.is_empty()).then(|| tokens.into()))
     }
 
     /// The items of lists that belong together.
     fn items(&self, names: &[(&str, &str)]) -> Result<Vec<Map<String, Value>>, String> {
         let mut items: Option<Vec<Map<String, Value>>> = None;
         for (field, column) in names {
-            let list = match self.get(column) {
+            let list = match self.get(column)? {
                 Value::Null => continue,
                 Value::Array(list) => list,
                 _ => return Err(format!("`{column}` is not a list")),

@@ -62,7 +62,8 @@ impl Prepared {
                 websocket: head.websocket,
                 probe: head.probe,
                 opts_out: head.opts_out,
-                conversation: lane.conversation(|name| head.field(name.as_str()), head.usual_name),
+                conversation: lane
+                    .conversation(|name| head.field(name.as_str()), || head.usual_name),
                 new_connection,
             },
         );

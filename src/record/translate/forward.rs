@@ -47,7 +47,7 @@ pub(super) async fn forward(
                 .any(|value| opts_out(value.as_bytes())),
             conversation: lane.conversation(
                 |name| parts.headers.get(name).map(HeaderValue::as_bytes),
-                usual_name(&parts.headers),
+                || usual_name(&parts.headers),
             ),
             new_connection,
         },

@@ -312,10 +312,11 @@ impl Observer {
         self.generation += 1;
         self.key = gate.key().clone();
         self.gate = Some(gate);
-        // What the file before holds as in flight goes into the next one as it begins, so that a kill leaves it in either.
+        // What the file before holds as in flight goes into the next one as it begins, so that a kill leaves it in either. The writer must
+        // hear of the file whatever comes of that.
         let order = Order::Begin {
             generation: self.generation,
-            open: self.long_in_flight(ORDERS / 2),
+            open: guarded(|| self.long_in_flight(ORDERS / 2)).unwrap_or_default(),
         };
         if self.orders.try_send(order).is_err() {
             self.gate = None;
