@@ -70,10 +70,10 @@ impl MergeError {
     /// What mends it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::File(ReportError::Io { .. }) => {
+            Self::File(ReportError::Io { .. }) | Self::Unsampled { .. } => {
                 "name the directories that `reenact replay --out` wrote, whole"
             }
-            Self::File(_) | Self::Mixed { .. } | Self::Unsampled { .. } => {
+            Self::File(_) | Self::Mixed { .. } => {
                 "name directories that were written by one run of this version of reenact"
             }
             Self::Whole { .. } => "`reenact compare` sets whole replays side by side",

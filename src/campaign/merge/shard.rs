@@ -228,6 +228,13 @@ impl Shard {
             in_one: in_one.to_string(),
             in_other: in_other.to_string(),
         };
+        // A part may have nothing to tell of readers; two that have are of one mind.
+        let readers = (self.plan.get("readers"), other.plan.get("readers"));
+        if let (Some(one), Some(two)) = readers
+            && one != two
+        {
+            return Err(unlike("plan.readers", one, two));
+        }
         for (name, (one, two)) in both(&self.alike(), &other.alike()) {
             if one != two {
                 return Err(unlike(&name, &one, &two));
