@@ -502,6 +502,17 @@ fn what_is_missing_twice_or_foreign_is_told() {
     assert!(said.contains("plan.speed differs (1.0 and 2.0)"), "{said}");
     change(&results[2], |document| {
         document["plan"]["speed"] = json!(1.0);
+        document["plan"]["readers"] = json!("fast");
+    });
+    change(&results[0], |document| {
+        document["plan"]["readers"] = json!("recorded");
+    });
+    let said = refused(&results);
+    assert!(said.contains("plan.readers differs"), "{said}");
+    change(&results[0], |document| {
+        document["plan"].as_object_mut().unwrap().remove("readers");
+    });
+    change(&results[2], |document| {
         document["targets"][0]["url"] = json!("http://c/");
     });
     assert!(refused(&results).contains("the URLs of the targets"));
