@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 
 use crate::record::lane::Lane;
@@ -28,10 +29,13 @@ where
 {
     fn execute(&self, task: F) {
         let lane = Rc::clone(&self.0);
-        let mut task = Box::pin(task);
-        tokio::task::spawn_local(poll_fn(move |cx| {
-            lane.begin_turn();
-            task.as_mut().poll(cx)
-        }));
+        tokio::task::spawn_local(async move {
+            let mut task = pin!(task);
+            poll_fn(|cx| {
+                lane.begin_turn();
+                task.as_mut().poll(cx)
+            })
+            .await
+        });
     }
 }
