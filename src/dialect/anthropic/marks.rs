@@ -21,7 +21,8 @@ impl WireMark {
             ttl: match life {
                 CacheLife::FiveMinutes => Some("5m"),
                 CacheLife::OneHour => Some("1h"),
-                _ => None,
+                // Which other it was nobody kept.
+                CacheLife::Unsaid | CacheLife::Other => None,
             },
         }
     }
@@ -43,13 +44,9 @@ impl WireMark {
     }
 
     /// As the last field of a definition in JSON.
-    pub(super) fn field(self) -> String {
-        let ttl = self.ttl.map(|ttl| format!(r#","ttl":"{ttl}""#));
-        format!(
-            r#","cache_control":{{"type":"{}"{}}}"#,
-            self.kind,
-            ttl.unwrap_or_default()
-        )
+    pub(super) fn field(self) -> Option<String> {
+        let mark = serde_json::to_string(&self).ok()?;
+        Some(format!(r#","cache_control":{mark}"#))
     }
 }
 
@@ -62,6 +59,12 @@ pub(super) fn marks_of_the_rest(draft: &Draft<'_>) -> usize {
     };
     let marks = draft.cache_marks.iter();
     marks.filter(|mark| is_there(mark.place)).count()
+}
+
+/// Whether one was to be kept for a time that nobody knows.
+pub(super) fn lives_are_vague(draft: &Draft<'_>) -> bool {
+    let mut marks = draft.cache_marks.iter();
+    marks.any(|mark| mark.life == CacheLife::Other)
 }
 
 /// A message's text in pieces, each with the mark behind it; `None` where it has no marks. A piece ends with a word, and none is

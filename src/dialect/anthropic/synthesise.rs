@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::marks::{WireMark, marks_of_the_rest, pieces};
+use super::marks::{WireMark, lives_are_vague, marks_of_the_rest, pieces};
 use crate::dialect::draft::{ContentPart, WireContent, thinking_budget, tools, unsaid};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 
@@ -66,7 +66,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         .chain(parts)
         .filter(|it| it.is_marked())
         .count();
-    if written + marks_of_the_rest(draft) < draft.cache_marks.len() {
+    if written + marks_of_the_rest(draft) < draft.cache_marks.len() || lives_are_vague(draft) {
         altered.push("cache_control");
     }
     let thinks = matches!(thinking, Some(WireThinking::Enabled { .. }));
@@ -124,9 +124,9 @@ fn content<'a>(
 /// A tool, and the mark behind it.
 fn tool(draft: &Draft<'_>, number: usize, description: &str) -> String {
     let mut tool = tools::anthropic(number, description);
-    if let Some(mark) = WireMark::of_tool(draft, number) {
+    if let Some(mark) = WireMark::of_tool(draft, number).and_then(WireMark::field) {
         // Its last byte is the brace.
-        tool.insert_str(tool.len() - 1, &mark.field());
+        tool.insert_str(tool.len() - 1, &mark);
     }
     tool
 }
