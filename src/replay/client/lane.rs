@@ -77,7 +77,7 @@ impl SlowLane {
 const ROOMS: usize = 7;
 
 /// How much lies between a client of this rate and its server before the server feels it: at most the bytes of a tenth of a second, as a
-/// client behind a link of that rate has them.
+/// client behind a link of that rate has them, but no less than a system gives room for.
 fn room(bytes_per_s: u64) -> usize {
     let kibibytes = (bytes_per_s / 10) >> 10;
     let room = kibibytes.checked_ilog2().unwrap_or(0);
