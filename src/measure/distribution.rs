@@ -12,6 +12,8 @@ pub struct Distribution {
     pub(super) histogram: Histogram<u64>,
     pub(super) misses: u64,
     pub(super) sum_us: u128,
+    /// Values beyond the first of a group whose values depend on each other.
+    pub(super) dependent: u64,
 }
 
 /// One latency's figures in a result document. Milliseconds. A quantile is absent where it lies among the misses (or where
@@ -104,6 +106,7 @@ impl Distribution {
             histogram,
             misses: 0,
             sum_us: 0,
+            dependent: 0,
         }
     }
 
@@ -111,6 +114,13 @@ impl Distribution {
     pub fn record(&mut self, us: u64) {
         self.histogram.saturating_record(us.max(1));
         self.sum_us += u128::from(us);
+    }
+
+    /// Values that depend on each other, as the gaps of one answer do: together they tell of the others as much as one does.
+    pub fn record_group(&mut self, values_us: impl IntoIterator<Item = u64>) {
+        let before = self.count();
+        values_us.into_iter().for_each(|us| self.record(us));
+        self.dependent += (self.count() - before).saturating_sub(1);
     }
 
     /// A request without a value, because it failed.
@@ -124,6 +134,7 @@ impl Distribution {
         let _ = self.histogram.add(&other.histogram);
         self.misses += other.misses;
         self.sum_us += other.sum_us;
+        self.dependent += other.dependent;
     }
 
     /// Its values, in microseconds.
@@ -139,6 +150,11 @@ impl Distribution {
     /// Values and misses together.
     pub fn total(&self) -> u64 {
         self.count() + self.misses
+    }
+
+    /// How many of these are independent of each other: of each group one.
+    pub(super) fn independent(&self) -> u64 {
+        self.total() - self.dependent
     }
 
     /// The `q` quantile in milliseconds over values and misses; `None` where it lies among the misses.
@@ -168,14 +184,14 @@ impl Distribution {
     }
 
     /// The 95 % interval of the `q` quantile in milliseconds, by order statistics; an upper end is `None` where there are too few values for
-    /// one or it lies among the misses, and all of it is where there is no lower end. `independent` of the values are independent of each
-    /// other, and the others are held to be as theirs: each stands for as many.
-    pub(super) fn interval_ms(&self, q: f64, independent: u64) -> Option<(f64, Option<f64>)> {
-        let total = self.total();
-        let ranks = quantile_ranks(independent.min(total), q)?;
+    /// one or it lies among the misses, and all of it is where there is no lower end. Of a group one value counts, and the others are held to be
+    /// as it: each that counts stands for as many.
+    pub(super) fn interval_ms(&self, q: f64) -> Option<(f64, Option<f64>)> {
+        let (total, independent) = (self.total(), self.independent());
+        let ranks = quantile_ranks(independent, q)?;
         // The first of those that the lower one stands for, and the last of those that the upper one does.
         let before = |rank: u64| {
-            let rank = u128::from(rank) * u128::from(total) / u128::from(independent.min(total));
+            let rank = u128::from(rank) * u128::from(total) / u128::from(independent);
             u64::try_from(rank).unwrap_or(total)
         };
         let lower = self.at_rank_ms(before(ranks.lower - 1) + 1)?;
@@ -183,18 +199,13 @@ impl Distribution {
         Some((lower, upper))
     }
 
-    /// The figures for a result document, of values that are independent of each other; `None` where nothing was recorded at all.
+    /// The figures for a result document; `None` where nothing was recorded at all.
     pub fn summary(&self) -> Option<LatencySummary> {
-        self.summary_of(self.total())
-    }
-
-    /// The same where `independent` of them are.
-    pub(super) fn summary_of(&self, independent: u64) -> Option<LatencySummary> {
         let (count, total) = (self.count(), self.total());
         if total == 0 {
             return None;
         }
-        let interval = |q| self.interval_ms(q, independent);
+        let interval = |q| self.interval_ms(q);
         #[allow(
             clippy::cast_precision_loss,
             reason = "a mean needs no more than 53 bits"

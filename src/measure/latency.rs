@@ -8,7 +8,7 @@ pub struct Latencies {
     pub ttft: Distribution,
     /// First answer token after any reasoning − intended send (streams).
     pub ttft_answer: Distribution,
-    /// Gaps between successive token events (streams).
+    /// Gaps between successive token events (streams). Those of one answer depend on each other.
     pub itl: Distribution,
     /// (last token − first token) / (output tokens − 1) (streams of two tokens or more).
     pub tpot: Distribution,
@@ -56,15 +56,6 @@ impl Latencies {
             ("ttft_from_send_ms", &mut self.ttft_from_send),
             ("e2e_from_send_ms", &mut self.e2e_from_send),
         ]
-    }
-
-    /// How many of the values of a latency are independent of each other: one of each request. The gaps of one answer depend on each other,
-    /// so of ITL it is the answers that count.
-    pub fn independent(&self, latency: &Distribution) -> u64 {
-        match std::ptr::eq(latency, &raw const self.itl) {
-            true => self.stall.count(),
-            false => latency.total(),
-        }
     }
 
     /// Adds one request.
@@ -128,9 +119,8 @@ impl Latencies {
             self.ttft_answer
                 .record(first.saturating_sub(outcome.intended_us));
         }
-        for &gap in &outcome.gaps_us {
-            self.itl.record(u64::from(gap));
-        }
+        self.itl
+            .record_group(outcome.gaps_us.iter().map(|&gap| u64::from(gap)));
     }
 }
 

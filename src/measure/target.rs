@@ -308,10 +308,7 @@ pub(super) fn latency_summaries(latencies: &Latencies) -> BTreeMap<&'static str,
     latencies
         .named()
         .into_iter()
-        .filter_map(|(name, latency)| {
-            let independent = latencies.independent(latency);
-            Some((name, latency.summary_of(independent)?))
-        })
+        .filter_map(|(name, latency)| Some((name, latency.summary()?)))
         .collect()
 }
 

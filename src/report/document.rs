@@ -240,11 +240,11 @@ pub struct TargetCharts {
 impl TargetCharts {
     /// The charts of one target's latencies and of its sends' lateness. Only the latencies of a single run have intervals.
     pub fn of(run: &MeasuredRun) -> Self {
-        let (latencies, lateness) = (&run.latencies, &run.lateness);
+        let latencies = &run.latencies;
         let several = !run.summary.runs.is_empty();
-        let curve = |latency: &Distribution| match several || std::ptr::eq(latency, lateness) {
+        let curve = |name, latency: &Distribution| match several || name == LATENESS {
             true => latency.percentile_curve(),
-            false => latency.percentile_curve_with_intervals(latencies.independent(latency)),
+            false => latency.percentile_curve_with_intervals(),
         };
         let named = [
             ("ttft", &latencies.ttft),
@@ -252,13 +252,13 @@ impl TargetCharts {
             ("tpot", &latencies.tpot),
             ("e2e", &latencies.e2e),
             ("stall", &latencies.stall),
-            ("lateness", lateness),
+            (LATENESS, &run.lateness),
         ];
         let present = named.into_iter().filter(|(_, latency)| latency.count() > 0);
         Self {
             curves: present
                 .clone()
-                .map(|(name, latency)| (name, curve(latency)))
+                .map(|(name, latency)| (name, curve(name, latency)))
                 .collect(),
             buckets: present
                 .map(|(name, latency)| (name, latency.buckets()))
@@ -266,3 +266,5 @@ impl TargetCharts {
         }
     }
 }
+
+const LATENESS: &str = "lateness";

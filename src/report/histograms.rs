@@ -20,13 +20,7 @@ pub struct RunHistograms {
     pub latencies: Latencies,
 }
 
-/// `histograms.json.zst`.
-#[derive(Serialize, Deserialize)]
-struct Document {
-    schema: String,
-    runs: Vec<Run>,
-}
-
+/// One run in `histograms.json.zst`.
 #[derive(Serialize, Deserialize)]
 struct Run {
     target: String,
@@ -39,6 +33,7 @@ struct Stored {
     hdr_v2: String,
     misses: u64,
     sum_us: u64,
+    dependent: u64,
 }
 
 /// The bytes of `histograms.json.zst`.
@@ -48,30 +43,29 @@ pub(super) fn render(runs: &[RunHistograms]) -> Result<Vec<u8>, ReportError> {
             hdr_v2,
             misses,
             sum_us,
+            dependent,
         } = distribution.store();
         Stored {
             hdr_v2: STANDARD.encode(hdr_v2),
             misses,
             sum_us,
+            dependent,
         }
     };
-    let document = Document {
-        schema: SCHEMA.to_owned(),
-        runs: runs
-            .iter()
-            .map(|run| Run {
-                target: run.target.clone(),
-                run: run.run,
-                latency: run
-                    .latencies
-                    .named()
-                    .into_iter()
-                    .map(|(name, distribution)| (plain(name), stored(distribution)))
-                    .collect(),
-            })
-            .collect(),
-    };
-    pack(NAME, &document)
+    let runs: Vec<Run> = runs
+        .iter()
+        .map(|run| Run {
+            target: run.target.clone(),
+            run: run.run,
+            latency: run
+                .latencies
+                .named()
+                .into_iter()
+                .map(|(name, distribution)| (plain(name), stored(distribution)))
+                .collect(),
+        })
+        .collect();
+    pack(NAME, SCHEMA, &runs)
 }
 
 /// Reads `histograms.json.zst`.
@@ -79,17 +73,12 @@ pub(super) fn render(runs: &[RunHistograms]) -> Result<Vec<u8>, ReportError> {
 /// # Errors
 /// When the file cannot be read, or is not what its name says.
 pub fn read_histograms(path: &Path) -> Result<Vec<RunHistograms>, ReportError> {
-    let document: Document = unpack(path)?;
+    let runs: Vec<Run> = unpack(path, SCHEMA)?;
     let foreign = |why: String| ReportError::Foreign {
         path: path.to_owned(),
         why,
     };
-    if document.schema != SCHEMA {
-        return Err(foreign(format!("its schema is not {SCHEMA}")));
-    }
-    document
-        .runs
-        .into_iter()
+    runs.into_iter()
         .map(|run| {
             let mut latencies = Latencies::default();
             for (name, distribution) in latencies.named_mut() {
@@ -101,6 +90,7 @@ pub fn read_histograms(path: &Path) -> Result<Vec<RunHistograms>, ReportError> {
                         hdr_v2,
                         misses: stored.misses,
                         sum_us: stored.sum_us,
+                        dependent: stored.dependent,
                     })
                 });
                 *distribution = restored
@@ -121,4 +111,4 @@ fn plain(name: &str) -> String {
 }
 
 pub(super) const NAME: &str = "histograms.json.zst";
-const SCHEMA: &str = "reenact.histograms/1";
+const SCHEMA: &str = "reenact.histograms/2";

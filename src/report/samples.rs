@@ -17,20 +17,9 @@ pub struct RunSamples {
     pub sampled: Timelines,
 }
 
-/// `samples.json.zst`.
-#[derive(Serialize, Deserialize)]
-struct Document<R> {
-    schema: String,
-    runs: R,
-}
-
 /// The bytes of `samples.json.zst`.
 pub(super) fn render(runs: &[RunSamples]) -> Result<Vec<u8>, ReportError> {
-    let document = Document {
-        schema: SCHEMA.to_owned(),
-        runs,
-    };
-    pack(NAME, &document)
+    pack(NAME, SCHEMA, &runs)
 }
 
 /// Reads the `samples.json.zst` of a shard; `None` where it has none, as those of earlier versions.
@@ -39,17 +28,12 @@ pub(super) fn render(runs: &[RunSamples]) -> Result<Vec<u8>, ReportError> {
 /// When the file cannot be read, or is not what its name says.
 pub fn read_samples(directory: &Path) -> Result<Option<Vec<RunSamples>>, ReportError> {
     let path = directory.join(NAME);
-    let document: Document<Vec<RunSamples>> = match unpack(&path) {
+    match unpack(&path, SCHEMA) {
         Err(ReportError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(None);
+            Ok(None)
         }
-        read => read?,
-    };
-    if document.schema != SCHEMA {
-        let why = format!("its schema is not {SCHEMA}");
-        return Err(ReportError::Foreign { path, why });
+        read => read.map(Some),
     }
-    Ok(Some(document.runs))
 }
 
 pub(super) const NAME: &str = "samples.json.zst";
