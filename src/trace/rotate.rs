@@ -148,18 +148,20 @@ impl RotatingWriter {
     /// When what has gathered cannot be written, or the next file cannot be created: this file then stays the one that is
     /// written, and its ids stay in use.
     pub fn rotate(&mut self) -> Result<(), TraceError> {
-        self.rotate_with([])
+        // The next file has nothing to write yet.
+        self.rotate_with([]).map(drop)
     }
 
     /// The same, while these are in flight, under their keys and with the next file's ids. At no moment are they in neither file:
-    /// this one gets its footer, which says that what it holds as open is told elsewhere, when the next one has them.
+    /// this one gets its footer, which says that what it holds as open is told elsewhere, when the next one has them. What comes back
+    /// is what the next file's first flush, of these, came to; where it failed, its next one tries again.
     ///
     /// # Errors
     /// As [`RotatingWriter::rotate`].
     pub fn rotate_with(
         &mut self,
         open: impl IntoIterator<Item = (u64, Recordable)>,
-    ) -> Result<(), TraceError> {
+    ) -> Result<Result<(), TraceError>, TraceError> {
         if !self.writer.holds_exchanges() {
             self.writer.flush()?;
         }
@@ -173,21 +175,15 @@ impl RotatingWriter {
         self.closed_bytes += full.bytes();
         self.carried.clone_from(&self.totals);
         let path = full.path().to_owned();
-        match flushed {
-            Ok(()) => {
-                if let Err(error) = full.finish() {
-                    // All its blocks are on the disk: only the index is missing, and readers rebuild that.
-                    tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
-                }
-            }
-            // They are tried again with its next flush. Until then this file holds them, so it gets no index that says otherwise.
-            Err(error) => {
-                tracing::warn!(path = %self.writer.path().display(), %error, "a trace file was begun without what is in flight");
-                drop(full);
-            }
+        if flushed.is_err() {
+            // Until the next file has them this one does, so it gets no index that says otherwise.
+            drop(full);
+        } else if let Err(error) = full.finish() {
+            // All its blocks are on the disk: only the index is missing, and readers rebuild that.
+            tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
         }
         self.retire();
-        Ok(())
+        Ok(flushed)
     }
 
     /// Bytes written so far, over all files of this writer.

@@ -8,12 +8,13 @@ use rustix::process::Signal;
 
 use super::hindrance::{Hindrance, Mounts};
 use super::load::{Load, upstream};
-use super::support::Server;
-use super::support::wire::metric;
+use super::support::wire::{Wire, metric};
+use super::support::{Server, answered};
 use super::{
     LONG, as_direct, dropped_reaches, in_time, lost_for, peak_mib, reaches, recording_resumes,
     settle, settle_and_tell,
 };
+use reenact::shape::Outcome;
 use reenact::trace::Trace;
 
 #[test]
@@ -38,6 +39,40 @@ fn a_disk_that_refuses_costs_what_it_refused() {
         let told = log.matches("the trace cannot be written").count();
         assert_eq!(told, 1, "once, not for each block: {log}");
     }
+}
+
+#[test]
+fn a_file_that_can_be_begun_and_no_more_is_trouble_as_any() {
+    let hindrance = Hindrance::build();
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = upstream();
+    let mut recorder = hindrance.recorder(&upstream, dir.path(), &["--rotate-size", "1"]);
+    let admin = recorder.wait_for_url("admin on ");
+    hindrance.tell("late", "-000002.rt");
+    // In flight as the first file is full: the second begins with it, and with nothing else.
+    let mut open = Wire::connect(&recorder.url);
+    open.send("POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
+    let in_flight = || {
+        let mut trace = Trace::open(&[dir.path().to_owned()]).unwrap();
+        let read = trace.exchanges().map(Result::unwrap);
+        read.filter(|it| matches!(it.outcome, Outcome::InFlight { .. }))
+            .count()
+    };
+    answered(|| match in_flight() {
+        1 => Ok(()),
+        count => Err(format!("{count} are told of")),
+    });
+    let load = Load::calm(&recorder.url, 1, 2000);
+    recorder.wait_for("the trace cannot be written; traffic goes on");
+    assert_eq!(in_flight(), 1, "the first file still tells of it");
+    hindrance.end("late");
+    recording_resumes(&admin);
+    let (made, took) = load.finish();
+    in_time(&took);
+    drop(open);
+    let (totals, log) = settle_and_tell(recorder, dir.path(), made + 1);
+    assert_eq!(log.matches(" WARN ").count(), 1, "{log}");
+    assert!(totals.dropped.keys().eq(["disk_full"]), "{totals:?}");
 }
 
 #[test]

@@ -12,9 +12,9 @@ use super::passage::Passage;
 pub(in crate::record) struct Unheard(RefCell<Slab<Weak<Passage>>>);
 
 /// An exchange this old is no moment's matter.
-const AGE: Duration = Duration::from_millis(500);
+pub(super) const AGE: Duration = Duration::from_millis(150);
 /// How often [`Unheard::speak_up`] is to be called.
-pub(in crate::record) const ROUND: Duration = Duration::from_millis(250);
+pub(in crate::record) const ROUND: Duration = Duration::from_millis(100);
 
 impl Unheard {
     pub(in crate::record) fn add(&self, passage: &Rc<Passage>) -> usize {

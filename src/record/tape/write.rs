@@ -175,14 +175,19 @@ impl Writer {
             }
         }
         if let Some(file) = &mut self.file {
-            let rotated = file.rotate_with(open);
-            self.settle(true, &rotated);
-            if let Err(error) = rotated {
-                // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
-                self.finish();
-                return Err(error);
+            match file.rotate_with(open) {
+                Ok(first_flush) => {
+                    self.settle(true, &first_flush);
+                    self.carried.clone_from(&self.told);
+                }
+                Err(error) => {
+                    let attempt = Err(error);
+                    self.settle(true, &attempt);
+                    // What it holds is whole: only the next file cannot be begun. Its numbers are another gate's, so it is closed.
+                    self.finish();
+                    return attempt;
+                }
             }
-            self.carried.clone_from(&self.told);
         } else {
             // The directory may have been taken away since; whether it is back shows below.
             let _ = make_dir(&self.options.dir);
@@ -365,4 +370,4 @@ fn hold(all: &mut Option<Charge>, charge: Charge) {
 }
 
 /// A flush writes a block and asks the disk to keep it.
-const FLUSH: Duration = Duration::from_secs(1);
+pub(super) const FLUSH: Duration = Duration::from_secs(1);

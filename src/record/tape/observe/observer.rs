@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::assembly::{Assembly, Desk, Finished, since};
-use super::reading::{self, Panicked, guarded};
+use super::reading::{self, Panicked, guarded, guarded_each};
 use super::{ObserverParts, SHORTEST_NAP};
 use crate::anonymise::{Anonymiser, ChainKey, Conversation, ConversationKey, Gates};
 use crate::record::daemon::pause::Pause;
@@ -16,7 +16,8 @@ use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::Share;
 use crate::record::tape::metrics::Metrics;
 use crate::record::tape::parcel::Parcel;
-use crate::record::tape::write::{ORDERS, Open, Order, WriterState};
+use crate::record::tape::unheard::{AGE, ROUND};
+use crate::record::tape::write::{FLUSH, ORDERS, Open, Order, WriterState};
 use crate::shape::Exchange;
 
 /// What the observer's thread holds.
@@ -216,40 +217,29 @@ impl Observer {
     /// Those that have been in flight for a while and that the file does not hold: at most so many, the rest at the next round.
     fn long_in_flight(&mut self, most: usize) -> Vec<Open> {
         let (now, share) = (Instant::now(), self.options.share());
-        let mut long = Vec::new();
         let Some(gate) = &mut self.gate else {
-            return long;
+            return Vec::new();
         };
         if self.pause.is_on() {
-            return long;
+            return Vec::new();
         }
-        for (&id, assembly) in &mut self.open {
-            if long.len() >= most {
-                break;
-            }
-            let Some((sighting, conversation)) =
-                assembly.announce(self.generation, now, LONG, self.epoch)
-            else {
-                continue;
-            };
+        guarded_each(self.open.iter_mut(), most, |(&id, assembly)| {
+            let (sighting, conversation) = assembly.announce(self.generation, now, self.epoch)?;
             // One that belongs to no conversation is drawn when it has ended.
             let sampled = share >= 1.0
                 || conversation.is_some_and(|conversation| conversation.is_sampled(share));
             if !sampled {
-                continue;
+                return None;
             }
             let (recordable, disguise) = gate.announce(sighting);
             assembly.is_disguised(disguise);
             let bytes = weight(recordable.exchange());
-            if let Some(charge) = self.capture.ledger.charge(bytes, Share::Bodies) {
-                long.push(Open {
-                    id,
-                    recordable: Box::new(recordable),
-                    charge,
-                });
-            }
-        }
-        long
+            Some(Open {
+                id,
+                charge: self.capture.ledger.charge(bytes, Share::Bodies)?,
+                recordable: Box::new(recordable),
+            })
+        })
     }
 
     /// What the file may hold as in flight will not be kept. Where the writer is too far behind to be told, a crash would leave one
@@ -312,11 +302,10 @@ impl Observer {
         self.generation += 1;
         self.key = gate.key().clone();
         self.gate = Some(gate);
-        // What the file before holds as in flight goes into the next one as it begins, so that a kill leaves it in either. The writer must
-        // hear of the file whatever comes of that.
+        // What the file before holds as in flight goes into the next one as it begins, so that a kill leaves it in either.
         let order = Order::Begin {
             generation: self.generation,
-            open: guarded(|| self.long_in_flight(ORDERS / 2)).unwrap_or_default(),
+            open: self.long_in_flight(ORDERS / 2),
         };
         if self.orders.try_send(order).is_err() {
             self.gate = None;
@@ -339,8 +328,10 @@ fn weight(exchange: &Exchange) -> u64 {
 }
 
 const LONGEST_NAP: Duration = Duration::from_millis(50);
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
-/// What has been in flight for this long is held by the file as that.
-const LONG: Duration = Duration::from_secs(1);
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// What is in flight is in the file after this at the latest, once its prompt is whole: what docs/losses.md promises of a kill.
+const _: () = assert!(
+    AGE.as_millis() + ROUND.as_millis() + HOUSEKEEPING.as_millis() + FLUSH.as_millis() <= 1500
+);
 /// How long after a write error the next file is tried.
 const RETRY: Duration = Duration::from_secs(3);

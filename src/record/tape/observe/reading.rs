@@ -14,6 +14,17 @@ pub(super) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(read)).map_err(|_| Panicked)
 }
 
+/// What is made of each, of `most` at most. One on which that panics is left out, and costs the others nothing.
+pub(super) fn guarded_each<I, T>(
+    of: impl Iterator<Item = I>,
+    most: usize,
+    mut make: impl FnMut(I) -> Option<T>,
+) -> Vec<T> {
+    of.filter_map(|one| guarded(|| make(one)).ok().flatten())
+        .take(most)
+        .collect()
+}
+
 /// Stands in for the bug that no input is known to provoke: what is named after it makes its reader panic.
 #[cfg(test)]
 pub(super) fn trip_over(bytes: &[u8]) {
@@ -58,6 +69,21 @@ pub(super) fn hide_panic_messages() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_panic_costs_one() {
+        let made = |most| {
+            let one = |it| match it {
+                2 => panic!("a bug"),
+                3 => None,
+                it => Some(it),
+            };
+            guarded_each(1..8, most, one)
+        };
+        assert_eq!(made(9), [1, 4, 5, 6, 7]);
+        assert_eq!(made(2), [1, 4]);
+        assert!(made(0).is_empty());
+    }
 
     #[test]
     fn a_panic_is_an_answer() {

@@ -141,7 +141,7 @@ fn file_of(
         assert!(assembly.take(&mut asked, gate.key(), &mut desk));
         if plan.long {
             let now = arrived + Duration::from_secs(2);
-            let announced = assembly.announce(1, now, Duration::from_secs(1), epoch);
+            let announced = assembly.announce(1, now, epoch);
             let (recordable, disguise) = gate.announce(announced.unwrap().0);
             assembly.is_disguised(disguise);
             writer.open(number, recordable);

@@ -13,17 +13,17 @@ impl Assembly {
     }
 
     /// What is known of it at `now`, while it is in flight, for the file of `generation`; `None` where that holds it already, where
-    /// it has not been in flight for `long`, and where it is not to be recorded.
+    /// its prompt is still on its way and may soon be known, and where it is not to be recorded.
     pub(in crate::record::tape::observe) fn announce(
         &mut self,
         generation: u64,
         now: Instant,
-        long: Duration,
         epoch: Instant,
     ) -> Option<(Sighting, Option<Conversation>)> {
         let (opening, arrived) = (self.opening?, self.arrived?);
         let age = now.saturating_duration_since(arrived);
-        if self.announced == generation || age < long || opening.probe {
+        let comes = !self.upload_ended && age < SLOW_UPLOAD;
+        if self.announced == generation || comes || opening.probe {
             return None;
         }
         self.announced = generation;
@@ -66,3 +66,6 @@ impl Assembly {
         self.disguise = disguise;
     }
 }
+
+/// A prompt that takes longer to come is not waited for.
+const SLOW_UPLOAD: Duration = Duration::from_secs(1);
