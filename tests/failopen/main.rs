@@ -118,14 +118,15 @@ fn as_direct(through: &Latencies, direct: &Latencies) {
     }
 }
 
-/// Most memory that a process has had, in MiB.
+/// Most memory of its own that a process has had, in MiB. What it has of files (its program: more of a build for tests) can be taken
+/// from it at any time.
 fn peak_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse::<u64>()
-        .unwrap()
-        >> 10
+    let kib = |name: &str| {
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+        let number = line.trim().trim_end_matches(" kB");
+        number.parse::<u64>().unwrap()
+    };
+    kib("VmHWM:").saturating_sub(kib("RssFile:")) >> 10
 }

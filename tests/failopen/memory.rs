@@ -15,7 +15,7 @@ use reenact::trace::Trace;
 const MIB: u64 = 1 << 20;
 const BOUND: [&str; 2] = ["--capture-memory", "16MiB"];
 /// What a recorder of that bound takes at most in these tests, traffic included.
-const MOST_MIB: u64 = 72;
+const MOST_MIB: u64 = 48;
 
 fn exchanges(dir: &std::path::Path) -> Vec<Exchange> {
     let mut trace = Trace::open(&[dir.to_owned()]).unwrap();
@@ -351,7 +351,7 @@ fn bodies_that_would_grow_when_read_stay_within_the_bound() {
         assert!(answer.ends_with("{}]}"), "{number}");
     }
     // Without a bound on what lists hold it would be gigabytes.
-    peaks_below(&recorder, 112);
+    peaks_below(&recorder, 96);
     let totals = settle(recorder, dir.path(), bodies.len() as u64);
     assert_eq!(totals.recorded, bodies.len() as u64);
 }
