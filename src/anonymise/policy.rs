@@ -137,6 +137,11 @@ impl Policy {
                 Dropped,
                 "known endpoints by name, all others as `other`",
             ),
+            say(
+                "media types",
+                Kept,
+                "of bodies that no dialect reads, as one of a closed list; no other word of them",
+            ),
             say("clients", Dropped, "no address, no name, no pseudonym"),
             say(
                 "connections of clients",

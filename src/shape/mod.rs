@@ -10,6 +10,7 @@ mod endpoint;
 mod exchange;
 mod gaps;
 mod ids;
+mod media_type;
 mod outcome;
 mod reader;
 mod request;
@@ -22,6 +23,7 @@ pub use endpoint::{Dialect, Endpoint, Method};
 pub use exchange::{Exchange, ShapeStatus};
 pub use gaps::{GapSketch, GapSketchError};
 pub use ids::{BlockId, ClientId, ModelId, SessionId, TraceTime};
+pub use media_type::MediaType;
 pub use outcome::Outcome;
 pub use request::{
     BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, PictureHead,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::support::{run, stdout_of};
 use super::{fixture, goldens, open};
 use reenact::interop::{ExportFormat, ImportFormat};
-use reenact::shape::{CacheLife, CacheMark, CachePlace, VectorEncoding};
+use reenact::shape::{CacheLife, CacheMark, CachePlace, MediaType, VectorEncoding};
 
 /// What `tests/interop/read_parquet.py` sums up of a file.
 fn read(file: &Path) -> Value {
@@ -144,6 +144,20 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
                 sum(&|e| {
                     let params = e.request.params;
                     u64::from(params.continuous_usage) + 2 * u64::from(params.return_token_ids)
+                }),
+            ),
+            (
+                "media_types",
+                sum(&|e| {
+                    let told = [e.request.media_type, e.response.media_type];
+                    told.iter().all(|it| *it != MediaType::Unsaid).into()
+                }),
+            ),
+            (
+                "multipart",
+                sum(&|e| {
+                    let told = [e.request.media_type, e.response.media_type];
+                    told.contains(&MediaType::Multipart).into()
                 }),
             ),
             ("without_end", sum(&|e| e.response.end_us.is_none().into())),

@@ -40,6 +40,8 @@ SUMS = {
     "dimensions": "sum(dimensions)",
     "base64": "count(*) FILTER (encoding_format = 'base64')",
     "extras": "sum(continuous_usage::int + 2 * return_token_ids::int)",
+    "media_types": "count(*) FILTER (request_media_type <> 'unsaid' AND response_media_type <> 'unsaid')",
+    "multipart": "count(*) FILTER (request_media_type = 'multipart' OR response_media_type = 'multipart')",
     "without_end": "count(*) FILTER (end_us IS NULL)",
 }
 about = db.execute(f"SELECT key, value FROM parquet_kv_metadata('{FILE}')").fetchall()

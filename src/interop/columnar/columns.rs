@@ -69,6 +69,7 @@ fn arrival() -> Vec<Named> {
 fn request() -> Vec<Named> {
     vec![
         u64("request_bytes", |e| Some(e.request.bytes)),
+        text("request_media_type", |e| word(&e.request.media_type)),
         u32("prompt_tokens", |e| count(e.request.prompt_tokens)),
         text("prompt_tokens_source", |e| source(e.request.prompt_tokens)),
         texts("message_roles", |e| {
@@ -209,6 +210,7 @@ fn response() -> Vec<Named> {
         text("finish", |e| e.response.finish.as_ref().and_then(word)),
         u32("tool_calls", |e| Some(e.response.tool_calls.into())),
         u64("response_bytes", |e| Some(e.response.bytes)),
+        text("response_media_type", |e| word(&e.response.media_type)),
         u32("events", |e| Some(e.response.events)),
         u32("token_events", |e| Some(e.response.token_events)),
     ]

@@ -89,7 +89,11 @@ impl Cells<'_> {
     }
 
     fn request(&self) -> Result<Map<String, Value>, String> {
-        let mut request = self.fields(&[("bytes", "request_bytes"), ("blocks", "blocks")])?;
+        let mut request = self.fields(&[
+            ("bytes", "request_bytes"),
+            ("media_type", "request_media_type"),
+            ("blocks", "blocks"),
+        ])?;
         let mut put = |name: &str, value: Value| request.insert(name.to_owned(), value);
         if let Some(tokens) = self.tokens("prompt_tokens", "prompt_tokens_source")? {
             put("prompt_tokens", tokens);
@@ -187,6 +191,7 @@ impl Cells<'_> {
             ("finish", "finish"),
             ("tool_calls", "tool_calls"),
             ("bytes", "response_bytes"),
+            ("media_type", "response_media_type"),
             ("events", "events"),
             ("token_events", "token_events"),
         ])?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::tally::Tally;
 use super::{FIELD_VALUES, HASHER};
-use crate::shape::Exchange;
+use crate::shape::{Exchange, MediaType};
 
 /// What one field tells.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +38,14 @@ const FIELDS: &[Field] = &[
         "model",
         "which model, even under a pseudonym: a model that one team uses is that team",
         |e| e.model.map(|model| model.0.into()),
+    ),
+    (
+        "media types",
+        "what an application speaks that no dialect reads: few speak alike",
+        |e| {
+            let told = [e.request.media_type, e.response.media_type];
+            (told != [MediaType::Unsaid; 2]).then(|| HASHER.hash_one(told))
+        },
     ),
     ("status", "what went wrong", |e| {
         Some(e.response.status.into())

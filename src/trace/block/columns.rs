@@ -143,6 +143,8 @@ columns! {
     82 trail_base,
     83 trail_steps,
     84 reader_wait,
+    85 request_media_type,
+    86 response_media_type,
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use proptest::sample::select;
 
 use crate::shape::{
     BlockId, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, ModelId,
-    Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role,
-    SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
+    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MediaType, MessageShape, Method,
+    ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape,
+    Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
     ToolsShape, TraceTime, VectorEncoding,
 };
 
@@ -144,7 +144,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
     );
     let block = prop_oneof![8 => 0..60_u32, 1 => any::<u32>()].prop_map(BlockId);
     (
-        number(),
+        (number(), select(MediaType::ALL.to_vec())),
         prop::collection::vec(message, 0..4),
         tokens(),
         prop::collection::vec(block, 0..12),
@@ -156,7 +156,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
     )
         .prop_map(
             |(
-                bytes,
+                (bytes, media_type),
                 messages,
                 prompt_tokens,
                 blocks,
@@ -168,6 +168,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
             )| {
                 RequestShape {
                     bytes,
+                    media_type,
                     messages,
                     prompt_tokens,
                     blocks,
@@ -208,10 +209,10 @@ fn response() -> impl Strategy<Value = ResponseShape> {
         (option::of(short()), option::of(short())),
         option::of(select(FinishReason::ALL.to_vec())),
         (any::<u16>(), number(), short(), short()),
-        trail(),
+        (trail(), select(MediaType::ALL.to_vec())),
     )
         .prop_map(
-            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts, trail)| {
+            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts, last)| {
                 let [
                     headers,
                     first_byte,
@@ -222,6 +223,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     reader_wait,
                 ] = moments;
                 let (tool_calls, bytes, events, token_events) = counts;
+                let (trail, media_type) = last;
                 ResponseShape {
                     status,
                     headers_us: headers,
@@ -239,6 +241,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     finish,
                     tool_calls,
                     bytes,
+                    media_type,
                     events,
                     token_events,
                 }

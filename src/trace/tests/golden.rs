@@ -9,10 +9,10 @@ use crate::anonymise::{
 };
 use crate::shape::{
     BlockId, BlockSpec, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, Outcome,
-    PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role, SessionId,
-    ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource, ToolsShape,
-    TraceTime, VectorEncoding,
+    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MediaType, MessageShape, Method,
+    Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role,
+    SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
+    ToolsShape, TraceTime, VectorEncoding,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -49,6 +49,7 @@ fn rich() -> Exchange {
         shape: ShapeStatus::Known,
         request: RequestShape {
             bytes: 5_000,
+            media_type: MediaType::Unsaid,
             messages: vec![
                 message(Role::System, 90, Some(20)),
                 message(Role::User, 200, None),
@@ -116,6 +117,7 @@ fn rich() -> Exchange {
             finish: Some(FinishReason::ToolCalls),
             tool_calls: 1,
             bytes: 4_321,
+            media_type: MediaType::Unsaid,
             events: 14,
             token_events: 10,
         },
@@ -255,6 +257,20 @@ fn golden_files_of_1_1_with_marks_read_as_ever() {
         r#""continuous_usage":true,"return_token_ids":true"#,
     ] {
         assert!(lines.contains(told), "{told}");
+    }
+}
+
+/// What came after them: kinds of bodies that no dialect reads.
+#[test]
+fn golden_files_of_1_1_with_media_types_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-media-types", &exchanges_with_media_types());
+    }
+    check_1_1("1.1-media-types");
+    let lines = fs::read_to_string(fixture("golden-1.1-media-types.jsonl")).unwrap();
+    for kind in &MediaType::ALL[1..] {
+        let told = format!(r#""media_type":{}"#, serde_json::to_string(kind).unwrap());
+        assert_eq!(lines.matches(&told).count(), 2, "{told}");
     }
 }
 
@@ -417,6 +433,21 @@ fn exchanges_with_marks() -> Vec<Exchange> {
     told.request.params.continuous_usage = true;
     told.request.params.return_token_ids = true;
     out.extend([marked, vectors, loaded, told, last]);
+    out
+}
+
+/// And bodies of every kind that no dialect reads.
+fn exchanges_with_media_types() -> Vec<Exchange> {
+    let mut out = exchanges_with_marks();
+    let kinds = &MediaType::ALL[1..];
+    for (i, (asked, answered)) in kinds.iter().zip(kinds.iter().rev()).enumerate() {
+        let mut exchange = chat(6_000_000 + i as u64 * 1_000, 500, []);
+        exchange.endpoint = Endpoint::Other;
+        exchange.shape = ShapeStatus::Generic;
+        exchange.request.media_type = *asked;
+        exchange.response.media_type = *answered;
+        out.push(exchange);
+    }
     out
 }
 

@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::api::{Api, Said, hex};
 use crate::anonymise::Conversation;
+use crate::dialect::media_type;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::parcel::{
     Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Side,
@@ -39,7 +40,7 @@ pub(super) fn parcels_of(
         },
         path_len: path.len(),
         encoding_len: coding.len(),
-        json: true,
+        media_type: media_type(said.asked_type().as_bytes()),
         in_flight: 1,
         probe: false,
         conversation,
@@ -55,7 +56,7 @@ pub(super) fn parcels_of(
         encoding_len: coding.len(),
         simulated: false,
     });
-    for text in [&path, coding, content_type, coding] {
+    for text in [&path, coding, &content_type, coding] {
         asked.texts.extend_from_slice(text.as_bytes());
     }
     for read in coded(said.request(), coding).chunks(plan.read) {
