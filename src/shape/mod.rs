@@ -6,8 +6,10 @@
 
 mod buckets;
 mod cache;
+mod counts;
 mod endpoint;
 mod exchange;
+mod frames;
 mod gaps;
 mod ids;
 mod media_type;
@@ -21,6 +23,7 @@ mod trail;
 pub use cache::{CacheLife, CacheMark, CachePlace};
 pub use endpoint::{Dialect, Endpoint, Method};
 pub use exchange::{Exchange, ShapeStatus};
+pub use frames::{FrameShape, FrameSizes, FrameSizesError};
 pub use gaps::{GapSketch, GapSketchError};
 pub use ids::{BlockId, ClientId, ModelId, SessionId, TraceTime};
 pub use media_type::MediaType;

@@ -157,6 +157,27 @@ const FIELDS: &[Field] = &[
         },
     ),
     (
+        "first frame, ms",
+        "how long a client waited to begin",
+        |e| e.frames.as_ref()?.first_sent_us.map(|us| us / 1000),
+    ),
+    (
+        "longest pause between frames sent, ms",
+        "for how long a client said nothing, where its frames are sound",
+        |e| {
+            let gaps = &e.frames.as_ref()?.sent_gaps;
+            (!gaps.is_empty()).then(|| gaps.longest_us() / 1000)
+        },
+    ),
+    (
+        "sizes of frames that came",
+        "how much of what a server said was sound, and how long",
+        |e| {
+            let sizes = &e.frames.as_ref()?.came_sizes;
+            (!sizes.is_empty()).then(|| HASHER.hash_one(sizes))
+        },
+    ),
+    (
         "longest gap, ms",
         "little of the text, something of the server",
         |e| (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us() / 1000),

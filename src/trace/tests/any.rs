@@ -6,10 +6,10 @@ use proptest::sample::select;
 
 use crate::shape::{
     BlockId, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MediaType, MessageShape, Method,
-    ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape,
-    Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
-    ToolsShape, TraceTime, VectorEncoding,
+    FinishReason, FrameShape, FrameSizes, GapSketch, GapTrail, MediaKind, MediaPart, MediaType,
+    MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams,
+    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType,
+    TokenCount, TokenSource, ToolsShape, TraceTime, VectorEncoding,
 };
 
 /// Small, usual and extreme numbers.
@@ -249,6 +249,33 @@ fn response() -> impl Strategy<Value = ResponseShape> {
         )
 }
 
+fn frames() -> impl Strategy<Value = Option<Box<FrameShape>>> {
+    let sizes = prop::collection::btree_map(0..FrameSizes::BUCKETS, 1..=u32::MAX, 0..5);
+    let frames = (option::of(number()), gaps(), trail(), sizes).prop_map(
+        |(first_sent_us, sent_gaps, sent_trail, sizes)| FrameShape {
+            first_sent_us,
+            sent_gaps,
+            sent_trail,
+            came_sizes: FrameSizes::from_buckets(sizes.into_iter().collect()).unwrap(),
+        },
+    );
+    option::weighted(0.3, frames.prop_map(Box::new))
+}
+
+/// No gap is the longest of none, though a file of the trace's own format can say so; nor are there frames that say nothing.
+pub(crate) fn without_longest_of_none(exchange: &mut Exchange) {
+    let clear = |gaps: &mut GapSketch| {
+        if gaps.is_empty() {
+            *gaps = GapSketch::default();
+        }
+    };
+    clear(&mut exchange.response.gaps);
+    if let Some(frames) = &mut exchange.frames {
+        clear(&mut frames.sent_gaps);
+    }
+    exchange.frames.take_if(|frames| frames.is_empty());
+}
+
 fn outcome() -> impl Strategy<Value = Outcome> {
     (0..8_u8, number()).prop_map(|(kind, at_us)| match kind {
         0 => Outcome::Completed,
@@ -275,7 +302,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
         (short(), option::of(any::<bool>())),
         select(ShapeStatus::ALL.to_vec()),
         request(),
-        response(),
+        (response(), frames()),
         outcome(),
     )
         .prop_map(
@@ -284,7 +311,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 (in_flight, new_connection),
                 shape,
                 request,
-                response,
+                (response, frames),
                 outcome,
             )| Exchange {
                 at: TraceTime::from_us(at_us),
@@ -298,6 +325,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 shape,
                 request,
                 response,
+                frames,
                 outcome,
             },
         )

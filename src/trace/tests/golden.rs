@@ -9,10 +9,10 @@ use crate::anonymise::{
 };
 use crate::shape::{
     BlockId, BlockSpec, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MediaType, MessageShape, Method,
-    Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role,
-    SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
-    ToolsShape, TraceTime, VectorEncoding,
+    FinishReason, FrameShape, FrameSizes, GapSketch, GapTrail, MediaKind, MediaPart, MediaType,
+    MessageShape, Method, Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape,
+    ResponseShape, Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount,
+    TokenSource, ToolsShape, TraceTime, VectorEncoding,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -121,6 +121,7 @@ fn rich() -> Exchange {
             events: 14,
             token_events: 10,
         },
+        frames: None,
         outcome: Outcome::Completed,
     }
 }
@@ -271,6 +272,25 @@ fn golden_files_of_1_1_with_media_types_read_as_ever() {
     for kind in &MediaType::ALL[1..] {
         let told = format!(r#""media_type":{}"#, serde_json::to_string(kind).unwrap());
         assert_eq!(lines.matches(&told).count(), 2, "{told}");
+    }
+}
+
+/// And after that: when a client sent its frames, and about how large a server's were.
+#[test]
+fn golden_files_of_1_1_with_frames_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-frames", &exchanges_with_frames());
+    }
+    check_1_1("1.1-frames");
+    let lines = fs::read_to_string(fixture("golden-1.1-frames.jsonl")).unwrap();
+    for told in [
+        r#""frames":{"first_sent_us":150000,"sent_gaps":{"buckets":[[0,1],[5,2],"#,
+        r#""longest_us":1000000},"sent_gaps_in_order_us":[0,5,"#,
+        r#""came_sizes":[[0,40],[1024,2],[9223372036854775808,1]]}"#,
+        r#""frames":{"came_sizes":[[0,1]]}"#,
+        r#""frames":{"first_sent_us":0}"#,
+    ] {
+        assert!(lines.contains(told), "{told}");
     }
 }
 
@@ -448,6 +468,46 @@ fn exchanges_with_media_types() -> Vec<Exchange> {
         exchange.response.media_type = *answered;
         out.push(exchange);
     }
+    out
+}
+
+/// And WebSockets.
+fn exchanges_with_frames() -> Vec<Exchange> {
+    let mut out = exchanges_with_media_types();
+    let of = |at_us, frames: FrameShape| {
+        let mut exchange = chat(at_us, 500, []);
+        exchange.endpoint = Endpoint::Realtime;
+        exchange.method = Method::Get;
+        exchange.frames = Some(Box::new(frames));
+        exchange
+    };
+    let mut all = FrameShape {
+        first_sent_us: Some(150_000),
+        ..FrameShape::default()
+    };
+    for gap_us in [0, 5, 5, 20_000, 20_100, 1_000_000] {
+        all.sent_gaps.record(gap_us);
+        all.sent_trail.record(gap_us);
+    }
+    for (bytes, frames) in [(200, 40), (1_500, 2), (u64::MAX, 1)] {
+        all.came_sizes.record(bytes, frames);
+    }
+    let mut came = FrameShape::default();
+    came.came_sizes.record(0, 1);
+    let sent = FrameShape {
+        first_sent_us: Some(0),
+        ..FrameShape::default()
+    };
+    let silent = FrameShape {
+        came_sizes: FrameSizes::default(),
+        ..all.clone()
+    };
+    out.extend([
+        of(7_000_000, all),
+        of(7_001_000, came),
+        of(7_002_000, sent),
+        of(7_003_000, silent),
+    ]);
     out
 }
 

@@ -120,8 +120,12 @@ impl Assembly {
                 MarkKind::Frames(side, count) => {
                     let frames = self.frames.get_or_insert_default();
                     match side {
-                        Side::Client => frames.sent(count, mark.len),
-                        Side::Upstream => frames.came(mark.at_us, count, desk.every_gap),
+                        Side::Client => {
+                            frames.sent(mark.at_us, count, mark.len, desk.every_gap);
+                        }
+                        Side::Upstream => {
+                            frames.came(mark.at_us, count, mark.len, desk.every_gap);
+                        }
                     }
                 }
                 MarkKind::Data(kept) => {

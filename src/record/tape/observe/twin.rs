@@ -261,6 +261,57 @@ fn of_what_no_dialect_reads_the_kind_shows() {
 }
 
 #[test]
+fn of_small_frames_of_a_server_only_number_and_sum_show() {
+    let said = |answer: &[usize]| Plan {
+        api: Api::Realtime,
+        prompt: vec![(0, 0)],
+        answer: answer.to_vec(),
+        ..chat(1, 10, 1000)
+    };
+    let of = |lengths: [usize; 3], policy: &Policy| {
+        let texts = lengths.map(|length| letters(length, 0));
+        trace_of(&[said(&[0, 1, 2])], &texts, 0, policy, KEY)
+    };
+    // The first is what the client says, too.
+    for gaps in [Gaps::Sketch, Gaps::Full] {
+        let policy = Policy {
+            gaps,
+            ..Policy::default()
+        };
+        let words = of([2, 180, 195], &policy);
+        assert_eq!(of([2, 195, 180], &policy), words);
+        assert_eq!(of([2, 375, 0], &policy), words);
+        assert_ne!(of([2, 180, 196], &policy), words, "the sum");
+    }
+    // Of larger ones how many were about how large shows, and not which.
+    let policy = Policy::default();
+    let sound = of([2, 1_500, 6_500], &policy);
+    assert_eq!(of([2, 6_500, 1_500], &policy), sound);
+    assert_eq!(of([2, 1_600, 6_400], &policy), sound);
+    assert_ne!(of([2, 4_000, 4_000], &policy), sound);
+}
+
+#[test]
+fn when_a_client_sends_its_frames_shows() {
+    let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];
+    let read = |gaps_us: &[u64]| {
+        let plan = Plan {
+            api: Api::Realtime,
+            gaps_us: gaps_us.to_vec(),
+            ..chat(3, 10, 1000)
+        };
+        let read = read(&[plan], &texts, &Policy::default()).remove(0);
+        *read.frames.unwrap()
+    };
+    let frames = read(&[7, 20]);
+    assert_eq!(frames.first_sent_us, Some(20));
+    let gaps: Vec<_> = frames.sent_gaps.values().collect();
+    assert_eq!(gaps, [(7, 1), (20, 1)]);
+    assert_eq!(frames.came_sizes.count(), 40);
+    assert_ne!(read(&[7, 21]), frames);
+}
+
+#[test]
 fn what_is_the_same_and_what_is_not_shows() {
     // Without this the twins could agree because nothing is recorded at all.
     let texts = [letters(10, 0), letters(200, 1), letters(300, 2)];

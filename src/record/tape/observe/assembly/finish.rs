@@ -130,7 +130,9 @@ impl Assembly {
         known.model = known.model.or(self.model.take());
         known.shape.media_type = asked_type;
         let mut pace = self.pace.take().filter(|_| !self.is_read());
-        if let Some(frames) = frames {
+        let mut frame_shape = None;
+        if let Some(mut frames) = frames {
+            frame_shape = Some(Box::new(frames.shape()));
             known.shape.messages = frames.messages;
             pace = Some(Box::new(frames.pace));
         }
@@ -154,6 +156,7 @@ impl Assembly {
             shape,
             request: known.shape,
             response,
+            frames: frame_shape,
             outcome,
         };
         Finished {

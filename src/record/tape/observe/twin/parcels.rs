@@ -64,9 +64,11 @@ pub(super) fn parcels_of(
     }
     mark(&mut asked, 10, 0, MarkKind::UploadEnd);
     if is_realtime {
-        for &(_, number) in &plan.prompt {
+        let mut now_us = 20;
+        for (&(_, number), gap_us) in plan.prompt.iter().zip(plan.gaps_us.iter().cycle()) {
             let len = said.texts[number % said.texts.len()].len();
-            frame(&mut asked, 20, len, Side::Client);
+            frame(&mut asked, now_us, len, Side::Client);
+            now_us += gap_us;
         }
     }
     let (mut answered, _) = capture.parcel(1, arrived);
