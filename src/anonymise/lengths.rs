@@ -123,6 +123,14 @@ impl Lengths {
             let count = count.max(1);
             response.gaps = std::mem::take(&mut response.gaps).of_count(count);
         }
+        let events = response.events;
+        if let Some(frames) = &mut exchange.frames {
+            frames.sent_trail = GapTrail::default();
+            if self != Self::Unknown {
+                let round = |bytes| self.bytes(bytes);
+                frames.came_sizes = frames.came_sizes.coarser(round, events.into());
+            }
+        }
     }
 
     /// How many blocks a chain of `seen` has once the request's lengths are rounded, so that the two agree as they did.
@@ -252,6 +260,24 @@ mod tests {
             Lengths::Steps(64).coarsen(&mut exchange);
             assert_eq!(exchange.response.gaps.count(), 127, "{tokens} {events}");
         }
+    }
+
+    #[test]
+    fn sizes_of_frames_tell_no_more_than_their_number_and_their_sum() {
+        use crate::shape::{Endpoint, FrameShape, Method, TraceTime};
+        let mut exchange = Exchange::bare(TraceTime::default(), Endpoint::Realtime, Method::Get);
+        exchange.response.events = 100;
+        let mut frames = FrameShape::default();
+        frames.came_sizes.record(1_500, 60);
+        frames.came_sizes.record(3_000, 40);
+        frames.sent_trail.record(20_000);
+        exchange.frames = Some(Box::new(frames));
+        Lengths::Steps(1_000).coarsen(&mut exchange);
+        let frames = exchange.frames.unwrap();
+        assert!(frames.sent_trail.is_empty());
+        // Both round to 4,000 bytes, and their number to 1,000.
+        let sizes: Vec<_> = frames.came_sizes.values().collect();
+        assert_eq!(sizes, [(2_048, 1_000)]);
     }
 
     #[test]

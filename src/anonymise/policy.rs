@@ -137,6 +137,11 @@ impl Policy {
                 Dropped,
                 "known endpoints by name, all others as `other`",
             ),
+            say(
+                "media types",
+                Kept,
+                "of bodies that no dialect reads, as one of a closed list; no other word of them",
+            ),
             say("clients", Dropped, "no address, no name, no pseudonym"),
             say(
                 "connections of clients",
@@ -168,12 +173,12 @@ impl Policy {
                 Gaps::Sketch => say(
                     "pace of answers",
                     Treatment::Coarsened,
-                    "first token, end and longest stall exactly; gaps as counts in buckets of 3 %, not in order",
+                    "first token, end and longest stall exactly; gaps as counts in buckets of 3 %, not in order; so, too, of the frames that a client sends over a WebSocket",
                 ),
                 Gaps::Full => say(
                     "pace of answers",
                     Kept,
-                    "every gap between token events, in order: known to give away topics and words",
+                    "every gap between token events, and between the frames that a client sends over a WebSocket, in order: known to give away topics and words",
                 ),
                 Gaps::Unknown => say(
                     "pace of answers",
@@ -184,7 +189,7 @@ impl Policy {
             say(
                 "sizes of stream events",
                 Dropped,
-                "only their number and their sum; of frames that a client sends over a WebSocket, each (from the 17th in one read on their mean)",
+                "only their number and their sum; of frames that a client sends over a WebSocket, each (from the 17th in one read on their mean); of a server's, not in order, how many were below 1 KiB and in each doubling from there on",
             ),
             say(
                 "parameters",

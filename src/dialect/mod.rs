@@ -32,7 +32,7 @@ pub use detect::{
 };
 pub use draft::{Draft, DraftMedia, Forcing, OutputLength, WireRequest};
 pub use framing::grpc::http_status as http_status_of_grpc;
-pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream};
+pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream, media_type};
 pub use memory::tells_of_memory;
 
 use crate::anonymise::{ChainKey, MAX_PARTS, Private, PromptRender, RenderedPrompt};

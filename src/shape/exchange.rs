@@ -1,8 +1,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClientId, Endpoint, Method, ModelId, Outcome, RequestShape, ResponseShape, SessionId,
-    TensorShape, TraceTime,
+    ClientId, Endpoint, FrameShape, Method, ModelId, Outcome, RequestShape, ResponseShape,
+    SessionId, TensorShape, TraceTime,
 };
 
 /// One request and what came of it.
@@ -35,6 +35,9 @@ pub struct Exchange {
     pub request: RequestShape,
     /// What came back, and when.
     pub response: ResponseShape,
+    /// What else is known of a WebSocket's frames, where they are what is read.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frames: Option<Box<FrameShape>>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -54,6 +57,7 @@ impl Exchange {
             shape: ShapeStatus::Known,
             request: RequestShape::default(),
             response: ResponseShape::default(),
+            frames: None,
             outcome: Outcome::Completed,
         }
     }
@@ -62,7 +66,10 @@ impl Exchange {
     /// exchange has a fixed size.
     pub fn list_elements(&self) -> usize {
         let Self {
-            request, response, ..
+            request,
+            response,
+            frames,
+            ..
         } = self;
         request.messages.len()
             + request.blocks.len()
@@ -71,6 +78,7 @@ impl Exchange {
             + request.cache_marks.len()
             + response.gaps.buckets().len()
             + response.trail.buckets().len()
+            + frames.as_ref().map_or(0, |frames| frames.list_elements())
     }
 }
 

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::buckets::Buckets;
+use super::counts::Counts;
 
 /// Gaps between successive token events of one answer, as counts in log-linear buckets: 32 to the octave, so a value read
 /// back is within 1.6 % of the true one. Every single gap in order would be a fingerprint of the text (see docs/privacy.md);
@@ -10,8 +11,7 @@ use super::buckets::Buckets;
 /// significant bits whose five bits after the leading one are `m`. Integer arithmetic only, so every machine agrees.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct GapSketch {
-    /// (bucket, count), by rising bucket, counts above 0.
-    buckets: Vec<(u16, u32)>,
+    buckets: Counts,
     /// The longest gap, exact.
     longest_us: u64,
 }
@@ -34,15 +34,7 @@ impl GapSketch {
     /// Counts one gap.
     pub fn record(&mut self, gap_us: u64) {
         self.longest_us = self.longest_us.max(gap_us);
-        let bucket = SCALE.of(gap_us);
-        match self.buckets.binary_search_by_key(&bucket, |&(b, _)| b) {
-            Ok(i) => {
-                if let Some((_, count)) = self.buckets.get_mut(i) {
-                    *count = count.saturating_add(1);
-                }
-            }
-            Err(i) => self.buckets.insert(i, (bucket, 1)),
-        }
+        self.buckets.add(SCALE.of(gap_us), 1);
     }
 
     /// Rebuilds a sketch from its parts.
@@ -50,43 +42,20 @@ impl GapSketch {
     /// # Errors
     /// When the buckets do not rise, are out of range, or hold a zero count.
     pub fn from_parts(buckets: Vec<(u16, u32)>, longest_us: u64) -> Result<Self, GapSketchError> {
-        let mut least = 0;
-        let sane = buckets.iter().all(|&(bucket, count)| {
-            let rises = bucket >= least;
-            least = bucket.saturating_add(1);
-            rises && count > 0
-        });
-        if sane && least <= Self::BUCKETS {
-            Ok(Self {
-                buckets,
-                longest_us,
-            })
-        } else {
-            Err(GapSketchError)
-        }
+        let buckets = Counts::of(buckets, Self::BUCKETS).ok_or(GapSketchError)?;
+        Ok(Self {
+            buckets,
+            longest_us,
+        })
     }
 
     /// A sketch of `count` gaps in the same proportions, and the same longest one.
     #[must_use]
-    pub fn of_count(mut self, count: u64) -> Self {
-        let now = self.count();
-        if now == 0 || count == now {
-            return self;
+    pub fn of_count(self, count: u64) -> Self {
+        Self {
+            buckets: self.buckets.of_total(count),
+            ..self
         }
-        let longest = self.buckets.last().map(|&(bucket, _)| bucket);
-        for (bucket, many) in &mut self.buckets {
-            let share = u128::from(*many) * u128::from(count) / u128::from(now);
-            let least = u32::from(Some(*bucket) == longest && count > 0);
-            *many = u32::try_from(share).unwrap_or(u32::MAX).max(least);
-        }
-        // What rounding down has left over goes to the usual gap, and what keeping the longest took comes from there.
-        let missing = i128::from(count) - i128::from(self.count());
-        if let Some((_, many)) = self.buckets.iter_mut().max_by_key(|(_, many)| *many) {
-            let mended = i128::from(*many) + missing;
-            *many = u32::try_from(mended.max(0)).unwrap_or(u32::MAX);
-        }
-        self.buckets.retain(|&(_, many)| many > 0);
-        self
     }
 
     /// The bucket of a gap, and of its own middle.
@@ -96,7 +65,7 @@ impl GapSketch {
 
     /// (bucket, count) pairs by rising bucket.
     pub fn buckets(&self) -> &[(u16, u32)] {
-        &self.buckets
+        self.buckets.pairs()
     }
 
     /// The longest gap in microseconds, exact; 0 where there was none.
@@ -106,20 +75,17 @@ impl GapSketch {
 
     /// How many gaps.
     pub fn count(&self) -> u64 {
-        self.buckets
-            .iter()
-            .map(|&(_, count)| u64::from(count))
-            .sum()
+        self.buckets.total()
     }
 
     /// Whether there was none.
     pub fn is_empty(&self) -> bool {
-        self.buckets.is_empty()
+        self.buckets().is_empty()
     }
 
     /// (gap in microseconds, count) pairs by rising gap; each gap is its bucket's middle.
     pub fn values(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
-        self.buckets
+        self.buckets()
             .iter()
             .map(|&(bucket, count)| (SCALE.middle(bucket), count))
     }

@@ -6,10 +6,13 @@
 
 mod buckets;
 mod cache;
+mod counts;
 mod endpoint;
 mod exchange;
+mod frames;
 mod gaps;
 mod ids;
+mod media_type;
 mod outcome;
 mod reader;
 mod request;
@@ -20,8 +23,10 @@ mod trail;
 pub use cache::{CacheLife, CacheMark, CachePlace};
 pub use endpoint::{Dialect, Endpoint, Method};
 pub use exchange::{Exchange, ShapeStatus};
+pub use frames::{FrameShape, FrameSizes, FrameSizesError};
 pub use gaps::{GapSketch, GapSketchError};
 pub use ids::{BlockId, ClientId, ModelId, SessionId, TraceTime};
+pub use media_type::MediaType;
 pub use outcome::Outcome;
 pub use request::{
     BlockSpec, BlockUnit, MediaKind, MediaPart, MessageShape, PictureFormat, PictureHead,

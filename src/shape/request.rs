@@ -1,12 +1,15 @@
 use serde::{Deserialize, Serialize};
 
-use super::{BlockId, CacheMark, TensorShape};
+use super::{BlockId, CacheMark, MediaType, TensorShape};
 
 /// The shape of a request: everything about it that sets the server's load, and none of its words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestShape {
     /// Bytes of the body as they crossed the wire.
     pub bytes: u64,
+    /// What its head says the body is, where no dialect reads it.
+    #[serde(skip_serializing_if = "MediaType::is_unsaid", default)]
+    pub media_type: MediaType,
     /// The messages in order (one, of role `User`, for a plain completion prompt; one each for a batch of them).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub messages: Vec<MessageShape>,

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{GapSketch, GapTrail, TokenCount};
+use super::{GapSketch, GapTrail, MediaType, TokenCount};
 
 /// The shape of an answer. Moments are microseconds since the exchange's arrival at the recorder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct ResponseShape {
     pub tool_calls: u16,
     /// Bytes of the body as they crossed the wire.
     pub bytes: u64,
+    /// What its head says the body is, where no dialect reads it.
+    #[serde(skip_serializing_if = "MediaType::is_unsaid", default)]
+    pub media_type: MediaType,
     /// Stream events (SSE events with data, or NDJSON lines); 0 for a plain body.
     pub events: u32,
     /// Stream events that carried at least one token.

@@ -312,4 +312,5 @@ fn weight(exchange: &Exchange) -> usize {
         + size_of_val(&request.cache_marks[..])
         + size_of_val(exchange.response.gaps.buckets())
         + size_of_val(exchange.response.trail.buckets())
+        + exchange.frames.as_ref().map_or(0, |it| it.held_bytes())
 }

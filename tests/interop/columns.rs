@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::support::{run, stdout_of};
 use super::{fixture, goldens, open};
 use reenact::interop::{ExportFormat, ImportFormat};
-use reenact::shape::{CacheLife, CacheMark, CachePlace, VectorEncoding};
+use reenact::shape::{CacheLife, CacheMark, CachePlace, FrameShape, MediaType, VectorEncoding};
 
 /// What `tests/interop/read_parquet.py` sums up of a file.
 fn read(file: &Path) -> Value {
@@ -68,6 +68,8 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
         let sum = |value: &dyn Fn(&reenact::shape::Exchange) -> u64| -> u64 {
             all.iter().map(value).sum()
         };
+        let of_frames =
+            |value: &dyn Fn(&FrameShape) -> u64| sum(&|e| e.frames.as_deref().map_or(0, value));
         let expected = [
             ("at_us", sum(&|e| e.at.us())),
             (
@@ -144,6 +146,42 @@ fn duckdb_reads_the_same_counts_sums_and_lists() {
                 sum(&|e| {
                     let params = e.request.params;
                     u64::from(params.continuous_usage) + 2 * u64::from(params.return_token_ids)
+                }),
+            ),
+            (
+                "media_types",
+                sum(&|e| {
+                    let told = [e.request.media_type, e.response.media_type];
+                    told.iter().all(|it| *it != MediaType::Unsaid).into()
+                }),
+            ),
+            (
+                "multipart",
+                sum(&|e| {
+                    let told = [e.request.media_type, e.response.media_type];
+                    told.contains(&MediaType::Multipart).into()
+                }),
+            ),
+            (
+                "frames",
+                of_frames(&|it| {
+                    let first = it.first_sent_us.map_or(0, |us| 1 + us);
+                    first + it.sent_gaps.longest_us()
+                }),
+            ),
+            (
+                "frame_gaps",
+                of_frames(&|it| {
+                    let gaps = it.sent_gaps.values();
+                    let gaps: u64 = gaps.map(|(us, count)| us + u64::from(count)).sum();
+                    gaps + it.sent_trail.values().sum::<u64>()
+                }),
+            ),
+            (
+                "frame_sizes",
+                of_frames(&|it| {
+                    let sizes = it.came_sizes.values();
+                    sizes.map(|(bytes, count)| bytes + u64::from(count)).sum()
                 }),
             ),
             ("without_end", sum(&|e| e.response.end_us.is_none().into())),

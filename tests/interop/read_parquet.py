@@ -40,6 +40,11 @@ SUMS = {
     "dimensions": "sum(dimensions)",
     "base64": "count(*) FILTER (encoding_format = 'base64')",
     "extras": "sum(continuous_usage::int + 2 * return_token_ids::int)",
+    "media_types": "count(*) FILTER (request_media_type <> 'unsaid' AND response_media_type <> 'unsaid')",
+    "multipart": "count(*) FILTER (request_media_type = 'multipart' OR response_media_type = 'multipart')",
+    "frames": "count(frames_first_sent_us) + coalesce(sum(frames_first_sent_us), 0) + coalesce(sum(frames_sent_longest_gap_us), 0)",
+    "frame_gaps": "sum(coalesce(list_sum(frames_sent_gap_count), 0) + coalesce(list_sum(frames_sent_gap_us), 0) + coalesce(list_sum(frames_sent_gaps_in_order_us), 0))",
+    "frame_sizes": "sum(coalesce(list_sum(frames_came_count), 0) + coalesce(list_sum(frames_came_bytes), 0))",
     "without_end": "count(*) FILTER (end_us IS NULL)",
 }
 about = db.execute(f"SELECT key, value FROM parquet_kv_metadata('{FILE}')").fetchall()

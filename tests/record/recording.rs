@@ -1,7 +1,7 @@
 //! What the trace and the metrics say.
 
 use reenact::anonymise::PromptTokenizer;
-use reenact::shape::{Endpoint, Method, TokenSource};
+use reenact::shape::{Endpoint, MediaType, Method, TokenSource};
 use reenact::trace::Trace;
 use serde_json::json;
 
@@ -72,6 +72,51 @@ fn exchanges_of_no_dialect_keep_sizes_times_and_status() {
     assert!(response.headers_us <= response.first_byte_us);
     assert!(response.first_byte_us <= response.end_us);
     assert!(response.end_us.unwrap() > 0);
+}
+
+#[test]
+fn the_media_types_of_bodies_of_no_dialect_are_kept() {
+    let between = Between::start(&[]);
+    let ask = |head: &str, answer: &str| {
+        let (mut client, mut server, _) = between.exchange(&format!(
+            "POST {head}\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+        ));
+        server.read_exact(3);
+        server.send(format!(
+            "HTTP/1.1 200 OK\r\n{answer}Content-Length: 2\r\n\r\nhi"
+        ));
+        client.read_until("hi");
+    };
+    ask(
+        "/v1/audio/transcriptions HTTP/1.1\r\nContent-Type: Multipart/Form-Data; boundary=abc",
+        "Content-Type: text/plain; charset=utf-8\r\n",
+    );
+    ask(
+        "/v1/audio/speech HTTP/1.1\r\ncontent-type: application/json",
+        "content-type: audio/mpeg\r\n",
+    );
+    ask("/own HTTP/1.1", "Content-Type: application/x-own\r\n");
+    let chat = "/v1/chat/completions HTTP/1.1\r\nContent-Type: application/json";
+    ask(chat, "Content-Type: application/json\r\n");
+    // Nobody answers.
+    let (client, server, _) = between.exchange("GET /own HTTP/1.1\r\nHost: a\r\n\r\n");
+    drop((server, client));
+    let recorded = between.finish();
+    let told: Vec<_> = recorded
+        .iter()
+        .map(|it| (it.request.media_type, it.response.media_type))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (MediaType::Multipart, MediaType::Text),
+            (MediaType::Json, MediaType::Audio),
+            (MediaType::None, MediaType::Other),
+            // Its dialect tells.
+            (MediaType::Unsaid, MediaType::Unsaid),
+            (MediaType::None, MediaType::Unsaid),
+        ]
+    );
 }
 
 #[test]

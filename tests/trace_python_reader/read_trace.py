@@ -20,6 +20,7 @@ def exchanges(count, at, doc, spec):
     columns, base, coding = {c: numbers(column) for c, column in doc["columns"].items()}, dict(doc["base"]), doc.get("coding", 0)
     def num(c, name=None): value = next(columns[c]) if c in columns else 0; return CODES[name][value] if name in CODES else value
     def residual(c, of): return of + unzigzag(num(c)) & M
+    def pairs(c): bucket = 0; return [[bucket := bucket + num(c + 1), num(c + 2) + 1] for _ in range(num(c))]
     def back(c, kind): i = base[kind] - unzigzag(num(c)); base[kind] = max(base[kind], i + 1); return i
     def by_ratio(c, x, sums):
         value = residual(c, x * sums[0] // sums[1] if sums[1] else 0)
@@ -61,6 +62,11 @@ def exchanges(count, at, doc, spec):
         if has("OUTPUT_TOKENS"): e["output_tokens"] = residual(72, tokens)
         e["response_bytes"] = by_ratio(78, n, of_events) if coding else residual(78, each * n)
         if n: each = e["response_bytes"] // n
+        if has("FRAMES"):
+            sent, step = pairs(88), 0
+            e["sent_gaps"], e["sent_longest"] = sent, residual(91, middle(sent[-1][0]) if sent else 0)
+            e["sent_trail"] = [middle(step := residual(93, step), 6) for _ in range(num(92))]
+            e["came_sizes"] = [[512 << bucket if bucket else 0, n] for bucket, n in pairs(94)]
         if steps := num(81): trail = residual(82, trail); e["trail"] = [middle(residual(83, trail), 6) for _ in range(steps)]
     chains(out, lens, num, base["blocks"], coding)
     return zip(openings, out)

@@ -4,9 +4,11 @@ pub(in crate::dialect) mod array;
 mod coding;
 pub(in crate::dialect) mod grpc;
 pub(in crate::dialect) mod lines;
+mod media_type;
 pub(in crate::dialect) mod sse;
 
 pub use coding::{Coded, Coding, Decoder, Undecodable};
+pub use media_type::media_type;
 
 use crate::shape::Endpoint;
 

@@ -10,7 +10,8 @@ use arrow_schema::{ArrowError, DataType, Field, Schema};
 use serde::Serialize;
 
 use crate::shape::{
-    CacheMark, CachePlace, Exchange, GapSketch, MediaPart, MessageShape, TensorShape, TokenCount,
+    CacheMark, CachePlace, Exchange, FrameShape, GapSketch, MediaPart, MessageShape, TensorShape,
+    TokenCount,
 };
 
 /// An exchange and its model's name or pseudonym.
@@ -27,6 +28,7 @@ impl Columns {
         all.extend(request());
         all.extend(params());
         all.extend(response());
+        all.extend(frames());
         all.extend(outcome());
         Self { columns: all }
     }
@@ -69,6 +71,7 @@ fn arrival() -> Vec<Named> {
 fn request() -> Vec<Named> {
     vec![
         u64("request_bytes", |e| Some(e.request.bytes)),
+        text("request_media_type", |e| word(&e.request.media_type)),
         u32("prompt_tokens", |e| count(e.request.prompt_tokens)),
         text("prompt_tokens_source", |e| source(e.request.prompt_tokens)),
         texts("message_roles", |e| {
@@ -209,8 +212,54 @@ fn response() -> Vec<Named> {
         text("finish", |e| e.response.finish.as_ref().and_then(word)),
         u32("tool_calls", |e| Some(e.response.tool_calls.into())),
         u64("response_bytes", |e| Some(e.response.bytes)),
+        text("response_media_type", |e| word(&e.response.media_type)),
         u32("events", |e| Some(e.response.events)),
         u32("token_events", |e| Some(e.response.token_events)),
+    ]
+}
+
+/// Of exchanges that have frames.
+fn frames() -> Vec<Named> {
+    fn lists<T>(e: &Exchange, of: impl Fn(&FrameShape) -> Vec<T>) -> Vec<T> {
+        e.frames.as_ref().map_or_else(Vec::new, |frames| of(frames))
+    }
+    vec![
+        u64("frames_first_sent_us", |e| e.frames.as_ref()?.first_sent_us),
+        u64s("frames_sent_gap_us", |e| {
+            lists(e, |it| {
+                list(it.sent_gaps.buckets(), |(bucket, _)| {
+                    Some(GapSketch::middle_us(*bucket))
+                })
+            })
+        }),
+        u32s("frames_sent_gap_count", |e| {
+            lists(e, |it| {
+                list(it.sent_gaps.buckets(), |(_, count)| Some(*count))
+            })
+        }),
+        u64("frames_sent_longest_gap_us", |e| {
+            let gaps = &e.frames.as_ref()?.sent_gaps;
+            (!gaps.is_empty()).then(|| gaps.longest_us())
+        }),
+        u64s("frames_sent_gaps_in_order_us", |e| {
+            lists(e, |it| it.sent_trail.values().map(Some).collect())
+        }),
+        u64s("frames_came_bytes", |e| {
+            lists(e, |it| {
+                it.came_sizes
+                    .values()
+                    .map(|(bytes, _)| Some(bytes))
+                    .collect()
+            })
+        }),
+        u32s("frames_came_count", |e| {
+            lists(e, |it| {
+                it.came_sizes
+                    .values()
+                    .map(|(_, count)| Some(count))
+                    .collect()
+            })
+        }),
     ]
 }
 

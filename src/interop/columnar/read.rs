@@ -83,13 +83,21 @@ impl Cells<'_> {
         ])?;
         exchange.insert("request".to_owned(), self.request()?.into());
         exchange.insert("response".to_owned(), self.response()?.into());
+        let frames = self.frames()?;
+        if !frames.is_empty() {
+            exchange.insert("frames".to_owned(), frames.into());
+        }
         let outcome = self.fields(&[("kind", "outcome"), ("at_us", "outcome_at_us")])?;
         exchange.insert("outcome".to_owned(), outcome.into());
         Ok(exchange.into())
     }
 
     fn request(&self) -> Result<Map<String, Value>, String> {
-        let mut request = self.fields(&[("bytes", "request_bytes"), ("blocks", "blocks")])?;
+        let mut request = self.fields(&[
+            ("bytes", "request_bytes"),
+            ("media_type", "request_media_type"),
+            ("blocks", "blocks"),
+        ])?;
         let mut put = |name: &str, value: Value| request.insert(name.to_owned(), value);
         if let Some(tokens) = self.tokens("prompt_tokens", "prompt_tokens_source")? {
             put("prompt_tokens", tokens);
@@ -187,27 +195,59 @@ impl Cells<'_> {
             ("finish", "finish"),
             ("tool_calls", "tool_calls"),
             ("bytes", "response_bytes"),
+            ("media_type", "response_media_type"),
             ("events", "events"),
             ("token_events", "token_events"),
         ])?;
         if let Some(tokens) = self.tokens("output_tokens", "output_tokens_source")? {
             response.insert("output_tokens".to_owned(), tokens);
         }
-        let gaps = self.items(&[("us", "gap_us"), ("count", "gap_count")])?;
-        if !gaps.is_empty() {
-            let bucket = |gap: &Map<String, Value>| -> Result<Value, String> {
-                let us = gap.get("us").and_then(Value::as_u64);
-                let us = us.ok_or("`gap_us` is not a list of whole numbers")?;
-                Ok(json!([GapSketch::bucket_of(us), gap.get("count")]))
-            };
-            let buckets = gaps.iter().map(bucket).collect::<Result<Vec<_>, _>>()?;
-            let longest_us = self.get("longest_gap_us")?;
-            response.insert(
-                "gaps".to_owned(),
-                json!({"buckets": buckets, "longest_us": longest_us}),
-            );
+        if let Some(gaps) = self.gaps("gap_us", "gap_count", "longest_gap_us")? {
+            response.insert("gaps".to_owned(), gaps);
         }
         Ok(response)
+    }
+
+    /// What is known of frames; nothing where no column says anything.
+    fn frames(&self) -> Result<Map<String, Value>, String> {
+        let mut frames = self.fields(&[
+            ("first_sent_us", "frames_first_sent_us"),
+            ("sent_gaps_in_order_us", "frames_sent_gaps_in_order_us"),
+        ])?;
+        let gaps = self.gaps(
+            "frames_sent_gap_us",
+            "frames_sent_gap_count",
+            "frames_sent_longest_gap_us",
+        )?;
+        let sizes = self.items(&[
+            ("bytes", "frames_came_bytes"),
+            ("count", "frames_came_count"),
+        ])?;
+        let sizes: Vec<_> = sizes
+            .iter()
+            .map(|size| json!([size.get("bytes"), size.get("count")]))
+            .collect();
+        frames.insert("came_sizes".to_owned(), sizes.into());
+        frames.extend(gaps.map(|gaps| ("sent_gaps".to_owned(), gaps)));
+        frames.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        Ok(frames)
+    }
+
+    /// A sketch, where it has any gap.
+    fn gaps(&self, us: &str, count: &str, longest: &str) -> Result<Option<Value>, String> {
+        let gaps = self.items(&[("us", us), ("count", count)])?;
+        if gaps.is_empty() {
+            return Ok(None);
+        }
+        let bucket = |gap: &Map<String, Value>| -> Result<Value, String> {
+            let middle_us = gap.get("us").and_then(Value::as_u64);
+            let middle_us =
+                middle_us.ok_or_else(|| format!("`{us}` is not a list of whole numbers"))?;
+            Ok(json!([GapSketch::bucket_of(middle_us), gap.get("count")]))
+        };
+        let buckets = gaps.iter().map(bucket).collect::<Result<Vec<_>, _>>()?;
+        let longest_us = self.get(longest)?;
+        Ok(Some(json!({"buckets": buckets, "longest_us": longest_us})))
     }
 
     /// A cell; `Null` where it is empty, or the file does not have the column.
@@ -303,10 +343,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_exchange_comes_back_as_it_went_out(mut exchanges in prop::collection::vec(any::exchange(), 1..5)) {
-            // No gap is the longest of none, though a file of the trace's own format can say so.
-            for exchange in exchanges.iter_mut().filter(|exchange| exchange.response.gaps.is_empty()) {
-                exchange.response.gaps = GapSketch::default();
-            }
+            exchanges.iter_mut().for_each(any::without_longest_of_none);
             let (about, read) = back(&exchanges);
             let header = header();
             prop_assert_eq!((about.source, about.block, about.epoch_unix_us, about.sample_ppm), (header.source, header.block, Some(7), 5));

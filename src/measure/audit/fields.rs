@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::tally::Tally;
 use super::{FIELD_VALUES, HASHER};
-use crate::shape::Exchange;
+use crate::shape::{Exchange, MediaType};
 
 /// What one field tells.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,6 +38,14 @@ const FIELDS: &[Field] = &[
         "model",
         "which model, even under a pseudonym: a model that one team uses is that team",
         |e| e.model.map(|model| model.0.into()),
+    ),
+    (
+        "media types",
+        "what an application speaks that no dialect reads: few speak alike",
+        |e| {
+            let told = [e.request.media_type, e.response.media_type];
+            (told != [MediaType::Unsaid; 2]).then(|| HASHER.hash_one(told))
+        },
     ),
     ("status", "what went wrong", |e| {
         Some(e.response.status.into())
@@ -146,6 +154,27 @@ const FIELDS: &[Field] = &[
                 .reader_wait_us
                 .map(|us| us / 1000)
                 .filter(|&ms| ms > 0)
+        },
+    ),
+    (
+        "first frame, ms",
+        "how long a client waited to begin",
+        |e| e.frames.as_ref()?.first_sent_us.map(|us| us / 1000),
+    ),
+    (
+        "longest pause between frames sent, ms",
+        "for how long a client said nothing, where its frames are sound",
+        |e| {
+            let gaps = &e.frames.as_ref()?.sent_gaps;
+            (!gaps.is_empty()).then(|| gaps.longest_us() / 1000)
+        },
+    ),
+    (
+        "sizes of frames that came",
+        "how much of what a server said was sound, and how long",
+        |e| {
+            let sizes = &e.frames.as_ref()?.came_sizes;
+            (!sizes.is_empty()).then(|| HASHER.hash_one(sizes))
         },
     ),
     (

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::anonymise::Conversation;
 use crate::record::tape::buffers::Buffers;
 use crate::record::tape::ledger::Charge;
-use crate::shape::Method;
+use crate::shape::{MediaType, Method};
 
 /// What the traffic path saw of one exchange, or of a part of it, in order. The body bytes of small pieces are copied (a
 /// copy of a few hundred bytes costs less than pinning the read buffer they lie in); those of larger ones are references.
@@ -45,8 +45,8 @@ pub(in crate::record) struct Opening {
     pub(in crate::record) method: Method,
     pub(in crate::record) path_len: usize,
     pub(in crate::record) encoding_len: usize,
-    /// By its media type, its body is JSON.
-    pub(in crate::record) json: bool,
+    /// What its head says that its body is.
+    pub(in crate::record) media_type: MediaType,
     pub(in crate::record) in_flight: u32,
     pub(in crate::record) probe: bool,
     /// The conversation that the client's header names.

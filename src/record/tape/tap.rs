@@ -10,6 +10,7 @@ use super::capture::{Capture, Weighed};
 use super::frames::FrameScanner;
 use super::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Side};
 use crate::anonymise::Conversation;
+use crate::dialect::media_type;
 use crate::shape::Method;
 
 /// What the tap takes of a request's head.
@@ -98,7 +99,7 @@ impl Tap {
             method: method(request.method),
             path_len: path.len(),
             encoding_len: encoding.len(),
-            json: is_json(request.content_type),
+            media_type: media_type(request.content_type),
             in_flight,
             probe: request.probe,
             conversation: request.conversation,
@@ -260,17 +261,6 @@ const WAIT: Duration = Duration::from_millis(1);
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
 const SIMULATED: &[u8] = b"reenact-sim";
-
-/// `application/json`, `application/…+json`, `text/json`, whatever parameters follow.
-fn is_json(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|&byte| byte == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
-    let subtype = essence
-        .iter()
-        .rposition(|&byte| matches!(byte, b'/' | b'+'));
-    let last = subtype.and_then(|at| essence.get(at + 1..));
-    last.is_some_and(|last| last.eq_ignore_ascii_case(b"json"))
-}
 
 fn short(value: &[u8]) -> &[u8] {
     value.get(..128).unwrap_or(value)

@@ -103,6 +103,7 @@ impl Held {
     fn bytes(&self) -> usize {
         let request = &self.arrival.exchange.request;
         let response = &self.arrival.exchange.response;
+        let frames = self.arrival.exchange.frames.as_ref();
         size_of::<Self>()
             + self.runs.len() * size_of::<(u32, u32)>()
             + request.messages.len() * size_of::<MessageShape>()
@@ -111,6 +112,7 @@ impl Held {
             + size_of_val(&request.cache_marks[..])
             + size_of_val(response.gaps.buckets())
             + size_of_val(response.trail.buckets())
+            + frames.map_or(0, |frames| frames.held_bytes())
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::shape::{
-    CacheLife, Endpoint, FinishReason, MediaKind, Method, Outcome, PictureFormat, ReasoningEffort,
-    Role, ShapeStatus, Structured, TensorType, TokenSource, VectorEncoding,
+    CacheLife, Endpoint, FinishReason, MediaKind, MediaType, Method, Outcome, PictureFormat,
+    ReasoningEffort, Role, ShapeStatus, Structured, TensorType, TokenSource, VectorEncoding,
 };
 
 /// A closed enum as a number: its place in its `ALL`. A code that this version does not know was written by a later one
@@ -53,6 +53,7 @@ coded! {
     VectorEncoding else Other,
     CacheLife else Other,
     FinishReason else Other,
+    MediaType else Other,
 }
 
 /// The code of how an exchange ended; the moment goes in a column of its own.

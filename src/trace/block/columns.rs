@@ -143,6 +143,18 @@ columns! {
     82 trail_base,
     83 trail_steps,
     84 reader_wait,
+    85 request_media_type,
+    86 response_media_type,
+    87 first_sent,
+    88 sent_gaps,
+    89 sent_gap_steps,
+    90 sent_gap_counts,
+    91 sent_longest,
+    92 sent_trail,
+    93 sent_trail_steps,
+    94 came_sizes,
+    95 came_size_steps,
+    96 came_size_counts,
 }
 
 #[cfg(test)]

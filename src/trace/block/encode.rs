@@ -66,6 +66,9 @@ impl BlockEncoder {
             exchange.request.tensors.truncate(MAX_LIST);
             exchange.request.blocks.truncate(MAX_LIST);
             exchange.response.trail.truncate(MAX_LIST);
+            if let Some(frames) = &mut exchange.frames {
+                frames.sent_trail.truncate(MAX_LIST);
+            }
             exchange::write(&mut self.columns, exchange, self.spec, &mut before);
             put_opening(&mut self.columns.opening, *opening, &mut before_opening);
         }

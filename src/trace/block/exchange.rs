@@ -6,7 +6,7 @@ use super::coding::Coding;
 use super::columns::{ColumnNumbers, Columns};
 use super::flags::{self, flags_of};
 use super::ratio::Ratio;
-use super::{request, response};
+use super::{frames, request, response};
 use crate::shape::{
     BlockSpec, ClientId, Endpoint, Exchange, Method, ModelId, SessionId, ShapeStatus, TraceTime,
 };
@@ -71,6 +71,9 @@ pub(super) fn write(
     }
     request::write(out, &exchange.request, spec, &mut before.tokens_per_byte);
     response::write(out, exchange, &mut before.response);
+    if let Some(frames) = &exchange.frames {
+        frames::write(out, frames);
+    }
 }
 
 /// Reads an exchange to the end of a list, but for its chain: returns the chain's length.
@@ -124,6 +127,9 @@ pub(super) fn read(
     let chain_len = request::read(columns, present, spec, budget, tokens_per_byte, request)?;
     let response = &mut exchange.response;
     exchange.outcome = response::read(columns, present, budget, &mut before.response, response)?;
+    if has(flags::FRAMES) {
+        exchange.frames = Some(Box::new(frames::read(columns, present, budget)?));
+    }
     Ok(chain_len)
 }
 

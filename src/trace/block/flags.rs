@@ -45,13 +45,19 @@ flags! {
     31 DIMENSIONS,
     32 CONTINUOUS_USAGE,
     33 RETURN_TOKEN_IDS,
+    34 FRAMES,
+    35 FIRST_SENT,
 }
 
 pub(super) fn flags_of(exchange: &Exchange) -> u64 {
     let Exchange {
-        request, response, ..
+        request,
+        response,
+        frames,
+        ..
     } = exchange;
     let params = &request.params;
+    let first_sent = frames.as_ref().and_then(|frames| frames.first_sent_us);
     [
         (MODEL, exchange.model.is_some()),
         (SESSION, exchange.session.is_some()),
@@ -87,6 +93,8 @@ pub(super) fn flags_of(exchange: &Exchange) -> u64 {
         (DIMENSIONS, params.dimensions.is_some()),
         (CONTINUOUS_USAGE, params.continuous_usage),
         (RETURN_TOKEN_IDS, params.return_token_ids),
+        (FRAMES, frames.is_some()),
+        (FIRST_SENT, first_sent.is_some()),
     ]
     .into_iter()
     .fold(

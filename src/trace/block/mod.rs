@@ -14,6 +14,7 @@ mod document;
 mod encode;
 mod exchange;
 mod flags;
+mod frames;
 mod layout;
 mod openings;
 mod predictor;

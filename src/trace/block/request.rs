@@ -7,8 +7,8 @@ use super::flags;
 use super::ratio::Ratio;
 use crate::shape::{
     BlockSpec, BlockUnit, CacheLife, CacheMark, CachePlace, Dimensions, MediaKind, MediaPart,
-    MessageShape, PictureFormat, ReasoningEffort, RequestParams, RequestShape, Role, Structured,
-    TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, VectorEncoding,
+    MediaType, MessageShape, PictureFormat, ReasoningEffort, RequestParams, RequestShape, Role,
+    Structured, TensorShape, TensorType, TokenCount, TokenSource, ToolsShape, VectorEncoding,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -19,6 +19,7 @@ pub(super) fn write(
     tokens_per_byte: &mut Ratio,
 ) {
     put_residual(&mut out.request_bytes, request.bytes, text_bytes(request));
+    put(&mut out.request_media_type, request.media_type.code());
     put(&mut out.messages, request.messages.len() as u64);
     for message in &request.messages {
         put(&mut out.message_role, message.role.code());
@@ -140,6 +141,7 @@ pub(super) fn read(
     request: &mut RequestShape,
 ) -> Result<usize, Malformed> {
     let has = |flag| present & flag != 0;
+    request.media_type = MediaType::from_code(columns.request_media_type.next()?);
     let messages = budget.take(columns.messages.next()?)?;
     request.messages.reserve_exact(messages);
     for _ in 0..messages {

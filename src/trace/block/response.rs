@@ -7,7 +7,8 @@ use super::columns::{ColumnNumbers, Columns, context_of};
 use super::flags;
 use super::ratio::Ratio;
 use crate::shape::{
-    Exchange, FinishReason, GapSketch, GapTrail, Outcome, ResponseShape, TokenCount, TokenSource,
+    Exchange, FinishReason, GapSketch, GapTrail, MediaType, Outcome, ResponseShape, TokenCount,
+    TokenSource,
 };
 use crate::trace::varint::{Malformed, put, put_residual};
 
@@ -55,6 +56,7 @@ impl Before {
 pub(super) fn write(out: &mut Columns, exchange: &Exchange, before: &mut Before) {
     let response = &exchange.response;
     put(&mut out.status, response.status.into());
+    put(&mut out.response_media_type, response.media_type.code());
     let mut moment = 0;
     for (column, value) in [
         (&mut out.headers, response.headers_us),
@@ -187,6 +189,7 @@ pub(super) fn read(
 ) -> Result<Outcome, Malformed> {
     let has = |flag| present & flag != 0;
     response.status = columns.status.next_as()?;
+    response.media_type = MediaType::from_code(columns.response_media_type.next()?);
     let mut moment = 0;
     for (flag, column, field) in [
         (

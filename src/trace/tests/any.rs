@@ -6,10 +6,10 @@ use proptest::sample::select;
 
 use crate::shape::{
     BlockId, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, ModelId,
-    Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role,
-    SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource,
-    ToolsShape, TraceTime, VectorEncoding,
+    FinishReason, FrameShape, FrameSizes, GapSketch, GapTrail, MediaKind, MediaPart, MediaType,
+    MessageShape, Method, ModelId, Outcome, PictureFormat, ReasoningEffort, RequestParams,
+    RequestShape, ResponseShape, Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType,
+    TokenCount, TokenSource, ToolsShape, TraceTime, VectorEncoding,
 };
 
 /// Small, usual and extreme numbers.
@@ -144,7 +144,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
     );
     let block = prop_oneof![8 => 0..60_u32, 1 => any::<u32>()].prop_map(BlockId);
     (
-        number(),
+        (number(), select(MediaType::ALL.to_vec())),
         prop::collection::vec(message, 0..4),
         tokens(),
         prop::collection::vec(block, 0..12),
@@ -156,7 +156,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
     )
         .prop_map(
             |(
-                bytes,
+                (bytes, media_type),
                 messages,
                 prompt_tokens,
                 blocks,
@@ -168,6 +168,7 @@ fn request() -> impl Strategy<Value = RequestShape> {
             )| {
                 RequestShape {
                     bytes,
+                    media_type,
                     messages,
                     prompt_tokens,
                     blocks,
@@ -208,10 +209,10 @@ fn response() -> impl Strategy<Value = ResponseShape> {
         (option::of(short()), option::of(short())),
         option::of(select(FinishReason::ALL.to_vec())),
         (any::<u16>(), number(), short(), short()),
-        trail(),
+        (trail(), select(MediaType::ALL.to_vec())),
     )
         .prop_map(
-            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts, trail)| {
+            |(status, moments, gaps, output_tokens, (cached, reasoning), finish, counts, last)| {
                 let [
                     headers,
                     first_byte,
@@ -222,6 +223,7 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     reader_wait,
                 ] = moments;
                 let (tool_calls, bytes, events, token_events) = counts;
+                let (trail, media_type) = last;
                 ResponseShape {
                     status,
                     headers_us: headers,
@@ -239,11 +241,39 @@ fn response() -> impl Strategy<Value = ResponseShape> {
                     finish,
                     tool_calls,
                     bytes,
+                    media_type,
                     events,
                     token_events,
                 }
             },
         )
+}
+
+fn frames() -> impl Strategy<Value = Option<Box<FrameShape>>> {
+    let sizes = prop::collection::btree_map(0..FrameSizes::BUCKETS, 1..=u32::MAX, 0..5);
+    let frames = (option::of(number()), gaps(), trail(), sizes).prop_map(
+        |(first_sent_us, sent_gaps, sent_trail, sizes)| FrameShape {
+            first_sent_us,
+            sent_gaps,
+            sent_trail,
+            came_sizes: FrameSizes::from_buckets(sizes.into_iter().collect()).unwrap(),
+        },
+    );
+    option::weighted(0.3, frames.prop_map(Box::new))
+}
+
+/// No gap is the longest of none, though a file of the trace's own format can say so; nor are there frames that say nothing.
+pub(crate) fn without_longest_of_none(exchange: &mut Exchange) {
+    let clear = |gaps: &mut GapSketch| {
+        if gaps.is_empty() {
+            *gaps = GapSketch::default();
+        }
+    };
+    clear(&mut exchange.response.gaps);
+    if let Some(frames) = &mut exchange.frames {
+        clear(&mut frames.sent_gaps);
+    }
+    exchange.frames.take_if(|frames| frames.is_empty());
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -272,7 +302,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
         (short(), option::of(any::<bool>())),
         select(ShapeStatus::ALL.to_vec()),
         request(),
-        response(),
+        (response(), frames()),
         outcome(),
     )
         .prop_map(
@@ -281,7 +311,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 (in_flight, new_connection),
                 shape,
                 request,
-                response,
+                (response, frames),
                 outcome,
             )| Exchange {
                 at: TraceTime::from_us(at_us),
@@ -295,6 +325,7 @@ pub(crate) fn exchange() -> impl Strategy<Value = Exchange> {
                 shape,
                 request,
                 response,
+                frames,
                 outcome,
             },
         )

@@ -9,10 +9,10 @@ use crate::anonymise::{
 };
 use crate::shape::{
     BlockId, BlockSpec, CacheLife, CacheMark, CachePlace, ClientId, Dimensions, Endpoint, Exchange,
-    FinishReason, GapSketch, GapTrail, MediaKind, MediaPart, MessageShape, Method, Outcome,
-    PictureFormat, ReasoningEffort, RequestParams, RequestShape, ResponseShape, Role, SessionId,
-    ShapeStatus, Structured, TensorShape, TensorType, TokenCount, TokenSource, ToolsShape,
-    TraceTime, VectorEncoding,
+    FinishReason, FrameShape, FrameSizes, GapSketch, GapTrail, MediaKind, MediaPart, MediaType,
+    MessageShape, Method, Outcome, PictureFormat, ReasoningEffort, RequestParams, RequestShape,
+    ResponseShape, Role, SessionId, ShapeStatus, Structured, TensorShape, TensorType, TokenCount,
+    TokenSource, ToolsShape, TraceTime, VectorEncoding,
 };
 use crate::trace::{Header, Totals, Trace, TraceWriter, WriterOptions};
 
@@ -49,6 +49,7 @@ fn rich() -> Exchange {
         shape: ShapeStatus::Known,
         request: RequestShape {
             bytes: 5_000,
+            media_type: MediaType::Unsaid,
             messages: vec![
                 message(Role::System, 90, Some(20)),
                 message(Role::User, 200, None),
@@ -116,9 +117,11 @@ fn rich() -> Exchange {
             finish: Some(FinishReason::ToolCalls),
             tool_calls: 1,
             bytes: 4_321,
+            media_type: MediaType::Unsaid,
             events: 14,
             token_events: 10,
         },
+        frames: None,
         outcome: Outcome::Completed,
     }
 }
@@ -253,6 +256,39 @@ fn golden_files_of_1_1_with_marks_read_as_ever() {
         r#""context_tokens":131072"#,
         r#""dimensions":256,"encoding_format":"base64""#,
         r#""continuous_usage":true,"return_token_ids":true"#,
+    ] {
+        assert!(lines.contains(told), "{told}");
+    }
+}
+
+/// What came after them: kinds of bodies that no dialect reads.
+#[test]
+fn golden_files_of_1_1_with_media_types_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-media-types", &exchanges_with_media_types());
+    }
+    check_1_1("1.1-media-types");
+    let lines = fs::read_to_string(fixture("golden-1.1-media-types.jsonl")).unwrap();
+    for kind in &MediaType::ALL[1..] {
+        let told = format!(r#""media_type":{}"#, serde_json::to_string(kind).unwrap());
+        assert_eq!(lines.matches(&told).count(), 2, "{told}");
+    }
+}
+
+/// And after that: when a client sent its frames, and about how large a server's were.
+#[test]
+fn golden_files_of_1_1_with_frames_read_as_ever() {
+    if std::env::var_os("REENACT_WRITE_GOLDEN").is_some() {
+        write_golden("1.1-frames", &exchanges_with_frames());
+    }
+    check_1_1("1.1-frames");
+    let lines = fs::read_to_string(fixture("golden-1.1-frames.jsonl")).unwrap();
+    for told in [
+        r#""frames":{"first_sent_us":150000,"sent_gaps":{"buckets":[[0,1],[5,2],"#,
+        r#""longest_us":1000000},"sent_gaps_in_order_us":[0,5,"#,
+        r#""came_sizes":[[0,40],[1024,2],[9223372036854775808,1]]}"#,
+        r#""frames":{"came_sizes":[[0,1]]}"#,
+        r#""frames":{"first_sent_us":0}"#,
     ] {
         assert!(lines.contains(told), "{told}");
     }
@@ -417,6 +453,61 @@ fn exchanges_with_marks() -> Vec<Exchange> {
     told.request.params.continuous_usage = true;
     told.request.params.return_token_ids = true;
     out.extend([marked, vectors, loaded, told, last]);
+    out
+}
+
+/// And bodies of every kind that no dialect reads.
+fn exchanges_with_media_types() -> Vec<Exchange> {
+    let mut out = exchanges_with_marks();
+    let kinds = &MediaType::ALL[1..];
+    for (i, (asked, answered)) in kinds.iter().zip(kinds.iter().rev()).enumerate() {
+        let mut exchange = chat(6_000_000 + i as u64 * 1_000, 500, []);
+        exchange.endpoint = Endpoint::Other;
+        exchange.shape = ShapeStatus::Generic;
+        exchange.request.media_type = *asked;
+        exchange.response.media_type = *answered;
+        out.push(exchange);
+    }
+    out
+}
+
+/// And WebSockets.
+fn exchanges_with_frames() -> Vec<Exchange> {
+    let mut out = exchanges_with_media_types();
+    let of = |at_us, frames: FrameShape| {
+        let mut exchange = chat(at_us, 500, []);
+        exchange.endpoint = Endpoint::Realtime;
+        exchange.method = Method::Get;
+        exchange.frames = Some(Box::new(frames));
+        exchange
+    };
+    let mut all = FrameShape {
+        first_sent_us: Some(150_000),
+        ..FrameShape::default()
+    };
+    for gap_us in [0, 5, 5, 20_000, 20_100, 1_000_000] {
+        all.sent_gaps.record(gap_us);
+        all.sent_trail.record(gap_us);
+    }
+    for (bytes, frames) in [(200, 40), (1_500, 2), (u64::MAX, 1)] {
+        all.came_sizes.record(bytes, frames);
+    }
+    let mut came = FrameShape::default();
+    came.came_sizes.record(0, 1);
+    let sent = FrameShape {
+        first_sent_us: Some(0),
+        ..FrameShape::default()
+    };
+    let silent = FrameShape {
+        came_sizes: FrameSizes::default(),
+        ..all.clone()
+    };
+    out.extend([
+        of(7_000_000, all),
+        of(7_001_000, came),
+        of(7_002_000, sent),
+        of(7_003_000, silent),
+    ]);
     out
 }
 

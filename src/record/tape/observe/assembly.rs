@@ -14,12 +14,13 @@ use super::pace::Pace;
 use super::reading::guarded;
 use crate::anonymise::{ChainKey, Conversation, Disguise, Private};
 use crate::dialect::{
-    Coded, Detected, RequestSight, ResponseObserver, Told, detect, is_stream, model_in_path,
+    Coded, Detected, RequestSight, ResponseObserver, Told, detect, is_stream, media_type,
+    model_in_path,
 };
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
 use crate::record::tape::parcel::{Closing, Head, MarkKind, Opening, Parcel, Pieces, Side};
-use crate::shape::{Endpoint, ShapeStatus, TraceTime};
+use crate::shape::{Endpoint, MediaType, ShapeStatus, TraceTime};
 
 /// One exchange being put together from its parcels.
 #[derive(Default)]
@@ -119,8 +120,12 @@ impl Assembly {
                 MarkKind::Frames(side, count) => {
                     let frames = self.frames.get_or_insert_default();
                     match side {
-                        Side::Client => frames.sent(count, mark.len),
-                        Side::Upstream => frames.came(mark.at_us, count, desk.every_gap),
+                        Side::Client => {
+                            frames.sent(mark.at_us, count, mark.len, desk.every_gap);
+                        }
+                        Side::Upstream => {
+                            frames.came(mark.at_us, count, mark.len, desk.every_gap);
+                        }
                     }
                 }
                 MarkKind::Data(kept) => {
@@ -165,7 +170,7 @@ impl Assembly {
             let read = guarded(|| {
                 let Detected { endpoint, told } = detect(&capture.dialects, opening.method, &path);
                 let model = model_in_path(endpoint, &path).map(Private::new);
-                let silent = told == Told::ByBody && !opening.json;
+                let silent = told == Told::ByBody && opening.media_type != MediaType::Json;
                 (endpoint, if silent { Told::ByPath } else { told }, model)
             });
             let (endpoint, told, model) = read.unwrap_or((Endpoint::Other, Told::ByPath, None));
@@ -235,6 +240,16 @@ impl Assembly {
 
     fn is_stream(&self) -> bool {
         is_stream(self.endpoint(), &self.content_type)
+    }
+
+    /// What the heads say that bodies are which no dialect reads: the request's and the answer's.
+    fn media_types(&self) -> [MediaType; 2] {
+        if self.is_read() {
+            return [MediaType::Unsaid; 2];
+        }
+        let asked = self.opening.map(|opening| opening.media_type);
+        let answered = self.head.map(|_| media_type(self.content_type.as_bytes()));
+        [asked, answered].map(Option::unwrap_or_default)
     }
 
     fn is_in_trouble(&mut self, status: ShapeStatus) {

@@ -10,7 +10,7 @@ use crate::anonymise::{Anonymiser, ChainKey, Policy, Recordable};
 use crate::record::tape::accounts::Accounts;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel};
-use crate::shape::{Method, TraceTime};
+use crate::shape::{MediaType, Method, TraceTime};
 
 /// One exchange's bodies, in the pieces in which they came.
 pub struct Bodies<'a> {
@@ -73,7 +73,7 @@ fn opening(capture: &Capture, bodies: &Bodies<'_>) -> Box<Parcel> {
         method: Method::Post,
         path_len: bodies.path.len(),
         encoding_len: 0,
-        json: true,
+        media_type: MediaType::Json,
         in_flight: 1,
         probe: false,
         conversation: None,

@@ -323,7 +323,8 @@ fn weight(exchange: &Exchange) -> u64 {
         + size_of_val(&*request.tensors)
         + size_of_val(&*request.cache_marks)
         + size_of_val(response.gaps.buckets())
-        + response.trail.held_bytes();
+        + response.trail.held_bytes()
+        + exchange.frames.as_ref().map_or(0, |it| it.held_bytes());
     bytes as u64
 }
 

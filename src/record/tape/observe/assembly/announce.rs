@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Assembly, micros, since};
 use crate::anonymise::{Conversation, Disguise, Sighting};
-use crate::shape::{Exchange, Outcome, ResponseShape, ShapeStatus};
+use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, ShapeStatus};
 
 impl Assembly {
     /// Which file holds it as in flight.
@@ -33,17 +33,22 @@ impl Assembly {
             (None, None) => ShapeStatus::Generic,
         };
         let conversation = self.conversation();
+        let [asked_type, answered_type] = self.media_types();
         let known = self.known(self.request.clone(), None);
         let exchange = Exchange {
             in_flight: opening.in_flight,
             new_connection: Some(opening.new_connection),
             shape,
-            request: known.shape,
+            request: RequestShape {
+                media_type: asked_type,
+                ..known.shape
+            },
             response: ResponseShape {
                 status: self.head.map_or(0, |head| head.status),
                 headers_us: self.head.map(|head| head.at_us),
                 first_byte_us: self.first_byte_us,
                 bytes: self.response_bytes,
+                media_type: answered_type,
                 ..ResponseShape::default()
             },
             outcome: Outcome::InFlight { at_us: micros(age) },

@@ -9,8 +9,8 @@ use crate::dialect::{RequestSight, ResponseObserver, ResponseSight, Told, http_s
 use crate::record::tape::ledger::Ledger;
 use crate::record::tape::parcel::{Closing, End};
 use crate::shape::{
-    Exchange, FinishReason, GapTrail, Method, Outcome, RequestShape, ResponseShape, ShapeStatus,
-    TokenCount, TokenSource, TraceTime,
+    Exchange, FinishReason, GapTrail, MediaType, Method, Outcome, RequestShape, ResponseShape,
+    ShapeStatus, TokenCount, TokenSource, TraceTime,
 };
 
 /// What is known of a request, before the gate.
@@ -122,19 +122,24 @@ impl Assembly {
         };
         let endpoint = self.endpoint();
         let conversation = self.conversation();
+        let [asked_type, answered_type] = self.media_types();
         let opening = self.opening.take();
         let request = self.request.take();
         let named = opening.and_then(|opening| opening.conversation);
         let mut known = self.known(request, sight.prompt_tokens);
         known.model = known.model.or(self.model.take());
+        known.shape.media_type = asked_type;
         let mut pace = self.pace.take().filter(|_| !self.is_read());
-        if let Some(frames) = frames {
+        let mut frame_shape = None;
+        if let Some(mut frames) = frames {
+            frame_shape = Some(Box::new(frames.shape()));
             known.shape.messages = frames.messages;
             pace = Some(Box::new(frames.pace));
         }
         let (answer_bytes, answer_tokens) = (sight.answer_bytes, sight.answer_tokens);
         let answer_name = sight.answer_name.clone();
         let mut response = self.response_shape(status, closing, sight);
+        response.media_type = answered_type;
         if let Some(pace) = pace {
             response.gaps = pace.gaps;
             response.trail = pace.trail;
@@ -151,6 +156,7 @@ impl Assembly {
             shape,
             request: known.shape,
             response,
+            frames: frame_shape,
             outcome,
         };
         Finished {
@@ -221,6 +227,7 @@ impl Assembly {
         };
         let shape = RequestShape {
             bytes: self.upload_bytes,
+            media_type: MediaType::Unsaid,
             messages: prompt.messages,
             prompt_tokens,
             blocks: Vec::new(),
@@ -257,6 +264,7 @@ impl Assembly {
             finish: sight.finish,
             tool_calls: sight.tool_calls,
             bytes: self.response_bytes,
+            media_type: MediaType::Unsaid,
             events: sight.events,
             token_events: sight.token_events,
         }

@@ -23,10 +23,12 @@ pub(in super::super) enum Api {
     Infer,
     GrpcInfer,
     Realtime,
+    /// One that no dialect reads.
+    Other,
 }
 
 impl Api {
-    pub(in super::super) const ALL: [Self; 15] = [
+    pub(in super::super) const ALL: [Self; 16] = [
         Self::Chat,
         Self::Completions,
         Self::Messages,
@@ -42,6 +44,7 @@ impl Api {
         Self::Infer,
         Self::GrpcInfer,
         Self::Realtime,
+        Self::Other,
     ];
 
     pub(super) fn endpoint(self, streamed: bool) -> Endpoint {
@@ -65,6 +68,7 @@ impl Api {
             (Self::GrpcInfer, false) => Endpoint::GrpcInfer,
             (Self::GrpcInfer, true) => Endpoint::GrpcStreamInfer,
             (Self::Realtime, _) => Endpoint::Realtime,
+            (Self::Other, _) => Endpoint::Other,
         }
     }
 
@@ -72,7 +76,7 @@ impl Api {
     fn streams(self) -> bool {
         !matches!(
             self,
-            Self::Embeddings | Self::OllamaEmbed | Self::Infer | Self::Realtime
+            Self::Embeddings | Self::OllamaEmbed | Self::Infer | Self::Realtime | Self::Other
         )
     }
 
@@ -132,16 +136,27 @@ impl Said<'_> {
                 verb("ModelInfer", "ModelStreamInfer")
             ),
             Api::Realtime => "/v1/realtime".to_owned(),
+            Api::Other => "/own/thing".to_owned(),
         }
     }
 
-    pub(super) fn content_type(&self) -> &'static str {
+    /// The media type of the request. One's own is text, too.
+    pub(super) fn asked_type(&self) -> String {
         match self.plan.api {
-            Api::GrpcInfer => "application/grpc",
-            Api::Realtime => "",
-            api if self.streamed() && api.is_ollama() => "application/x-ndjson",
-            _ if self.streamed() => "text/event-stream",
-            _ => "application/json",
+            Api::Other => format!("application/x-{}", hex(&self.texts[0], "")),
+            _ => "application/json".to_owned(),
+        }
+    }
+
+    /// That of the answer.
+    pub(super) fn content_type(&self) -> String {
+        match self.plan.api {
+            Api::Other => format!("text/x-{}", hex(&self.texts[0], "")),
+            Api::GrpcInfer => "application/grpc".to_owned(),
+            Api::Realtime => String::new(),
+            api if self.streamed() && api.is_ollama() => "application/x-ndjson".to_owned(),
+            _ if self.streamed() => "text/event-stream".to_owned(),
+            _ => "application/json".to_owned(),
         }
     }
 
@@ -239,6 +254,7 @@ impl Said<'_> {
             Api::Infer => return self.tensors(),
             Api::GrpcInfer => return self.grpc_request(),
             Api::Realtime => return Vec::new(),
+            Api::Other => return prompts().concat().into_bytes(),
         }
         body.to_string().into_bytes()
     }
@@ -324,9 +340,9 @@ impl Said<'_> {
             let message = |part: &&str| framed(&field(1, part.as_bytes()));
             return parts.iter().map(message).collect();
         }
-        if plan.api == Api::Realtime {
-            let frame = |part: &&str| part.as_bytes().to_vec();
-            return parts.iter().map(frame).collect();
+        if matches!(plan.api, Api::Realtime | Api::Other) {
+            let bytes = |part: &&str| part.as_bytes().to_vec();
+            return parts.iter().map(bytes).collect();
         }
         if !self.streamed() {
             let whole = self.whole(&parts.concat(), parts.len());
@@ -371,7 +387,7 @@ impl Said<'_> {
             }
             Api::Tgi => json!({"generated_text": text}),
             Api::Triton => json!({"model_name": id, "text_output": text}),
-            Api::Infer | Api::GrpcInfer | Api::Realtime => {
+            Api::Infer | Api::GrpcInfer | Api::Realtime | Api::Other => {
                 json!({"outputs": [{"name": id, "data": [text]}]})
             }
         };

@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::api::{Api, Said, hex};
 use crate::anonymise::Conversation;
+use crate::dialect::media_type;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::parcel::{
     Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Side,
@@ -39,7 +40,7 @@ pub(super) fn parcels_of(
         },
         path_len: path.len(),
         encoding_len: coding.len(),
-        json: true,
+        media_type: media_type(said.asked_type().as_bytes()),
         in_flight: 1,
         probe: false,
         conversation,
@@ -55,7 +56,7 @@ pub(super) fn parcels_of(
         encoding_len: coding.len(),
         simulated: false,
     });
-    for text in [&path, coding, content_type, coding] {
+    for text in [&path, coding, &content_type, coding] {
         asked.texts.extend_from_slice(text.as_bytes());
     }
     for read in coded(said.request(), coding).chunks(plan.read) {
@@ -63,9 +64,11 @@ pub(super) fn parcels_of(
     }
     mark(&mut asked, 10, 0, MarkKind::UploadEnd);
     if is_realtime {
-        for &(_, number) in &plan.prompt {
+        let mut now_us = 20;
+        for (&(_, number), gap_us) in plan.prompt.iter().zip(plan.gaps_us.iter().cycle()) {
             let len = said.texts[number % said.texts.len()].len();
-            frame(&mut asked, 20, len, Side::Client);
+            frame(&mut asked, now_us, len, Side::Client);
+            now_us += gap_us;
         }
     }
     let (mut answered, _) = capture.parcel(1, arrived);
