@@ -17,8 +17,8 @@ use super::run::now;
 use super::stage::{Played, join};
 use super::tally::Tally;
 use crate::measure::{
-    CompareOptions, FidelityBar, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
-    TargetIdentity,
+    CompareOptions, FidelityBar, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling, Side,
+    TargetIdentity, compare_with_recorded,
 };
 use crate::record::{MirrorLost, MirrorResults, Mirrored, Unmeasured};
 use crate::report::{MirrorAccount, PlanAccount, ReportError, ResultDocument, Tool, TraceAccount};
@@ -98,7 +98,7 @@ impl MirrorReport {
         })
     }
 
-    fn document(&mut self, played: Played) -> ResultDocument {
+    fn document(&self, played: Played) -> ResultDocument {
         let elapsed_s = self.began.elapsed().as_secs_f64();
         let span_s = self
             .span_us
@@ -156,7 +156,9 @@ impl MirrorReport {
         );
         let sample = measure.take_sample();
         let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
-        let summary = measure.finish(identity, evidence, Observed::default());
+        let mut summary = measure.finish(identity, evidence, Observed::default());
+        // Nobody planned what prompts share.
+        summary.fidelity.prefix_share_sent = None;
         let recorded = recorded.and_then(|recorded| production(recorded, without_twin, LIVE));
         Measured {
             run: MeasuredRun {
@@ -213,18 +215,29 @@ impl MirrorResults for MirrorReport {
         if self.requests > 0 {
             self.account.behind_mean_ms = seconds(self.behind_us) * 1e3 / self.requests as f64;
         }
-        let measured = self.measured();
-        let played = join(
-            std::iter::once(vec![measured]),
-            &CompareOptions::default(),
-            None,
-            Scaling::default(),
-        );
-        let (charts, histograms) = (played.charts(), played.histograms.clone());
-        let document = self.document(played);
+        let mut measured = self.measured();
+        let name = measured.run.summary.name.clone();
+        let runs = [std::mem::take(&mut measured.sample)];
+        let twins = measured.recorded.as_mut();
+        let twins = twins.map(|recorded| [std::mem::take(&mut recorded.sample)]);
+        let (options, scaling) = (CompareOptions::default(), Scaling::default());
+        let mut played = join(std::iter::once(vec![measured]), &options, None, scaling);
+        // Whole but for the comparison, which takes seconds of a processor that may not be there: whoever ended the recorder may not wait.
+        played.comparison.clear();
+        let (charts, histograms) = (played.charts(), std::mem::take(&mut played.histograms));
+        let mut document = self.document(played);
         let (out, logged) = self.place.close()?;
         out.write(&document, &charts, &histograms)?;
         logged?;
+        if let Some(twins) = twins {
+            let target = Side {
+                name: &name,
+                runs: &runs,
+            };
+            let compared = compare_with_recorded(&twins, target, scaling, &options);
+            document.comparison.push(compared);
+            out.write(&document, &charts, &histograms)?;
+        }
         tracing::info!(report = %out.path().join("report.html").display(), "the mirror's result");
         Ok(())
     }

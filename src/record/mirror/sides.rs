@@ -197,7 +197,7 @@ impl Measuring {
         while !self.thread.is_finished() {
             if Instant::now() >= deadline {
                 tracing::warn!(
-                    "the mirror's result takes too long to be written; leaving without it"
+                    "the mirror's result takes too long; leaving without its end, or all of it"
                 );
                 return;
             }
@@ -265,7 +265,7 @@ impl Pair {
             client: None,
             request: RequestShape {
                 prompt_tokens: exchange.request.prompt_tokens,
-                params: exchange.request.params.clone(),
+                params: exchange.request.params,
                 ..RequestShape::default()
             },
             response,
