@@ -237,6 +237,7 @@ impl Line {
         }
         let end_us = since(began);
         side.sight = observer.finish();
+        side.sight.answer_name = None;
         let sight = &side.sight;
         if head.status.is_success() && (sight.error || !sight.ended) {
             return Err(Lost::Truncated);
