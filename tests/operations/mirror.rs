@@ -104,6 +104,8 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
     assert_eq!(document["simulated"], true);
     assert_eq!(document["plan"]["conversations"], 20);
     assert_eq!(document["mirror"]["dropped"], serde_json::json!({}));
+    let shared = next["fidelity"].get("prefix_share_sent");
+    assert_eq!(shared, None, "nobody planned what prompts share");
     assert!(
         document["started_at"]
             .as_str()
