@@ -180,6 +180,24 @@ fn what_the_candidate_never_answers_is_a_timeout_and_ends_nothing_else() {
 }
 
 #[test]
+fn what_ends_while_recording_is_paused_is_counted_and_in_no_figure() {
+    let dir = tempfile::tempdir().unwrap();
+    let production = Server::sim(&["--profile", "fast"]);
+    let (recorder, admin) = recorder(dir.path(), &production.url, &production.url);
+    ask(&recorder.url, 2);
+    reaches(&admin, "reenact_recorded_total", 2);
+    let paused = send(&admin, &post("/recording/pause", &[], ""));
+    assert_eq!(status(&paused), 200);
+    ask(&recorder.url, 3);
+    reaches(&admin, "reenact_dropped_total{reason=\"paused\"}", 3);
+    let (ended, log) = recorder.terminate();
+    assert!(ended.success(), "{log}");
+    let document = result(&dir.path().join("out/mirror-000001"));
+    assert_eq!(document["targets"][0]["requests"]["planned"], 2);
+    assert_eq!(document["mirror"]["without_production"], 3, "{document:#}");
+}
+
+#[test]
 fn a_mirror_that_nobody_used_says_so_and_each_start_has_its_own_result() {
     let dir = tempfile::tempdir().unwrap();
     let production = Server::sim(&["--profile", "fast"]);
