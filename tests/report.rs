@@ -113,6 +113,19 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
         ]
     );
 
+    let percentiles = std::fs::read_to_string(out.path().join("percentiles.csv")).unwrap();
+    let median = percentiles
+        .lines()
+        .find(|row| row.starts_with("a,ttft,50,"))
+        .unwrap();
+    let ends: Vec<f64> = median
+        .split(',')
+        .skip(4)
+        .map(|end| end.parse().unwrap())
+        .collect();
+    let told = &result["targets"][0]["latency"]["ttft_ms"]["p50_ci95"];
+    assert_eq!(serde_json::json!(ends), *told);
+
     let page = browser::open(&out.path().join("report.html"));
     assert_eq!(page.console, "");
     assert_eq!(page.charts.len(), 23);

@@ -223,7 +223,7 @@ impl Stage<'_> {
                 lateness,
             },
             sample,
-            recorded: recorded.and_then(|recorded| production(recorded, without_twin)),
+            recorded: recorded.and_then(|recorded| production(recorded, without_twin, OF_A_TRACE)),
             elapsed: summary.elapsed,
             sampled: campaign.plan.shard.is_some().then_some(seen.sampled),
         })
@@ -284,8 +284,15 @@ impl Stage<'_> {
     }
 }
 
-/// Production's own figures, and of how many requests there are none; `None` where the trace tells nothing of any.
-pub(super) fn production(mut measure: TargetMeasure, without_twin: u64) -> Option<Recorded> {
+/// What the figures of production in a trace are.
+pub(super) const OF_A_TRACE: &str = "what production's clients felt when the trace was recorded";
+
+/// Production's own figures, what they are, and of how many requests there are none; `None` where nothing is told of any.
+pub(super) fn production(
+    mut measure: TargetMeasure,
+    without_twin: u64,
+    what: &str,
+) -> Option<Recorded> {
     let sample = measure.take_sample();
     if sample.is_empty() {
         return None;
@@ -295,7 +302,7 @@ pub(super) fn production(mut measure: TargetMeasure, without_twin: u64) -> Optio
         name: RECORDED.to_owned(),
         ..TargetIdentity::default()
     };
-    let mut remarks = vec!["what production's clients felt when the trace was recorded".to_owned()];
+    let mut remarks = vec![what.to_owned()];
     if latencies.itl.count() > 0 {
         remarks.push("a trace keeps the gaps between tokens as counts: ITL is within 1.6 %, the longest stall exact".to_owned());
     }

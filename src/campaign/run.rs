@@ -69,6 +69,7 @@ impl Campaign {
             plan: self.plan_account(&survey),
             trace: survey.trace,
             schedule: played.schedule,
+            mirror: None,
             targets,
             comparison,
             verdict,
@@ -151,7 +152,7 @@ const STOPPED: &str =
     "the replay was stopped before it was over; what was measured until then is no verdict";
 
 /// The wall clock, to the second: nobody compares clocks closer than that.
-fn now() -> String {
+pub(super) fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Second).unwrap_or(now).to_string()
 }

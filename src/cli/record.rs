@@ -167,6 +167,12 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         Some(dir) => Some(trace(args, dir)?),
         None => None,
     };
+    let kept = trace.as_ref().map(|trace| mirror::Kept {
+        policy: &trace.policy,
+        sealed: !trace.recipients.is_empty(),
+        wall_clock: trace.keeping.wall_clock,
+    });
+    let mirror = args.mirror.mirror(args.idle_timeout, kept.as_ref())?;
     let options = Options {
         listen: args.listen.clone(),
         upstreams: args.upstream.clone(),
@@ -175,7 +181,7 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         admin: Some(admin(args, log_levels)?),
         sandbox: !args.no_sandbox,
         trace,
-        mirror: args.mirror.mirror(args.idle_timeout)?,
+        mirror,
         threads: args.threads.map_or_else(default_threads, usize::from),
         connect_timeout: args.connect_timeout,
         first_byte_timeout: args.first_byte_timeout,

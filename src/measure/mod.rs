@@ -70,7 +70,7 @@ pub use quality::{
     EvaluatedTest, Evaluation, PairedFigure, PhaseQuality, QualitySummary, TestLatency,
     TestOutcome, quality,
 };
-pub use recorded::twin;
+pub use recorded::{gaps_of_sketch, twin};
 pub use retry_after::RetryAfter;
 pub(crate) use several::said_by_each;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};

@@ -1,4 +1,5 @@
 use crate::replay::{RequestOutcome, SendResult};
+use crate::shape::GapSketch;
 
 /// What production felt at a replayed request, as if it were an outcome of the same plan: sent on time, and then everything as it was
 /// recorded. Where its client went away, or the recording ended, after the first token, that token's time is as good as any, and the rest is not
@@ -41,20 +42,19 @@ pub fn twin(outcome: &RequestOutcome) -> Option<RequestOutcome> {
         prompt_tokens: outcome.recorded_prompt_tokens,
         recorded_output_tokens: outcome.recorded_output_tokens,
         output_tokens: outcome.recorded_output_tokens,
-        gaps_us: gaps(outcome),
+        gaps_us: gaps_of_sketch(&outcome.recorded_gaps, outcome.recorded.longest_gap_us),
         recorded: *recorded,
         ..RequestOutcome::default()
     })
 }
 
-/// The gaps of the trace's sketch, one by one: each is the middle of its bucket, within 1.6 % of the true one, and the longest is exact. Read
-/// back from a log, only the longest is known.
-fn gaps(outcome: &RequestOutcome) -> Vec<u32> {
+/// The gaps of a sketch, one by one, in microseconds: each is the middle of its bucket, within 1.6 % of the true one, and the longest is exact
+/// where it is told. Where the sketch is empty, as of a request that was read back from a log, only the longest is known.
+pub fn gaps_of_sketch(sketch: &GapSketch, longest_us: Option<u64>) -> Vec<u32> {
     let us = |us: u64| u32::try_from(us).unwrap_or(u32::MAX);
-    let sketch = &outcome.recorded_gaps;
     // More than any answer has tokens: a trace that claims more is not given the memory for it.
     let sketch = sketch.clone().of_count(sketch.count().min(MOST_GAPS));
-    let longest = outcome.recorded.longest_gap_us.map(us);
+    let longest = longest_us.map(us);
     let most = longest.unwrap_or(u32::MAX);
     let mut gaps: Vec<u32> = sketch
         .values()
@@ -76,7 +76,6 @@ mod tests {
     use super::*;
     use crate::measure::target::tests::outcome;
     use crate::replay::{FailureKind, RecordedTimes};
-    use crate::shape::GapSketch;
 
     #[test]
     fn a_twin_is_what_production_felt() {

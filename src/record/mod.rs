@@ -41,7 +41,10 @@ pub use front::tls::{
     CertificateFiles, ClientCa, ListenTls, PemError, TlsVersion, UpstreamTlsOptions,
 };
 pub use front::transparent::Transparent;
-pub use mirror::{BadMirrorKey, MirrorKey, MirrorOptions};
+pub use mirror::{
+    BadMirrorKey, BeginResults, CandidateSide, Lost as MirrorLost, MirrorKey, MirrorOptions,
+    MirrorOut, MirrorResults, Mirrored, Unmeasured,
+};
 pub use options::{Keeping, Options, RecordError, StoreOptions, TraceOptions};
 pub use recorder::{Recorder, run};
 pub use tape::accounts::{DropReason, Summary};

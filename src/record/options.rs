@@ -211,6 +211,14 @@ pub enum RecordError {
     /// The first trace file cannot be begun.
     #[error(transparent)]
     Trace(#[from] TraceError),
+    /// There can be no result of a mirror.
+    #[error("cannot write the mirror's result to {dir}: {source}")]
+    MirrorOut {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store cannot be reached with what the environment says.
     #[error("{url}: {source}")]
     Store {
@@ -242,6 +250,9 @@ impl RecordError {
             }
             Self::TraceDir { .. } | Self::Trace(_) => {
                 "give --trace-dir a directory that this user may write to, or --no-record to only forward"
+            }
+            Self::MirrorOut { .. } => {
+                "give --mirror-out a directory that this user may write to, or leave it out: metrics have the mirror as well"
             }
             Self::Store { .. } => {
                 "credentials, region and endpoint come from the environment (AWS_…, GOOGLE_…, AZURE_…; see docs/traces.md)"

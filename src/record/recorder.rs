@@ -261,11 +261,12 @@ impl Recorder {
         if let Some(observer) = self.observer.take() {
             observer.finish();
         }
-        if let Some(mirror) = self.mirror.take() {
-            mirror.finish();
-        }
         if let Some(uploads) = self.uploads.take() {
             uploads.finish();
+        }
+        // The trace comes first where there is little time.
+        if let Some(mirror) = self.mirror.take() {
+            mirror.finish();
         }
         self.stopper.end();
         join_all(std::mem::take(&mut self.ending));

@@ -113,7 +113,8 @@ pub struct RecordedTimes {
 }
 
 impl RecordedTimes {
-    pub(super) fn of(exchange: &Exchange) -> Self {
+    /// Of an exchange as it was recorded.
+    pub(crate) fn of(exchange: &Exchange) -> Self {
         let response = &exchange.response;
         let failure = failure(exchange);
         Self {
@@ -187,7 +188,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// What an HTTP status says; `None` for success.
-    pub(super) fn of_status(status: u16) -> Option<Self> {
+    pub(crate) fn of_status(status: u16) -> Option<Self> {
         match status {
             429 => Some(Self::RateLimited),
             // 529 is Anthropic's "overloaded".

@@ -20,24 +20,39 @@ pub(super) fn timeline(document: &ResultDocument) -> String {
     text
 }
 
-/// A row for each target, latency and percentile.
+/// A row for each target, latency and percentile, with the ends of its interval.
 pub(super) fn percentiles(document: &ResultDocument, charts: &Charts) -> String {
-    let mut text = row(["target", "latency", "percentile", "ms"].map(str::to_owned));
+    let names = [
+        "target",
+        "latency",
+        "percentile",
+        "ms",
+        "ci95_lower_ms",
+        "ci95_upper_ms",
+    ];
+    let mut text = row(names.map(str::to_owned));
     for (target, charts) in document.targets.iter().zip(&charts.targets) {
         for (latency, curve) in &charts.curves {
-            for CurvePoint { share, ms, .. } in curve {
-                // Shares are of powers; ten digits are more than a percentile has.
-                let percentile = (share * 1e12).round() / 1e10;
-                text += &row([
-                    target.name.clone(),
-                    (*latency).to_owned(),
-                    percentile.to_string(),
-                    ms.to_string(),
-                ]);
+            for point in curve {
+                text += &row(percentile(&target.name, latency, point));
             }
         }
     }
     text
+}
+
+fn percentile(target: &str, latency: &str, point: &CurvePoint) -> [String; 6] {
+    let told = |ms: Option<f64>| ms.map_or_else(String::new, |ms| ms.to_string());
+    // Shares are of powers; ten digits are more than a percentile has.
+    let percentile = (point.share * 1e12).round() / 1e10;
+    [
+        target.to_owned(),
+        latency.to_owned(),
+        percentile.to_string(),
+        point.ms.to_string(),
+        told(point.ci95.map(|(lower, _)| lower)),
+        told(point.ci95.and_then(|(_, upper)| upper)),
+    ]
 }
 
 type Column = (&'static str, fn(&Window) -> Option<f64>);
@@ -91,6 +106,21 @@ mod tests {
             row(["a,\"b\"".to_owned(), String::new()]),
             "\"a,\"\"b\"\"\",\r\n"
         );
+    }
+
+    #[test]
+    fn an_end_of_an_interval_that_the_sample_does_not_tell_is_empty() {
+        let ends = |ci95| {
+            let point = CurvePoint {
+                share: 0.99,
+                ms: 12.5,
+                ci95,
+            };
+            percentile("a", "ttft", &point).join(",")
+        };
+        assert_eq!(ends(Some((11.0, Some(14.25)))), "a,ttft,99,12.5,11,14.25");
+        assert_eq!(ends(Some((11.0, None))), "a,ttft,99,12.5,11,");
+        assert_eq!(ends(None), "a,ttft,99,12.5,,", "of several runs");
     }
 
     #[test]

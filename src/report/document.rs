@@ -30,12 +30,34 @@ pub struct ResultDocument {
     /// In which order the runs were, where there were several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleAccount>,
+    /// What was sent was live traffic, as it came, and not a trace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorAccount>,
     /// Against what, with what came of it.
     pub targets: Vec<TargetSummary>,
     /// Each target after the first, beside the first.
     pub comparison: Vec<Comparison>,
     /// The end of it.
     pub verdict: Verdict,
+}
+
+/// How live traffic was mirrored. `recorded` is what production made of the same requests.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct MirrorAccount {
+    /// Share of conversations that were to be mirrored.
+    pub share: f64,
+    /// Requests that were not sent, by reason: `queue_full`, `memory`, `busy`. They count as failed, and make the result invalid.
+    pub dropped: BTreeMap<String, u64>,
+    /// Requests that were still open when the recorder had ended: they count as timeouts.
+    pub open_at_the_end: u64,
+    /// Requests of which production's end was not seen, or was while recording was paused: they are in no figure.
+    pub without_production: u64,
+    /// Requests that came faster than they could be measured, or after the most that one result has: they are in no figure.
+    pub unmeasured: u64,
+    /// How long after it was whole at the recorder a request was handed to the mirror, in the mean.
+    pub behind_mean_ms: f64,
+    /// The longest of these times.
+    pub behind_max_ms: f64,
 }
 
 /// What made a result.

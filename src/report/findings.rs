@@ -81,6 +81,17 @@ pub(super) fn saturations(targets: &[TargetSummary]) -> impl Iterator<Item = Str
     })
 }
 
+/// What was mirrored, where no trace was replayed.
+pub(super) fn live(document: &ResultDocument) -> Option<String> {
+    let mirror = document.mirror.as_ref()?;
+    Some(format!(
+        "{} requests of live traffic over {}, of {} of the conversations, sent as production's clients sent them",
+        count(document.plan.planned),
+        seconds(document.plan.span_s),
+        percent(mirror.share),
+    ))
+}
+
 /// A sentence for each moment at which a replayed target changed its course; of several runs those of the first, and which others did.
 pub(super) fn changes(targets: &[TargetSummary]) -> impl Iterator<Item = String> {
     let replays = targets.iter().filter(|target| replayed(target));

@@ -20,8 +20,8 @@ use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
 use super::figures::{Row, count, mark, measured, objective_word, seconds, status_word};
 use super::findings::{
-    aside, beside_the_requests, changes, compared, headline, notes, order, reason, saturations,
-    scope, validity, verdict_words, window,
+    aside, beside_the_requests, changes, compared, headline, live, notes, order, reason,
+    saturations, scope, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
 use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
@@ -124,6 +124,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         has_latency: told(document, |window| window.e2e_p50_ms),
         kv_against: seen(document, |point| point.kv_cache),
         vram_against: seen(document, |point| point.vram),
+        live: live(document),
         skeleton,
     };
     page.render().map_err(|error| failed(error.to_string()))
@@ -166,6 +167,8 @@ struct Page<'a> {
     /// How full memories were against the tokens in flight is there to be drawn.
     kv_against: bool,
     vram_against: bool,
+    /// What was mirrored, where no trace was replayed.
+    live: Option<String>,
     skeleton: Skeleton,
 }
 

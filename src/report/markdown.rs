@@ -5,8 +5,8 @@ use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{count, intervals, mark, objective_word, rows, seconds, status_word};
 use super::findings::{
-    aside, beside_the_requests, changes, compared, headline, misses, notes, order, saturations,
-    scope, spreads, validity, window,
+    aside, beside_the_requests, changes, compared, headline, live, misses, notes, order,
+    saturations, scope, spreads, validity, window,
 };
 use super::loads::{self, may};
 use super::quality::{ASSERTIONS, assertions, flipped};
@@ -21,7 +21,8 @@ pub(super) fn render(document: &ResultDocument) -> String {
 
 fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
     let verdict = &document.verdict;
-    writeln!(text, "# Replay: {}\n", status_word(verdict.status))?;
+    let what = document.mirror.as_ref().map_or("Replay", |_| "Mirror");
+    writeln!(text, "# {what}: {}\n", status_word(verdict.status))?;
     writeln!(text, "{} {}\n", headline(document), validity(document))?;
     for reason in &verdict.reasons {
         writeln!(text, "- {}", cell(reason))?;
@@ -45,6 +46,9 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Resu
     quality(text, document)?;
     spread(text, document)?;
     known(text, document)?;
+    if let Some(live) = live(document) {
+        return writeln!(text, "{live}; reenact {}.", document.tool.version);
+    }
     writeln!(
         text,
         "{} exchanges of {} at {}× speed, {} planned for each target; seed {}; reenact {}.",

@@ -31,9 +31,9 @@ mod textfile;
 pub use comparison::ComparisonDocument;
 pub use directory::{ReportError, ResultDirectory};
 pub use document::{
-    Charts, ConnectionsAccount, ConnectionsMode, PlanAccount, ReadRateAccount, ReadersMode,
-    ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount, TargetCharts, Tool,
-    TraceAccount,
+    Charts, ConnectionsAccount, ConnectionsMode, MirrorAccount, PlanAccount, ReadRateAccount,
+    ReadersMode, ResultDocument, ScheduleAccount, ScheduledRun, ShardAccount, SliceAccount,
+    TargetCharts, Tool, TraceAccount,
 };
 pub use earlier::{Difference, EarlierError, EarlierResult};
 pub use histograms::{RunHistograms, read_histograms};

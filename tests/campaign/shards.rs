@@ -162,6 +162,7 @@ fn result_of_runs(
             span_s: 12.0,
             ..PlanAccount::default()
         },
+        mirror: None,
         schedule: None,
         targets,
         comparison: Vec::new(),

@@ -53,7 +53,16 @@ fn no_canary_is_found_in_trace_log_metrics_or_memory() {
     let upstreams = [&plain, &http2, &leaving, &calls.url, &gone].map(String::as_str);
     // What is mirrored is held in memory, and nowhere else.
     let mirror = format!("next={plain}");
-    let mirror = ["--mirror", &mirror, "--mirror-share", "100%"];
+    let results = tempfile::tempdir().unwrap();
+    let out = results.path().to_str().unwrap();
+    let mirror = [
+        "--mirror",
+        &mirror,
+        "--mirror-share",
+        "100%",
+        "--mirror-out",
+        out,
+    ];
     let mut watched = Watched::launch(&canaries, &upstreams, &mirror);
 
     let plain = watched.url(&plain);
@@ -77,6 +86,19 @@ fn no_canary_is_found_in_trace_log_metrics_or_memory() {
         sent,
         &[ENDPOINTS, &["realtime", "grpc_infer", "grpc_stream_infer"]].concat(),
     );
+    let log = results.path().join("mirror-000001/requests.jsonl.zst");
+    let log = zstd::decode_all(std::fs::File::open(log).unwrap()).unwrap();
+    assert!(log.starts_with(b"{"), "something was mirrored");
+    let search = canaries.search();
+    search.assert_absent(&log, "the mirror's requests");
+    let files = std::fs::read_dir(results.path().join("mirror-000001")).unwrap();
+    for path in files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.is_file())
+    {
+        let place = path.display().to_string();
+        search.assert_absent(&std::fs::read(&path).unwrap(), &place);
+    }
 }
 
 /// Where the recorder speaks another HTTP to the upstream than the client does to it.

@@ -86,10 +86,11 @@ fn a_mirror_that_stalls_refuses_or_talks_nonsense_costs_production_nothing() {
             "reenact_mirror_failed_total{target=\"next\",reason=\"reset\"}",
         ),
     ] {
-        let dir = tempfile::tempdir().unwrap();
+        let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let upstream = upstream();
-        let (recorder, admin) =
-            recorder(&upstream, dir.path(), &mirror, &["--mirror-share", "100%"]);
+        let args = ["--mirror-share", "100%", "--mirror-out"];
+        let args = [&args[..], &[out.path().to_str().unwrap()]].concat();
+        let (recorder, admin) = recorder(&upstream, dir.path(), &mirror, &args);
         let direct = Load::calm(&upstream, 4, 500);
         let load = Load::calm(&recorder.url, 4, 500);
         reaches(&admin, counted, 50);

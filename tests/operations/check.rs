@@ -28,8 +28,9 @@ fn level<'a>(check: &'a Value, about: &str) -> &'a str {
 #[test]
 fn what_would_start_is_told_and_nothing_is_made() {
     let dir = tempfile::tempdir().unwrap();
-    let traces = dir.path().join("traces");
+    let (traces, out) = (dir.path().join("traces"), dir.path().join("out"));
     let upstream = upstream();
+    let mirror = format!("next={upstream}");
     let arguments = [
         "--listen",
         "127.0.0.1:0",
@@ -41,14 +42,26 @@ fn what_would_start_is_told_and_nothing_is_made() {
         traces.to_str().unwrap(),
         "--sample",
         "5%",
+        "--mirror",
+        &mirror,
+        "--mirror-out",
+        out.to_str().unwrap(),
     ];
     let (code, document) = check(&arguments);
     assert_eq!(code, Some(0), "{document}");
     assert_eq!(document["ok"], true);
-    for about in ["listen", "upstream", "trace-dir", "keep", "admin", "limits"] {
+    for about in [
+        "listen",
+        "upstream",
+        "trace-dir",
+        "keep",
+        "mirror-out",
+        "admin",
+        "limits",
+    ] {
         assert_eq!(level(&document, about), "ok", "{document}");
     }
-    assert!(!traces.exists());
+    assert!(!traces.exists() && !out.exists());
     let text = support::stdout_of([&["record", "--check"], &arguments[..]].concat());
     assert!(text.contains("5% of conversations"), "{text}");
     assert!(text.contains("traces/trace-000001.rt"), "{text}");
@@ -71,10 +84,14 @@ fn every_mistake_is_told_at_once_with_its_mend() {
         file.to_str().unwrap(),
         "--trace-dir",
         file.to_str().unwrap(),
+        "--mirror",
+        "next=http://127.0.0.1:1",
+        "--mirror-out",
+        file.to_str().unwrap(),
     ]);
     assert_eq!(code, Some(1), "{document}");
     assert_eq!(document["ok"], false);
-    for about in ["listen", "placement", "trace-dir", "admin"] {
+    for about in ["listen", "placement", "trace-dir", "mirror-out", "admin"] {
         assert_eq!(level(&document, about), "error", "{document}");
     }
     let hints = document["findings"].as_array().unwrap().iter();

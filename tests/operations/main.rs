@@ -11,6 +11,7 @@ mod admin;
 mod check;
 mod deployment;
 mod drain;
+mod mirror;
 mod notify;
 mod restart;
 mod sampling;

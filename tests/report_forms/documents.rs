@@ -122,6 +122,7 @@ pub(crate) fn document(
         started_at: "2026-01-01T00:00:00Z".to_owned(),
         elapsed_s: 181.0,
         simulated: true,
+        mirror: None,
         command: Some("reenact replay trace.rt --repeat 3".to_owned()),
         trace: TraceAccount {
             files: vec!["trace.rt".to_owned()],

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use error::MergeError;
 
-use super::once::{Measured, production};
+use super::once::{Measured, OF_A_TRACE, production};
 use super::stage::join;
 use crate::measure::{
     CompareOptions, Latencies, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
@@ -140,7 +140,8 @@ impl Merge {
             {
                 recorded.put_latencies(whole.clone());
             }
-            first.recorded = recorded.and_then(|recorded| production(recorded, without_twin));
+            first.recorded =
+                recorded.and_then(|recorded| production(recorded, without_twin, OF_A_TRACE));
         }
         let seed = first.plan.get("seed").and_then(Value::as_u64);
         let compared = CompareOptions {
@@ -176,6 +177,7 @@ impl Merge {
             trace: trace(first)?,
             plan,
             schedule: first.schedule.clone(),
+            mirror: None,
             targets,
             comparison: played.comparison,
             verdict,

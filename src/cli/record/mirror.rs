@@ -1,9 +1,13 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::failure::{Failure, HintExt};
+use super::super::replay::command_line;
 use super::super::values;
-use crate::record::{MirrorKey, MirrorOptions, NamedUpstream};
+use crate::anonymise::{Lengths, Policy};
+use crate::campaign::{MirrorReport, MirrorReported};
+use crate::record::{MirrorKey, MirrorOptions, MirrorOut, MirrorResults, NamedUpstream};
 
 /// Live shadow traffic.
 #[derive(Debug, clap::Args)]
@@ -29,11 +33,28 @@ pub(super) struct MirrorArgs {
     /// The file that holds the mirror's API key
     #[arg(long, value_name = "FILE", requires = "mirror")]
     mirror_key_file: Option<PathBuf>,
+    /// Write what the mirror and production made of the same requests at the recorder's end, as replay does: result.json, report.html and all
+    /// else, in a directory of its own below this one for each start (mirror-000001)
+    #[arg(long, value_name = "DIR", requires = "mirror")]
+    mirror_out: Option<PathBuf>,
+}
+
+/// What is kept of single requests.
+pub(super) struct Kept<'a> {
+    pub(super) policy: &'a Policy,
+    /// Traces are sealed, so that nobody who has this machine's disk can read them.
+    pub(super) sealed: bool,
+    /// Whether traces tell when they were recorded.
+    pub(super) wall_clock: bool,
 }
 
 impl MirrorArgs {
-    /// `silence`: how long the mirror may bring nothing.
-    pub(super) fn mirror(&self, silence: Duration) -> Result<Option<MirrorOptions>, Failure> {
+    /// `silence`: how long the mirror may bring nothing. `kept` is what is recorded of requests, where anything is.
+    pub(super) fn mirror(
+        &self,
+        silence: Duration,
+        kept: Option<&Kept<'_>>,
+    ) -> Result<Option<MirrorOptions>, Failure> {
         let Some(mirror) = &self.mirror else {
             return Ok(None);
         };
@@ -45,12 +66,46 @@ impl MirrorArgs {
             .hint("write --mirror candidate=http://HOST:PORT"));
         };
         Ok(Some(MirrorOptions {
-            name,
             url: mirror.url.clone(),
             share: self.mirror_share,
             model: self.mirror_model.clone(),
             key: self.key()?,
             silence,
+            out: self.out(mirror, &name, kept)?,
+            name,
+        }))
+    }
+
+    /// Where the result goes.
+    fn out(
+        &self,
+        mirror: &NamedUpstream,
+        name: &str,
+        kept: Option<&Kept<'_>>,
+    ) -> Result<Option<MirrorOut>, Failure> {
+        let (Some(dir), Some(kept)) = (&self.mirror_out, kept) else {
+            return Ok(None);
+        };
+        if let Some(hides) = hides(kept) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--mirror-out writes a line for each mirrored request, with its arrival and its lengths, and {hides}"
+            ))
+            .hint("leave one of them out: metrics have the mirror as well"));
+        }
+        let reported = MirrorReported {
+            name: name.to_owned(),
+            url: mirror.url.to_string(),
+            model: self.mirror_model.clone(),
+            share: self.mirror_share,
+            wall_clock: kept.wall_clock,
+            command: Some(command_line()),
+        };
+        Ok(Some(MirrorOut {
+            dir: dir.clone(),
+            begin: Arc::new(move |dir| {
+                let report = MirrorReport::begin(dir, reported.clone())?;
+                Ok(Box::new(report) as Box<dyn MirrorResults>)
+            }),
         }))
     }
 
@@ -73,4 +128,27 @@ impl MirrorArgs {
         let key = MirrorKey::new(&key).map_err(Failure::usage);
         key.hint("the key stands alone, on one line").map(Some)
     }
+}
+
+/// What would be of no use beside exact lines for single requests.
+fn hides(kept: &Kept<'_>) -> Option<&'static str> {
+    let policy = kept.policy;
+    let hides = [
+        (
+            policy.lengths != Lengths::Exact,
+            "--quantise-lengths is to hide lengths",
+        ),
+        (
+            policy.time_jitter_us > 0 || policy.time_shift_us > 0,
+            "--time-jitter and --time-shift are to hide arrivals",
+        ),
+        (
+            policy.dropped_sessions_ppm > 0,
+            "--drop-sessions is to leave no trace of some",
+        ),
+        (kept.sealed, "traces are sealed, which it is not"),
+    ];
+    hides
+        .into_iter()
+        .find_map(|(is_so, hides)| is_so.then_some(hides))
 }

@@ -16,6 +16,7 @@ use crate::record::front::arrival::Arrival;
 use crate::record::front::client_io::Protocol;
 use crate::record::front::listen::{self, Inherited, Listen, ListenPlace};
 use crate::record::front::place::Place;
+use crate::record::mirror::MirrorOut;
 use crate::record::options::{Options, RecordError, StoreOptions, TraceOptions};
 use crate::trace::Store;
 
@@ -92,6 +93,8 @@ pub fn check(options: &Options) -> Check {
     } else {
         findings.push(Finding::ok("keep", "nothing: it only forwards"));
     }
+    let out = options.mirror.as_ref().and_then(|it| it.out.as_ref());
+    findings.extend(out.map(mirror_out));
     if let Some(options) = &options.admin {
         findings.push(admin(options));
     }
@@ -195,18 +198,41 @@ fn trace_dir(trace: &TraceOptions) -> Finding {
         true => "-000001.rt and on",
         false => "-000001.rt.age and on",
     };
-    let result = match std::fs::metadata(dir) {
-        Ok(meta) if meta.is_dir() => try_a_file(dir).map(|()| says(ending)),
-        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
-        Err(_) => can_be_made(dir).map(|()| says(&format!("{ending}; the directory will be made"))),
-    };
     Finding::of(
         "trace-dir",
-        result.map_err(|source| RecordError::TraceDir {
-            dir: dir.clone(),
-            source,
-        }),
+        may_write(dir)
+            .map(|there| says(&format!("{ending}{there}")))
+            .map_err(|source| RecordError::TraceDir {
+                dir: dir.clone(),
+                source,
+            }),
     )
+}
+
+fn mirror_out(out: &MirrorOut) -> Finding {
+    let dir = &out.dir;
+    let says = |there| {
+        let dir = dir.join("mirror-000001");
+        format!("the mirror's results go to {} and on{there}", dir.display())
+    };
+    Finding::of(
+        "mirror-out",
+        may_write(dir)
+            .map(says)
+            .map_err(|source| RecordError::MirrorOut {
+                dir: dir.clone(),
+                source: source.into(),
+            }),
+    )
+}
+
+/// That a directory can be written to, and whether it has yet to be made.
+fn may_write(dir: &Path) -> io::Result<&'static str> {
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => try_a_file(dir).map(|()| ""),
+        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+        Err(_) => can_be_made(dir).map(|()| "; the directory will be made"),
+    }
 }
 
 fn try_a_file(dir: &Path) -> io::Result<()> {

@@ -108,6 +108,13 @@ impl Needs {
                 named.for_each(|file| needs.reads_around(Path::new(&file)));
             }
         }
+        if let Some(out) = options
+            .mirror
+            .as_ref()
+            .and_then(|mirror| mirror.out.as_ref())
+        {
+            needs.writes(&out.dir);
+        }
         for listen in &options.listen {
             if let ListenPlace::Unix(path) = &listen.place {
                 needs.sockets.insert(above(path));

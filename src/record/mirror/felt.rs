@@ -14,7 +14,7 @@ use crate::shape::GapSketch;
 
 /// Why a request was not sent, or has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lost {
+pub enum Lost {
     /// The queue was full.
     QueueFull,
     /// The bound on bytes was reached.
@@ -29,10 +29,13 @@ pub(super) enum Lost {
     Timeout,
     /// Its answer ended before its end.
     Truncated,
+    /// The recorder ended before its answer did.
+    Open,
 }
 
 impl Lost {
-    const fn name(self) -> &'static str {
+    /// Its name in metrics and results.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::Memory => "memory",
@@ -41,11 +44,12 @@ impl Lost {
             Self::Reset => "reset",
             Self::Timeout => "timeout",
             Self::Truncated => "truncated",
+            Self::Open => "open",
         }
     }
 
-    /// Whether it was sent nothing at all.
-    const fn is_drop(self) -> bool {
+    /// Whether it was sent nothing at all, for want of room.
+    pub const fn is_drop(self) -> bool {
         matches!(self, Self::QueueFull | Self::Memory | Self::Busy)
     }
 }

@@ -5,16 +5,19 @@
 //!                  (never waits; what has no room is dropped and counted)
 //! ```
 //!
+//! Where a result is asked for, a further thread measures what both sides came to ([`sides`]).
+//!
 //! Everything here is behind the tap: production neither waits for it nor learns of it. Requests are held in memory, within a bound, and
 //! nowhere else; credentials of clients never get here, since the tap takes none.
 
 mod felt;
 mod send;
+mod sides;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -27,7 +30,10 @@ use crate::record::options::RecordError;
 use crate::record::tape::observe::Finished;
 use crate::record::upstream::url::UpstreamUrl;
 use crate::shape::{Endpoint, Outcome};
-use felt::{Felt, Lost};
+use felt::Felt;
+pub use felt::Lost;
+pub use sides::{BeginResults, CandidateSide, MirrorOut, MirrorResults, Mirrored, Unmeasured};
+use sides::{Measuring, Pair, Sides};
 
 /// Where shadow traffic goes, and how much of it.
 #[derive(Debug, Clone)]
@@ -44,6 +50,8 @@ pub struct MirrorOptions {
     pub key: Option<MirrorKey>,
     /// How long it may be silent.
     pub silence: Duration,
+    /// Where the result is written; nowhere where absent.
+    pub out: Option<MirrorOut>,
 }
 
 /// An API key, shown nowhere.
@@ -91,7 +99,29 @@ pub(in crate::record) struct Shadow {
     endpoint: Endpoint,
     path: String,
     body: Bytes,
+    pair: Option<Arc<Pair>>,
     _weight: Weight,
+}
+
+/// A request that the mirror may take.
+pub(in crate::record) struct Offer<'a> {
+    pub(in crate::record) endpoint: Endpoint,
+    pub(in crate::record) conversation: Option<Conversation>,
+    pub(in crate::record) path: &'a str,
+    pub(in crate::record) body: &'a [u8],
+    /// When its head was complete at the recorder.
+    pub(in crate::record) arrived: Option<Instant>,
+    /// From then until its body was.
+    pub(in crate::record) upload_us: u64,
+}
+
+/// What became of an offer.
+#[derive(Default)]
+pub(in crate::record) struct Offered {
+    /// The mirror has taken it.
+    pub(in crate::record) taken: bool,
+    /// Where production's side is to be left, where both are measured; also of one that was not taken.
+    pub(in crate::record) pair: Option<Arc<Pair>>,
 }
 
 /// The observer's side.
@@ -100,6 +130,7 @@ pub(in crate::record) struct Mirror {
     queue: mpsc::Sender<Shadow>,
     held: Arc<AtomicU64>,
     felt: Arc<Felt>,
+    sides: Option<Arc<Sides>>,
     over: AtomicBool,
 }
 
@@ -108,6 +139,7 @@ pub(in crate::record) struct MirrorHandle {
     mirror: Arc<Mirror>,
     stop: tokio::sync::oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    measuring: Option<Measuring>,
 }
 
 /// Starts the thread that sends. `ca` and `min_version` as for upstreams.
@@ -124,6 +156,9 @@ pub(in crate::record) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let measuring = options.out.as_ref().map(sides::start).transpose()?;
+    // Nobody asks for an answer that is not measured.
+    let patience = measuring.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
     let thread = std::thread::Builder::new()
         .name(MIRROR_THREAD.to_owned())
         .spawn(move || {
@@ -131,10 +166,10 @@ pub(in crate::record) fn start(
             let _ = rustix::process::nice(NICE);
             let local = tokio::task::LocalSet::new();
             local.block_on(&runtime, async {
-                tokio::select! {
-                    () = sender.run(shadows) => {}
-                    _ = stopped => {}
-                }
+                let over = async {
+                    let _ = stopped.await;
+                };
+                sender.run(shadows, over, patience).await;
             });
         })?;
     tracing::info!(
@@ -149,10 +184,12 @@ pub(in crate::record) fn start(
             queue,
             held: Arc::default(),
             felt,
+            sides: measuring.as_ref().map(Measuring::sides),
             over: AtomicBool::new(false),
         }),
         stop,
         thread,
+        measuring,
     })
 }
 
@@ -162,7 +199,7 @@ impl MirrorHandle {
         Arc::clone(&self.mirror)
     }
 
-    /// Ends it at once: answers that are still to come are nobody's. Says what it came to.
+    /// Ends it at once, or where it is measured a little later: answers that are still to come then are nobody's. Says what it came to.
     pub(in crate::record) fn finish(self) {
         self.mirror.over.store(true, Ordering::Release);
         // An error means that it has ended by itself.
@@ -171,6 +208,9 @@ impl MirrorHandle {
             tracing::error!("the mirror's thread ended in a panic");
         }
         self.mirror.felt.say();
+        if let Some(measuring) = self.measuring {
+            measuring.finish();
+        }
     }
 }
 
@@ -189,24 +229,34 @@ impl Mirror {
         drawn && endpoint.generates() && !self.over.load(Ordering::Acquire)
     }
 
-    /// Takes a request's copy, or drops it, and counts it. Never waits. Says whether it was taken.
-    pub(in crate::record) fn offer(&self, endpoint: Endpoint, path: &str, body: &[u8]) -> bool {
-        let Some(weight) = Weight::of(&self.held, body.len() as u64) else {
-            self.felt.lose(Lost::Memory);
-            return false;
-        };
-        let shadow = Shadow {
-            endpoint,
-            path: path.to_owned(),
-            body: Bytes::copy_from_slice(body),
-            _weight: weight,
-        };
-        match self.queue.try_send(shadow) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
-                self.felt.lose(Lost::QueueFull);
-                false
+    /// Takes a request's copy, or drops it, and counts it. Never waits.
+    pub(in crate::record) fn offer(&self, offer: &Offer<'_>) -> Offered {
+        let pair = self.sides.as_ref().map(|sides| sides.pair(offer));
+        let lost = match Weight::of(&self.held, offer.body.len() as u64) {
+            None => Some(Lost::Memory),
+            Some(weight) => {
+                let shadow = Shadow {
+                    endpoint: offer.endpoint,
+                    path: offer.path.to_owned(),
+                    body: Bytes::copy_from_slice(offer.body),
+                    pair: pair.clone(),
+                    _weight: weight,
+                };
+                match self.queue.try_send(shadow) {
+                    Ok(()) => None,
+                    Err(TrySendError::Full(_) | TrySendError::Closed(_)) => Some(Lost::QueueFull),
+                }
             }
+        };
+        if let Some(lost) = lost {
+            self.felt.lose(lost);
+            if let Some(pair) = &pair {
+                pair.dropped(lost);
+            }
+        }
+        Offered {
+            taken: lost.is_none(),
+            pair,
         }
     }
 
@@ -260,6 +310,8 @@ const QUEUE: usize = 256;
 /// Bytes of requests that wait or are sent.
 const MOST_BYTES: u64 = 64 << 20;
 const NICE: i32 = 10;
+/// How long answers that are measured may take beyond the recorder's end. Production has by then had as long for its own.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

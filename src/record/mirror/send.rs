@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, SERVER};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::felt::{Felt, Lost};
+use super::sides::CandidateSide;
 use super::{MirrorKey, MirrorOptions, Shadow};
 use crate::dialect::{ResponseHead, ResponseObserver};
 use crate::record::front::arrival::Arrival;
@@ -78,26 +79,45 @@ impl Sender {
         })
     }
 
-    /// Sends what comes, each in a task of its own; what would be one too many is dropped, and never waited for.
-    pub(super) async fn run(self, mut shadows: mpsc::Receiver<Shadow>) {
+    /// Sends what comes until it is `over`, each in a task of its own; what would be one too many is dropped, and never waited for. Answers
+    /// that are open by then have their `patience`.
+    pub(super) async fn run(
+        self,
+        mut shadows: mpsc::Receiver<Shadow>,
+        over: impl Future<Output = ()>,
+        patience: Duration,
+    ) {
         let line = Rc::new(Line {
             sender: self,
             idle: RefCell::default(),
         });
         let open = Arc::new(Semaphore::new(MOST_OPEN));
-        while let Some(shadow) = shadows.recv().await {
+        let mut over = std::pin::pin!(over);
+        let mut is_over = false;
+        loop {
+            let shadow = tokio::select! {
+                shadow = shadows.recv() => shadow,
+                () = &mut over, if !is_over => {
+                    // What waits is the last.
+                    shadows.close();
+                    is_over = true;
+                    continue;
+                }
+            };
+            let Some(shadow) = shadow else { break };
             let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
-                line.sender.felt.lose(Lost::Busy);
+                line.lose(&shadow, Lost::Busy);
                 continue;
             };
             let line = Rc::clone(&line);
             tokio::task::spawn_local(async move {
-                if let Err(lost) = line.exchange(shadow).await {
-                    line.sender.felt.lose(lost);
-                }
+                line.settle(shadow).await;
                 drop(permit);
             });
         }
+        let all = open.acquire_many(u32::try_from(MOST_OPEN).unwrap_or(u32::MAX));
+        // An error means that the rest is let go.
+        let _ = tokio::time::timeout(patience, all).await;
     }
 
     /// The request as the candidate gets it: the client's body, and none of its headers.
@@ -139,17 +159,50 @@ struct Line {
 }
 
 impl Line {
-    async fn exchange(&self, shadow: Shadow) -> Result<(), Lost> {
+    /// Sends a request, and leaves what it came to.
+    async fn settle(&self, mut shadow: Shadow) {
+        let pair = shadow.pair.take();
+        let now_us = || pair.as_ref().map(|pair| pair.now_us());
+        let mut side = CandidateSide {
+            taken_us: now_us(),
+            ..CandidateSide::default()
+        };
+        let exchanged = self.exchange(&shadow, &now_us, &mut side).await;
+        side.lost = exchanged.err();
+        if let Some(lost) = side.lost {
+            self.sender.felt.lose(lost);
+        }
+        if let Some(pair) = &pair {
+            side.end_us = pair.now_us();
+            pair.candidate(side);
+        }
+    }
+
+    fn lose(&self, shadow: &Shadow, lost: Lost) {
+        self.sender.felt.lose(lost);
+        if let Some(pair) = &shadow.pair {
+            pair.dropped(lost);
+        }
+    }
+
+    async fn exchange(
+        &self,
+        shadow: &Shadow,
+        now_us: &impl Fn() -> Option<u64>,
+        side: &mut CandidateSide,
+    ) -> Result<(), Lost> {
         let sender = &self.sender;
-        let request = sender.request(&shadow).ok_or(Lost::Reset)?;
+        let request = sender.request(shadow).ok_or(Lost::Reset)?;
         let mut connection = match self.take_idle() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let began = Instant::now();
+        side.sent_us = now_us();
         let sent = connection.send_request(request);
         let response = self.patiently(sent).await?.map_err(|_| Lost::Reset)?;
-        self.follow(shadow.endpoint, began, response).await?;
+        side.headers_us = now_us();
+        self.follow(shadow.endpoint, began, response, side).await?;
         self.idle.borrow_mut().push((connection, Instant::now()));
         Ok(())
     }
@@ -160,6 +213,7 @@ impl Line {
         endpoint: Endpoint,
         began: Instant,
         response: Response<Incoming>,
+        side: &mut CandidateSide,
     ) -> Result<(), Lost> {
         let (head, mut body) = response.into_parts();
         let text = |name| {
@@ -172,6 +226,8 @@ impl Line {
             content_type: text(CONTENT_TYPE),
             content_encoding: text(http::header::CONTENT_ENCODING),
         };
+        side.status = Some(seen.status);
+        side.simulated = text(SERVER).is_some_and(|server| server.starts_with(SIMULATED));
         let mut observer = ResponseObserver::new(endpoint, seen, false).within(MOST_ANSWER);
         while let Some(frame) = self.patiently(body.frame()).await? {
             let frame = frame.map_err(|_| Lost::Truncated)?;
@@ -180,7 +236,9 @@ impl Line {
             }
         }
         let end_us = since(began);
-        let sight = observer.finish();
+        side.sight = observer.finish();
+        side.sight.answer_name = None;
+        let sight = &side.sight;
         if head.status.is_success() && (sight.error || !sight.ended) {
             return Err(Lost::Truncated);
         }
@@ -250,6 +308,8 @@ fn since(began: Instant) -> u64 {
 const MOST_OPEN: usize = 256;
 /// Below 5 s, after which uvicorn closes.
 const FRESH: Duration = Duration::from_secs(4);
+/// How a simulated server's `server` header begins.
+const SIMULATED: &str = "reenact-sim";
 /// Of an answer that is no stream.
 const MOST_ANSWER: u64 = 64 << 20;
 

@@ -17,6 +17,7 @@ use crate::dialect::{
     Coded, Detected, RequestSight, ResponseObserver, Told, detect, is_stream, media_type,
     model_in_path,
 };
+use crate::record::mirror::Offered;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
 use crate::record::tape::parcel::{Closing, Head, MarkKind, Opening, Parcel, Pieces, Side};
@@ -39,8 +40,10 @@ pub(super) struct Assembly {
     model: Option<Private>,
     /// The path, where a mirror may want it.
     path: String,
-    /// A mirror has taken the request.
-    mirrored: bool,
+    /// What a mirror has made of the request.
+    mirrored: Offered,
+    /// From the arrival to the latest piece of the request.
+    upload_us: u64,
     /// How the request's body is coded.
     coded: Option<Coded>,
     /// The request's body until it is read.
@@ -88,6 +91,7 @@ impl Assembly {
             match mark.kind {
                 MarkKind::Upload(kept) => {
                     self.upload_bytes += u64::from(mark.len);
+                    self.upload_us = mark.at_us;
                     let last = marks
                         .peek()
                         .is_some_and(|next| next.kind == MarkKind::UploadEnd);

@@ -163,11 +163,16 @@ impl Observer {
             return Err(Some(DropReason::Probe));
         }
         self.metrics.observe(&finished);
-        if let Some(mirror) = self.capture.mirror.as_ref().filter(|_| finished.mirrored) {
+        let mirror = self.capture.mirror.as_ref();
+        if let Some(mirror) = mirror.filter(|_| finished.mirrored.taken) {
             mirror.beside(&finished);
         }
         if self.pause.is_on() {
             return Err(Some(DropReason::Paused));
+        }
+        // A pause is one of what is written of single requests, by whomever.
+        if let Some(pair) = &finished.mirrored.pair {
+            pair.production(&finished);
         }
         if !self.is_sampled(finished.conversation) {
             return Err(None);

@@ -9,6 +9,7 @@ use crate::dialect::{
     Coded, Coding, Decoder, ResponseHead, ResponseObserver, ResponseSight, Told, Undecodable,
     Unparsable, endpoint_of_body, observe_request,
 };
+use crate::record::mirror::Offer;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Ledger, Share};
 use crate::shape::{Dialect, Endpoint, ShapeStatus};
@@ -59,8 +60,16 @@ impl Assembly {
             return;
         };
         let is_probe = self.opening.is_some_and(|opening| opening.probe);
-        if !is_probe && mirror.wants(self.endpoint(), self.conversation()) {
-            self.mirrored = mirror.offer(self.endpoint(), &self.path, body);
+        let (endpoint, conversation) = (self.endpoint(), self.conversation());
+        if !is_probe && mirror.wants(endpoint, conversation) {
+            self.mirrored = mirror.offer(&Offer {
+                endpoint,
+                conversation,
+                path: &self.path,
+                body,
+                arrived: self.arrived,
+                upload_us: self.upload_us,
+            });
         }
     }
 

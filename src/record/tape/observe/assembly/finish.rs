@@ -6,6 +6,7 @@ use super::super::reading::{Panicked, guarded};
 use super::Assembly;
 use crate::anonymise::{Chain, Conversation, Private, Sighting, Turns};
 use crate::dialect::{RequestSight, ResponseObserver, ResponseSight, Told, http_status_of_grpc};
+use crate::record::mirror::Offered;
 use crate::record::tape::ledger::Ledger;
 use crate::record::tape::parcel::{Closing, End};
 use crate::shape::{
@@ -39,8 +40,8 @@ pub(in crate::record) struct Finished {
     /// Which conversation it is a turn of: by the client's own word, else by how its prompt begins.
     pub(in crate::record) conversation: Option<Conversation>,
     pub(in crate::record) probe: bool,
-    /// A mirror has taken the request.
-    pub(in crate::record) mirrored: bool,
+    /// What a mirror has made of the request.
+    pub(in crate::record) mirrored: Offered,
     pub(in crate::record) simulated: bool,
 }
 
@@ -178,7 +179,7 @@ impl Assembly {
             duration_us: at_us,
             conversation,
             probe: opening.is_some_and(|opening| opening.probe),
-            mirrored: self.mirrored,
+            mirrored: std::mem::take(&mut self.mirrored),
             simulated: self.head.is_some_and(|head| head.simulated),
         }
     }
