@@ -24,6 +24,7 @@ use crate::dialect::{ResponseHead, ResponseObserver};
 use crate::record::front::arrival::Arrival;
 use crate::record::front::tls::{self, Reloading, UpstreamTlsOptions};
 use crate::record::options::RecordError;
+use crate::record::tape::tap::SIMULATED;
 use crate::record::upstream::connect::{
     Connecting, Upstream, UpstreamProtocol, UpstreamTls, Wanted,
 };
@@ -227,7 +228,8 @@ impl Line {
             content_encoding: text(http::header::CONTENT_ENCODING),
         };
         side.status = Some(seen.status);
-        side.simulated = text(SERVER).is_some_and(|server| server.starts_with(SIMULATED));
+        let server = head.headers.get(SERVER);
+        side.simulated = server.is_some_and(|server| server.as_bytes().starts_with(SIMULATED));
         let mut observer = ResponseObserver::new(endpoint, seen, false).within(MOST_ANSWER);
         while let Some(frame) = self.patiently(body.frame()).await? {
             let frame = frame.map_err(|_| Lost::Truncated)?;
@@ -308,8 +310,6 @@ fn since(began: Instant) -> u64 {
 const MOST_OPEN: usize = 256;
 /// Below 5 s, after which uvicorn closes.
 const FRESH: Duration = Duration::from_secs(4);
-/// How a simulated server's `server` header begins.
-const SIMULATED: &str = "reenact-sim";
 /// Of an answer that is no stream.
 const MOST_ANSWER: u64 = 64 << 20;
 

@@ -260,7 +260,7 @@ const WAIT: Duration = Duration::from_millis(1);
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
 /// How a simulated server's `server` header begins.
-const SIMULATED: &[u8] = b"reenact-sim";
+pub(in crate::record) const SIMULATED: &[u8] = b"reenact-sim";
 
 fn short(value: &[u8]) -> &[u8] {
     value.get(..128).unwrap_or(value)
