@@ -126,6 +126,12 @@ impl Lengths {
         let events = response.events;
         if let Some(frames) = &mut exchange.frames {
             frames.sent_trail = GapTrail::default();
+            // The client's frames are as many as there are messages, but for those beyond a bound.
+            let sent = frames.sent_gaps.count();
+            if sent > 0 && self != Self::Unknown {
+                let count = self.tokens(sent.saturating_add(1)).saturating_sub(1).max(1);
+                frames.sent_gaps = std::mem::take(&mut frames.sent_gaps).of_count(count);
+            }
             if self != Self::Unknown {
                 let round = |bytes| self.bytes(bytes);
                 frames.came_sizes = frames.came_sizes.coarser(round, events.into());

@@ -169,23 +169,16 @@ impl Policy {
                 ),
             },
             self.lengths(),
-            match self.gaps {
-                Gaps::Sketch => say(
-                    "pace of answers",
-                    Treatment::Coarsened,
-                    "first token, end and longest stall exactly; gaps as counts in buckets of 3 %, not in order; so, too, of the frames that a client sends over a WebSocket",
-                ),
-                Gaps::Full => say(
-                    "pace of answers",
-                    Kept,
-                    "every gap between token events, and between the frames that a client sends over a WebSocket, in order: known to give away topics and words",
-                ),
-                Gaps::Unknown => say(
-                    "pace of answers",
-                    Kept,
-                    "in a way that this version does not know",
-                ),
-            },
+            self.pace(
+                "pace of answers",
+                "first token, end and longest stall exactly; gaps as counts in buckets of 3 %, not in order",
+                "every gap between token events, in order: known to give away topics and words",
+            ),
+            self.pace(
+                "pace of clients' frames",
+                "over a WebSocket: when the first came and the longest pause exactly; gaps as counts in buckets of 3 %, not in order",
+                "over a WebSocket: when the first came, and every gap, in order",
+            ),
             say(
                 "sizes of stream events",
                 Dropped,
@@ -269,6 +262,20 @@ impl Policy {
             what: "arrivals",
             treatment,
             how,
+        }
+    }
+
+    /// How a pace is kept: by the gaps' `sketch`, or in `full`.
+    fn pace(&self, what: &'static str, sketch: &str, full: &str) -> Statement {
+        let (treatment, how) = match self.gaps {
+            Gaps::Sketch => (Treatment::Coarsened, sketch),
+            Gaps::Full => (Treatment::Kept, full),
+            Gaps::Unknown => (Treatment::Kept, "in a way that this version does not know"),
+        };
+        Statement {
+            what,
+            treatment,
+            how: how.to_owned(),
         }
     }
 

@@ -37,6 +37,22 @@ pub(super) fn pack(
 /// # Errors
 /// When it cannot be read, or is not what its name says.
 pub(super) fn unpack<R: DeserializeOwned>(path: &Path, schema: &str) -> Result<R, ReportError> {
+    // First, since another version's may lack what this one's has.
+    let any: Any = read(path)?;
+    if any.schema != schema {
+        return Err(ReportError::Foreign {
+            path: path.to_owned(),
+            why: format!(
+                "its schema is {:?} and not {schema:?}, so another version of reenact wrote it",
+                any.schema
+            ),
+        });
+    }
+    read::<Document<R>>(path).map(|document| document.runs)
+}
+
+/// Reads it piece by piece, so that no more is held than what is kept of it.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ReportError> {
     let file = std::fs::File::open(path).map_err(|source| ReportError::Io {
         path: path.to_owned(),
         source,
@@ -45,18 +61,9 @@ pub(super) fn unpack<R: DeserializeOwned>(path: &Path, schema: &str) -> Result<R
         path: path.to_owned(),
         why,
     };
-    let json = zstd::decode_all(file).map_err(|error| foreign(error.to_string()))?;
-    // First, since another version's may lack what this one's has.
-    let any: Any = serde_json::from_slice(&json).map_err(|error| foreign(error.to_string()))?;
-    if any.schema != schema {
-        return Err(foreign(format!(
-            "its schema is {:?} and not {schema:?}, so another version of reenact wrote it",
-            any.schema
-        )));
-    }
-    let document: Document<R> =
-        serde_json::from_slice(&json).map_err(|error| foreign(error.to_string()))?;
-    Ok(document.runs)
+    let reader = zstd::Decoder::new(file).map_err(|error| foreign(error.to_string()))?;
+    serde_json::from_reader(std::io::BufReader::new(reader))
+        .map_err(|error| foreign(error.to_string()))
 }
 
 const LEVEL: i32 = 9;

@@ -62,8 +62,27 @@ impl Exchange {
         }
     }
 
+    /// Bytes that it takes in memory, its lists included.
+    pub fn held_bytes(&self) -> usize {
+        let Self {
+            request,
+            response,
+            frames,
+            ..
+        } = self;
+        size_of::<Self>()
+            + size_of_val(&request.messages[..])
+            + size_of_val(&request.blocks[..])
+            + size_of_val(&request.media[..])
+            + size_of_val(&request.tensors[..])
+            + size_of_val(&request.cache_marks[..])
+            + size_of_val(response.gaps.buckets())
+            + response.trail.held_bytes()
+            + frames.as_ref().map_or(0, |frames| frames.held_bytes())
+    }
+
     /// How many items its lists hold, of whatever kind. What may be held, or put in one block, is bounded by it: the rest of an
-    /// exchange has a fixed size.
+    /// exchange has a size that is bounded.
     pub fn list_elements(&self) -> usize {
         let Self {
             request,

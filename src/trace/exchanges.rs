@@ -13,7 +13,7 @@ use super::frame::{FRAME, KIND_EXCHANGES};
 use super::openings::LeftOpen;
 use super::reader::{Scheduled, Trace};
 use super::store::Bytes;
-use crate::shape::{BlockId, Exchange, MediaPart, MessageShape, ModelId, TraceTime};
+use crate::shape::{Exchange, ModelId, TraceTime};
 
 /// The exchanges of a [`Trace`] in order of arrival; equal arrivals in the order in which they were written.
 ///
@@ -236,7 +236,7 @@ impl<'a> Exchanges<'a> {
         self.trace.adopt(scheduled.file, models, &mut exchanges);
         let before = exchanges.partition_point(|exchange| exchange.at.us() < self.from_us);
         let done = before.saturating_add(given).min(exchanges.len());
-        let bytes = exchanges.iter().map(weight).sum();
+        let bytes = exchanges.iter().map(Exchange::held_bytes).sum();
         exchanges.drain(..done);
         let held = Held {
             rest: exchanges.into_iter(),
@@ -299,18 +299,4 @@ impl Iterator for Exchanges<'_> {
         self.failed = next.is_err();
         next.transpose()
     }
-}
-
-/// What an exchange takes in memory, near enough.
-fn weight(exchange: &Exchange) -> usize {
-    let request = &exchange.request;
-    size_of::<Exchange>()
-        + request.messages.len() * size_of::<MessageShape>()
-        + request.blocks.len() * size_of::<BlockId>()
-        + request.media.len() * size_of::<MediaPart>()
-        + size_of_val(&request.tensors[..])
-        + size_of_val(&request.cache_marks[..])
-        + size_of_val(exchange.response.gaps.buckets())
-        + size_of_val(exchange.response.trail.buckets())
-        + exchange.frames.as_ref().map_or(0, |it| it.held_bytes())
 }

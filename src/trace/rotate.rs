@@ -105,6 +105,13 @@ impl RotatingWriter {
         self.account(&totals.clone());
     }
 
+    /// Which part of the accounts stands in files, if this one gets no footer.
+    pub fn standing(&self) -> Totals {
+        let mut standing = self.carried.clone();
+        standing.add(self.writer.standing());
+        standing
+    }
+
     /// Sets the accounts since the recorder began; each file carries its share of them.
     pub fn account(&mut self, totals: &Totals) {
         self.totals.clone_from(totals);
@@ -173,12 +180,22 @@ impl RotatingWriter {
         let full = std::mem::replace(&mut self.writer, next);
         self.opened = Instant::now();
         self.closed_bytes += full.bytes();
-        self.carried.clone_from(&self.totals);
-        let path = full.path().to_owned();
-        if flushed.is_err() {
+        let (path, standing) = (full.path().to_owned(), full.standing().clone());
+        let closed = match flushed {
+            Ok(()) => full.finish(),
             // Until the next file has them this one does, so it gets no index that says otherwise.
-            drop(full);
-        } else if let Err(error) = full.finish() {
+            Err(_) => {
+                drop(full);
+                Ok(())
+            }
+        };
+        if flushed.is_ok() && closed.is_ok() {
+            self.carried.clone_from(&self.totals);
+        } else {
+            // What it was told after its last block, the next one tells.
+            self.carried.add(&standing);
+        }
+        if let Err(error) = closed {
             // All its blocks are on the disk: only the index is missing, and readers rebuild that.
             tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
         }

@@ -54,6 +54,8 @@ pub struct TraceWriter {
     openings: Openings,
     models: Vec<(u32, String)>,
     footer: Footer,
+    /// The accounts that stand in the file's last frame.
+    standing: Totals,
     /// Exchanges in blocks, and those of them that the disk has been asked to keep.
     written: u64,
     synced: u64,
@@ -136,6 +138,7 @@ impl TraceWriter {
             openings: Openings::default(),
             models: Vec::new(),
             footer: Footer::default(),
+            standing: Totals::default(),
             written: 0,
             synced: 0,
             latest_at_us: 0,
@@ -228,6 +231,11 @@ impl TraceWriter {
         opened.map(|_| ())
     }
 
+    /// The accounts that the file tells as it stands, without a footer.
+    pub(super) fn standing(&self) -> &Totals {
+        &self.standing
+    }
+
     /// Whether there is nothing to flush.
     pub fn is_flushed(&self) -> bool {
         self.holds_exchanges() && self.holds_openings() && self.openings.gone_now().is_empty()
@@ -305,16 +313,23 @@ mod tests {
             envelope: None,
         };
         let mut writer = TraceWriter::create(&path, &header, WriterOptions::default()).unwrap();
+        let seen = |seen| Totals {
+            seen,
+            ..Totals::default()
+        };
         writer.push(exchange(1)).unwrap();
+        writer.account(&seen(1));
         writer.flush().unwrap();
         // A handle that cannot write stands for a disk that will not.
         let read_only = File::open(&path).unwrap();
         let writable = std::mem::replace(&mut writer.file, read_only);
         writer.push(exchange(2)).unwrap();
         writer.push(exchange(3)).unwrap();
+        writer.account(&seen(3));
         let error = writer.flush().unwrap_err();
         assert_eq!(error.lost(), 2, "{error}");
         assert!(writer.torn);
+        assert_eq!(writer.standing(), &seen(1), "what the file tells");
         // Half a block stands where the failed one began.
         writable
             .write_all_at(b"\xb1\x0cR\x1a half", writer.whole)

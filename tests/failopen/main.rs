@@ -118,8 +118,8 @@ fn as_direct(through: &Latencies, direct: &Latencies) {
     }
 }
 
-/// Most memory of its own that a process has had, in MiB. What it has of files (its program: more of a build for tests) can be taken
-/// from it at any time.
+/// Most memory of its own that a process has had, in MiB: without what it has of files now, which is its program, and far more of a build
+/// for tests.
 fn peak_mib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let kib = |name: &str| {

@@ -49,8 +49,8 @@ fn what_is_in_flight_at_a_kill_is_in_the_trace_with_its_shape() {
         Outcome::InFlight { at_us } => at_us,
         other => panic!("{other:?}"),
     };
+    assert!(age_us(&seen[1]) >= 150_000, "{seen:?}");
     // A prompt that is on its way is waited for, a second at most.
-    assert!(age_us(&seen[1]) < age_us(&seen[2]), "{seen:?}");
     assert!(age_us(&seen[2]) >= 1_000_000, "{seen:?}");
     assert!(seen[2].request.blocks.is_empty());
     assert!(seen[2].request.bytes > 0);

@@ -12,7 +12,7 @@ use super::passage::Passage;
 pub(in crate::record) struct Unheard(RefCell<Slab<Weak<Passage>>>);
 
 /// An exchange this old is no moment's matter.
-pub(super) const AGE: Duration = Duration::from_millis(150);
+pub(in crate::record::tape) const AGE: Duration = Duration::from_millis(150);
 /// How often [`Unheard::speak_up`] is to be called.
 pub(in crate::record) const ROUND: Duration = Duration::from_millis(100);
 

@@ -176,10 +176,7 @@ impl Writer {
         }
         if let Some(file) = &mut self.file {
             match file.rotate_with(open) {
-                Ok(first_flush) => {
-                    self.settle(true, &first_flush);
-                    self.carried.clone_from(&self.told);
-                }
+                Ok(first_flush) => self.settle(true, &first_flush),
                 Err(error) => {
                     let attempt = Err(error);
                     self.settle(true, &attempt);
@@ -305,8 +302,8 @@ impl Writer {
             if let Err(error) = attempt {
                 self.accounts.drop_many(DropReason::of(error), lost);
             }
-            if bytes > self.bytes {
-                self.carried.clone_from(&self.told);
+            if let Some(file) = &self.file {
+                self.carried = file.standing();
             }
             self.accounts.wrote(bytes.saturating_sub(self.bytes));
             self.bytes = bytes;

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 
 use super::error::PlanError;
 use super::slice::Arrival;
-use crate::shape::{BlockId, MediaPart, MessageShape};
+use crate::shape::{BlockId, Exchange};
 
 /// A request's place in the plan's order: its instant, and among those of one instant the pass, the trace's order and the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,18 +101,9 @@ impl Reorder {
 impl Held {
     /// What it takes in memory, near enough.
     fn bytes(&self) -> usize {
-        let request = &self.arrival.exchange.request;
-        let response = &self.arrival.exchange.response;
-        let frames = self.arrival.exchange.frames.as_ref();
-        size_of::<Self>()
-            + self.runs.len() * size_of::<(u32, u32)>()
-            + request.messages.len() * size_of::<MessageShape>()
-            + request.media.len() * size_of::<MediaPart>()
-            + size_of_val(&request.tensors[..])
-            + size_of_val(&request.cache_marks[..])
-            + size_of_val(response.gaps.buckets())
-            + size_of_val(response.trail.buckets())
-            + frames.map_or(0, |frames| frames.held_bytes())
+        size_of::<Self>() - size_of::<Exchange>()
+            + self.arrival.exchange.held_bytes()
+            + size_of_val(&self.runs[..])
     }
 }
 

@@ -25,16 +25,8 @@ pub(in crate::replay) struct Settled {
 impl Settled {
     /// About the bytes that it takes in memory.
     pub(in crate::replay) fn held_bytes(&self) -> usize {
-        let Exchange {
-            request, response, ..
-        } = &self.planned.exchange;
-        size_of::<Self>()
-            + size_of_val(&request.blocks[..])
-            + size_of_val(&request.messages[..])
-            + size_of_val(&request.media[..])
-            + size_of_val(&request.tensors[..])
-            + size_of_val(&request.cache_marks[..])
-            + size_of_val(response.gaps.buckets())
+        size_of::<Self>() - size_of::<Exchange>()
+            + self.planned.exchange.held_bytes()
             + size_of_val(&self.repeated[..])
             + self.counts.held_bytes()
     }

@@ -19,6 +19,6 @@ impl Budget {
     }
 }
 
-/// List elements (messages, blocks, media parts, tensors, cache marks, gap buckets) that a block may hold, so that a few bytes cannot ask for
+/// List elements (messages, blocks, media parts, tensors, cache marks, buckets of gaps and sizes, gaps in order) that a block may hold, so that a few bytes cannot ask for
 /// much memory.
 const MAX_ELEMENTS: usize = 1 << 22;

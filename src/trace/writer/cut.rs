@@ -85,6 +85,7 @@ impl TraceWriter {
         };
         let frame = self.encoder.encode(kind, entries, beside, &mut bytes)?;
         self.append(&bytes)?;
+        self.standing.clone_from(&self.footer.totals);
         self.openings.told_gone();
         Ok(frame)
     }

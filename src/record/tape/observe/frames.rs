@@ -52,8 +52,8 @@ impl FramesSeen {
             + size_of_val(self.came_sizes.buckets())
     }
 
-    /// What is neither a message nor a gap of the answer.
-    pub(super) fn shape(&mut self) -> FrameShape {
+    /// What is neither a message nor a gap of the answer; it is not here any more.
+    pub(super) fn take_shape(&mut self) -> FrameShape {
         let sent = std::mem::take(&mut self.sent);
         FrameShape {
             first_sent_us: self.first_sent_us,
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(bytes, [10, 10, 10, 10]);
         assert_eq!((seen.events, seen.pace.gaps.count()), (3, 2));
         assert_eq!(seen.pace.trail.values().collect::<Vec<_>>(), [50, 0]);
-        let frames = seen.shape();
+        let frames = seen.take_shape();
         assert_eq!(frames.first_sent_us, Some(70));
         assert_eq!(frames.sent_gaps.count(), 3);
         assert_eq!(frames.sent_trail.values().collect::<Vec<_>>(), [20, 0, 0]);
@@ -101,7 +101,7 @@ mod tests {
         seen.sent(100, 2, 0, false);
         assert_eq!(seen.pace.gaps.count(), 1);
         assert!(seen.pace.trail.is_empty());
-        let frames = seen.shape();
+        let frames = seen.take_shape();
         assert_eq!(frames.sent_gaps.count(), 1);
         assert!(frames.sent_trail.is_empty());
     }
@@ -114,6 +114,6 @@ mod tests {
         }
         assert_eq!(seen.messages.len(), MAX_PARTS);
         assert_eq!(seen.messages.last().unwrap().bytes, 12);
-        assert_eq!(seen.shape().sent_gaps.count(), MAX_PARTS as u64 + 4);
+        assert_eq!(seen.take_shape().sent_gaps.count(), MAX_PARTS as u64 + 4);
     }
 }

@@ -18,7 +18,6 @@ use crate::record::tape::metrics::Metrics;
 use crate::record::tape::parcel::Parcel;
 use crate::record::tape::unheard::{AGE, ROUND};
 use crate::record::tape::write::{FLUSH, ORDERS, Open, Order, WriterState};
-use crate::shape::Exchange;
 
 /// What the observer's thread holds.
 pub(super) struct Observer {
@@ -71,7 +70,7 @@ impl Observer {
     /// Takes what is queued until it is to finish and nothing is left.
     pub(super) fn run(mut self, finish: &AtomicBool) {
         let mut nap = SHORTEST_NAP;
-        let mut tidied = Instant::now();
+        let (mut tidied, mut announced) = (Instant::now(), Instant::now());
         loop {
             // Read before the queue is emptied: what was handed over before the flag was set is then seen.
             let last_round = finish.load(Ordering::Acquire);
@@ -79,17 +78,21 @@ impl Observer {
             while let Some(parcel) = self.capture.next() {
                 self.take(parcel);
                 taken += 1;
-                if taken.is_multiple_of(1024) && tidied.elapsed() >= HOUSEKEEPING {
+                if taken.is_multiple_of(1024) && announced.elapsed() >= ANNOUNCING {
                     break;
                 }
             }
             if taken == 0 && last_round {
                 return;
             }
+            // A panic here is a bug of ours as in a dialect, and must not end the recording.
             if tidied.elapsed() >= HOUSEKEEPING {
-                // A panic here is a bug of ours as in a dialect, and must not end the recording.
                 let _ = guarded(|| self.tidy());
                 tidied = Instant::now();
+            }
+            if announced.elapsed() >= ANNOUNCING {
+                let _ = guarded(|| self.announce());
+                announced = Instant::now();
             }
             if taken == 0 {
                 std::thread::park_timeout(nap);
@@ -191,7 +194,7 @@ impl Observer {
             ..
         } = finished;
         let recordable = gate.admit(sighting);
-        let bytes = weight(recordable.exchange());
+        let bytes = recordable.exchange().held_bytes() as u64;
         let Some(charge) = self.capture.ledger.charge(bytes, Share::All) else {
             return Err(Some(DropReason::Memory));
         };
@@ -238,7 +241,7 @@ impl Observer {
             }
             let (recordable, disguise) = gate.announce(sighting);
             assembly.is_disguised(disguise);
-            let bytes = weight(recordable.exchange());
+            let bytes = recordable.exchange().held_bytes() as u64;
             Some(Open {
                 id,
                 charge: self.capture.ledger.charge(bytes, Share::Bodies)?,
@@ -284,7 +287,6 @@ impl Observer {
         if self.gate.is_some() && self.writer.full() == self.generation {
             self.begin_file();
         }
-        self.announce();
     }
 
     fn retire_gate(&mut self) {
@@ -318,26 +320,15 @@ impl Observer {
     }
 }
 
-/// What an exchange weighs until its block is written.
-fn weight(exchange: &Exchange) -> u64 {
-    let (request, response) = (&exchange.request, &exchange.response);
-    let bytes = size_of_val(exchange)
-        + size_of_val(&*request.blocks)
-        + size_of_val(&*request.messages)
-        + size_of_val(&*request.media)
-        + size_of_val(&*request.tensors)
-        + size_of_val(&*request.cache_marks)
-        + size_of_val(response.gaps.buckets())
-        + response.trail.held_bytes()
-        + exchange.frames.as_ref().map_or(0, |it| it.held_bytes());
-    bytes as u64
-}
-
 const LONGEST_NAP: Duration = Duration::from_millis(50);
-const HOUSEKEEPING: Duration = Duration::from_millis(250);
-/// What is in flight is in the file after this at the latest, once its prompt is whole: what docs/losses.md promises of a kill.
-const _: () = assert!(
-    AGE.as_millis() + ROUND.as_millis() + HOUSEKEEPING.as_millis() + FLUSH.as_millis() <= 1500
-);
+const HOUSEKEEPING: Duration = Duration::from_millis(500);
+/// How often it is looked for what the file is to hold as in flight.
+const ANNOUNCING: Duration = Duration::from_millis(150);
+/// What is in flight, and whose prompt is whole, is on its way to the disk after this at the latest, which docs/losses.md says of a kill.
+const _: () = {
+    let [age, round, announcing, nap, flush] = [AGE, ROUND, ANNOUNCING, LONGEST_NAP, FLUSH];
+    let all = age.as_millis() + round.as_millis() + announcing.as_millis();
+    assert!(all + nap.as_millis() + flush.as_millis() <= 1500);
+};
 /// How long after a write error the next file is tried.
 const RETRY: Duration = Duration::from_secs(3);

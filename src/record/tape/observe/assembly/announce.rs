@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Assembly, micros, since};
 use crate::anonymise::{Conversation, Disguise, Sighting};
+use crate::record::tape::unheard::AGE;
 use crate::shape::{Exchange, Outcome, RequestShape, ResponseShape, ShapeStatus};
 
 impl Assembly {
@@ -13,7 +14,7 @@ impl Assembly {
     }
 
     /// What is known of it at `now`, while it is in flight, for the file of `generation`; `None` where that holds it already, where
-    /// its prompt is still on its way and may soon be known, and where it is not to be recorded.
+    /// it may soon be over, where its prompt is still on its way and may soon be known, and where it is not to be recorded.
     pub(in crate::record::tape::observe) fn announce(
         &mut self,
         generation: u64,
@@ -23,7 +24,7 @@ impl Assembly {
         let (opening, arrived) = (self.opening?, self.arrived?);
         let age = now.saturating_duration_since(arrived);
         let comes = !self.upload_ended && age < SLOW_UPLOAD;
-        if self.announced == generation || comes || opening.probe {
+        if self.announced == generation || age < AGE || comes || opening.probe {
             return None;
         }
         self.announced = generation;

@@ -133,7 +133,7 @@ impl Assembly {
         let mut pace = self.pace.take().filter(|_| !self.is_read());
         let mut frame_shape = None;
         if let Some(mut frames) = frames {
-            frame_shape = Some(Box::new(frames.shape()));
+            frame_shape = Some(Box::new(frames.take_shape()));
             known.shape.messages = frames.messages;
             pace = Some(Box::new(frames.pace));
         }
