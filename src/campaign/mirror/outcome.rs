@@ -111,6 +111,7 @@ pub(super) mod tests {
             conversation: None,
             whole_us: 100_000,
             upload_us: 3_000,
+            connected_us: Some(1_000),
             offered_us: 101_000,
             candidate: CandidateSide {
                 taken_us: Some(101_200),
