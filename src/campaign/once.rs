@@ -304,11 +304,11 @@ pub(super) fn production(
     };
     let mut remarks = vec![what.to_owned()];
     if latencies.itl.count() > 0 {
-        remarks.push("a trace keeps the gaps between tokens as counts: ITL is within 1.6 %, the longest stall exact".to_owned());
+        remarks.push("the gaps between tokens are kept as counts: ITL is within 1.6 %, the longest stall exact".to_owned());
     }
     if without_twin > 0 {
         remarks.push(format!(
-            "{without_twin} requests are not compared with production: their clients went away before anything had come, or the trace does not tell their end"
+            "{without_twin} requests are not compared with production: their clients went away before anything had come, or their end was not seen"
         ));
     }
     let evidence = crate::measure::GeneratorEvidence {

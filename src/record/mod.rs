@@ -42,8 +42,8 @@ pub use front::tls::{
 };
 pub use front::transparent::Transparent;
 pub use mirror::{
-    BadMirrorKey, BeginResults, CandidateSide, Lost as MirrorLost, MirrorKey, MirrorOptions,
-    MirrorOut, MirrorResults, Mirrored, Unmeasured,
+    BadMirrorKey, BeginResults, CandidateSide, Ending as MirrorEnding, Lost as MirrorLost,
+    MirrorKey, MirrorOptions, MirrorOut, MirrorResults, Mirrored, Unmeasured,
 };
 pub use options::{Keeping, Options, RecordError, StoreOptions, TraceOptions};
 pub use recorder::{Recorder, run};

@@ -52,8 +52,14 @@ pub struct MirrorAccount {
     pub open_at_the_end: u64,
     /// Requests of which production's end was not seen, or was while recording was paused: they are in no figure.
     pub without_production: u64,
-    /// Requests that came faster than they could be measured, or after the most that one result has: they are in no figure.
+    /// Requests that came faster than they could be measured, or after the most that one result has, or that to measure failed: they are
+    /// in no figure.
     pub unmeasured: u64,
+    /// Requests whose client took production's answer slowly, which is in production's times.
+    pub slow_readers: u64,
+    /// How late the thread that takes the candidate's times was while it had something to do, at P99.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_p99_ms: Option<f64>,
     /// How long after it was whole at the recorder a request was handed to the mirror, in the mean.
     pub behind_mean_ms: f64,
     /// The longest of these times.

@@ -86,6 +86,8 @@ pub struct EarlierResult {
     plan: BTreeMap<String, Value>,
     /// Requests shared its connections, as HTTP/2 has it.
     http2: bool,
+    /// It was sent live traffic.
+    live: bool,
 }
 
 /// In what two replays differ.
@@ -102,6 +104,8 @@ struct Document {
     schema: String,
     trace: BTreeMap<String, Value>,
     plan: BTreeMap<String, Value>,
+    #[serde(default)]
+    mirror: Option<serde::de::IgnoredAny>,
     targets: Vec<Target>,
 }
 
@@ -203,6 +207,7 @@ impl EarlierResult {
                 .as_ref()
                 .is_some_and(|it| it.starts_with("h2")),
             plan: sent(document.trace, document.plan),
+            live: document.mirror.is_some(),
         })
     }
 
@@ -214,7 +219,9 @@ impl EarlierResult {
     /// In what two results were not sent the same, if in anything: what their words were drawn with and when they began aside.
     pub fn differs_from(&self, other: &Self) -> Option<Difference> {
         let whose = other.path.display().to_string();
-        self.differs(&other.plan, other.http2, &whose)
+        self.is_of_its_own()
+            .or_else(|| other.is_of_its_own())
+            .or_else(|| self.differs(&other.plan, other.http2, &whose))
     }
 
     /// In what a replay that is about to begin would not be sent what this one was; `http2`: what it will speak.
@@ -230,7 +237,18 @@ impl EarlierResult {
                 .unwrap_or_default()
         };
         let (trace, plan) = (serde_json::to_string(trace), serde_json::to_string(plan));
-        self.differs(&sent(fields(trace), fields(plan)), http2, "this replay")
+        self.is_of_its_own()
+            .or_else(|| self.differs(&sent(fields(trace), fields(plan)), http2, "this replay"))
+    }
+
+    /// Live traffic comes once: nothing else was sent the same, however alike two plans look.
+    fn is_of_its_own(&self) -> Option<Difference> {
+        self.live.then(|| {
+            Difference::Plan(format!(
+                "{} is of live traffic, which comes once (`recorded` is what it is compared with)",
+                self.path.display()
+            ))
+        })
     }
 
     fn differs(
@@ -398,6 +416,7 @@ mod tests {
                 [("connections".to_owned(), connections)].into(),
             ),
             http2,
+            live: false,
         };
         let recorded = || json!({"mode": "recorded"});
         let shared = || json!({"mode": "shared"});
@@ -419,5 +438,17 @@ mod tests {
         assert!(matches!(bounded, Some(Difference::Plan(_))), "{bounded:?}");
         assert_eq!(one.differs_from(&of(false, recorded())), None);
         assert_eq!(of(false, shared()).differs_from(&of(true, shared())), None);
+        let mut live = of(false, shared());
+        live.live = true;
+        for told in [
+            live.differs_from(&of(false, shared())),
+            of(false, shared()).differs_from(&live),
+            live.differs_from_plan(&TraceAccount::default(), &PlanAccount::default(), false),
+        ] {
+            assert!(
+                matches!(&told, Some(Difference::Plan(why)) if why.starts_with("one is of live")),
+                "{told:?}"
+            );
+        }
     }
 }

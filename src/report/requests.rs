@@ -123,6 +123,11 @@ impl RequestLog {
         }
     }
 
+    /// Why it was given up, where it was.
+    pub fn trouble(&self) -> Option<&ReportError> {
+        self.encoder.as_ref().err()
+    }
+
     /// Completes the file.
     ///
     /// # Errors
@@ -186,6 +191,7 @@ mod tests {
         };
         (0..50_000).for_each(&mut add);
         assert!(!partial.is_symlink(), "given up at once");
+        assert!(log.trouble().is_some());
         let failed = log.finish().unwrap_err();
         assert!(
             failed.to_string().contains("requests.jsonl.zst"),

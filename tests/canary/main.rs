@@ -14,6 +14,7 @@ mod upstream;
 mod watched;
 mod websocket;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use support::canaries::{Canaries, base64};
@@ -86,19 +87,39 @@ fn no_canary_is_found_in_trace_log_metrics_or_memory() {
         sent,
         &[ENDPOINTS, &["realtime", "grpc_infer", "grpc_stream_infer"]].concat(),
     );
-    let log = results.path().join("mirror-000001/requests.jsonl.zst");
-    let log = zstd::decode_all(std::fs::File::open(log).unwrap()).unwrap();
-    assert!(log.starts_with(b"{"), "something was mirrored");
+    let files = files_below(&results.path().join("mirror-000001"));
+    let log = files
+        .iter()
+        .find(|(path, _)| path.ends_with("requests.jsonl.zst"));
+    assert!(log.unwrap().1.starts_with(b"{"), "something was mirrored");
+    assert!(
+        files
+            .iter()
+            .any(|(path, _)| path.extension().is_some_and(|it| it == "hgrm"))
+    );
     let search = canaries.search();
-    search.assert_absent(&log, "the mirror's requests");
-    let files = std::fs::read_dir(results.path().join("mirror-000001")).unwrap();
-    for path in files
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.is_file())
-    {
-        let place = path.display().to_string();
-        search.assert_absent(&std::fs::read(&path).unwrap(), &place);
+    for (path, bytes) in &files {
+        search.assert_absent(bytes, &path.display().to_string());
     }
+}
+
+/// All files below a directory, as they read once they are unpacked.
+fn files_below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                return files_below(&path);
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            let bytes = match path.extension().is_some_and(|it| it == "zst") {
+                true => zstd::decode_all(&bytes[..]).unwrap(),
+                false => bytes,
+            };
+            vec![(path, bytes)]
+        })
+        .collect()
 }
 
 /// Where the recorder speaks another HTTP to the upstream than the client does to it.

@@ -105,6 +105,28 @@ fn a_mirror_that_stalls_refuses_or_talks_nonsense_costs_production_nothing() {
 }
 
 #[test]
+fn a_result_that_is_lost_is_told_of_at_once_and_costs_nothing_else() {
+    let (dir, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let out = out.path().join("out");
+    let args = ["--mirror-share", "1", "--mirror-out", out.to_str().unwrap()];
+    let (mut recorder, admin) = recorder(&upstream(), dir.path(), &upstream(), &args);
+    std::fs::remove_dir(&out).unwrap();
+    let load = Load::calm(&recorder.url, 2, 500);
+    recorder.wait_for("the mirror's result is lost");
+    reaches(
+        &admin,
+        "reenact_mirror_unmeasured_total{reason=\"not_taken\"}",
+        20,
+    );
+    let (made, took) = load.finish();
+    in_time(&took);
+    let (totals, log) = super::settle_and_tell(recorder, dir.path(), made);
+    assert_eq!(totals.recorded, made, "{totals:?}");
+    let told = log.matches("the mirror's result is lost").count();
+    assert_eq!(told, 1, "once, not for each request: {log}");
+}
+
+#[test]
 fn sessions_are_mirrored_whole_and_without_their_clients_credentials() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&seen);

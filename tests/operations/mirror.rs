@@ -1,12 +1,12 @@
 //! What a recorder with a mirror leaves at its end: a result in the form of a replay's.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::support::http::{post, refusing, send, status};
-use super::support::wire::metric_reaches as reaches;
+use super::support::wire::{Wire, metric_reaches as reaches};
 use super::support::{RECORD, Server, browser, http, reenact, run};
 use super::{exchanges, python};
 
@@ -128,6 +128,11 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
     let judged = run([&["compare", "recorded", results], &slo[..]].concat());
     let told: Value = serde_json::from_slice(&judged.stdout).unwrap();
     assert_eq!(told["objectives"][0]["status"], "fail", "{told:#}");
+    // Nothing else was sent the same, itself least of all.
+    let beside = run(["compare", results, results]);
+    let said = String::from_utf8_lossy(&beside.stderr);
+    assert_eq!(beside.status.code(), Some(1), "{said}");
+    assert!(said.contains("is of live traffic"), "{said}");
     let page = browser::open(&out.join("report.html"));
     assert_eq!(page.console, "");
     assert!(page.dom.contains("mirror report") && page.dom.contains("live traffic"));
@@ -166,8 +171,9 @@ fn what_the_candidate_never_answers_is_a_timeout_and_ends_nothing_else() {
         while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
     })
     .0;
-    let (recorder, _admin) = recorder(dir.path(), &production.url, &candidate);
+    let (recorder, admin) = recorder(dir.path(), &production.url, &candidate);
     ask(&recorder.url, 3);
+    reaches(&admin, "reenact_recorded_total", 3);
     let (ended, log) = recorder.terminate();
     assert!(ended.success(), "{log}");
     assert_eq!(exchanges(&dir.path().join("trace")).len(), 3);
@@ -175,8 +181,38 @@ fn what_the_candidate_never_answers_is_a_timeout_and_ends_nothing_else() {
     is_of_its_schema(&out);
     let document = result(&out);
     assert_eq!(document["mirror"]["open_at_the_end"], 3, "{document:#}");
-    let errors = &document["targets"][0]["requests"]["errors"];
-    assert_eq!(*errors, serde_json::json!({"timeout": 3}));
+    let requests = &document["targets"][0]["requests"];
+    assert_eq!(requests["errors"], serde_json::json!({"timeout": 3}));
+    assert_eq!(requests["sent"], 3, "it had them");
+}
+
+#[test]
+fn what_a_client_did_not_wait_for_is_not_asked_of_the_candidate() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its answers begin, and end only once their client has gone.
+    let production = http::upstream(|mut stream| {
+        let _ = http::read_request(&mut stream);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        let token = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        let _ = stream.write_all(format!("{head}{token}").as_bytes());
+        let mut bytes = [0; 4096];
+        while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
+    })
+    .0;
+    let candidate = Server::sim(&["--profile", "fast", "--slowdown", "50"]);
+    let (recorder, admin) = recorder(dir.path(), &production, &candidate.url);
+    let body = r#"{"model":"m","stream":true,"max_tokens":40,"messages":[{"role":"user","content":"hello there"}]}"#;
+    let mut client = Wire::connect(&recorder.url);
+    client.send(post("/v1/chat/completions", &[], body));
+    client.read_until("\"a\"");
+    client.reset();
+    reaches(&admin, "reenact_recorded_total", 1);
+    let (ended, log) = recorder.terminate();
+    assert!(ended.success(), "{log}");
+    let document = result(&dir.path().join("out/mirror-000001"));
+    let requests = &document["targets"][0]["requests"];
+    assert_eq!(requests["cancelled"], 1, "{document:#}");
+    assert_eq!(document["targets"][1]["requests"]["cancelled"], 1);
 }
 
 #[test]

@@ -49,3 +49,25 @@ fn without_the_sandbox_it_would_be() {
     assert!(recorded > 1, "{log}");
     assert!(std::fs::read_dir(elsewhere.path()).unwrap().count() > 0);
 }
+
+#[test]
+fn a_mirrors_result_opens_nothing_beside_its_directory() {
+    let (traces, results) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let out = results.path().join("out");
+    let out = out.to_str().unwrap();
+    let mirror = ["--mirror", "next=http://127.0.0.1:9", "--mirror-out", out];
+    let recorder = Server::recorder(&upstream(), &traces.path().join("here"), &mirror);
+    let (status, log) = recorder.terminate();
+    assert!(status.success(), "{log}");
+    if log.contains("this kernel has no Landlock") {
+        return skipped("this kernel has no Landlock");
+    }
+    let line = log
+        .lines()
+        .find(|line| line.contains("sandboxed with Landlock"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    let writable = line.split_once("writable=").unwrap().1;
+    let paths: Vec<_> = writable.split([',', ' ', '"']).collect();
+    assert!(paths.contains(&out), "{line}");
+    assert!(!paths.contains(&results.path().to_str().unwrap()), "{line}");
+}

@@ -20,7 +20,7 @@ use crate::measure::{
     CompareOptions, FidelityBar, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling, Side,
     TargetIdentity, compare_with_recorded,
 };
-use crate::record::{MirrorLost, MirrorResults, Mirrored, Unmeasured};
+use crate::record::{MirrorEnding, MirrorLost, MirrorResults, Mirrored};
 use crate::report::{MirrorAccount, PlanAccount, ReportError, ResultDocument, Tool, TraceAccount};
 use crate::verdict::judge_against;
 use evidence::evidence;
@@ -175,10 +175,16 @@ impl MirrorReport {
 }
 
 impl MirrorResults for MirrorReport {
-    fn add(&mut self, mirrored: Mirrored) {
+    fn add(&mut self, mirrored: Mirrored) -> bool {
         if self.requests >= MOST_REQUESTS {
+            if self.account.unmeasured == 0 {
+                tracing::error!(
+                    most = MOST_REQUESTS,
+                    "the mirror's result is full, and will be invalid: start the recorder again for another"
+                );
+            }
             self.account.unmeasured += 1;
-            return;
+            return false;
         }
         match mirrored.candidate.lost {
             Some(lost) if lost.is_drop() => {
@@ -192,6 +198,8 @@ impl MirrorResults for MirrorReport {
         self.behind_us += behind_us;
         self.account.behind_max_ms = self.account.behind_max_ms.max(seconds(behind_us) * 1e3);
         self.production_simulated |= mirrored.production_simulated;
+        let pace = mirrored.production.slow_reader_bytes_per_s();
+        self.account.slow_readers += u64::from(pace.is_some());
         let turn = mirrored.conversation.map(|it| self.sessions.turn(it));
         match turn {
             Some(turn) => self.conversations += u64::from(turn.place == 0),
@@ -202,15 +210,16 @@ impl MirrorResults for MirrorReport {
         self.span_us = Some((first.min(at_us), last.max(at_us)));
         self.requests += 1;
         let outcome = outcome(mirrored, turn);
-        if let Some(log) = self.place.log() {
-            log.add(&self.reported.name, 0, &outcome);
-        }
+        let logged = self.place.log(&self.reported.name, &outcome);
         self.tally.add(outcome, &mut |_| u64::MAX);
+        logged
     }
 
-    fn finish(mut self: Box<Self>, unmeasured: Unmeasured) -> Result<(), Box<dyn Error>> {
+    fn finish(mut self: Box<Self>, ending: MirrorEnding<'_>) -> Result<(), Box<dyn Error>> {
+        let unmeasured = ending.unmeasured;
         self.account.without_production = unmeasured.without_production;
-        self.account.unmeasured += unmeasured.behind;
+        self.account.unmeasured += unmeasured.behind + unmeasured.failed;
+        self.account.late_p99_ms = ending.late_p99_us.map(|us| seconds(us) * 1e3);
         #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         if self.requests > 0 {
             self.account.behind_mean_ms = seconds(self.behind_us) * 1e3 / self.requests as f64;
@@ -229,6 +238,7 @@ impl MirrorResults for MirrorReport {
         let (out, logged) = self.place.close()?;
         out.write(&document, &charts, &histograms)?;
         logged?;
+        (ending.is_whole)();
         if let Some(twins) = twins {
             let target = Side {
                 name: &name,
@@ -256,7 +266,8 @@ fn seconds(us: u64) -> f64 {
 }
 
 /// What the figures of production are.
-const LIVE: &str = "what production's clients felt at the same requests, from the moment at which each was whole at the recorder";
+const LIVE: &str =
+    "what production's clients felt at the same requests, without what they took to send them";
 
 /// Its prompts are production's own, so that tokens are off only where the candidate counts otherwise; and it keeps no schedule. The mirror
 /// runs below the priority of traffic, and may wait for a busy processor.
@@ -278,7 +289,7 @@ mod tests {
 
     use super::outcome::tests::mirrored;
     use super::*;
-    use crate::record::CandidateSide;
+    use crate::record::{CandidateSide, Unmeasured};
     use crate::report::read_requests;
 
     #[test]
@@ -303,13 +314,26 @@ mod tests {
                     ..CandidateSide::default()
                 };
             }
-            report.add(one);
+            // Of ten bytes in 10 ms nothing was slow; this one's client was.
+            if index == 0 {
+                let answer = &mut one.production.response;
+                (answer.first_byte_us, answer.bytes) = (Some(4_000), 10);
+                answer.reader_wait_us = Some(25_000);
+            }
+            assert!(report.add(one));
         }
-        let unmeasured = Unmeasured {
-            without_production: 3,
-            behind: 0,
+        let whole = std::cell::Cell::new(false);
+        let ending = MirrorEnding {
+            unmeasured: Unmeasured {
+                without_production: 3,
+                behind: 0,
+                failed: 2,
+            },
+            late_p99_us: Some(2_500),
+            is_whole: &|| whole.set(true),
         };
-        Box::new(report).finish(unmeasured).unwrap();
+        Box::new(report).finish(ending).unwrap();
+        assert!(whole.get());
 
         let out = dir.path().join("mirror-000001");
         let text = std::fs::read(out.join("result.json")).unwrap();
@@ -323,6 +347,9 @@ mod tests {
         assert_eq!(document["mirror"]["dropped"]["busy"], 2);
         assert_eq!(document["mirror"]["without_production"], 3);
         assert_eq!(document["mirror"]["behind_mean_ms"], 1.0);
+        assert_eq!(document["mirror"]["unmeasured"], 2);
+        assert_eq!(document["mirror"]["slow_readers"], 1);
+        assert_eq!(document["mirror"]["late_p99_ms"], 2.5);
         assert_eq!(document["verdict"]["status"], "invalid");
         assert_eq!(document["comparison"][0]["baseline"], RECORDED);
         let log = out.join("requests.jsonl.zst");

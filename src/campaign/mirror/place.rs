@@ -1,15 +1,20 @@
 //! Where a mirror's result goes.
 
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::replay::RequestOutcome;
 use crate::report::{ReportError, RequestLog, ResultDirectory};
 
 /// A directory of its own for each result: `mirror-000001`, or the next one that is free, so that a recorder that is started again leaves what
-/// is there as it is. It is made with the first request: one that is started again and again, and comes to nothing, leaves nothing.
+/// is there as it is. It is made with the first request, or else at the end: one that is started and killed, again and again, leaves nothing.
 pub(super) struct Place {
     dir: PathBuf,
     opened: Option<Result<(ResultDirectory, RequestLog), ReportError>>,
+    /// That the log cannot be written has been said.
+    told: bool,
 }
 
 impl Place {
@@ -19,13 +24,29 @@ impl Place {
         Ok(Self {
             dir: dir.to_owned(),
             opened: None,
+            told: false,
         })
     }
 
-    /// The log of requests, unless it cannot be written.
-    pub(super) fn log(&mut self) -> Option<&mut RequestLog> {
+    /// Adds a request to the log. False where that cannot be written, which is said at once: a result that lacks some of its requests is
+    /// none, so it is not tried again.
+    pub(super) fn log(&mut self, target: &str, outcome: &RequestOutcome) -> bool {
         let opened = self.opened.get_or_insert_with(|| open(&self.dir));
-        opened.as_mut().ok().map(|(_, log)| log)
+        let trouble = match opened {
+            Ok((_, log)) => {
+                log.add(target, 0, outcome);
+                log.trouble()
+            }
+            Err(error) => Some(&*error),
+        };
+        let Some(error) = trouble else {
+            return true;
+        };
+        if !self.told {
+            self.told = true;
+            tracing::error!(%error, "the mirror's result is lost; the mirror goes on, and so does recording");
+        }
+        false
     }
 
     /// Completes the log, and says where the rest goes.
@@ -55,7 +76,8 @@ fn next(dir: &Path) -> Result<PathBuf, ReportError> {
     let mut number = numbers.max().map_or(1, |last| last.saturating_add(1));
     loop {
         let path = dir.join(format!("{PREFIX}{number:06}"));
-        match std::fs::create_dir(&path) {
+        // As traces are: for nobody else's eyes, whatever the umask.
+        match DirBuilder::new().mode(0o700).create(&path) {
             // Another recorder's, that began at the same time.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(io(&path, error)),
@@ -68,6 +90,8 @@ const PREFIX: &str = "mirror-";
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn closed(place: Place) -> String {
@@ -84,7 +108,9 @@ mod tests {
         let mut first = Place::below(&below).unwrap();
         let unused = Place::below(&below).unwrap();
         assert_eq!(std::fs::read_dir(&below).unwrap().count(), 0);
-        assert!(first.log().is_some());
+        assert!(first.log("next", &RequestOutcome::default()));
+        let made = std::fs::metadata(below.join("mirror-000001")).unwrap();
+        assert_eq!(made.permissions().mode() & 0o777, 0o700);
         assert_eq!(closed(unused), "mirror-000002");
         assert_eq!(closed(first), "mirror-000001");
         std::fs::create_dir(below.join("mirror-000041")).unwrap();
@@ -101,7 +127,7 @@ mod tests {
         let below = dir.path().join("out");
         let mut place = Place::below(&below).unwrap();
         std::fs::remove_dir(&below).unwrap();
-        assert!(place.log().is_none());
+        assert!(!place.log("next", &RequestOutcome::default()));
         assert!(place.close().is_err());
     }
 }

@@ -113,7 +113,7 @@ impl Needs {
             .as_ref()
             .and_then(|mirror| mirror.out.as_ref())
         {
-            needs.writes(&out.dir);
+            needs.writes_in(&out.dir);
         }
         for listen in &options.listen {
             if let ListenPlace::Unix(path) = &listen.place {
@@ -135,15 +135,20 @@ impl Needs {
     }
 
     /// A directory, and the one above it where that is no one else's: made again after it was taken away, the directory is
-    /// another one. It must be there for a rule to hold on to it.
+    /// another one.
     fn writes(&mut self, dir: &Path) {
-        let _ = crate::record::tape::write::make_dir(dir);
-        self.write.insert(dir.to_owned());
+        self.writes_in(dir);
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let up = above(&dir);
         if up.parent().is_some() {
             self.write.insert(up);
         }
+    }
+
+    /// A directory alone. It must be there for a rule to hold on to it.
+    fn writes_in(&mut self, dir: &Path) {
+        let _ = crate::record::tape::write::make_dir(dir);
+        self.write.insert(dir.to_owned());
     }
 }
 

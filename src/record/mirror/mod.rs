@@ -10,7 +10,9 @@
 //! Everything here is behind the tap: production neither waits for it nor learns of it. Requests are held in memory, within a bound, and
 //! nowhere else; credentials of clients never get here, since the tap takes none.
 
+mod beat;
 mod felt;
+mod missing;
 mod send;
 mod sides;
 
@@ -32,7 +34,9 @@ use crate::record::upstream::url::UpstreamUrl;
 use crate::shape::{Endpoint, Outcome};
 use felt::Felt;
 pub use felt::Lost;
-pub use sides::{BeginResults, CandidateSide, MirrorOut, MirrorResults, Mirrored, Unmeasured};
+pub use missing::Unmeasured;
+pub(in crate::record) use sides::MEASURE_THREAD;
+pub use sides::{BeginResults, CandidateSide, Ending, MirrorOut, MirrorResults, Mirrored};
 use sides::{Measuring, Pair, Sides};
 
 /// Where shadow traffic goes, and how much of it.
@@ -156,7 +160,9 @@ pub(in crate::record) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let measuring = options.out.as_ref().map(sides::start).transpose()?;
+    let out = options.out.as_ref();
+    let measuring = out.map(|out| sides::start(out, registry)).transpose()?;
+    let sides = measuring.as_ref().map(Measuring::sides);
     // Nobody asks for an answer that is not measured.
     let patience = measuring.as_ref().map_or(Duration::ZERO, |_| PATIENCE);
     let thread = std::thread::Builder::new()
@@ -164,12 +170,11 @@ pub(in crate::record) fn start(
         .spawn(move || {
             // Not fatal where it is not allowed: traffic comes first where cores are short.
             let _ = rustix::process::nice(NICE);
-            let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, async {
+            run_out(runtime, async {
                 let over = async {
                     let _ = stopped.await;
                 };
-                sender.run(shadows, over, patience).await;
+                sender.run(shadows, over, patience, sides).await;
             });
         })?;
     tracing::info!(
@@ -191,6 +196,15 @@ pub(in crate::record) fn start(
         thread,
         measuring,
     })
+}
+
+/// Runs `work` to its end, and lets go of what is then still at it. A look-up of a name that hangs is left behind on its thread: to wait
+/// for it, as a runtime does by itself, could keep the process from ending.
+fn run_out(runtime: tokio::runtime::Runtime, work: impl Future<Output = ()>) {
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, work);
+    drop(local);
+    runtime.shutdown_background();
 }
 
 impl MirrorHandle {
@@ -324,6 +338,24 @@ mod tests {
         assert_eq!(key.bearer.to_str().unwrap(), "Bearer s3cret");
         assert_eq!(MirrorKey::new("a\nb").unwrap_err(), BadMirrorKey);
         assert_eq!(MirrorKey::new(" ").unwrap_err(), BadMirrorKey);
+    }
+
+    #[test]
+    fn a_look_up_that_hangs_is_not_waited_for() {
+        let (let_go, hangs) = crossbeam_channel::bounded::<()>(0);
+        let (ended, end) = crossbeam_channel::bounded(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        std::thread::spawn(move || {
+            run_out(runtime, async move {
+                tokio::task::spawn_blocking(move || hangs.recv());
+            });
+            let _ = ended.send(());
+        });
+        let long = Duration::from_secs(20);
+        assert!(end.recv_timeout(long).is_ok(), "it was waited for");
+        drop(let_go);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::felt::{Felt, Lost};
-use super::sides::CandidateSide;
+use super::sides::{CandidateSide, Pair, Sides};
 use super::{MirrorKey, MirrorOptions, Shadow};
 use crate::dialect::{ResponseHead, ResponseObserver};
 use crate::record::front::arrival::Arrival;
@@ -87,12 +87,18 @@ impl Sender {
         mut shadows: mpsc::Receiver<Shadow>,
         over: impl Future<Output = ()>,
         patience: Duration,
+        sides: Option<Arc<Sides>>,
     ) {
         let line = Rc::new(Line {
             sender: self,
             idle: RefCell::default(),
         });
         let open = Arc::new(Semaphore::new(MOST_OPEN));
+        if let Some(sides) = sides {
+            let open = Arc::clone(&open);
+            let is_busy = move || open.available_permits() < MOST_OPEN;
+            tokio::task::spawn_local(async move { sides.beat().go_on(is_busy).await });
+        }
         let mut over = std::pin::pin!(over);
         let mut is_over = false;
         loop {
@@ -163,12 +169,11 @@ impl Line {
     /// Sends a request, and leaves what it came to.
     async fn settle(&self, mut shadow: Shadow) {
         let pair = shadow.pair.take();
-        let now_us = || pair.as_ref().map(|pair| pair.now_us());
         let mut side = CandidateSide {
-            taken_us: now_us(),
+            taken_us: now_us(pair.as_ref()),
             ..CandidateSide::default()
         };
-        let exchanged = self.exchange(&shadow, &now_us, &mut side).await;
+        let exchanged = self.exchange(&shadow, pair.as_ref(), &mut side).await;
         side.lost = exchanged.err();
         if let Some(lost) = side.lost {
             self.sender.felt.lose(lost);
@@ -189,20 +194,29 @@ impl Line {
     async fn exchange(
         &self,
         shadow: &Shadow,
-        now_us: &impl Fn() -> Option<u64>,
+        pair: Option<&Arc<Pair>>,
         side: &mut CandidateSide,
     ) -> Result<(), Lost> {
+        let under_way = |side: &CandidateSide| {
+            if let Some(pair) = pair {
+                pair.under_way(side);
+            }
+        };
         let sender = &self.sender;
         let request = sender.request(shadow).ok_or(Lost::Reset)?;
+        under_way(side);
         let mut connection = match self.take_idle() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let began = Instant::now();
-        side.sent_us = now_us();
+        side.sent_us = now_us(pair);
+        under_way(side);
         let sent = connection.send_request(request);
         let response = self.patiently(sent).await?.map_err(|_| Lost::Reset)?;
-        side.headers_us = now_us();
+        side.headers_us = now_us(pair);
+        side.status = Some(response.status().as_u16());
+        under_way(side);
         self.follow(shadow.endpoint, began, response, side).await?;
         self.idle.borrow_mut().push((connection, Instant::now()));
         Ok(())
@@ -227,7 +241,6 @@ impl Line {
             content_type: text(CONTENT_TYPE),
             content_encoding: text(http::header::CONTENT_ENCODING),
         };
-        side.status = Some(seen.status);
         let server = head.headers.get(SERVER);
         side.simulated = server.is_some_and(|server| server.as_bytes().starts_with(SIMULATED));
         let mut observer = ResponseObserver::new(endpoint, seen, false).within(MOST_ANSWER);
@@ -300,6 +313,10 @@ fn with_model(body: &Bytes, model: &str) -> Bytes {
             .into(),
         None => body.clone(),
     }
+}
+
+fn now_us(pair: Option<&Arc<Pair>>) -> Option<u64> {
+    pair.map(|pair| pair.now_us())
 }
 
 fn since(began: Instant) -> u64 {

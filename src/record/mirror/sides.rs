@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use prometheus_client::registry::Registry;
 
+use super::beat::Beat;
 use super::felt::Lost;
+use super::missing::{Missing, Unmeasured};
 use super::{NICE, Offer};
 use crate::anonymise::Conversation;
 use crate::dialect::ResponseSight;
@@ -32,6 +36,8 @@ pub struct Mirrored {
     pub whole_us: u64,
     /// From its arrival at the recorder until then.
     pub upload_us: u64,
+    /// From its arrival until production had a connection for it; `None` where it never had.
+    pub connected_us: Option<u64>,
     /// When it was handed to the mirror.
     pub offered_us: u64,
     /// The candidate's side.
@@ -65,23 +71,24 @@ pub struct CandidateSide {
 
 /// Measures what mirrored requests come to. It is called on a thread of its own, below the priority of traffic.
 pub trait MirrorResults: Send {
-    /// Takes one.
-    fn add(&mut self, mirrored: Mirrored);
+    /// Takes one. False where it will be in no result.
+    fn add(&mut self, mirrored: Mirrored) -> bool;
 
     /// Writes what all of them came to.
     ///
     /// # Errors
     /// When that cannot be written.
-    fn finish(self: Box<Self>, unmeasured: Unmeasured) -> Result<(), Box<dyn Error>>;
+    fn finish(self: Box<Self>, ending: Ending<'_>) -> Result<(), Box<dyn Error>>;
 }
 
-/// What was to be mirrored and was not measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unmeasured {
-    /// Of these production's end was not seen, or was while recording was paused.
-    pub without_production: u64,
-    /// For these the measuring had no room: it was too slow.
-    pub behind: u64,
+/// What a result is told as it ends.
+pub struct Ending<'a> {
+    /// What is not in it.
+    pub unmeasured: Unmeasured,
+    /// How late the thread was, at P99, that takes the candidate's times, in microseconds; `None` where it had nothing to do.
+    pub late_p99_us: Option<u64>,
+    /// To be called once the result is whole but for what takes long to work out: that is not waited for much longer.
+    pub is_whole: &'a dyn Fn(),
 }
 
 /// Where what mirrored requests come to is written.
@@ -110,9 +117,10 @@ impl fmt::Debug for MirrorOut {
 pub(super) struct Sides {
     epoch: Instant,
     next: AtomicU64,
-    without_production: AtomicU64,
-    behind: AtomicU64,
+    missing: Missing,
+    beat: Beat,
     over: AtomicBool,
+    whole: AtomicBool,
     queue: Sender<Box<Mirrored>>,
 }
 
@@ -137,27 +145,26 @@ pub(in crate::record) struct Pair {
 #[derive(Default)]
 struct Left {
     candidate: Option<CandidateSide>,
-    production: Option<(Exchange, bool)>,
+    production: Option<ProductionSide>,
+}
+
+struct ProductionSide {
+    exchange: Exchange,
+    connected_us: Option<u64>,
+    simulated: bool,
 }
 
 /// Begins to measure.
-pub(super) fn start(out: &MirrorOut) -> Result<Measuring, RecordError> {
+pub(super) fn start(out: &MirrorOut, registry: &mut Registry) -> Result<Measuring, RecordError> {
     let results = (out.begin)(&out.dir).map_err(|source| RecordError::MirrorOut {
         dir: out.dir.clone(),
         source,
     })?;
     let (queue, taken) = crossbeam_channel::bounded(QUEUE);
-    let sides = Arc::new(Sides {
-        epoch: Instant::now(),
-        next: AtomicU64::new(0),
-        without_production: AtomicU64::new(0),
-        behind: AtomicU64::new(0),
-        over: AtomicBool::new(false),
-        queue,
-    });
+    let sides = Arc::new(Sides::new(queue, registry));
     let shared = Arc::clone(&sides);
     let thread = std::thread::Builder::new()
-        .name("reenact-measure".to_owned())
+        .name(MEASURE_THREAD.to_owned())
         .spawn(move || {
             // Not fatal where it is not allowed: traffic comes first where cores are short.
             let _ = rustix::process::nice(NICE);
@@ -171,16 +178,25 @@ fn measure(mut results: Box<dyn MirrorResults>, taken: &Receiver<Box<Mirrored>>,
         // Read before the queue is looked at: what was handed over before the flag was set is then seen.
         let last_round = sides.over.load(Ordering::Acquire);
         match taken.recv_timeout(LOOK) {
-            Ok(mirrored) => results.add(*mirrored),
+            Ok(mirrored) => {
+                // A bug that one request provokes must not cost the others their figures.
+                let added = catch_unwind(AssertUnwindSafe(|| results.add(*mirrored)));
+                match added {
+                    Ok(true) => {}
+                    Ok(false) => _ = sides.missing.not_taken.inc(),
+                    Err(_) => _ = sides.missing.failed.inc(),
+                }
+            }
             Err(RecvTimeoutError::Timeout) if !last_round => {}
             Err(_) => break,
         }
     }
-    let unmeasured = Unmeasured {
-        without_production: sides.without_production.load(Ordering::Acquire),
-        behind: sides.behind.load(Ordering::Acquire),
+    let ending = Ending {
+        unmeasured: sides.missing.unmeasured(),
+        late_p99_us: sides.beat.p99_us(),
+        is_whole: &|| sides.whole.store(true, Ordering::Release),
     };
-    if let Err(error) = results.finish(unmeasured) {
+    if let Err(error) = results.finish(ending) {
         tracing::error!(%error, "the mirror's result could not be written");
     }
 }
@@ -190,15 +206,31 @@ impl Measuring {
         Arc::clone(&self.sides)
     }
 
-    /// Writes the result, once both sides have let go of every pair. A disk that hangs must not keep the process from ending.
+    /// Writes the result, once both sides have let go of every pair. Neither a disk that hangs nor a comparison that takes long may keep
+    /// the process from ending.
     pub(super) fn finish(self) {
+        self.finish_within(WRITING_PATIENCE, COMPARING_PATIENCE);
+    }
+
+    fn finish_within(self, writing: Duration, comparing: Duration) {
         self.sides.over.store(true, Ordering::Release);
-        let deadline = Instant::now() + CLOSING_PATIENCE;
+        let mut deadline = Instant::now() + writing;
+        let mut is_whole = false;
         while !self.thread.is_finished() {
-            if Instant::now() >= deadline {
-                tracing::warn!(
-                    "the mirror's result takes too long; leaving without its end, or all of it"
-                );
+            let now = Instant::now();
+            if !is_whole && self.sides.whole.load(Ordering::Acquire) {
+                is_whole = true;
+                deadline = now + comparing;
+            }
+            if now >= deadline {
+                match is_whole {
+                    true => tracing::info!(
+                        "the mirror's result is written but for its comparison, which takes long: `reenact compare recorded` works it out"
+                    ),
+                    false => tracing::warn!(
+                        "the mirror's result takes too long; leaving without its end, or all of it"
+                    ),
+                }
                 return;
             }
             std::thread::sleep(NAP);
@@ -210,6 +242,23 @@ impl Measuring {
 }
 
 impl Sides {
+    fn new(queue: Sender<Box<Mirrored>>, registry: &mut Registry) -> Self {
+        Self {
+            epoch: Instant::now(),
+            next: AtomicU64::new(0),
+            missing: Missing::new(registry),
+            beat: Beat::default(),
+            over: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
+            queue,
+        }
+    }
+
+    /// Tells how late the thread is that takes the candidate's times.
+    pub(super) fn beat(&self) -> &Beat {
+        &self.beat
+    }
+
     /// Both sides of a request that is to be mirrored.
     pub(super) fn pair(self: &Arc<Self>, offer: &Offer<'_>) -> Arc<Pair> {
         let now = Instant::now();
@@ -245,6 +294,14 @@ impl Pair {
         left.candidate = Some(side);
     }
 
+    /// What it has come to so far, should the recorder end before the answer does.
+    pub(super) fn under_way(&self, side: &CandidateSide) {
+        self.candidate(CandidateSide {
+            lost: Some(Lost::Open),
+            ..side.clone()
+        });
+    }
+
     /// It was not sent.
     pub(super) fn dropped(&self, lost: Lost) {
         self.candidate(CandidateSide {
@@ -278,7 +335,11 @@ impl Pair {
             ..slim
         };
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.production = Some((slim, finished.simulated));
+        left.production = Some(ProductionSide {
+            exchange: slim,
+            connected_us: finished.overhead_us,
+            simulated: finished.simulated,
+        });
     }
 }
 
@@ -290,28 +351,31 @@ impl Drop for Pair {
             candidate,
             production,
         } = std::mem::take(left);
-        let Some((production, production_simulated)) = production else {
-            self.sides.without_production.fetch_add(1, Ordering::AcqRel);
+        let Some(production) = production else {
+            self.sides.missing.without_production.inc();
             return;
         };
-        // The recorder has ended before the candidate's answer had.
-        let candidate = candidate.unwrap_or_else(|| CandidateSide {
-            end_us: self.now_us(),
+        let mut candidate = candidate.unwrap_or_else(|| CandidateSide {
             lost: Some(Lost::Open),
             ..CandidateSide::default()
         });
+        // The recorder has ended before the candidate's answer had.
+        if candidate.lost == Some(Lost::Open) {
+            candidate.end_us = self.now_us();
+        }
         let mirrored = Box::new(Mirrored {
             index: self.index,
             conversation: self.conversation,
             whole_us: self.whole_us,
             upload_us: self.upload_us,
+            connected_us: production.connected_us,
             offered_us: self.offered_us,
             candidate,
-            production,
-            production_simulated,
+            production: production.exchange,
+            production_simulated: production.simulated,
         });
         if self.sides.queue.try_send(mirrored).is_err() {
-            self.sides.behind.fetch_add(1, Ordering::AcqRel);
+            self.sides.missing.behind.inc();
         }
     }
 }
@@ -321,37 +385,56 @@ const QUEUE: usize = 4096;
 /// How often it is asked whether the recorder has ended.
 const LOOK: Duration = Duration::from_millis(100);
 const NAP: Duration = Duration::from_millis(1);
-/// How long the result may take to be worked out and written.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the result may take to be written. With the other waits of an end, docs/operating.md has it for service managers.
+const WRITING_PATIENCE: Duration = Duration::from_secs(10);
+/// How long its comparison is waited for beyond that: anybody can work it out later.
+const COMPARING_PATIENCE: Duration = Duration::from_secs(2);
+/// Names the thread.
+pub(in crate::record) const MEASURE_THREAD: &str = "reenact-measure";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::shape::{Endpoint, Method, TraceTime};
 
-    /// Notes what it is given, and at its end what was not.
+    /// Notes what it is given, and at its end what was not. Stumbles over its second.
     #[derive(Clone, Default)]
-    struct Notes(Arc<Mutex<(Vec<Mirrored>, Option<Unmeasured>)>>);
+    struct Notes {
+        seen: Arc<Mutex<(Vec<Mirrored>, Option<Unmeasured>)>>,
+        /// Holds its end up, once it is whole, until this is let go.
+        held: Option<Receiver<()>>,
+        stumbles: bool,
+    }
 
     impl MirrorResults for Notes {
-        fn add(&mut self, mirrored: Mirrored) {
-            self.0.lock().unwrap().0.push(mirrored);
+        fn add(&mut self, mirrored: Mirrored) -> bool {
+            assert!(!(self.stumbles && mirrored.index == 1), "a bug");
+            self.seen.lock().unwrap().0.push(mirrored);
+            true
         }
 
-        fn finish(self: Box<Self>, unmeasured: Unmeasured) -> Result<(), Box<dyn Error>> {
-            self.0.lock().unwrap().1 = Some(unmeasured);
+        fn finish(self: Box<Self>, ending: Ending<'_>) -> Result<(), Box<dyn Error>> {
+            self.seen.lock().unwrap().1 = Some(ending.unmeasured);
+            (ending.is_whole)();
+            if let Some(held) = self.held {
+                let _ = held.recv();
+            }
             Ok(())
         }
     }
 
-    fn started() -> (Measuring, Notes) {
-        let notes = Notes::default();
+    fn measuring(notes: &Notes) -> Measuring {
         let results = notes.clone();
         let out = MirrorOut {
             dir: PathBuf::new(),
             begin: Arc::new(move |_| Ok(Box::new(results.clone()) as Box<dyn MirrorResults>)),
         };
-        (start(&out).unwrap(), notes)
+        start(&out, &mut Registry::default()).unwrap()
+    }
+
+    fn started() -> (Measuring, Notes) {
+        let notes = Notes::default();
+        (measuring(&notes), notes)
     }
 
     fn pair(measuring: &Measuring) -> Arc<Pair> {
@@ -368,7 +451,11 @@ mod tests {
     fn is_seen_in_production(pair: &Pair) {
         let at = TraceTime::from_us(1);
         let exchange = Exchange::bare(at, Endpoint::ChatCompletions, Method::Post);
-        pair.left.lock().unwrap().production = Some((exchange, false));
+        pair.left.lock().unwrap().production = Some(ProductionSide {
+            exchange,
+            connected_us: Some(2),
+            simulated: false,
+        });
     }
 
     #[test]
@@ -389,29 +476,76 @@ mod tests {
         }
         drop(other_side);
         measuring.finish();
-        let (seen, unmeasured) = std::mem::take(&mut *notes.0.lock().unwrap());
+        let (seen, unmeasured) = std::mem::take(&mut *notes.seen.lock().unwrap());
         let told: Vec<_> = seen
             .iter()
             .map(|it| (it.index, it.candidate.status, it.candidate.lost))
             .collect();
         // In the order in which they were let go.
         assert_eq!(told, [(1, None, Some(Lost::Open)), (0, Some(200), None)]);
-        assert!(seen.iter().all(|it| it.upload_us == 7));
+        assert!(
+            seen.iter()
+                .all(|it| (it.upload_us, it.connected_us) == (7, Some(2)))
+        );
         let unmeasured = unmeasured.unwrap();
         assert_eq!((unmeasured.without_production, unmeasured.behind), (1, 0));
     }
 
     #[test]
+    fn of_a_request_that_is_still_open_at_the_end_what_is_known_is_kept() {
+        let (measuring, notes) = started();
+        let open = pair(&measuring);
+        is_seen_in_production(&open);
+        open.under_way(&CandidateSide {
+            taken_us: Some(1),
+            sent_us: Some(2),
+            ..CandidateSide::default()
+        });
+        let before_us = open.now_us();
+        drop(open);
+        measuring.finish();
+        let seen = std::mem::take(&mut *notes.seen.lock().unwrap()).0;
+        let side = &seen[0].candidate;
+        assert_eq!((side.sent_us, side.lost), (Some(2), Some(Lost::Open)));
+        assert!(side.end_us >= before_us);
+    }
+
+    #[test]
+    fn one_that_cannot_be_measured_costs_the_others_nothing() {
+        let notes = Notes {
+            stumbles: true,
+            ..Notes::default()
+        };
+        let measuring = measuring(&notes);
+        for _ in 0..3 {
+            is_seen_in_production(&pair(&measuring));
+        }
+        measuring.finish();
+        let (seen, unmeasured) = std::mem::take(&mut *notes.seen.lock().unwrap());
+        let told: Vec<_> = seen.iter().map(|it| it.index).collect();
+        assert_eq!(told, [0, 2]);
+        assert_eq!(unmeasured.unwrap().failed, 1);
+    }
+
+    #[test]
+    fn what_takes_long_once_the_result_is_whole_is_not_waited_for() {
+        let (let_go, held) = crossbeam_channel::bounded(0);
+        let notes = Notes {
+            held: Some(held),
+            ..Notes::default()
+        };
+        let measuring = measuring(&notes);
+        let (long, began) = (Duration::from_secs(60), Instant::now());
+        measuring.finish_within(long, Duration::ZERO);
+        assert!(began.elapsed() < long);
+        drop(let_go);
+    }
+
+    #[test]
     fn what_cannot_be_measured_in_time_is_counted_and_not_waited_for() {
         let (queue, taken) = crossbeam_channel::bounded(1);
-        let sides = Arc::new(Sides {
-            epoch: Instant::now(),
-            next: AtomicU64::new(0),
-            without_production: AtomicU64::new(0),
-            behind: AtomicU64::new(0),
-            over: AtomicBool::new(false),
-            queue,
-        });
+        let mut registry = Registry::default();
+        let sides = Arc::new(Sides::new(queue, &mut registry));
         for _ in 0..3 {
             let pair = sides.pair(&Offer {
                 endpoint: Endpoint::ChatCompletions,
@@ -424,6 +558,14 @@ mod tests {
             is_seen_in_production(&pair);
         }
         assert_eq!(taken.len(), 1);
-        assert_eq!(sides.behind.load(Ordering::Acquire), 2);
+        assert_eq!(sides.missing.unmeasured().behind, 2);
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+        for line in [
+            "reenact_mirror_unmeasured_total{reason=\"behind\"} 2",
+            "reenact_mirror_unmeasured_total{reason=\"failed\"} 0",
+        ] {
+            assert!(page.contains(line), "{line} not in {page}");
+        }
     }
 }

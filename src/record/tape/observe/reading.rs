@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
-use crate::record::mirror::MIRROR_THREAD;
+use crate::record::mirror::{MEASURE_THREAD, MIRROR_THREAD};
 
 /// The observer's name, by which the panic hook knows it.
 pub(super) const OBSERVER_THREAD: &str = "reenact-observe";
@@ -41,7 +41,7 @@ pub(super) fn trip_over(_: &[u8]) {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Panicked;
 
-/// Panics of the observer's thread say where, and nothing else.
+/// Panics of the observer's thread, and of a mirror's, say where, and nothing else.
 pub(super) fn hide_panic_messages() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -49,7 +49,7 @@ pub(super) fn hide_panic_messages() {
         std::panic::set_hook(Box::new(move |info| {
             if matches!(
                 std::thread::current().name(),
-                Some(OBSERVER_THREAD | MIRROR_THREAD)
+                Some(OBSERVER_THREAD | MIRROR_THREAD | MEASURE_THREAD)
             ) {
                 let (file, line) = info
                     .location()
@@ -57,7 +57,7 @@ pub(super) fn hide_panic_messages() {
                 tracing::error!(
                     file,
                     line,
-                    "reading an exchange failed; its shape is not recorded"
+                    "reading an exchange failed; it is not recorded, or not measured"
                 );
             } else {
                 usual(info);
