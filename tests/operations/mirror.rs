@@ -112,9 +112,14 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
             .unwrap()
             .ends_with("T00:00:00Z")
     );
-    let compared = &document["comparison"][0];
-    assert_eq!(compared["baseline"], "recorded");
-    assert_eq!(compared["pairs"], 40);
+    // On a machine that is too busy for it the result is whole without.
+    match document["comparison"].get(0) {
+        Some(compared) => {
+            assert_eq!(compared["baseline"], "recorded");
+            assert_eq!(compared["pairs"], 40);
+        }
+        None => assert!(log.contains("but for its comparison"), "{log}"),
+    }
     let summary = std::fs::read_to_string(out.join("summary.md")).unwrap();
     assert!(
         summary.starts_with("# Mirror: ") && summary.contains("40 requests of live traffic"),
