@@ -3,6 +3,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::MAX_PARTS;
 use crate::shape::{
     BlockSpec, BlockUnit, CachePlace, Dimensions, Exchange, GapTrail, RequestShape, TensorShape,
     TokenCount,
@@ -126,9 +127,10 @@ impl Lengths {
         let events = response.events;
         if let Some(frames) = &mut exchange.frames {
             frames.sent_trail = GapTrail::default();
-            // The client's frames are as many as there are messages, but for those beyond a bound.
+            // The client's frames are as many as there are messages, which are not rounded; beyond their bound this alone tells how many.
             let sent = frames.sent_gaps.count();
-            if sent > 0 && self != Self::Unknown {
+            let beyond = exchange.request.messages.len() >= MAX_PARTS;
+            if beyond && self != Self::Unknown {
                 let count = self.tokens(sent.saturating_add(1)).saturating_sub(1).max(1);
                 frames.sent_gaps = std::mem::take(&mut frames.sent_gaps).of_count(count);
             }
@@ -270,16 +272,27 @@ mod tests {
 
     #[test]
     fn sizes_of_frames_tell_no_more_than_their_number_and_their_sum() {
-        use crate::shape::{Endpoint, FrameShape, Method, TraceTime};
+        use crate::shape::{Endpoint, FrameShape, MessageShape, Method, Role, TraceTime};
         let mut exchange = Exchange::bare(TraceTime::default(), Endpoint::Realtime, Method::Get);
         exchange.response.events = 100;
         let mut frames = FrameShape::default();
         frames.came_sizes.record(1_500, 60);
         frames.came_sizes.record(3_000, 40);
         frames.sent_trail.record(20_000);
+        (0..9).for_each(|_| frames.sent_gaps.record(20_000));
         exchange.frames = Some(Box::new(frames));
+        let mut many = exchange.clone();
         Lengths::Steps(1_000).coarsen(&mut exchange);
         let frames = exchange.frames.unwrap();
+        assert_eq!(frames.sent_gaps.count(), 9, "as the messages tell");
+        let one = MessageShape {
+            role: Role::Other,
+            bytes: 8,
+            tokens: None,
+        };
+        many.request.messages = vec![one; MAX_PARTS];
+        Lengths::Steps(1_000).coarsen(&mut many);
+        assert_eq!(many.frames.unwrap().sent_gaps.count(), 999);
         assert!(frames.sent_trail.is_empty());
         // Both round to 4,000 bytes, and their number to 1,000.
         let sizes: Vec<_> = frames.came_sizes.values().collect();

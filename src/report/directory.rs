@@ -95,18 +95,30 @@ impl ResultDirectory {
         histograms: &[RunHistograms],
     ) -> Result<(), ReportError> {
         self.put(histograms::NAME, &histograms::render(histograms)?)?;
-        let json = serde_json::to_vec_pretty(document).map_err(|error| ReportError::Render {
-            what: "result.json",
-            why: error.to_string(),
-        })?;
-        self.put("result.json", &json)?;
-        self.put("report.html", html::render(document, charts)?.as_bytes())?;
         self.put("timeline.csv", csv::timeline(document).as_bytes())?;
         let percentiles = csv::percentiles(document, charts);
         self.put("percentiles.csv", percentiles.as_bytes())?;
         self.put_logs(histograms)?;
+        self.write_verdict(document, charts)
+    }
+
+    /// Writes again what tells verdicts and comparisons, the document last.
+    ///
+    /// # Errors
+    /// As [`ResultDirectory::write`].
+    pub fn write_verdict(
+        &self,
+        document: &ResultDocument,
+        charts: &Charts,
+    ) -> Result<(), ReportError> {
+        let json = serde_json::to_vec_pretty(document).map_err(|error| ReportError::Render {
+            what: "result.json",
+            why: error.to_string(),
+        })?;
+        self.put("report.html", html::render(document, charts)?.as_bytes())?;
         self.put("summary.md", markdown::render(document).as_bytes())?;
-        self.put("junit.xml", junit::render(document)?.as_bytes())
+        self.put("junit.xml", junit::render(document)?.as_bytes())?;
+        self.put("result.json", &json)
     }
 
     /// Writes the percentile logs, and takes those away that an earlier run left.

@@ -189,15 +189,17 @@ impl RotatingWriter {
                 Ok(())
             }
         };
-        if flushed.is_ok() && closed.is_ok() {
-            self.carried.clone_from(&self.totals);
-        } else {
+        match &closed {
+            // The footer is there, whether or not the disk says that it keeps it.
+            Ok(()) | Err(TraceError::Unsynced { .. }) if flushed.is_ok() => {
+                self.carried.clone_from(&self.totals);
+            }
             // What it was told after its last block, the next one tells.
-            self.carried.add(&standing);
+            _ => self.carried.add(&standing),
         }
         if let Err(error) = closed {
-            // All its blocks are on the disk: only the index is missing, and readers rebuild that.
-            tracing::warn!(path = %path.display(), %error, "closed a trace file without its index");
+            // All its blocks are on the disk: at most the index is missing, and readers rebuild that.
+            tracing::warn!(path = %path.display(), %error, "a full trace file was not closed whole");
         }
         self.retire();
         Ok(flushed)

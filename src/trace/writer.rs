@@ -54,7 +54,7 @@ pub struct TraceWriter {
     openings: Openings,
     models: Vec<(u32, String)>,
     footer: Footer,
-    /// The accounts that stand in the file's last frame.
+    /// The accounts that stand in the file's last block of exchanges, from which readers take them where there is no footer.
     standing: Totals,
     /// Exchanges in blocks, and those of them that the disk has been asked to keep.
     written: u64,
@@ -269,7 +269,7 @@ impl TraceWriter {
     /// Writes the last block and the footer.
     ///
     /// # Errors
-    /// When they cannot be written.
+    /// When they cannot be written, or are and the disk does not say that it keeps them ([`TraceError::Unsynced`]).
     pub fn finish(mut self) -> Result<(), TraceError> {
         self.cut()?;
         self.footer.ids = self.encoder.ids();
@@ -280,7 +280,11 @@ impl TraceWriter {
         self.append(&bytes).map_err(TraceError::io(&self.path))?;
         match self.partial {
             Some(partial) => partial.keep(&self.file),
-            None => self.file.sync_all().map_err(TraceError::io(&self.path)),
+            None => self.file.sync_all().map_err(|source| TraceError::Unsynced {
+                path: self.path,
+                exchanges: 0,
+                source,
+            }),
         }
     }
 }
@@ -320,6 +324,12 @@ mod tests {
         writer.push(exchange(1)).unwrap();
         writer.account(&seen(1));
         writer.flush().unwrap();
+        // Readers take no accounts from a block of what is in flight.
+        writer.account(&seen(2));
+        writer.open(7, exchange(2));
+        writer.flush().unwrap();
+        assert_eq!(writer.standing(), &seen(1));
+        writer.forget(7);
         // A handle that cannot write stands for a disk that will not.
         let read_only = File::open(&path).unwrap();
         let writable = std::mem::replace(&mut writer.file, read_only);

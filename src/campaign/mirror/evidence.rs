@@ -36,7 +36,7 @@ pub(super) fn evidence(account: &MirrorAccount) -> GeneratorEvidence {
     }
     if account.open_at_the_end > 0 {
         remarks.push(format!(
-            "{} requests were still open when the recorder had ended, after production's answers: they count as timeouts",
+            "{} requests were still open when the recorder had ended, after production's answers: they count as timeouts, or as cancelled where their client had left",
             account.open_at_the_end
         ));
     }

@@ -186,7 +186,14 @@ impl MirrorResults for MirrorReport {
             self.account.unmeasured += 1;
             return false;
         }
-        match mirrored.candidate.lost {
+        let (lost, offered_us) = (mirrored.candidate.lost, mirrored.offered_us);
+        let behind_us = offered_us.saturating_sub(mirrored.whole_us);
+        let is_slow = mirrored.production.slow_reader_bytes_per_s().is_some();
+        let simulated = mirrored.production_simulated;
+        let turn = mirrored.conversation.map(|it| self.sessions.turn(it));
+        // First, since a bug there costs this request, which is then in no other figure.
+        let outcome = outcome(mirrored, turn);
+        match lost {
             Some(lost) if lost.is_drop() => {
                 let dropped = self.account.dropped.entry(lost.name().to_owned());
                 *dropped.or_default() += 1;
@@ -194,22 +201,17 @@ impl MirrorResults for MirrorReport {
             Some(MirrorLost::Open) => self.account.open_at_the_end += 1,
             _ => {}
         }
-        let behind_us = mirrored.offered_us.saturating_sub(mirrored.whole_us);
         self.behind_us += behind_us;
         self.account.behind_max_ms = self.account.behind_max_ms.max(seconds(behind_us) * 1e3);
-        self.production_simulated |= mirrored.production_simulated;
-        let pace = mirrored.production.slow_reader_bytes_per_s();
-        self.account.slow_readers += u64::from(pace.is_some());
-        let turn = mirrored.conversation.map(|it| self.sessions.turn(it));
+        self.production_simulated |= simulated;
+        self.account.slow_readers += u64::from(is_slow);
         match turn {
             Some(turn) => self.conversations += u64::from(turn.place == 0),
             None => self.lone += 1,
         }
-        let at_us = mirrored.offered_us;
-        let (first, last) = self.span_us.unwrap_or((at_us, at_us));
-        self.span_us = Some((first.min(at_us), last.max(at_us)));
+        let (first, last) = self.span_us.unwrap_or((offered_us, offered_us));
+        self.span_us = Some((first.min(offered_us), last.max(offered_us)));
         self.requests += 1;
-        let outcome = outcome(mirrored, turn);
         let logged = self.place.log(&self.reported.name, &outcome);
         self.tally.add(outcome, &mut |_| u64::MAX);
         logged
@@ -246,7 +248,7 @@ impl MirrorResults for MirrorReport {
             };
             let compared = compare_with_recorded(&twins, target, scaling, &options);
             document.comparison.push(compared);
-            out.write(&document, &charts, &histograms)?;
+            out.write_verdict(&document, &charts)?;
         }
         tracing::info!(report = %out.path().join("report.html").display(), "the mirror's result");
         Ok(())

@@ -14,10 +14,11 @@ impl Beat {
     /// Beats for ever.
     pub(super) async fn go_on(&self, is_busy: impl Fn() -> bool) {
         loop {
+            let before = is_busy();
             let due = Instant::now() + EVERY;
             tokio::time::sleep_until(due).await;
-            // Idle hours would hide a busy minute.
-            if is_busy() {
+            // Idle hours would hide a busy minute. What is over by now was held up all the same.
+            if is_busy() || before {
                 self.note(due.elapsed());
             }
         }

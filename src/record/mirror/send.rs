@@ -216,6 +216,8 @@ impl Line {
         let response = self.patiently(sent).await?.map_err(|_| Lost::Reset)?;
         side.headers_us = now_us(pair);
         side.status = Some(response.status().as_u16());
+        let server = response.headers().get(SERVER);
+        side.simulated = server.is_some_and(|server| server.as_bytes().starts_with(SIMULATED));
         under_way(side);
         self.follow(shadow.endpoint, began, response, side).await?;
         self.idle.borrow_mut().push((connection, Instant::now()));
@@ -241,18 +243,22 @@ impl Line {
             content_type: text(CONTENT_TYPE),
             content_encoding: text(http::header::CONTENT_ENCODING),
         };
-        let server = head.headers.get(SERVER);
-        side.simulated = server.is_some_and(|server| server.as_bytes().starts_with(SIMULATED));
         let mut observer = ResponseObserver::new(endpoint, seen, false).within(MOST_ANSWER);
-        while let Some(frame) = self.patiently(body.frame()).await? {
-            let frame = frame.map_err(|_| Lost::Truncated)?;
-            if let Some(data) = frame.data_ref() {
-                observer.data(since(began), data);
+        let read = async {
+            while let Some(frame) = self.patiently(body.frame()).await? {
+                let frame = frame.map_err(|_| Lost::Truncated)?;
+                if let Some(data) = frame.data_ref() {
+                    observer.data(since(began), data);
+                }
             }
-        }
+            Ok(())
+        };
+        let whole = read.await;
         let end_us = since(began);
+        // Of one that breaks off, too: its client in production may have left before.
         side.sight = observer.finish();
         side.sight.answer_name = None;
+        whole?;
         let sight = &side.sight;
         if head.status.is_success() && (sight.error || !sight.ended) {
             return Err(Lost::Truncated);

@@ -279,8 +279,12 @@ impl Writer {
         let Some(file) = self.file.take() else { return };
         let path = file.path().to_owned();
         let before = file.bytes();
-        if let Err(error) = file.finish() {
-            return tracing::warn!(%error, "the trace was closed without its index");
+        match file.finish() {
+            Ok(()) => {}
+            Err(error @ TraceError::Unsynced { .. }) => {
+                tracing::warn!(%error, "the trace's index may not survive a loss of power");
+            }
+            Err(error) => return tracing::warn!(%error, "the trace was closed without its index"),
         }
         self.carried.clone_from(&self.told);
         let footer = std::fs::metadata(path).map_or(0, |meta| meta.len());

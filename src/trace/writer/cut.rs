@@ -85,7 +85,9 @@ impl TraceWriter {
         };
         let frame = self.encoder.encode(kind, entries, beside, &mut bytes)?;
         self.append(&bytes)?;
-        self.standing.clone_from(&self.footer.totals);
+        if kind == KIND_EXCHANGES {
+            self.standing.clone_from(&self.footer.totals);
+        }
         self.openings.told_gone();
         Ok(frame)
     }
