@@ -95,11 +95,12 @@ impl ResultDirectory {
         histograms: &[RunHistograms],
     ) -> Result<(), ReportError> {
         self.put(histograms::NAME, &histograms::render(histograms)?)?;
+        self.put_document(document)?;
+        self.put_pages(document, charts)?;
         self.put("timeline.csv", csv::timeline(document).as_bytes())?;
         let percentiles = csv::percentiles(document, charts);
         self.put("percentiles.csv", percentiles.as_bytes())?;
-        self.put_logs(histograms)?;
-        self.write_verdict(document, charts)
+        self.put_logs(histograms)
     }
 
     /// Writes again what tells verdicts and comparisons, the document last.
@@ -111,14 +112,22 @@ impl ResultDirectory {
         document: &ResultDocument,
         charts: &Charts,
     ) -> Result<(), ReportError> {
+        self.put_pages(document, charts)?;
+        self.put_document(document)
+    }
+
+    fn put_document(&self, document: &ResultDocument) -> Result<(), ReportError> {
         let json = serde_json::to_vec_pretty(document).map_err(|error| ReportError::Render {
             what: "result.json",
             why: error.to_string(),
         })?;
+        self.put("result.json", &json)
+    }
+
+    fn put_pages(&self, document: &ResultDocument, charts: &Charts) -> Result<(), ReportError> {
         self.put("report.html", html::render(document, charts)?.as_bytes())?;
         self.put("summary.md", markdown::render(document).as_bytes())?;
-        self.put("junit.xml", junit::render(document)?.as_bytes())?;
-        self.put("result.json", &json)
+        self.put("junit.xml", junit::render(document)?.as_bytes())
     }
 
     /// Writes the percentile logs, and takes those away that an earlier run left.
