@@ -71,8 +71,12 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
     assert!(ended.success(), "{log}");
 
     let out = dir.path().join("out/mirror-000001");
+    // On a machine that is too busy for it the result is whole without its comparison, which may have been about to be written.
+    let is_bare = log.contains("but for its comparison");
+    let mut files = names(&out);
+    files.retain(|name| !(is_bare && name.ends_with(".partial")));
     assert_eq!(
-        names(&out),
+        files,
         [
             "hgrm",
             "histograms.json.zst",
@@ -112,13 +116,12 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
             .unwrap()
             .ends_with("T00:00:00Z")
     );
-    // On a machine that is too busy for it the result is whole without.
     match document["comparison"].get(0) {
         Some(compared) => {
             assert_eq!(compared["baseline"], "recorded");
             assert_eq!(compared["pairs"], 40);
         }
-        None => assert!(log.contains("but for its comparison"), "{log}"),
+        None => assert!(is_bare, "{log}"),
     }
     let summary = std::fs::read_to_string(out.join("summary.md")).unwrap();
     assert!(

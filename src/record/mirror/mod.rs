@@ -13,6 +13,7 @@
 mod beat;
 mod felt;
 mod missing;
+mod results;
 mod send;
 mod sides;
 
@@ -35,8 +36,8 @@ use crate::shape::{Endpoint, Outcome};
 use felt::Felt;
 pub use felt::Lost;
 pub use missing::Unmeasured;
+pub use results::{BeginResults, CandidateSide, Ending, MirrorOut, MirrorResults, Mirrored};
 pub(in crate::record) use sides::MEASURE_THREAD;
-pub use sides::{BeginResults, CandidateSide, Ending, MirrorOut, MirrorResults, Mirrored};
 use sides::{Measuring, Pair, Sides};
 
 /// Where shadow traffic goes, and how much of it.

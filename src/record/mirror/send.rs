@@ -18,7 +18,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::felt::{Felt, Lost};
-use super::sides::{CandidateSide, Pair, Sides};
+use super::results::CandidateSide;
+use super::sides::{Pair, Sides};
 use super::{MirrorKey, MirrorOptions, Shadow};
 use crate::dialect::{ResponseHead, ResponseObserver};
 use crate::record::front::arrival::Arrival;
