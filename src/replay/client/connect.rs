@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, Socket, Wire};
 use super::link::{self, HandshakeError, Link};
+use super::stamped::Stamped;
 use super::traffic::Traffic;
 use crate::net::{MaybeTls, client_tls};
 use crate::replay::FailureKind;
@@ -140,7 +142,7 @@ impl Connector {
     pub(in crate::replay) async fn connect(&self) -> Result<Connection, ConnectError> {
         let wire = match self.http {
             HttpVersion::Http1 => {
-                let io = self.in_time(self.open()).await?;
+                let io = self.in_time(self.open(Stamped::over)).await?;
                 Wire::Http1(Socket::over(io, self.traffic.open_one()))
             }
             HttpVersion::Http2 => Wire::Http2(Arc::new(self.link().await?)),
@@ -154,7 +156,7 @@ impl Connector {
     /// When there is none to be had in time.
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
         let opened = async {
-            let io = self.open().await?;
+            let io = self.open(|tcp| tcp).await?;
             Link::over(io, self.traffic.open_one(), self.window)
                 .await
                 .map_err(ConnectError::Http2)
@@ -180,12 +182,16 @@ impl Connector {
     /// # Errors
     /// When there is none to be had in time.
     pub(in crate::replay) async fn bare(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
-        self.in_time(self.open()).await
+        self.in_time(self.open(|tcp| tcp)).await
     }
 
-    async fn open(&self) -> Result<MaybeTls<TcpStream>, ConnectError> {
+    async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        over: impl FnOnce(TcpStream) -> S,
+    ) -> Result<MaybeTls<S>, ConnectError> {
         let tcp = self.tcp().await.map_err(ConnectError::Connect)?;
         tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
+        let tcp = over(tcp);
         Ok(match &self.tls {
             None => MaybeTls::Plain(tcp),
             Some((connector, name)) => MaybeTls::Tls(Box::new(

@@ -4,14 +4,15 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::link::Link;
 use super::message::Outgoing;
+use super::stamped::Stamped;
 use super::traffic::Open;
 use crate::net::MaybeTls;
 
@@ -54,12 +55,12 @@ impl Connection {
 /// A connection that speaks HTTP/1. Nobody watches it in the background: the task of an exchange polls it while that lasts, and
 /// the pool looks at it when it is announced or taken again.
 pub(super) struct Socket {
-    io: MaybeTls<TcpStream>,
+    io: MaybeTls<Stamped>,
     _open: Open,
 }
 
 impl Socket {
-    pub(super) fn over(io: MaybeTls<TcpStream>, open: Open) -> Self {
+    pub(super) fn over(io: MaybeTls<Stamped>, open: Open) -> Self {
         Self { io, _open: open }
     }
 
@@ -67,13 +68,13 @@ impl Socket {
     /// round to the runtime yet.
     fn is_idle(&mut self) -> bool {
         match &self.io {
-            MaybeTls::Plain(tcp) => SockRef::from(tcp)
+            MaybeTls::Plain(socket) => SockRef::from(socket.tcp())
                 .peek(&mut [MaybeUninit::uninit()])
                 .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock),
             // Under TLS there are records that say nothing, such as tickets.
             MaybeTls::Tls(_) => {
                 let mut cx = Context::from_waker(Waker::noop());
-                self.poll_read(&mut cx, READ, |_| ()).is_pending()
+                self.poll_read(&mut cx, READ, |_, _| ()).is_pending()
             }
         }
     }
@@ -87,18 +88,22 @@ impl Socket {
         outgoing.poll_write(cx, &mut self.io)
     }
 
-    /// One read from the system of at most so many bytes, lent to `take`; empty at the connection's end.
+    /// One read from the system of at most so many bytes, lent to `take` with how long they lay there; empty at the connection's end.
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        take: impl FnOnce(io::Result<&[u8]>) -> T,
+        take: impl FnOnce(io::Result<&[u8]>, Duration) -> T,
     ) -> Poll<T> {
         BUFFER.with_borrow_mut(|buffer| {
             let most = most.min(buffer.len());
             let mut into = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
             let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut into));
-            Poll::Ready(take(read.map(|()| into.filled())))
+            let lay = match &self.io {
+                MaybeTls::Plain(socket) => socket.lay(),
+                MaybeTls::Tls(stream) => stream.get_ref().0.lay(),
+            };
+            Poll::Ready(take(read.map(|()| into.filled()), lay))
         })
     }
 }

@@ -19,6 +19,7 @@ mod listen;
 mod message;
 mod pool;
 mod retry_after;
+mod stamped;
 mod talk;
 mod traffic;
 mod watch;

@@ -2,7 +2,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
@@ -35,8 +35,8 @@ pub(super) trait Listener {
     fn enough(&self) -> Option<Cut>;
 }
 
-/// One request and its answer, here over HTTP/1. The task that follows the answer writes and reads itself: moments are those of the
-/// system calls, and an answer costs nothing while it is silent.
+/// One request and its answer, here over HTTP/1. The task that follows the answer writes and reads itself: it went
+/// out as the system was called, and came as the system had it; an answer costs nothing while it is silent.
 pub(super) struct Talk<'a, L> {
     pub(super) lane: &'a Lane,
     pool: &'a Pool,
@@ -166,7 +166,7 @@ impl<'a, L: Listener> Talk<'a, L> {
                     Poll::Pending => break,
                 },
             };
-            match connection.poll_read(cx, most, |read| self.take(read)) {
+            match connection.poll_read(cx, most, |read, lay| self.take(read, lay)) {
                 Poll::Pending => {
                     if let Some(brake) = &mut self.brake {
                         brake.found_nothing();
@@ -195,8 +195,8 @@ impl<'a, L: Listener> Talk<'a, L> {
         }
     }
 
-    /// Takes what was read.
-    fn take(&mut self, read: io::Result<&[u8]>) -> ControlFlow<Result<(), Cut>> {
+    /// Takes what was read, after it `lay` with the system for so long.
+    fn take(&mut self, read: io::Result<&[u8]>, lay: Duration) -> ControlFlow<Result<(), Cut>> {
         let failed = |kind| ControlFlow::Break(Err(Cut::Failed(kind)));
         let begun = self.answer.has_begun();
         let bytes = match read {
@@ -212,7 +212,13 @@ impl<'a, L: Listener> Talk<'a, L> {
         if let Some(brake) = &mut self.brake {
             brake.took(bytes.len());
         }
-        let at_us = self.lane.clock.now_us();
+        let now = Instant::now();
+        let came = match &self.brake {
+            None => now.checked_sub(lay).unwrap_or(now),
+            // It lay there because its client did not take it.
+            Some(_) => now,
+        };
+        let at_us = self.lane.clock.us_at(came).max(self.watch.heard_us());
         let listener = &mut *self.listener;
         let fed = self.answer.feed(bytes, |seen| match seen {
             Seen::Head(head) => listener.head(at_us, &head),

@@ -1,0 +1,138 @@
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TCP connection that knows how long what was read lay with the system: it stamps each packet as it comes. So a moment is that of the
+/// answer's, however late the thread is that reads it, and whoever else it reads for.
+pub(super) struct Stamped {
+    tcp: TcpStream,
+    /// Whether the system stamps.
+    stamps: bool,
+    lay: Duration,
+}
+
+impl Stamped {
+    pub(super) fn over(tcp: TcpStream) -> Self {
+        let stamps = setsockopt(&tcp, sockopt::ReceiveTimestampns, &true).is_ok();
+        Self {
+            tcp,
+            stamps,
+            lay: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn tcp(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// How long the last packet of what was read last lay there before it was read; zero where the system does not tell.
+    pub(super) fn lay(&self) -> Duration {
+        self.lay
+    }
+
+    /// One read, and when the last packet of what it brought had come.
+    fn read(&self, into: &mut [u8]) -> io::Result<(usize, Option<TimeSpec>)> {
+        CONTROL.with_borrow_mut(|control| {
+            let mut into = [IoSliceMut::new(into)];
+            let fd = self.tcp.as_raw_fd();
+            let flags = MsgFlags::empty();
+            let read = recvmsg::<SockaddrStorage>(fd, &mut into, Some(control), flags)?;
+            let stamp = read.cmsgs()?.find_map(|message| match message {
+                ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
+                _ => None,
+            });
+            Ok((read.bytes, stamp))
+        })
+    }
+}
+
+impl AsyncRead for Stamped {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.stamps {
+            return Pin::new(&mut self.tcp).poll_read(cx, buf);
+        }
+        loop {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            let into = buf.initialize_unfilled();
+            let room = into.len();
+            let mut read = None;
+            let tried = self.tcp.try_io(Interest::READABLE, || {
+                let (bytes, stamp) = self.read(into)?;
+                read = Some((bytes, stamp));
+                match bytes {
+                    // There is no more, and nobody needs to ask: the runtime is told so.
+                    1.. if bytes < room => Err(io::ErrorKind::WouldBlock.into()),
+                    _ => Ok(()),
+                }
+            });
+            match (read, tried) {
+                (Some((bytes, stamp)), _) => {
+                    self.lay = stamp.map_or(Duration::ZERO, since);
+                    buf.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, tried) => return Poll::Ready(tried),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stamped {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
+
+/// Stamps are of the wall clock; one that was set meanwhile is seen by what cannot be.
+fn since(stamp: TimeSpec) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let lay = now.ok().and_then(|now| now.checked_sub(stamp.into()));
+    lay.filter(|lay| *lay < LONGEST).unwrap_or_default()
+}
+
+/// Nothing lies longer beside a thread that is alive.
+const LONGEST: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// Room for the stamp.
+    static CONTROL: RefCell<Vec<u8>> = RefCell::new(nix::cmsg_space!(TimeSpec));
+}
