@@ -12,7 +12,8 @@
 //!
 //! There are as many events as `max_tokens` asks for. `GET /truth` gives a JSON array of what was answered since the last time,
 //! four numbers each, in microseconds of one clock: when the request was whole, when its first and its last event were written,
-//! and the number of events. Requests marked as probes are answered and not told.
+//! and the number of events. Whole is a request when the system has its last packet: how long it lies there until a busy server comes
+//! round to it is felt by whoever waits for the answer. Requests marked as probes are answered and not told.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -24,12 +25,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use memchr::memmem;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+use nix::sys::time::TimeSpec;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream};
 
 fn main() {
@@ -67,6 +73,7 @@ async fn serve(port: u16) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
+        setsockopt(&stream, sockopt::ReceiveTimestampns, &true).unwrap();
         let server = Rc::clone(&server);
         tokio::task::spawn_local(async move {
             // A client may leave at any time.
@@ -95,7 +102,7 @@ impl Server {
     async fn converse(&self, mut stream: TcpStream) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(16 << 10);
         while let Some(asked) = read_request(&mut stream, &mut buffer).await? {
-            let whole_us = self.now_us();
+            let whole_us = self.us_at(asked.whole);
             match (asked.post, asked.stream, asked.manner) {
                 (false, ..) => {
                     stream.write_all(&self.other(&asked)).await?;
@@ -147,7 +154,11 @@ impl Server {
     }
 
     fn now_us(&self) -> u128 {
-        self.began.elapsed().as_micros()
+        self.us_at(Instant::now())
+    }
+
+    fn us_at(&self, moment: Instant) -> u128 {
+        moment.saturating_duration_since(self.began).as_micros()
     }
 
     /// Differs from request to request, the same in every run.
@@ -252,10 +263,12 @@ struct Asked {
     stream: bool,
     events: usize,
     prompt_tokens: usize,
+    whole: Instant,
 }
 
 /// `None` when the client has left.
 async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Asked>> {
+    let mut came = Instant::now();
     loop {
         if let Some(end) = memmem::find(buffer, b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&buffer[..end]);
@@ -275,15 +288,39 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
                         .find_map(|key| digits(number_or_word(body, key)))
                         .unwrap_or(EVENTS_IF_UNASKED),
                     prompt_tokens: 1 + memchr::memchr_iter(b' ', body).count(),
+                    whole: came,
                 };
                 buffer.drain(..whole);
                 return Ok(Some(asked));
             }
         }
-        if stream.read_buf(buffer).await? == 0 {
+        let mut into = [0; 16 << 10];
+        let (bytes, lay) = read(stream, &mut into).await?;
+        if bytes == 0 {
             return Ok(None);
         }
+        buffer.extend_from_slice(&into[..bytes]);
+        came = Instant::now() - lay;
     }
+}
+
+/// One read, and how long the last packet of what it brought lay with the system.
+async fn read(stream: &TcpStream, into: &mut [u8]) -> io::Result<(usize, Duration)> {
+    let receive = || {
+        let mut into = [IoSliceMut::new(into)];
+        let mut control = nix::cmsg_space!(TimeSpec);
+        let (fd, flags) = (stream.as_raw_fd(), MsgFlags::empty());
+        let read = recvmsg::<SockaddrStorage>(fd, &mut into, Some(&mut control), flags)?;
+        let stamp = read.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+            _ => None,
+        });
+        Ok((read.bytes, stamp))
+    };
+    let (bytes, stamp) = stream.async_io(Interest::READABLE, receive).await?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let lay = stamp.and_then(|stamp| now.ok()?.checked_sub(stamp));
+    Ok((bytes, lay.unwrap_or_default()))
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {

@@ -41,7 +41,7 @@ impl Stamped {
     }
 
     /// One read, and when the last packet of what it brought had come.
-    fn read(&self, into: &mut [u8]) -> io::Result<(usize, Option<TimeSpec>)> {
+    fn receive(&self, into: &mut [u8]) -> io::Result<(usize, Option<TimeSpec>)> {
         CONTROL.with_borrow_mut(|control| {
             let mut into = [IoSliceMut::new(into)];
             let fd = self.tcp.as_raw_fd();
@@ -71,7 +71,7 @@ impl AsyncRead for Stamped {
             let room = into.len();
             let mut read = None;
             let tried = self.tcp.try_io(Interest::READABLE, || {
-                let (bytes, stamp) = self.read(into)?;
+                let (bytes, stamp) = self.receive(into)?;
                 read = Some((bytes, stamp));
                 match bytes {
                     // There is no more, and nobody needs to ask: the runtime is told so.
@@ -135,4 +135,77 @@ const LONGEST: Duration = Duration::from_secs(10);
 thread_local! {
     /// Room for the stamp.
     static CONTROL: RefCell<Vec<u8>> = RefCell::new(nix::cmsg_space!(TimeSpec));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Instant;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// A connection, and its other end.
+    async fn pair() -> (Stamped, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await;
+        (Stamped::over(tcp.unwrap()), listener.accept().unwrap().0)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn it_tells_how_long_what_is_read_late_lay_there() {
+        const LATE: Duration = Duration::from_millis(20);
+        let (mut near, mut far) = pair().await;
+        // A system that nobody has asked for stamps begins a moment after it is asked.
+        for _ in 0..100 {
+            let before = Instant::now();
+            far.write_all(b"late").unwrap();
+            let after = Instant::now();
+            near.tcp().readable().await.unwrap();
+            while after.elapsed() < LATE {
+                std::hint::spin_loop();
+            }
+            assert_eq!(near.read(&mut [0; 16]).await.unwrap(), 4);
+            if near.lay() > Duration::ZERO {
+                assert!(near.lay() >= LATE && near.lay() <= before.elapsed());
+                return;
+            }
+        }
+        panic!("the system stamps nothing");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_comes_is_read_to_the_end() {
+        let (mut near, mut far) = pair().await;
+        let sent: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let whole = sent.clone();
+        let writer = std::thread::spawn(move || {
+            for portion in whole.chunks(777) {
+                far.write_all(portion).unwrap();
+            }
+        });
+        let mut read = Vec::new();
+        // Reads that are filled, and such as are not.
+        loop {
+            let mut into = [0; 1000];
+            match near.read(&mut into).await.unwrap() {
+                0 => break,
+                bytes => read.extend_from_slice(&into[..bytes]),
+            }
+        }
+        assert_eq!(read, sent);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_stamp_of_a_clock_that_was_set_says_nothing() {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let lay = |at: Duration| since(TimeSpec::from_duration(at));
+        assert!(lay(now - Duration::from_millis(5)) >= Duration::from_millis(5));
+        assert_eq!(lay(now + Duration::from_secs(60)), Duration::ZERO);
+        assert_eq!(lay(now - Duration::from_secs(60)), Duration::ZERO);
+    }
 }
