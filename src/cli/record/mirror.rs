@@ -11,6 +11,7 @@ use crate::record::{MirrorKey, MirrorOptions, MirrorOut, MirrorResults, NamedUps
 
 /// Live shadow traffic.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Live shadow traffic")]
 pub(super) struct MirrorArgs {
     /// Send a share of the sessions to a candidate as well: its answers are measured and discarded, and production neither waits for it nor
     /// sees it (docs/mirror.md). Client headers, keys among them, are not sent on

@@ -59,18 +59,6 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    #[command(flatten)]
-    plan: PlanArgs,
-
-    #[command(flatten)]
-    schedule: ScheduleArgs,
-
-    #[command(flatten)]
-    baseline: BaselineArgs,
-
-    #[command(flatten)]
-    window: WindowArgs,
-
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
     objectives: Vec<Objective>,
@@ -93,23 +81,36 @@ pub(super) struct ReplayArgs {
     #[arg(long, conflicts_with = "start_at")]
     self_check: bool,
 
+    // Groups with headings come last: what follows one would stand under its heading.
     #[command(flatten)]
-    telemetry: TelemetryArgs,
-
-    #[command(flatten)]
-    outward: OutwardArgs,
-
-    #[command(flatten)]
-    quality: QualityArgs,
+    plan: PlanArgs,
 
     #[command(flatten)]
     conversations: ConversationArgs,
+
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+
+    #[command(flatten)]
+    window: WindowArgs,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
+
+    #[command(flatten)]
+    quality: QualityArgs,
 
     #[command(flatten)]
     prompts: PromptArgs,
 
     #[command(flatten)]
     connections: ConnectionArgs,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+
+    #[command(flatten)]
+    outward: OutwardArgs,
 }
 
 #[derive(Debug, Clone)]
