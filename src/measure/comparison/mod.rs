@@ -1,6 +1,7 @@
 //! Two targets beside each other: ratios of quantiles with intervals, the whole shift, and whether the comparison is one at all.
 
 mod bootstrap;
+mod cores;
 mod decision;
 mod gaps;
 mod load;
@@ -159,16 +160,24 @@ fn under(
     let unlike = load.as_ref().is_some_and(|load| load.differs);
     let (mut metrics, mut shift) = (BTreeMap::new(), BTreeMap::new());
     let mut pairs = 0;
-    let columns = METRICS
-        .map(|(name, value)| (name, column(baseline.runs, target.runs, value)))
+    // The longest first, so that it is not the last one at work.
+    let columns = [("itl", None)]
         .into_iter()
-        .chain([("itl", gap_column(baseline.runs, target.runs))]);
-    for (name, column) in columns {
+        .chain(METRICS.map(|(name, value)| (name, Some(value))));
+    let columns = cores::each(columns.collect(), |(name, value)| {
+        let column = match value {
+            Some(value) => column(baseline.runs, target.runs, value),
+            None => gap_column(baseline.runs, target.runs),
+        };
         let (has, clusters) = (column.pairs(), column.clusters());
+        let resampled = column.resample(&QUANTILES, options.resamples, options.seed);
+        (name, has, clusters, resampled)
+    });
+    for (name, has, clusters, resampled) in columns {
         if name != "itl" {
             pairs = pairs.max(has);
         }
-        let Some(resampled) = column.resample(&QUANTILES, options.resamples, options.seed) else {
+        let Some(resampled) = resampled else {
             continue;
         };
         for (label, index) in JUDGED {
