@@ -168,7 +168,8 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         .map(|_| Exit::Ok)
         .map_err(|error: RecordError| {
             let hint = error.hint();
-            Failure::could_not_run(error).hint(hint)
+            // It tells its cause in words of its own, and the system's need not follow.
+            Failure::could_not_run(anyhow::anyhow!("{error}")).hint(hint)
         })
 }
 
