@@ -81,6 +81,45 @@ fn decided(url: &str, path: &str) -> Value {
 }
 
 #[test]
+fn a_trace_that_is_not_there_yet_is_said_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = short_requests(dir.path(), 1);
+    let missing = dir.path().join("nowhere.rt");
+    let traces = [&there, &missing].map(|path| path.to_str().unwrap());
+    let replay = [traces[0], traces[1], "--target=http://127.0.0.1:1"];
+    let (_, log) = gate(dir.path(), &[], &replay).terminate();
+    assert!(
+        log.contains("nowhere.rt: No such file") && !log.contains(traces[0]),
+        "{log}"
+    );
+}
+
+#[test]
+fn why_a_gate_cannot_start_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let results = dir.path().to_str().unwrap();
+    for (listen, results, says) in [
+        (&*taken, results, "cannot listen on 127.0.0.1:"),
+        (
+            "127.0.0.1:0",
+            file.to_str().unwrap(),
+            "cannot keep results in ",
+        ),
+    ] {
+        let command = ["gate", "--listen", listen, "--results", results];
+        let replay = ["--", "t.rt", "--target=http://127.0.0.1:1"];
+        let output = support::run([&command[..], &replay].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
 fn a_post_starts_a_replay_and_polling_tells_its_verdict() {
     let sim = Server::sim(&["--profile", "fast"]);
     let dir = tempfile::tempdir().unwrap();

@@ -11,10 +11,11 @@ use crate::verdict::{
     not_in_a_log,
 };
 
-/// Compare the results of two replays of the same trace: ratios with intervals, and a verdict
+/// Compare the results of two replays of the same trace, or one with what production felt: ratios with intervals, and a verdict
 ///
 /// A result is a directory that `reenact replay --out` wrote (or its result.json), as NAME@DIR where it has several targets. The first one is
-/// the baseline; `recorded` in its place is what production felt. Requests are paired one by one. From one run of each, the intervals speak
+/// the baseline; `recorded` in its place is what production felt at the same requests, and goes with a mirror's result, too (record
+/// --mirror-out). Requests are paired one by one. From one run of each, the intervals speak
 /// of these two runs; repeat runs (replay --repeat 5, or several results here) to speak of the targets.
 ///
 /// Without --slo, a P50 or P99 of TTFT, TPOT or E2E that is worse than the margin is a miss. So is a load that differed by over 2 %: a target
@@ -23,9 +24,9 @@ use crate::verdict::{
 /// Exit codes: 0 every objective met; 1 could not run; 2 wrong usage; 3 an objective was missed; 4 a result is invalid.
 #[derive(Debug, clap::Args)]
 pub(super) struct CompareArgs {
-    /// The baseline's result and the target's
+    /// The baseline's result, or `recorded`, and the target's
     #[arg(
-        value_name = "RESULT",
+        value_names = ["BASELINE", "TARGET"],
         num_args = 2,
         required_unless_present = "baseline"
     )]
@@ -98,12 +99,13 @@ fn compared(
     baseline: &[String],
     target: &[String],
 ) -> Result<ComparisonDocument, Failure> {
+    let targets = read(target)?;
     let options = CompareOptions {
         margin: args.margin,
         seed: args.seed,
+        live: targets.iter().any(|target| target.live),
         ..CompareOptions::default()
     };
-    let targets = read(target)?;
     let mut reasons = invalid(&targets);
     let now = Joined::of(&targets);
     let remarks;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use super::failure::{Exit, Failure, HintExt};
+use super::failure::{Exit, Failure};
 use super::replay;
 use super::replay::progress::say;
 use crate::gate::{Gate, GateOptions, Reach};
@@ -74,15 +74,10 @@ pub(super) fn run(args: &GateArgs) -> Result<Exit, Failure> {
         results: args.results.clone(),
         keep: usize::from(args.keep),
     };
-    let gate = Gate::start(options, args.listen)
-        .map_err(|error| {
-            Failure::could_not_run(anyhow::anyhow!(
-                "{} or {}: {error}",
-                args.listen,
-                args.results.display()
-            ))
-        })
-        .hint("--listen names a free address, --results a directory that may be written")?;
+    let gate = Gate::start(options, args.listen).map_err(|error| {
+        let hint = error.hint();
+        Failure::could_not_run(error).hint(hint)
+    })?;
     say(&format!("listening on http://{}", gate.address()));
     let _ = stopped.recv();
     say("ending; a replay that runs is stopped");

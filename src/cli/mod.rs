@@ -223,3 +223,34 @@ fn usage_hint(error: &clap::Error, layered: &layers::Layered) -> Option<String> 
         None => "`reenact --help` has every command".to_owned(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_stands_under_the_heading_of_its_own_group() {
+        let command = Cli::command();
+        let heading = |name: &str, long: &str| {
+            let command = command.find_subcommand(name).unwrap();
+            let mut args = command.get_arguments();
+            let arg = args.find(|arg| arg.get_long() == Some(long)).unwrap();
+            arg.get_help_heading()
+        };
+        for (name, long, told) in [
+            ("record", "trace-dir", None),
+            ("record", "check", None),
+            ("record", "tls-cert", Some("Between the neighbours")),
+            ("record", "rotate-size", Some("Trace files")),
+            ("record", "keep-model", Some("Privacy")),
+            ("record", "mirror", Some("Live shadow traffic")),
+            ("record", "connect-timeout", Some("Limits")),
+            ("replay", "slo", None),
+            ("replay", "dry-run", None),
+            ("replay", "speed", Some("Time and load")),
+            ("replay", "gpu", Some("Memory and metrics")),
+        ] {
+            assert_eq!(heading(name, long), told, "{name} --{long}");
+        }
+    }
+}

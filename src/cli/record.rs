@@ -1,11 +1,11 @@
 mod keeping;
+mod limits;
 mod mirror;
 mod placement;
 mod privacy;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::failure::{Exit, Failure};
 use super::values;
@@ -21,7 +21,11 @@ use crate::record::{
 /// A transparent proxy in front of an inference server. It forwards every request untouched and writes down how long, how
 /// large and how alike the exchanges are, never what they say. Recording can fail in any way without touching traffic.
 /// SIGTERM drains and closes the trace; a second one leaves at once.
+// An upstream is needed, too, unless the kernel redirects.
 #[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "reenact record --listen <ADDR> --upstream <URL> --trace-dir <DIR> [OPTIONS]"
+)]
 pub(super) struct RecordArgs {
     /// Where clients connect: `127.0.0.1:8080`, `[::1]:8080`, `:8080`, `unix:PATH`, `systemd` or `fd:NAME` (sockets handed over by systemd).
     /// With https:// or http:// before it, TLS is spoken there or not; with UPSTREAM= before all, it leads to the --upstream
@@ -35,8 +39,6 @@ pub(super) struct RecordArgs {
     /// Which HTTP upstreams are spoken to in: the client's (over TLS, what both sides can), or always the same
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
     upstream_protocol: Protocol,
-    #[command(flatten)]
-    placement: placement::PlacementArgs,
     /// The directory that trace files are written to (made where missing)
     #[arg(long, value_name = "DIR", required_unless_present = "no_record")]
     trace_dir: Option<PathBuf>,
@@ -74,63 +76,26 @@ pub(super) struct RecordArgs {
     /// How the gaps between an answer's tokens are kept: as counts, or one by one in their order, which is a fingerprint of the text
     #[arg(long, value_enum, default_value_t = Gaps::Sketch)]
     gaps: Gaps,
-    #[command(flatten)]
-    privacy: privacy::PrivacyArgs,
-    #[command(flatten)]
-    mirror: mirror::MirrorArgs,
     /// Threads that carry traffic [default: one for each core, at most 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
-    /// Most memory for everything that waits to be recorded; beyond it bodies are let go, then exchanges
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
-    capture_memory: u64,
-    /// Bodies above this are forwarded as ever and recorded by their size only
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
-    max_body: u64,
-    /// Begin the next trace file at this size
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
-    rotate_size: u64,
-    /// Begin the next trace file at this age
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
-    rotate_age: Duration,
-    #[command(flatten)]
-    keeping: keeping::KeepingArgs,
-    /// How long connecting to the upstream may take
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = values::duration)]
-    connect_timeout: Duration,
-    /// How long the upstream may take to begin its answer
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
-    first_byte_timeout: Duration,
-    /// How long an answer may be silent between two pieces; there is no limit on its whole length
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
-    idle_timeout: Duration,
-    /// How long a request's head may take to arrive, from its first byte; then 408
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
-    header_timeout: Duration,
-    /// How long a request's body may be silent between two pieces; then 408
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = values::duration)]
-    body_timeout: Duration,
-    /// How long a client's connection may stay open without a request
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = values::duration)]
-    client_idle: Duration,
-    /// How large a request's head may be; above it 431
-    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = values::size)]
-    max_header_size: u64,
-    /// How long an idle upstream connection is kept (uvicorn, and so vLLM, closes at 5s)
-    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = values::duration)]
-    pool_idle: Duration,
-    /// How long new clients are still taken after SIGTERM, while /readyz already says no (for load balancers)
-    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = values::duration)]
-    drain_delay: Duration,
-    /// How long exchanges in flight may take to finish after that
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::duration)]
-    drain_timeout: Duration,
     /// Try everything that a start needs, say what would happen, and end: 0 if it would start, else 1
     #[arg(long)]
     check: bool,
     /// Say it in JSON
     #[arg(long, requires = "check")]
     json: bool,
+    // Groups with headings come last: what follows one would stand under its heading.
+    #[command(flatten)]
+    placement: placement::PlacementArgs,
+    #[command(flatten)]
+    keeping: keeping::KeepingArgs,
+    #[command(flatten)]
+    privacy: privacy::PrivacyArgs,
+    #[command(flatten)]
+    mirror: mirror::MirrorArgs,
+    #[command(flatten)]
+    limits: limits::LimitArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -172,7 +137,9 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         sealed: !trace.recipients.is_empty(),
         wall_clock: trace.keeping.wall_clock,
     });
-    let mirror = args.mirror.mirror(args.idle_timeout, kept.as_ref())?;
+    let mirror = args
+        .mirror
+        .mirror(args.limits.idle_timeout, kept.as_ref())?;
     let options = Options {
         listen: args.listen.clone(),
         upstreams: args.upstream.clone(),
@@ -183,16 +150,16 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         trace,
         mirror,
         threads: args.threads.map_or_else(default_threads, usize::from),
-        connect_timeout: args.connect_timeout,
-        first_byte_timeout: args.first_byte_timeout,
-        idle_timeout: args.idle_timeout,
-        header_timeout: args.header_timeout,
-        body_timeout: args.body_timeout,
-        client_idle: args.client_idle,
-        max_header_bytes: usize::try_from(args.max_header_size).unwrap_or(usize::MAX),
-        pool_idle: args.pool_idle,
-        drain_delay: args.drain_delay,
-        drain_timeout: args.drain_timeout,
+        connect_timeout: args.limits.connect_timeout,
+        first_byte_timeout: args.limits.first_byte_timeout,
+        idle_timeout: args.limits.idle_timeout,
+        header_timeout: args.limits.header_timeout,
+        body_timeout: args.limits.body_timeout,
+        client_idle: args.limits.client_idle,
+        max_header_bytes: usize::try_from(args.limits.max_header_size).unwrap_or(usize::MAX),
+        pool_idle: args.limits.pool_idle,
+        drain_delay: args.limits.drain_delay,
+        drain_timeout: args.limits.drain_timeout,
     };
     if args.check {
         return say(&record::check(&options), args.json);
@@ -201,7 +168,8 @@ pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Fail
         .map(|_| Exit::Ok)
         .map_err(|error: RecordError| {
             let hint = error.hint();
-            Failure::could_not_run(error).hint(hint)
+            // It tells its cause in words of its own, and the system's need not follow.
+            Failure::could_not_run(anyhow::anyhow!("{error}")).hint(hint)
         })
 }
 
@@ -222,10 +190,10 @@ fn trace(args: &RecordArgs, dir: &Path) -> Result<TraceOptions, Failure> {
         every_gap: args.gaps == Gaps::Full,
         session_header: args.session_header.clone(),
         dialects: args.dialect.clone(),
-        capture_memory: args.capture_memory,
-        max_body: args.max_body,
-        rotate_bytes: args.rotate_size,
-        rotate_age: args.rotate_age,
+        capture_memory: args.limits.capture_memory,
+        max_body: args.limits.max_body,
+        rotate_bytes: args.keeping.rotate_size,
+        rotate_age: args.keeping.rotate_age,
         keeping: args.keeping.keeping(),
     })
 }

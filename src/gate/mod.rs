@@ -36,6 +36,39 @@ pub struct GateOptions {
     pub keep: usize,
 }
 
+/// Why a gate cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum GateError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Results cannot be kept.
+    #[error("cannot keep results in {dir}: {source}")]
+    Results {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl GateError {
+    /// What the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => {
+                "--listen names a free address of this machine, or port 0 for any"
+            }
+            Self::Results { .. } => "--results names a directory that can be made and written to",
+        }
+    }
+}
+
 /// A gate at work. When it is dropped it ends the replay that runs.
 #[derive(Debug)]
 pub struct Gate {
@@ -48,13 +81,17 @@ impl Gate {
     ///
     /// # Errors
     /// When the address cannot be listened on, or the directory cannot be made or read.
-    pub fn start(options: GateOptions, address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        let book = Arc::new(Book::open(options)?);
+    pub fn start(options: GateOptions, address: SocketAddr) -> Result<Self, GateError> {
+        let listen = |source| GateError::Listen { address, source };
+        let dir = options.results.clone();
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        let book = Book::open(options).map_err(|source| GateError::Results { dir, source })?;
+        let book = Arc::new(book);
         let asked = Arc::clone(&book);
         let pages = Pages::serve(listener, "gate", move |request| {
             answer::answer(Arc::clone(&asked), request)
-        })?;
+        });
+        let pages = pages.map_err(listen)?;
         Ok(Self { pages, book })
     }
 

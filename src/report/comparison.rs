@@ -51,7 +51,7 @@ impl Display for ComparisonDocument {
                 bounded_ms(figures.baseline_ms),
                 bounded_ms(figures.target_ms),
                 change(figures.ratio, figures.ratio_ci95),
-                how_it_stands(figures),
+                how_it_stands(compared, figures),
             ]
         }));
         for line in aligned(&rows) {

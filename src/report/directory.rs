@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::document::{Charts, ResultDocument};
@@ -53,7 +53,11 @@ impl ResultDirectory {
             path: path.to_owned(),
             source,
         };
-        std::fs::create_dir_all(path).map_err(io)?;
+        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+            // "File exists" would leave open what is wrong with that.
+            ErrorKind::AlreadyExists => io(ErrorKind::NotADirectory.into()),
+            _ => io(error),
+        })?;
         let trial = path.join(".reenact-trial");
         File::create(&trial)
             .and_then(|_| std::fs::remove_file(&trial))

@@ -87,7 +87,7 @@ pub struct EarlierResult {
     /// Requests shared its connections, as HTTP/2 has it.
     http2: bool,
     /// It was sent live traffic.
-    live: bool,
+    pub live: bool,
 }
 
 /// In what two replays differ.

@@ -1,9 +1,10 @@
 //! How figures are written for people, the same in every rendering, and the table that they all show.
 
+use super::document::ResultDocument;
 use super::fidelity;
 use crate::measure::{
     AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PairedFigure, PhaseQuality,
-    TargetSummary,
+    TargetSummary, this_run,
 };
 use crate::verdict::{ObjectiveStatus, Status};
 
@@ -156,11 +157,22 @@ pub(super) fn rows(targets: &[TargetSummary]) -> Vec<Row> {
 }
 
 /// What the intervals in [`rows`] are; `None` where no row has one.
-pub(super) fn intervals(targets: &[TargetSummary]) -> Option<&'static str> {
-    let mut latencies = targets.iter().flat_map(|target| target.latency.values());
+pub(super) fn intervals(document: &ResultDocument) -> Option<String> {
+    let targets = document.targets.iter();
+    let mut latencies = targets.flat_map(|target| target.latency.values());
     latencies
         .any(|latency| latency.p99_ci95.is_some())
-        .then_some("in brackets: 95 % intervals, this trace, this run; ∞: too few requests for an upper end")
+        .then(|| {
+            format!(
+                "in brackets: 95 % intervals, {}; ∞: too few requests for an upper end",
+                of_what(document)
+            )
+        })
+}
+
+/// What an interval of a single figure speaks of.
+pub(super) fn of_what(document: &ResultDocument) -> &'static str {
+    this_run(document.mirror.is_some())
 }
 
 /// The first part of [`rows`]: what the targets did.

@@ -33,6 +33,9 @@ pub(super) fn headline(document: &ResultDocument) -> String {
             "The measurement cannot be believed, so there is no verdict on the targets.".to_owned()
         }
         Status::Fail => format!("{missed} of {} objectives were missed.", objectives.len()),
+        Status::Pass if objectives.is_empty() && document.mirror.is_some() => {
+            "No objectives were set; the measurement can be trusted.".to_owned()
+        }
         Status::Pass if objectives.is_empty() => {
             "No objectives were set; every replay was faithful.".to_owned()
         }
@@ -379,7 +382,7 @@ pub(super) fn scope(comparison: &Comparison) -> String {
 }
 
 /// Worse, not worse, or what would tell.
-pub(super) fn compared(figures: &MetricComparison) -> String {
+pub(super) fn compared(comparison: &Comparison, figures: &MetricComparison) -> String {
     let words = verdict_words(figures.verdict);
     let lost = figures.baseline_ms.is_none() && figures.target_ms.is_none();
     if lost && figures.verdict == ComparisonVerdict::Inconclusive {
@@ -392,8 +395,7 @@ pub(super) fn compared(figures: &MetricComparison) -> String {
         );
     }
     match figures.more_runs {
-        Some(1) => format!("{words} (about one more run of each would tell)"),
-        Some(more) => format!("{words} (about {more} more runs of each would tell)"),
+        Some(more) => format!("{words} (about {} would tell)", comparison.would_tell(more)),
         None => words.to_owned(),
     }
 }
@@ -431,6 +433,7 @@ pub(super) fn unlike_load(comparison: &Comparison) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::{CompareOptions, Side, compare};
 
     #[test]
     fn what_is_inconclusive_says_what_would_tell() {
@@ -443,6 +446,12 @@ mod tests {
             verdict: ComparisonVerdict::Inconclusive,
             more_runs,
         };
+        let options = CompareOptions::default();
+        let none = Side {
+            name: "none",
+            runs: &[],
+        };
+        let mut comparison = compare(none, none, &options);
         for (told, words) in [
             (figures(Some(1.0), None, None), "inconclusive"),
             (
@@ -458,7 +467,19 @@ mod tests {
                 "inconclusive (among the failed requests of both)",
             ),
         ] {
-            assert_eq!(compared(&told), words);
+            assert_eq!(compared(&comparison, &told), words);
         }
+        let more =
+            |comparison: &Comparison| compared(comparison, &figures(Some(1.0), None, Some(1)));
+        assert_eq!(
+            more(&comparison),
+            "inconclusive (about one more run of each would tell)"
+        );
+        // What came once is not run again.
+        comparison.live = true;
+        assert_eq!(
+            more(&comparison),
+            "inconclusive (about 2 times as much traffic would tell)"
+        );
     }
 }

@@ -18,7 +18,7 @@ use super::comparison::{bounded_ms, change, metric_words};
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
-use super::figures::{Row, count, mark, measured, objective_word, seconds, status_word};
+use super::figures::{Row, count, mark, measured, objective_word, of_what, seconds, status_word};
 use super::findings::{
     aside, beside_the_requests, changes, compared, headline, live, notes, order, reason,
     saturations, scope, validity, verdict_words, window,
@@ -26,7 +26,8 @@ use super::findings::{
 use super::loads::{self, Judged, StepRow};
 use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
 use crate::measure::{
-    ChangePoint, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary, Window,
+    ChangePoint, Comparison, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary,
+    Window,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
@@ -125,6 +126,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         kv_against: seen(document, |point| point.kv_cache),
         vram_against: seen(document, |point| point.vram),
         live: live(document),
+        of_what: of_what(document),
         skeleton,
     };
     page.render().map_err(|error| failed(error.to_string()))
@@ -169,6 +171,8 @@ struct Page<'a> {
     vram_against: bool,
     /// What was mirrored, where no trace was replayed.
     live: Option<String>,
+    /// What an interval of a single figure speaks of.
+    of_what: &'static str,
     skeleton: Skeleton,
 }
 
@@ -213,17 +217,16 @@ struct ComparisonRow {
 }
 
 fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
-    let row =
-        |target: &str, baseline: &str, metric: &str, figures: &MetricComparison| ComparisonRow {
-            target: target.to_owned(),
-            baseline: baseline.to_owned(),
-            metric: metric_words(metric),
-            before: bounded_ms(figures.baseline_ms),
-            now: bounded_ms(figures.target_ms),
-            change: change(figures.ratio, figures.ratio_ci95),
-            verdict: verdict_words(figures.verdict),
-            told: compared(figures),
-        };
+    let row = |comparison: &Comparison, metric: &str, figures: &MetricComparison| ComparisonRow {
+        target: comparison.target.clone(),
+        baseline: comparison.baseline.clone(),
+        metric: metric_words(metric),
+        before: bounded_ms(figures.baseline_ms),
+        now: bounded_ms(figures.target_ms),
+        change: change(figures.ratio, figures.ratio_ci95),
+        verdict: verdict_words(figures.verdict),
+        told: compared(comparison, figures),
+    };
     let metrics = document.comparison.iter().flat_map(|comparison| {
         comparison
             .metrics
@@ -231,9 +234,7 @@ fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
             .map(move |(metric, figures)| (comparison, metric, figures))
     });
     metrics
-        .map(|(comparison, metric, figures)| {
-            row(&comparison.target, &comparison.baseline, metric, figures)
-        })
+        .map(|(comparison, metric, figures)| row(comparison, metric, figures))
         .collect()
 }
 

@@ -114,7 +114,7 @@ fn known(document: &ResultDocument, target: &TargetSummary) -> Vec<String> {
                 "{}: {}: {}",
                 metric_words(metric),
                 change(figures.ratio, figures.ratio_ci95),
-                compared(figures)
+                compared(comparison, figures)
             )
         }));
     }

@@ -103,7 +103,7 @@ fn figures(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
         })
         .collect();
     table(text, &header, &rows)?;
-    match intervals(&document.targets) {
+    match intervals(document) {
         Some(told) => writeln!(text, "{told}\n"),
         None => Ok(()),
     }
@@ -166,7 +166,7 @@ fn comparisons(text: &mut String, document: &ResultDocument) -> std::fmt::Result
                     bounded_ms(figures.baseline_ms),
                     bounded_ms(figures.target_ms),
                     change(figures.ratio, figures.ratio_ci95),
-                    compared(figures),
+                    compared(comparison, figures),
                 ]
             })
             .collect();

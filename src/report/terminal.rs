@@ -98,7 +98,7 @@ fn figures(text: &mut String, document: &ResultDocument) -> fmt::Result {
         }
         writeln!(text)?;
     }
-    if let Some(told) = intervals(&document.targets) {
+    if let Some(told) = intervals(document) {
         writeln!(text, "{DIM}{told}{DIM:#}")?;
     }
     writeln!(text)
@@ -208,7 +208,7 @@ fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {
             bounded_ms(figures.baseline_ms),
             bounded_ms(figures.target_ms),
             change(figures.ratio, figures.ratio_ci95),
-            compared(figures),
+            compared(comparison, figures),
         ]
     });
     table(text, rows)

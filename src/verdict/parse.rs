@@ -67,11 +67,14 @@ fn name(left: &str) -> Result<(Metric, Statistic), String> {
                 .iter()
                 .map(|statistic| statistic.name())
                 .collect();
-            let near = nearest(statistic, &names);
-            Err(format!(
-                "{metric_name} has no `{statistic}`{near}; it has {}",
-                names.join(", ")
-            ))
+            let what = match statistic {
+                "" => format!("of {metric_name}, which figure?"),
+                _ => {
+                    let near = nearest(statistic, &names);
+                    format!("{metric_name} has no `{statistic}`{near};")
+                }
+            };
+            Err(format!("{what} it has {}", names.join(", ")))
         }
     }
 }
@@ -203,7 +206,7 @@ mod tests {
         for (text, column, word) in [
             ("tftt.p99<800ms", 1, "did you mean ttft?"),
             ("ttft.p98<800ms", 1, "did you mean p90?"),
-            ("ttft<800ms", 1, "it has p50"),
+            ("ttft<800ms", 1, "of ttft, which figure? it has p50"),
             ("ttft.p99", 9, "ttft.p99<800ms"),
             ("ttft.p99<", 10, "800ms"),
             ("ttft.p99<800", 10, "unit is missing"),

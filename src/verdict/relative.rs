@@ -72,7 +72,8 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
             .more_runs
             .filter(|_| status == ObjectiveStatus::Inconclusive)
             .map_or_else(String::new, |more| format!(
-                "; {more} more runs of each would decide against a margin of {:.1} %",
+                "; {} would decide against a margin of {:.1} %",
+                comparison.would_tell(more),
                 comparison.margin * 100.0
             )),
     );

@@ -136,6 +136,7 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
     let judged = run([&["compare", "recorded", results], &slo[..]].concat());
     let told: Value = serde_json::from_slice(&judged.stdout).unwrap();
     assert_eq!(told["objectives"][0]["status"], "fail", "{told:#}");
+    assert_eq!(told["comparison"]["scope"], "this live traffic alone");
     // Nothing else was sent the same, itself least of all.
     let beside = run(["compare", results, results]);
     let said = String::from_utf8_lossy(&beside.stderr);

@@ -37,7 +37,7 @@ fn a_port_in_use_is_said_with_a_hint() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(
         error.contains(&format!(
-            "cannot listen on {address}: the port is already in use"
+            "cannot listen on {address}: the port is already in use\n"
         )),
         "{error}"
     );
@@ -62,6 +62,31 @@ fn a_directory_that_cannot_be_written_is_said_with_a_hint() {
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains(below), "{error}");
     assert!(error.contains("hint: give --trace-dir"), "{error}");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_directory_is_said_to_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a-file");
+    std::fs::write(&file, "").unwrap();
+    let (file, traces) = (file.to_str().unwrap(), dir.path().join("traces"));
+    let mirror = ["--mirror", "next=http://127.0.0.1:1", "--mirror-out", file];
+    let traces = ["--trace-dir", traces.to_str().unwrap()];
+    for (args, says) in [
+        (
+            &["--trace-dir", file][..],
+            format!("cannot write traces to {file}: it is not a directory\n"),
+        ),
+        (
+            &[&traces[..], &mirror].concat()[..],
+            format!("cannot write the mirror's result to {file}: not a directory\n"),
+        ),
+    ] {
+        let to = ["--upstream", "http://127.0.0.1:1"];
+        let output = support::run([&support::RECORD[..], &to, args].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&says), "{error}");
+    }
 }
 
 #[test]

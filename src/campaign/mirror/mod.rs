@@ -202,7 +202,7 @@ impl MirrorResults for MirrorReport {
             _ => {}
         }
         self.behind_us += behind_us;
-        self.account.behind_max_ms = self.account.behind_max_ms.max(seconds(behind_us) * 1e3);
+        self.account.behind_max_ms = self.account.behind_max_ms.max(milliseconds(behind_us));
         self.production_simulated |= simulated;
         self.account.slow_readers += u64::from(is_slow);
         match turn {
@@ -221,17 +221,21 @@ impl MirrorResults for MirrorReport {
         let unmeasured = ending.unmeasured;
         self.account.without_production = unmeasured.without_production;
         self.account.unmeasured += unmeasured.behind + unmeasured.failed;
-        self.account.late_p99_ms = ending.late_p99_us.map(|us| seconds(us) * 1e3);
+        self.account.late_p99_ms = ending.late_p99_us.map(milliseconds);
         #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
         if self.requests > 0 {
-            self.account.behind_mean_ms = seconds(self.behind_us) * 1e3 / self.requests as f64;
+            self.account.behind_mean_ms = milliseconds(self.behind_us) / self.requests as f64;
         }
         let mut measured = self.measured();
         let name = measured.run.summary.name.clone();
         let runs = [std::mem::take(&mut measured.sample)];
         let twins = measured.recorded.as_mut();
         let twins = twins.map(|recorded| [std::mem::take(&mut recorded.sample)]);
-        let (options, scaling) = (CompareOptions::default(), Scaling::default());
+        let scaling = Scaling::default();
+        let options = CompareOptions {
+            live: true,
+            ..CompareOptions::default()
+        };
         let mut played = join(std::iter::once(vec![measured]), &options, None, scaling);
         // Whole but for the comparison, which takes seconds of a processor that may not be there: whoever ended the recorder may not wait.
         played.comparison.clear();
@@ -265,6 +269,12 @@ fn today() -> String {
 #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
 fn seconds(us: u64) -> f64 {
     us as f64 / 1e6
+}
+
+/// Divided once, so that it has no digits beyond the microsecond.
+#[allow(clippy::cast_precision_loss, reason = "exact below 2^53 us")]
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1e3
 }
 
 /// What the figures of production are.
@@ -354,6 +364,12 @@ mod tests {
         assert_eq!(document["mirror"]["late_p99_ms"], 2.5);
         assert_eq!(document["verdict"]["status"], "invalid");
         assert_eq!(document["comparison"][0]["baseline"], RECORDED);
+        // There is no trace that it could speak of.
+        for name in ["report.html", "summary.md", "junit.xml"] {
+            let text = std::fs::read_to_string(out.join(name)).unwrap();
+            assert!(text.contains("this live traffic alone"), "{name}");
+            assert!(!text.contains("this trace"), "{name}");
+        }
         let log = out.join("requests.jsonl.zst");
         let requests = read_requests(&log).unwrap();
         assert_eq!(requests.filter(Result::is_ok).count(), 12);

@@ -6,7 +6,14 @@ use crate::trace::{Store, StoreUrl};
 
 /// What becomes of trace files.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Trace files")]
 pub(super) struct KeepingArgs {
+    /// Begin the next trace file at this size
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
+    pub(super) rotate_size: u64,
+    /// Begin the next trace file at this age
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = values::duration)]
+    pub(super) rotate_age: Duration,
     /// Remove the oldest trace files while all of this --name together are larger; never the one being written
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     keep_size: Option<u64>,

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use super::super::values;
 use crate::anonymise::{Lengths, Policy};
 use crate::campaign::{MirrorReport, MirrorReported};
 use crate::record::{MirrorKey, MirrorOptions, MirrorOut, MirrorResults, NamedUpstream};
+use crate::report::ReportError;
 
 /// Live shadow traffic.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Live shadow traffic")]
 pub(super) struct MirrorArgs {
     /// Send a share of the sessions to a candidate as well: its answers are measured and discarded, and production neither waits for it nor
     /// sees it (docs/mirror.md). Client headers, keys among them, are not sent on
@@ -103,7 +106,12 @@ impl MirrorArgs {
         Ok(Some(MirrorOut {
             dir: dir.clone(),
             begin: Arc::new(move |dir| {
-                let report = MirrorReport::begin(dir, reported.clone())?;
+                let report = MirrorReport::begin(dir, reported.clone());
+                let report = report.map_err(|error| match error {
+                    // Whoever tells it names the directory.
+                    ReportError::Io { path, source } if path == dir => source.into(),
+                    other => Box::<dyn Error + Send + Sync>::from(other),
+                })?;
                 Ok(Box::new(report) as Box<dyn MirrorResults>)
             }),
         }))

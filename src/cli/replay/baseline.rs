@@ -11,6 +11,7 @@ use crate::report::EarlierResult;
 use crate::verdict::Objective;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is measured and compared")]
 pub(super) struct BaselineArgs {
     /// What relative objectives (ttft.p99<+10%) are relative to: `first`, the first target; `recorded`, what production's clients felt when
     /// the trace was recorded; or an earlier replay of the same trace, as its directory or result.json (NAME@DIR where it had several targets)

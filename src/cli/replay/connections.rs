@@ -10,6 +10,7 @@ use crate::replay::{
 };
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connections")]
 pub(super) struct ConnectionArgs {
     /// Take the API key from this environment variable
     #[arg(long, value_name = "NAME", conflicts_with = "api_key_file")]

@@ -4,6 +4,7 @@ use crate::cli::failure::Failure;
 use crate::replay::{RunOptions, SessionMode};
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Conversations")]
 pub(super) struct ConversationArgs {
     /// When the later turns of a conversation are sent: once the answer before is whole and its user's recorded think time has passed
     /// (linked), at their recorded instant but never before that answer (catch-up), or at their recorded instant whatever became

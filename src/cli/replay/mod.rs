@@ -16,7 +16,7 @@ mod telemetry;
 mod window;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
@@ -25,6 +25,7 @@ use super::{values, without_password};
 use crate::campaign::Campaign;
 use crate::measure::MeasureOptions;
 use crate::replay::{BaseUrl, RunOptions, Target};
+use crate::trace::StoreUrl;
 use crate::verdict::Objective;
 use baseline::BaselineArgs;
 use connections::ConnectionArgs;
@@ -59,18 +60,6 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
 
-    #[command(flatten)]
-    plan: PlanArgs,
-
-    #[command(flatten)]
-    schedule: ScheduleArgs,
-
-    #[command(flatten)]
-    baseline: BaselineArgs,
-
-    #[command(flatten)]
-    window: WindowArgs,
-
     /// An objective, such as ttft.p99<800ms, errors.rate<0.1% or, against the first target, ttft.p99<+10%; repeatable
     #[arg(long = "slo", value_name = "EXPR")]
     objectives: Vec<Objective>,
@@ -93,23 +82,36 @@ pub(super) struct ReplayArgs {
     #[arg(long, conflicts_with = "start_at")]
     self_check: bool,
 
+    // Groups with headings come last: what follows one would stand under its heading.
     #[command(flatten)]
-    telemetry: TelemetryArgs,
-
-    #[command(flatten)]
-    outward: OutwardArgs,
-
-    #[command(flatten)]
-    quality: QualityArgs,
+    plan: PlanArgs,
 
     #[command(flatten)]
     conversations: ConversationArgs,
+
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+
+    #[command(flatten)]
+    window: WindowArgs,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
+
+    #[command(flatten)]
+    quality: QualityArgs,
 
     #[command(flatten)]
     prompts: PromptArgs,
 
     #[command(flatten)]
     connections: ConnectionArgs,
+
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+
+    #[command(flatten)]
+    outward: OutwardArgs,
 }
 
 #[derive(Debug, Clone)]
@@ -177,7 +179,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 }
 
 /// Holds that a gate can run this command line: it is one of `replay`, names targets or leaves them to the callers, and leaves it to the gate where
-/// results go.
+/// results go. A trace that is not there is no error, since it may come before the first replay does, but said.
 ///
 /// # Errors
 /// When it does not.
@@ -213,6 +215,16 @@ pub(super) fn check_for_gate(args: &[OsString], callers_name_targets: bool) -> R
             "after --: --out, --json and --dry-run are the gate's affair"
         ))
         .hint("--results says where results go"));
+    }
+    let stored = |path: &Path| path.to_str()?.parse::<StoreUrl>().ok();
+    let local = replay.traces.iter();
+    for trace in local.filter(|path| stored(path).is_none()) {
+        if let Err(error) = std::fs::metadata(trace) {
+            tracing::warn!(
+                "{}: {error}: no replay can start until it is there",
+                trace.display()
+            );
+        }
     }
     Ok(())
 }

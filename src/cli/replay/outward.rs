@@ -20,6 +20,7 @@ use crate::replay::BaseUrl;
 use crate::report::ResultDocument;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Other places to report to")]
 pub(super) struct OutwardArgs {
     /// When it is over, send a span for each request (GenAI attributes, no content) and metrics to this address over OTLP/HTTP: a collector's
     /// (`http://host:4318`), `https://api.smith.langchain.com/otel` or `https://HOST/api/public/otel` (Langfuse). Keys stand in

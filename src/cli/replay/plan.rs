@@ -7,6 +7,7 @@ use crate::cli::values;
 use crate::replay::{PlanOptions, RunOptions, Shape, Shard};
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Time and load")]
 pub(super) struct PlanArgs {
     /// How many times as fast arrivals come: 2 is twice as fast, 0.5 half as fast
     ///

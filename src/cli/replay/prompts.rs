@@ -9,6 +9,7 @@ use crate::replay::{Cache, LengthPolicy, PromptAs, RunOptions, Words};
 use crate::shape::Endpoint;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Prompts and answers")]
 pub(super) struct PromptArgs {
     /// Draw what is drawn with this, words and sessions: the same trace and seed send the same bytes
     ///

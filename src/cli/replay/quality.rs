@@ -9,6 +9,7 @@ use crate::probe::Probe;
 use crate::replay::PlanOptions;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Quality of answers")]
 pub(super) struct QualityArgs {
     /// Have each target's answers judged, idle and again at the replay's full load: promptfoo:FILE runs your promptfoo by that
     /// configuration, cmd:COMMAND any other evaluator; canary compares greedy answers to fixed prompts by itself, canary:FILE to those of

@@ -9,6 +9,7 @@ use crate::replay::PlanOptions;
 use crate::verdict::{Objective, boundless_goodput};
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Several runs or loads")]
 pub(super) struct ScheduleArgs {
     /// Run every target so many times: what varies from run to run is told, and taken into account in comparisons
     #[arg(long, default_value = "1", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -15,6 +15,7 @@ use crate::report::ResultDocument;
 use crate::telemetry::PageUrl;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Memory and metrics")]
 pub(super) struct TelemetryArgs {
     /// GPU memory through NVML: `auto` (every GPU of this machine, for targets on it), `off`, or GPUs by index or UUID (`0,2`, `MIG-…`);
     /// the path of libnvidia-ml.so.1 among them where it is not on the system's path

@@ -6,6 +6,7 @@ use crate::cli::values;
 use crate::measure::FidelityBar;
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What is measured and compared")]
 pub(super) struct WindowArgs {
     /// Send the requests of this long from the run's start without measuring them: production's caches were warm and its queue was not
     /// empty. What is measured begins under load; nothing is drained in between

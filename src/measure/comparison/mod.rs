@@ -1,6 +1,7 @@
 //! Two targets beside each other: ratios of quantiles with intervals, the whole shift, and whether the comparison is one at all.
 
 mod bootstrap;
+mod cores;
 mod decision;
 mod gaps;
 mod load;
@@ -42,6 +43,8 @@ pub struct CompareOptions {
     pub seed: u64,
     /// Resamples.
     pub resamples: usize,
+    /// Both were sent live traffic: there is no trace, and it does not come again.
+    pub live: bool,
 }
 
 impl Default for CompareOptions {
@@ -50,6 +53,7 @@ impl Default for CompareOptions {
             margin: 0.05,
             seed: 0,
             resamples: 2000,
+            live: false,
         }
     }
 }
@@ -69,6 +73,9 @@ pub struct Comparison {
     pub margin: f64,
     /// What the intervals speak of.
     pub scope: String,
+    /// It was live traffic, which no further run can have.
+    #[serde(skip)]
+    pub live: bool,
     /// The load that the two were under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadRatio>,
@@ -159,16 +166,24 @@ fn under(
     let unlike = load.as_ref().is_some_and(|load| load.differs);
     let (mut metrics, mut shift) = (BTreeMap::new(), BTreeMap::new());
     let mut pairs = 0;
-    let columns = METRICS
-        .map(|(name, value)| (name, column(baseline.runs, target.runs, value)))
+    // The longest first, so that it is not the last one at work.
+    let columns = [("itl", None)]
         .into_iter()
-        .chain([("itl", gap_column(baseline.runs, target.runs))]);
-    for (name, column) in columns {
+        .chain(METRICS.map(|(name, value)| (name, Some(value))));
+    let columns = cores::each(columns.collect(), |(name, value)| {
+        let column = match value {
+            Some(value) => column(baseline.runs, target.runs, value),
+            None => gap_column(baseline.runs, target.runs),
+        };
         let (has, clusters) = (column.pairs(), column.clusters());
+        let resampled = column.resample(&QUANTILES, options.resamples, options.seed);
+        (name, has, clusters, resampled)
+    });
+    for (name, has, clusters, resampled) in columns {
         if name != "itl" {
             pairs = pairs.max(has);
         }
-        let Some(resampled) = column.resample(&QUANTILES, options.resamples, options.seed) else {
+        let Some(resampled) = resampled else {
             continue;
         };
         for (label, index) in JUDGED {
@@ -203,9 +218,10 @@ fn under(
         pairs: pairs as u64,
         margin: options.margin,
         scope: match runs {
-            0 | 1 => "this trace, this run".to_owned(),
+            0 | 1 => this_run(options.live).to_owned(),
             runs => format!("this trace, {runs} runs of each"),
         },
+        live: options.live,
         load,
         remarks: Vec::new(),
         metrics,
@@ -230,6 +246,26 @@ pub fn compare_with_recorded(
     let mut comparison = under(load, baseline, target, options);
     comparison.strata = strata::strata(recorded, target.runs, options);
     comparison
+}
+
+/// What an interval speaks of that is of one run, or of `live` traffic.
+pub const fn this_run(live: bool) -> &'static str {
+    match live {
+        true => "this live traffic alone",
+        false => "this trace, this run",
+    }
+}
+
+impl Comparison {
+    /// What would decide a figure that so many more runs of each would ([`MetricComparison::more_runs`]). Live traffic cannot be run again, but
+    /// waited for.
+    pub fn would_tell(&self, more_runs: u64) -> String {
+        match (self.live, more_runs) {
+            (true, more) => format!("{} times as much traffic", more.saturating_add(1)),
+            (false, 1) => "one more run of each".to_owned(),
+            (false, more) => format!("{more} more runs of each"),
+        }
+    }
 }
 
 /// The name of production's own figures among targets.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::bootstrap::{Both, Column};
 use super::decision::Ratio;
 use super::sample::RunSample;
-use super::{CompareOptions, Figure, METRICS};
+use super::{CompareOptions, Figure, METRICS, cores};
 
 /// Requests of like prompts that were recorded under like load: the target beside production.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -47,13 +47,15 @@ pub(super) fn strata(
     target: &[RunSample],
     options: &CompareOptions,
 ) -> Vec<Stratum> {
-    let mut found = Vec::new();
-    for (metric, value) in METRICS {
-        for (cell, column) in columns(recorded, target, value) {
-            found.extend(stratum(metric, cell, column, target.len(), options));
-        }
-    }
-    found
+    let of_metric = |(metric, value): (&'static str, Figure)| {
+        let cells = columns(recorded, target, value).into_iter();
+        cells.map(move |(cell, column)| (metric, cell, column))
+    };
+    let strata = cores::each(
+        METRICS.into_iter().flat_map(of_metric).collect(),
+        |(metric, cell, column)| stratum(metric, cell, column, target.len(), options),
+    );
+    strata.into_iter().flatten().collect()
 }
 
 /// For each cell of prompt size and load: its pairs, conversation by conversation, and their differences.

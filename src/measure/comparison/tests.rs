@@ -8,6 +8,7 @@ const OPTIONS: CompareOptions = CompareOptions {
     margin: 0.05,
     seed: 9,
     resamples: 400,
+    live: false,
 };
 
 fn sample(factor: f64, seed: u64) -> RunSample {

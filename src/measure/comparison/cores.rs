@@ -1,0 +1,68 @@
+//! Work that falls into parts that need nothing of each other, on every core.
+
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+/// What `work` makes of each of the parts, in their order. The threads have the priority of the one that asks.
+pub(super) fn each<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    on(cores, parts, work)
+}
+
+fn on<T: Send, R: Send>(threads: usize, parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let threads = threads.min(parts.len());
+    let parts = Mutex::new(parts.into_iter().enumerate());
+    let (done, made) = mpsc::channel();
+    let next = || {
+        let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.next()
+    };
+    let all = |done: mpsc::Sender<(usize, R)>| {
+        while let Some((place, part)) = next() {
+            // It is taken below.
+            let _ = done.send((place, work(part)));
+        }
+    };
+    thread::scope(|scope| {
+        let all = &all;
+        for _ in 1..threads {
+            let done = done.clone();
+            // Where there is no room for another thread, the others do its work.
+            let _ = thread::Builder::new()
+                .name(THREAD.to_owned())
+                .spawn_scoped(scope, move || all(done));
+        }
+        all(done);
+    });
+    let mut made: Vec<(usize, R)> = made.into_iter().collect();
+    made.sort_unstable_by_key(|&(place, _)| place);
+    made.into_iter().map(|(_, one)| one).collect()
+}
+
+const THREAD: &str = "reenact-compare";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Condvar;
+    use std::time::Duration;
+
+    #[test]
+    fn parts_are_worked_on_at_once_and_come_back_in_their_order() {
+        let (there, came) = (Mutex::new(0), Condvar::new());
+        let made = on(2, vec![1, 2], |part| {
+            // Nobody gets on before the other is there, too.
+            let mut there = there.lock().unwrap();
+            *there += 1;
+            came.notify_all();
+            let alone = |there: &mut i32| *there < 2;
+            let long = Duration::from_secs(60);
+            let waited = came.wait_timeout_while(there, long, alone).unwrap();
+            (part * 10, waited.1.timed_out())
+        });
+        assert_eq!(made, [(10, false), (20, false)]);
+        assert_eq!(on(8, vec![3, 2, 1], |part| part), [3, 2, 1]);
+        assert!(each(Vec::<u8>::new(), |part| part).is_empty());
+    }
+}
