@@ -294,12 +294,13 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
                 return Ok(Some(asked));
             }
         }
-        let mut into = [0; 16 << 10];
-        let (bytes, lay) = read(stream, &mut into).await?;
+        let had = buffer.len();
+        buffer.resize(had + (16 << 10), 0);
+        let (bytes, lay) = read(stream, &mut buffer[had..]).await?;
         if bytes == 0 {
             return Ok(None);
         }
-        buffer.extend_from_slice(&into[..bytes]);
+        buffer.truncate(had + bytes);
         came = Instant::now() - lay;
     }
 }
