@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use reenact::anonymise::Recordable;
 use reenact::shape::{
-    BlockId, BlockSpec, Dimensions, Endpoint, Exchange, Method, Outcome, SessionId, TensorShape,
-    TensorType, TokenCount, TokenSource, TraceTime,
+    BlockId, BlockSpec, Dimensions, Endpoint, Exchange, FrameShape, MediaType, Method, Outcome,
+    SessionId, TensorShape, TensorType, TokenCount, TokenSource, TraceTime,
 };
 use reenact::trace::{Header, Source, Trace, TraceWriter, WriterOptions};
 use support::browser::{self, Page};
@@ -16,12 +16,14 @@ use support::{Server, http, reenact, stdout_of};
 
 /// A recorded trace of these exchanges.
 fn trace(path: &Path, exchanges: impl IntoIterator<Item = Exchange>) {
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/traces/golden-1.0.rt");
     let header = Header {
         source: Source::Recorded,
         block: Some(BlockSpec::MOONCAKE),
         sample_ppm: 1_000_000,
-        ..Trace::open(&[golden.into()]).unwrap().header().clone()
+        ..Trace::open(&[golden("golden-1.0.rt")])
+            .unwrap()
+            .header()
+            .clone()
     };
     let mut writer = TraceWriter::create(path, &header, WriterOptions::default()).unwrap();
     for exchange in exchanges {
@@ -315,15 +317,7 @@ fn tensors_are_summed_up_where_there_are_any() {
     ];
     trace(&at("with.rt"), [exchange(0, 0, &[0]), infer]);
     trace(&at("without.rt"), [exchange(0, 0, &[0])]);
-    let seen = |name: &str| {
-        let (trace, html) = (at(name), at(name).with_extension("html"));
-        let word = Path::new;
-        let text = stdout_of([word("inspect"), word("--html"), &html, &trace]);
-        let json = stdout_of([word("inspect"), word("--json"), &trace]);
-        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-        (text, json, std::fs::read_to_string(html).unwrap())
-    };
-    let (text, json, page) = seen("with.rt");
+    let (text, json, page) = told(&at("with.rt"), dir.path());
     assert!(text.contains("1 (50.00 %), of: fp32 2, int64 1"), "{text}");
     assert!(text.contains("tensor elements"), "{text}");
     assert_eq!(json["with_tensors"]["count"], 1);
@@ -336,7 +330,120 @@ fn tensors_are_summed_up_where_there_are_any() {
     for told in ["2 fp32", "1 int64", "1 with tensors", "Tensor elements"] {
         assert!(page.contains(told), "{told}");
     }
-    let (text, json, page) = seen("without.rt");
+    let (text, json, page) = told(&at("without.rt"), dir.path());
     assert!(!text.contains("tensor") && json.get("with_tensors").is_none());
     assert!(!page.to_lowercase().contains("tensor"));
+}
+
+#[test]
+fn frames_of_websockets_are_summed_up_where_there_are_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let (text, json, page) = told(&golden("golden-1.1-frames.rt"), dir.path());
+    let line = "websockets        4 with 15 frames from clients and 44 from servers (41 below 1 KiB, 2 from 1 KiB, 1 from 8 EiB)\n";
+    assert!(text.contains(line), "{text}");
+    for row in ["sent frame bytes", "sent frame gap ms"] {
+        assert!(text.contains(row), "{row}: {text}");
+    }
+    // None of these servers' frames came after another.
+    assert!(!text.contains("came frame gap ms"), "{text}");
+    let websockets = &json["websockets"];
+    assert_eq!(
+        (
+            &websockets["exchanges"],
+            &websockets["frames_sent"],
+            &websockets["frames_came"]
+        ),
+        (&4.into(), &15.into(), &44.into())
+    );
+    let sizes = serde_json::json!([[0, 41], [1024, 2], [1_u64 << 63, 1]]);
+    assert_eq!(websockets["came_sizes"], sizes);
+    assert_eq!(websockets["sent_bytes"]["count"], 4);
+    assert_eq!(websockets["sent_gap_ms"]["count"], 12);
+    for told in [
+        "15 from clients · 44 from servers · 41 of these below 1 KiB",
+        "Bytes of a frame sent",
+        "Between frames sent",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
+    let (text, json, page) = told(&golden("golden-1.1-media-types.rt"), dir.path());
+    assert!(!text.contains("frame") && json.get("websockets").is_none());
+    assert!(!page.contains("WebSocket"));
+}
+
+#[test]
+fn gaps_between_a_servers_frames_are_told_and_are_no_gaps_between_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = trace_path(&dir);
+    let mut spoken = Exchange::bare(TraceTime::from_us(5), Endpoint::Realtime, Method::Get);
+    let mut frames = FrameShape::default();
+    for gap_us in [20_000, 30_000] {
+        frames.came_sizes.record(100, 1);
+        spoken.response.gaps.record(gap_us);
+    }
+    spoken.frames = Some(Box::new(frames));
+    trace(&path, [spoken]);
+    let (text, json, page) = told(&path, dir.path());
+    assert!(text.contains("came frame gap ms") && json.get("gap_ms").is_none());
+    assert_eq!(json["websockets"]["came_gap_ms"]["count"], 2);
+    assert!(page.contains("Between frames that came"));
+}
+
+#[test]
+fn media_types_are_counted_where_no_dialect_reads_a_body() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = trace_path(&dir);
+    let types = [
+        (MediaType::Multipart, MediaType::Json),
+        (MediaType::Multipart, MediaType::EventStream),
+        (MediaType::None, MediaType::Unsaid),
+    ];
+    let others = (0..).zip(types).map(|(at_us, (asked, answered))| {
+        let mut other = Exchange::bare(TraceTime::from_us(at_us), Endpoint::Other, Method::Post);
+        other.request.media_type = asked;
+        other.response.media_type = answered;
+        other
+    });
+    trace(&path, others.chain([exchange(9, 0, &[0])]));
+    let (text, json, page) = told(&path, dir.path());
+    let line =
+        "media types       of requests: multipart 2, none 1; of answers: json 1, event_stream 1\n";
+    assert!(text.contains(line), "{text}");
+    let of = |types: &[(&str, u64)]| {
+        let types = types
+            .iter()
+            .map(|&(name, count)| (name.to_owned(), count.into()));
+        serde_json::Value::Object(types.collect())
+    };
+    assert_eq!(
+        json["request_media_types"],
+        of(&[("multipart", 2), ("none", 1)])
+    );
+    assert_eq!(
+        json["response_media_types"],
+        of(&[("json", 1), ("event_stream", 1)])
+    );
+    for told in ["2 multipart · 1 none", "1 json · 1 event stream"] {
+        assert!(page.contains(told), "{told}");
+    }
+    let (text, json, page) = told(&golden("golden-1.1-marks.rt"), dir.path());
+    assert!(!text.contains("media types") && !page.contains("Media types"));
+    assert!(
+        json.get("request_media_types").is_none() && json.get("response_media_types").is_none()
+    );
+}
+
+/// What is said of a trace as text, in JSON and on its page.
+fn told(trace: &Path, dir: &Path) -> (String, serde_json::Value, String) {
+    let html = dir.join("told.html");
+    let word = Path::new;
+    let text = stdout_of([word("inspect"), word("--html"), &html, trace]);
+    let json = stdout_of([word("inspect"), word("--json"), trace]);
+    let json = serde_json::from_str(&json).unwrap();
+    (text, json, std::fs::read_to_string(html).unwrap())
+}
+
+fn golden(name: &str) -> PathBuf {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/traces");
+    fixtures.join(name)
 }

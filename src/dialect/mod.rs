@@ -35,6 +35,7 @@ pub use framing::grpc::http_status as http_status_of_grpc;
 pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream, media_type};
 pub use memory::tells_of_memory;
 
+use self::draft::Rare;
 use crate::anonymise::{ChainKey, MAX_PARTS, Private, PromptRender, RenderedPrompt};
 use crate::shape::{Dialect, Endpoint, FinishReason, GapSketch, RequestParams, TokenCount};
 
@@ -180,24 +181,25 @@ pub struct ResponseSight {
 /// Writes a draft in its endpoint's dialect; one without a dialect, or whose dialect a replay does not speak, is written as
 /// OpenAI chat.
 pub fn synthesise(draft: &Draft<'_>) -> WireRequest {
+    let mut rare = Rare::of(draft);
     let mut wire = match draft.endpoint.dialect() {
         Dialect::OpenAiChat
         | Dialect::Generic
         | Dialect::Kserve
         | Dialect::KserveGrpc
-        | Dialect::Realtime => openai::chat::synthesise(draft),
+        | Dialect::Realtime => openai::chat::synthesise(draft, &mut rare),
         Dialect::OpenAiResponses => openai::responses::synthesise(draft),
-        Dialect::OpenAiEmbeddings => openai::embeddings::synthesise(draft),
-        Dialect::OllamaGenerate => ollama::synthesise_generate(draft),
-        Dialect::OllamaChat => ollama::synthesise_chat(draft),
-        Dialect::OllamaEmbed => ollama::synthesise_embed(draft),
+        Dialect::OpenAiEmbeddings => openai::embeddings::synthesise(draft, &mut rare),
+        Dialect::OllamaGenerate => ollama::synthesise_generate(draft, &mut rare),
+        Dialect::OllamaChat => ollama::synthesise_chat(draft, &mut rare),
+        Dialect::OllamaEmbed => ollama::synthesise_embed(draft, &mut rare),
         Dialect::Tgi => tgi::synthesise(draft),
         Dialect::CohereChat => cohere::synthesise(draft),
         Dialect::Gemini => gemini::synthesise(draft),
         Dialect::Triton => kserve::triton::synthesise(draft),
-        Dialect::OpenAiCompletions => openai::completions::synthesise(draft),
-        Dialect::AnthropicMessages => anthropic::synthesise(draft),
+        Dialect::OpenAiCompletions => openai::completions::synthesise(draft, &mut rare),
+        Dialect::AnthropicMessages => anthropic::synthesise(draft, &mut rare),
     };
-    wire.altered.extend(draft.foreign());
+    wire.altered.extend(rare.left());
     wire
 }

@@ -7,6 +7,7 @@ mod quantiles;
 mod seen;
 mod sharing;
 mod tensors;
+mod websockets;
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,16 @@ use serde::Serialize;
 pub use self::arrivals::Arrivals;
 pub use self::quantiles::Quantiles;
 pub use self::sharing::{PrefixSharing, SharingMeter};
+pub use self::websockets::WebSockets;
 
 use self::arrivals::ArrivalMeter;
 use self::quantiles::Sample;
 use self::seen::SeenIds;
 use self::tensors::TensorMeter;
+use self::websockets::WebSocketMeter;
 use crate::shape::{
-    BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, ModelId, ShapeStatus, TensorType,
+    BlockSpec, Endpoint, Exchange, FinishReason, MediaKind, MediaType, ModelId, ShapeStatus,
+    TensorType,
 };
 
 /// Statistics of a trace. What is absent was not measured; a zero is a measured zero.
@@ -64,6 +68,15 @@ pub struct Traffic {
     /// Input tensors by what they are made of.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tensor_datatypes: BTreeMap<TensorType, u64>,
+    /// What heads say that bodies are which no dialect reads: of requests.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub request_media_types: BTreeMap<MediaType, u64>,
+    /// The same of answers.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_media_types: BTreeMap<MediaType, u64>,
+    /// Frames of WebSockets; absent where none is told of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub websockets: Option<WebSockets>,
     /// How exchanges arrive.
     pub arrivals: Arrivals,
     /// Exchanges open at once; absent where the source does not tell when they end.
@@ -130,6 +143,7 @@ pub struct TrafficMeter {
     in_flight_peak: u64,
     counts: Counts,
     tensors: TensorMeter,
+    websockets: WebSocketMeter,
     arrivals: ArrivalMeter,
     sharing: Option<SharingMeter>,
     sessions: SeenIds,
@@ -180,6 +194,9 @@ impl TrafficMeter {
                 media_parts: BTreeMap::new(),
                 with_tensors: None,
                 tensor_datatypes: BTreeMap::new(),
+                request_media_types: BTreeMap::new(),
+                response_media_types: BTreeMap::new(),
+                websockets: None,
                 arrivals: Arrivals::default(),
                 in_flight: None,
                 prompt_tokens: None,
@@ -199,6 +216,7 @@ impl TrafficMeter {
             in_flight_peak: 0,
             counts: Counts::default(),
             tensors: TensorMeter::default(),
+            websockets: WebSocketMeter::default(),
             arrivals: ArrivalMeter::default(),
             sharing: blocks.map(SharingMeter::new),
             sessions: SeenIds::default(),
@@ -273,6 +291,21 @@ impl TrafficMeter {
             *traffic.media_parts.entry(part.kind).or_default() += 1;
         }
         self.tensors.add(&exchange.request.tensors);
+        self.websockets.add(exchange);
+        for (types, media_type) in [
+            (
+                &mut traffic.request_media_types,
+                exchange.request.media_type,
+            ),
+            (
+                &mut traffic.response_media_types,
+                exchange.response.media_type,
+            ),
+        ] {
+            if media_type != MediaType::Unsaid {
+                *types.entry(media_type).or_default() += 1;
+            }
+        }
         self.counts.errors += u64::from(!exchange.outcome.is_ok());
         self.counts.streaming += u64::from(exchange.request.params.stream);
         self.counts.tools += u64::from(exchange.request.tools.count > 0);
@@ -300,6 +333,7 @@ impl TrafficMeter {
         traffic.with_tensors = Some(share(exchanges)).filter(|it| it.count > 0);
         traffic.tensor_datatypes = datatypes;
         traffic.tensor_elements = elements;
+        traffic.websockets = self.websockets.finish();
         (traffic.span_s, traffic.arrivals) = self.arrivals.finish();
         traffic.in_flight = ratio(self.in_flight_sum, all)
             .filter(|_| self.in_flight_known)

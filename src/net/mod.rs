@@ -5,6 +5,8 @@ pub(crate) mod http1;
 mod maybe_tls;
 pub(crate) mod open_files;
 pub(crate) mod pages;
+mod simulated;
 
 pub(crate) use client_tls::client_tls;
 pub(crate) use maybe_tls::MaybeTls;
+pub(crate) use simulated::{SIMULATED, is_simulated};

@@ -123,7 +123,7 @@ impl RecordedTimes {
             first_token_us: response.first_token_us,
             last_token_us: response.last_token_us,
             end_us: response.end_us.or(failure.and_then(|(_, at_us)| at_us)),
-            longest_gap_us: (!response.gaps.is_empty()).then(|| response.gaps.longest_us()),
+            longest_gap_us: response.gaps.longest_gap_us(),
             in_flight: exchange.in_flight,
             completed: exchange.outcome == Outcome::Completed,
             failure: failure.map(|(kind, _)| kind),

@@ -6,6 +6,7 @@ mod icicle;
 mod page;
 mod reading;
 mod tables;
+mod websockets;
 
 use std::fmt::{self, Display};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::measure::traffic::picture::Picture;
-use crate::measure::traffic::{Quantiles, Share, Traffic};
+use crate::measure::traffic::{Quantiles, Share, Traffic, WebSockets};
 use crate::shape::{BlockSpec, BlockUnit};
 use crate::trace::{Damage, Header, Missing, Source, Totals, Trace};
 
@@ -241,6 +242,18 @@ impl Inspection {
             );
             line(f, "tensors", text)?;
         }
+        let types: Vec<_> = [
+            ("requests", &traffic.request_media_types),
+            ("answers", &traffic.response_media_types),
+        ]
+        .into_iter()
+        .filter(|(_, types)| !types.is_empty())
+        .map(|(of, types)| format!("of {of}: {}", counts(types)))
+        .collect();
+        line(f, "media types", types.join("; "))?;
+        if let Some(websockets) = &traffic.websockets {
+            line(f, "websockets", websockets::in_a_line(websockets))?;
+        }
         if let Some(sessions) = traffic.sessions {
             line(f, "sessions", sessions)?;
         }
@@ -262,6 +275,8 @@ impl Inspection {
 
     fn distributions(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let traffic = &self.traffic;
+        let frames =
+            |of: fn(&WebSockets) -> Option<Quantiles>| traffic.websockets.as_ref().and_then(of);
         let rows: Vec<_> = [
             ("prompt tokens", traffic.prompt_tokens, 0),
             ("output tokens", traffic.output_tokens, 0),
@@ -271,6 +286,9 @@ impl Inspection {
             ("E2E ms", traffic.e2e_ms, 2),
             ("gap ms", traffic.gap_ms, 2),
             ("longest stall ms", traffic.longest_stall_ms, 2),
+            ("sent frame bytes", frames(|it| it.sent_bytes), 0),
+            ("sent frame gap ms", frames(|it| it.sent_gap_ms), 2),
+            ("came frame gap ms", frames(|it| it.came_gap_ms), 2),
         ]
         .into_iter()
         .filter_map(|(name, quantiles, digits)| Some((name, quantiles?, digits)))

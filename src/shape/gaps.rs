@@ -73,6 +73,11 @@ impl GapSketch {
         self.longest_us
     }
 
+    /// The same; `None` where there was none.
+    pub fn longest_gap_us(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.longest_us)
+    }
+
     /// How many gaps.
     pub fn count(&self) -> u64 {
         self.buckets.total()

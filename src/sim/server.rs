@@ -21,9 +21,6 @@ use super::metrics::Metrics;
 use super::wire::Problem;
 use super::{Config, SimError};
 
-/// How the server names itself in every response.
-pub(super) const SIMULATED: &str = "reenact-sim (simulated)";
-
 /// A simulated inference server.
 #[derive(Debug)]
 pub struct Server;

@@ -195,6 +195,61 @@ fn what_a_disk_does_not_confirm_is_recorded_and_told() {
     assert_eq!(told, 1, "once, not for each block: {log}");
 }
 
+#[test]
+fn what_was_left_out_after_the_last_block_of_a_file_that_is_not_confirmed_is_told_once() {
+    let hindrance = Hindrance::build();
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--rotate-size", "1"];
+    let mut recorder = hindrance.recorder(&upstream(), dir.path(), &args);
+    let (admin, url) = (recorder.wait_for_url("admin on "), recorder.url.clone());
+    // These are in no block, and each file's index tells of those that came after its last one.
+    let unrecorded = Load::unrecorded(&url, 200);
+    let some = || {
+        let load = Load::calm(&url, 1, 200);
+        load.goes_on(1);
+        load.finish().0
+    };
+    let mut made = 0;
+    // Files that are full.
+    for number in 1..=3 {
+        let name = format!("-00000{number}.rt");
+        hindrance.tell("unsynced", &name);
+        made += some();
+        let path = dir.path().join(format!("trace{name}"));
+        recorder.wait_for(&format!("not closed whole path={}", path.display()));
+    }
+    // One that is closed since the next one cannot be begun.
+    hindrance.begin("unsynced");
+    made += some();
+    recorder.wait_for(INDEX_UNSYNCED);
+    let load = Load::calm(&url, 1, 200);
+    dropped_reaches(&admin, "write_error", 1);
+    hindrance.end("unsynced");
+    recording_resumes(&admin);
+    made += load.finish().0;
+    made += unrecorded.finish().0;
+    // And the last one, once nothing is on its way to it.
+    answered(|| {
+        let dropped = |reason| format!("reenact_dropped_total{{reason=\"{reason}\"}}");
+        let names = [
+            dropped("opt_out"),
+            dropped("write_error"),
+            "reenact_recorded_total".to_owned(),
+        ];
+        let told = names.map(|name| metric(&admin, &name));
+        match told.iter().sum::<u64>() == made {
+            true => Ok(()),
+            false => Err(format!("{told:?} of {made}")),
+        }
+    });
+    hindrance.begin("unsynced");
+    let (totals, log) = settle_and_tell(recorder, dir.path(), made);
+    assert_eq!(log.matches(INDEX_UNSYNCED).count(), 2, "{log}");
+    let reasons: Vec<_> = totals.dropped.keys().collect();
+    assert_eq!(reasons, ["opt_out", "write_error"]);
+}
+
+const INDEX_UNSYNCED: &str = "the trace's index may not survive a loss of power";
 const UNSYNCED: &str = "reenact_unsynced_total";
 
 #[test]

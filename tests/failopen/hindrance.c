@@ -4,7 +4,7 @@
  *   full   writes of files fail with ENOSPC
  *   late   holds a part of a name: files of it take their beginning, and fail with ENOSPC from then on
  *   broken writes and syncs of files fail with EIO
- *   unsynced  syncs of files fail with EIO, writes do not
+ *   unsynced  syncs of files fail with EIO, writes do not; where it holds a part of a name, those of its files alone
  *   hold   the observer's thread stands still
  *   clock  holds a number of seconds by which the wall clock is off
  *
@@ -38,14 +38,6 @@ static void nap(void) {
     nanosleep(&two_ms, NULL);
 }
 
-/* 0 where the call may go on. */
-static int hindered(int writes) {
-    while (is_set("stall")) nap();
-    int refusal = is_set("broken") || (!writes && is_set("unsynced")) ? EIO : writes && is_set("full") ? ENOSPC : 0;
-    if (refusal) errno = refusal;
-    return refusal;
-}
-
 static ssize_t read_word(const char *name, char *word, size_t room) {
     char path[512];
     int saved = errno, fd = path_of(path, sizeof path, name) ? open(path, O_RDONLY) : -1;
@@ -56,9 +48,11 @@ static ssize_t read_word(const char *name, char *word, size_t room) {
     return had;
 }
 
-static int is_late(int fd, off64_t at) {
+/* Whether it is this file's trouble: where it holds a word, only if that is a part of the file's name. */
+static int is_set_for(const char *trouble, int fd) {
     char word[64], link[64], name[512];
-    if (at == 0 || read_word("late", word, sizeof word) <= 0) return 0;
+    ssize_t long_is = read_word(trouble, word, sizeof word);
+    if (long_is <= 0) return long_is == 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t had = readlink(link, name, sizeof name - 1);
     if (had < 0) return 0;
@@ -66,9 +60,17 @@ static int is_late(int fd, off64_t at) {
     return strstr(name, word) != NULL;
 }
 
+/* 0 where the call may go on. */
+static int hindered(int fd, int writes) {
+    while (is_set("stall")) nap();
+    int refusal = is_set("broken") || (!writes && is_set_for("unsynced", fd)) ? EIO : writes && is_set("full") ? ENOSPC : 0;
+    if (refusal) errno = refusal;
+    return refusal;
+}
+
 ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
-    if (hindered(1)) return -1;
-    if (is_late(fd, at)) {
+    if (hindered(fd, 1)) return -1;
+    if (at > 0 && is_set_for("late", fd)) {
         errno = ENOSPC;
         return -1;
     }
@@ -79,9 +81,9 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) {
     return pwrite64(fd, bytes, count, at);
 }
 
-int fsync(int fd) { return hindered(0) ? -1 : (int)syscall(SYS_fsync, fd); }
+int fsync(int fd) { return hindered(fd, 0) ? -1 : (int)syscall(SYS_fsync, fd); }
 
-int fdatasync(int fd) { return hindered(0) ? -1 : (int)syscall(SYS_fdatasync, fd); }
+int fdatasync(int fd) { return hindered(fd, 0) ? -1 : (int)syscall(SYS_fdatasync, fd); }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
     int answer = (int)syscall(SYS_clock_gettime, clock, now);

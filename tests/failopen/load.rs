@@ -96,15 +96,20 @@ const REST: Duration = Duration::from_millis(10);
 impl Load {
     /// `clients` clients whose requests have `size` bytes, as fast as they are answered.
     pub fn start(url: &str, clients: u64, size: usize) -> Self {
-        Self::resting(url, clients, size, Duration::ZERO)
+        Self::resting(url, clients, size, Duration::ZERO, "")
     }
 
     /// The same, slow enough that recording keeps up with it on any machine: what is lost is lost for one reason.
     pub fn calm(url: &str, clients: u64, size: usize) -> Self {
-        Self::resting(url, clients, size, REST)
+        Self::resting(url, clients, size, REST, "")
     }
 
-    fn resting(url: &str, clients: u64, size: usize, rest: Duration) -> Self {
+    /// The same, of a client that wants nothing of it recorded.
+    pub fn unrecorded(url: &str, size: usize) -> Self {
+        Self::resting(url, 1, size, REST, "x-reenact-record: off\r\n")
+    }
+
+    fn resting(url: &str, clients: u64, size: usize, rest: Duration, header: &'static str) -> Self {
         let shared = Arc::new(Shared::default());
         let clients = (0..clients)
             .map(|client| {
@@ -114,7 +119,7 @@ impl Load {
                     let mut number = client << 32;
                     while !shared.stop.load(Ordering::Relaxed) {
                         let began = Instant::now();
-                        exchange(&mut wire, number, size);
+                        exchange(&mut wire, number, size, header);
                         let mut took = shared.took.lock().unwrap();
                         took.push(began.elapsed());
                         shared.made.fetch_add(1, Ordering::Relaxed);
@@ -183,10 +188,10 @@ impl Latencies {
     }
 }
 
-fn exchange(wire: &mut Wire, number: u64, size: usize) {
+fn exchange(wire: &mut Wire, number: u64, size: usize, header: &str) {
     let body = request_body(number, size);
     wire.send(format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\n{header}Content-Length: {}\r\n\r\n{body}",
         body.len()
     ));
     let (head, body) = read_answer(wire);

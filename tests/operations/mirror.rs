@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::support::http::{post, refusing, send, status};
-use super::support::wire::{Wire, metric_reaches as reaches};
+use super::support::wire::{Upstream, Wire, metric_reaches as reaches};
 use super::support::{RECORD, Server, browser, http, reenact, run};
 use super::{exchanges, python};
 
@@ -222,6 +222,53 @@ fn what_a_client_did_not_wait_for_is_not_asked_of_the_candidate() {
     let requests = &document["targets"][0]["requests"];
     assert_eq!(requests["cancelled"], 1, "{document:#}");
     assert_eq!(document["targets"][1]["requests"]["cancelled"], 1);
+}
+
+#[test]
+fn what_a_client_did_not_wait_for_may_break_off_and_its_first_token_counts() {
+    const HEAD: &str =
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const TOKEN: &str = "2f\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\r\n";
+    const WHOLE: &str = r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#;
+    let dir = tempfile::tempdir().unwrap();
+    let (production, candidate) = (Upstream::start(), Upstream::start());
+    let (recorder, admin) = recorder(dir.path(), &production.url(), &candidate.url());
+    let body = r#"{"model":"m","stream":true,"max_tokens":40,"messages":[{"role":"user","content":"hello there"}]}"#;
+    let mut client = Wire::connect(&recorder.url);
+    client.send(post("/v1/chat/completions", &[], body));
+    let mut leaving = production.accept();
+    leaving.read_until(body);
+    leaving.send([HEAD, TOKEN].concat());
+    client.read_until("\"a\"");
+    let mut breaking = candidate.accept();
+    breaking.read_until(body);
+    breaking.send([HEAD, TOKEN].concat());
+    // One more from beginning to end: the mirror, which has one thread, has then seen the first one's token, too.
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"good bye"}]}"#;
+    let mut other = Wire::connect(&recorder.url);
+    other.send(post("/v1/chat/completions", &[], body));
+    for side in [&production, &candidate] {
+        let mut side = side.accept();
+        side.read_until(body);
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+        let length = WHOLE.len();
+        side.send(format!("{head}Content-Length: {length}\r\n\r\n{WHOLE}"));
+    }
+    let answered = "reenact_mirror_duration_seconds_count{target=\"next\",code=\"200\"}";
+    reaches(&admin, answered, 1);
+    client.reset();
+    reaches(&admin, "reenact_recorded_total", 2);
+    drop(breaking);
+    let broken = "reenact_mirror_failed_total{target=\"next\",reason=\"truncated\"}";
+    reaches(&admin, broken, 1);
+    let (ended, log) = recorder.terminate();
+    assert!(ended.success(), "{log}");
+    let document = result(&dir.path().join("out/mirror-000001"));
+    for target in document["targets"].as_array().unwrap() {
+        assert_eq!(target["requests"]["cancelled"], 1, "{document:#}");
+        assert_eq!(target["requests"]["ok"], 1, "{document:#}");
+        assert_eq!(target["latency"]["ttft_ms"]["count"], 1, "{document:#}");
+    }
 }
 
 #[test]

@@ -30,7 +30,6 @@ pub(super) fn outcome(mirrored: Mirrored, turn: Option<Turn>) -> RequestOutcome 
     let sent = candidate.sent_us;
     let then = |since_sent: Option<u64>| Some(sent?.saturating_add(since_sent?));
     let tokens = |count: TokenCount| count.count;
-    let longest_us = (!sight.gaps.is_empty()).then(|| sight.gaps.longest_us());
     let outcome = RequestOutcome {
         index,
         session: turn.map(|turn| turn.session),
@@ -55,7 +54,7 @@ pub(super) fn outcome(mirrored: Mirrored, turn: Option<Turn>) -> RequestOutcome 
         finish: sight.finish,
         cached_tokens: sight.cached_tokens,
         token_events: sight.token_events,
-        gaps_us: gaps_of_sketch(&sight.gaps, longest_us),
+        gaps_us: gaps_of_sketch(&sight.gaps, sight.gaps.longest_gap_us()),
         simulated: candidate.simulated,
         recorded: later_by(RecordedTimes::of(&production), sending_us),
         recorded_gaps: production.response.gaps,

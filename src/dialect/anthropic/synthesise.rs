@@ -2,14 +2,14 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::marks::{WireMark, lives_are_vague, marks_of_the_rest, pieces};
-use crate::dialect::draft::{ContentPart, WireContent, thinking_budget, tools, unsaid};
+use crate::dialect::draft::{ContentPart, Rare, WireContent, thinking_budget, tools, unsaid};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 
 use crate::dialect::words::MOST_STOPS;
 use crate::shape::{MediaKind, ReasoningEffort, RequestParams, Role, Structured};
 
 /// Writes a draft as a request: system messages go to `system`, tool results to user messages.
-pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let lengths = draft.lengths();
     let params = &draft.params;
     // Required; a request that said nothing was rejected, and its replay is not.
@@ -66,7 +66,8 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         .chain(parts)
         .filter(|it| it.is_marked())
         .count();
-    if written + marks_of_the_rest(draft) < draft.cache_marks.len() || lives_are_vague(draft) {
+    let marks = std::mem::take(&mut rare.cache_marks);
+    if written + marks_of_the_rest(draft) < marks.len() || lives_are_vague(draft) {
         altered.push("cache_control");
     }
     let thinks = matches!(thinking, Some(WireThinking::Enabled { .. }));

@@ -1,9 +1,9 @@
 //! Requests on their way to bytes: what a replay wants to say, before it is said in a dialect.
 
 mod content;
-mod foreign;
 mod length;
 mod media;
+mod rare;
 pub(in crate::dialect) mod schema;
 pub(in crate::dialect) mod tools;
 
@@ -13,6 +13,7 @@ pub use media::DraftMedia;
 pub(in crate::dialect) use content::{ContentPart, WireContent};
 pub(in crate::dialect) use length::{Ban, thinking_budget};
 pub(in crate::dialect) use media::DataUrl;
+pub(in crate::dialect) use rare::Rare;
 
 use std::borrow::Cow;
 

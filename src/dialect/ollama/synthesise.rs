@@ -1,14 +1,17 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{schema, tools, unsaid};
+use crate::dialect::draft::{Rare, schema, tools, unsaid};
 use crate::dialect::openai::Prompts;
 use crate::dialect::words::{MOST_STOPS, role_name};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 use crate::shape::{MediaKind, ReasoningEffort, Role, Structured};
 
 /// Writes a draft as one prompt: system messages go to `system`, the others' texts after one another.
-pub(in crate::dialect) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise_generate(
+    draft: &Draft<'_>,
+    rare: &mut Rare<'_>,
+) -> WireRequest {
     let mut altered = altered(draft);
     let is_system = |(role, _): &&(Role, String)| *role == Role::System;
     let (system, others): (Vec<_>, Vec<_>) = draft.messages.iter().partition(is_system);
@@ -24,7 +27,7 @@ pub(in crate::dialect) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest 
             "roles",
         ),
     ]));
-    let options = WireOptions::of(draft, &mut altered);
+    let options = WireOptions::of(draft, rare, &mut altered);
     let body = WireGenerate {
         model: draft.model,
         system: Some(text(&system)).filter(|text| !text.is_empty()),
@@ -38,7 +41,7 @@ pub(in crate::dialect) fn synthesise_generate(draft: &Draft<'_>) -> WireRequest 
 }
 
 /// Writes a draft as a conversation.
-pub(in crate::dialect) fn synthesise_chat(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise_chat(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let mut altered = altered(draft);
     if draft.batch && draft.messages.len() > 1 {
         altered.push("batch");
@@ -51,7 +54,7 @@ pub(in crate::dialect) fn synthesise_chat(draft: &Draft<'_>) -> WireRequest {
             content: text,
             images: draft.media_of(index).filter_map(picture).collect(),
         });
-    let options = WireOptions::of(draft, &mut altered);
+    let options = WireOptions::of(draft, rare, &mut altered);
     let body = WireChat {
         model: draft.model,
         messages: messages.collect(),
@@ -68,18 +71,20 @@ fn picture(part: &DraftMedia) -> Option<&str> {
 }
 
 /// Writes a draft as a request for embeddings: every message is a text of its own.
-pub(in crate::dialect) fn synthesise_embed(draft: &Draft<'_>) -> WireRequest {
-    let params = &draft.params;
+pub(in crate::dialect) fn synthesise_embed(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let body = WireEmbed {
         model: draft.model,
         input: Prompts::of(&Draft {
             ids: None,
             ..draft.clone()
         }),
-        dimensions: params.dimensions,
-        options: params.context_tokens.map(|num_ctx| WireContext { num_ctx }),
+        dimensions: rare.dimensions.take(),
+        options: rare
+            .context_tokens
+            .take()
+            .map(|num_ctx| WireContext { num_ctx }),
     };
-    let altered = unsaid([(params.token_ids, "token_ids")]);
+    let altered = unsaid([(draft.params.token_ids, "token_ids")]);
     WireRequest::json("/api/embed", &body, altered, draft.room())
 }
 
@@ -204,10 +209,10 @@ struct WireOptions {
 }
 
 impl WireOptions {
-    fn of(draft: &Draft<'_>, altered: &mut Vec<&'static str>) -> Self {
+    fn of(draft: &Draft<'_>, rare: &mut Rare<'_>, altered: &mut Vec<&'static str>) -> Self {
         Self {
             num_predict: draft.lengths().max_tokens,
-            num_ctx: draft.params.context_tokens,
+            num_ctx: rare.context_tokens.take(),
             temperature: draft.temperature(),
             stop: draft.stops(MOST_STOPS, altered),
         }

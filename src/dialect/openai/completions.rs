@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::body;
 use super::prompt::{Prompt, Prompts};
 use crate::anonymise::{ChainKey, PromptRender};
-use crate::dialect::draft::unsaid;
+use crate::dialect::draft::{Rare, unsaid};
 use crate::dialect::json::{Refused, Text};
 use crate::dialect::openai::body::{OwnFields, once};
 use crate::dialect::openai::wire::{WireAnswers, WireFormat};
@@ -33,7 +33,7 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
 }
 
 /// Writes a draft as a request: every message of a batch is a prompt of its own, a conversation is one.
-pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let params = &draft.params;
     let mut altered = unsaid([
         (params.stream && !params.include_usage, "include_usage"),
@@ -47,7 +47,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let body = WireBody {
         model: draft.model,
         prompt: Prompts::of(draft),
-        answers: WireAnswers::of(draft),
+        answers: WireAnswers::of(draft, rare),
         best_of: params.best_of,
         temperature: draft.temperature(),
         logprobs: params.logprobs,

@@ -6,6 +6,7 @@ use super::chat::Message;
 use super::prompt::{Prompt, Prompts};
 use crate::anonymise::{ChainKey, PromptRender};
 use crate::dialect::answer::{Plain, Reader, Tally};
+use crate::dialect::draft::Rare;
 use crate::dialect::json::{Count, Fault, List, Text};
 use crate::dialect::{Draft, RequestSight, Unparsable, WireRequest, json};
 use crate::shape::{Dialect, RequestParams, VectorEncoding};
@@ -37,7 +38,7 @@ pub(in crate::dialect) fn observe(body: &[u8], key: &ChainKey) -> Result<Request
 }
 
 /// Writes a draft as a request: every message is a text of its own.
-pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let mut altered = Vec::new();
     if draft.params.token_ids && draft.ids.is_none() {
         altered.push("token_ids");
@@ -45,8 +46,8 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
     let body = WireBody {
         model: draft.model,
         input: Prompts::of(draft),
-        dimensions: draft.params.dimensions,
-        encoding_format: encoding_name(draft.params.encoding_format),
+        dimensions: rare.dimensions.take(),
+        encoding_format: take_encoding(&mut rare.encoding_format),
     };
     WireRequest::json("/v1/embeddings", &body, altered, draft.room())
 }
@@ -73,12 +74,15 @@ fn encoding(word: &str) -> VectorEncoding {
     }
 }
 
-fn encoding_name(encoding: VectorEncoding) -> Option<&'static str> {
-    match encoding {
-        VectorEncoding::Float => Some("float"),
-        VectorEncoding::Base64 => Some("base64"),
-        _ => None,
-    }
+fn take_encoding(encoding: &mut VectorEncoding) -> Option<&'static str> {
+    let name = match encoding {
+        VectorEncoding::Float => "float",
+        VectorEncoding::Base64 => "base64",
+        // Which it was nobody kept.
+        VectorEncoding::Unsaid | VectorEncoding::Other => return None,
+    };
+    *encoding = VectorEncoding::Unsaid;
+    Some(name)
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{Ban, schema};
+use crate::dialect::draft::{Ban, Rare, schema};
 use crate::dialect::{Draft, DraftMedia};
 use crate::shape::Structured;
 
@@ -80,21 +80,20 @@ struct IncludeUsage {
 }
 
 impl<'a> WireAnswers<'a> {
-    pub(in crate::dialect) fn of(draft: &'a Draft<'_>) -> Self {
+    pub(in crate::dialect) fn of(draft: &'a Draft<'_>, rare: &mut Rare<'_>) -> Self {
         let (params, lengths) = (&draft.params, draft.lengths());
-        let extra = |wanted: bool| (wanted && draft.takes_extras()).then_some(true);
         Self {
             stream: params.stream,
-            stream_options: params.stream.then_some(IncludeUsage {
+            stream_options: params.stream.then(|| IncludeUsage {
                 include_usage: true,
-                continuous_usage_stats: extra(params.continuous_usage),
+                continuous_usage_stats: rare.take_continuous_usage(),
             }),
             max_tokens: lengths.max_tokens,
             min_tokens: lengths.min_tokens,
             ignore_eos: lengths.ignore_eos,
             logit_bias: lengths.logit_bias,
             n: (params.n > 1).then_some(params.n),
-            return_token_ids: extra(params.return_token_ids),
+            return_token_ids: rare.take_return_token_ids(),
         }
     }
 }

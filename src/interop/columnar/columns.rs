@@ -202,9 +202,7 @@ fn response() -> Vec<Named> {
         u64s("gaps_in_order_us", |e| {
             e.response.trail.values().map(Some).collect()
         }),
-        u64("longest_gap_us", |e| {
-            (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us())
-        }),
+        u64("longest_gap_us", |e| e.response.gaps.longest_gap_us()),
         u32("output_tokens", |e| count(e.response.output_tokens)),
         text("output_tokens_source", |e| source(e.response.output_tokens)),
         u32("cached_tokens", |e| e.response.cached_tokens),
@@ -238,8 +236,7 @@ fn frames() -> Vec<Named> {
             })
         }),
         u64("frames_sent_longest_gap_us", |e| {
-            let gaps = &e.frames.as_ref()?.sent_gaps;
-            (!gaps.is_empty()).then(|| gaps.longest_us())
+            e.frames.as_ref()?.sent_gaps.longest_gap_us()
         }),
         u64s("frames_sent_gaps_in_order_us", |e| {
             lists(e, |it| it.sent_trail.values().map(Some).collect())

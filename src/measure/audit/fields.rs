@@ -166,7 +166,7 @@ const FIELDS: &[Field] = &[
         "for how long a client said nothing, where its frames are sound",
         |e| {
             let gaps = &e.frames.as_ref()?.sent_gaps;
-            (!gaps.is_empty()).then(|| gaps.longest_us() / 1000)
+            gaps.longest_gap_us().map(|us| us / 1000)
         },
     ),
     (
@@ -180,7 +180,7 @@ const FIELDS: &[Field] = &[
     (
         "longest gap, ms",
         "little of the text, something of the server",
-        |e| (!e.response.gaps.is_empty()).then(|| e.response.gaps.longest_us() / 1000),
+        |e| e.response.gaps.longest_gap_us().map(|us| us / 1000),
     ),
 ];
 

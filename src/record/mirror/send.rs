@@ -22,10 +22,10 @@ use super::results::CandidateSide;
 use super::sides::{Pair, Sides};
 use super::{MirrorKey, MirrorOptions, Shadow};
 use crate::dialect::{ResponseHead, ResponseObserver};
+use crate::net::is_simulated;
 use crate::record::front::arrival::Arrival;
 use crate::record::front::tls::{self, Reloading, UpstreamTlsOptions};
 use crate::record::options::RecordError;
-use crate::record::tape::tap::SIMULATED;
 use crate::record::upstream::connect::{
     Connecting, Upstream, UpstreamProtocol, UpstreamTls, Wanted,
 };
@@ -218,7 +218,7 @@ impl Line {
         side.headers_us = now_us(pair);
         side.status = Some(response.status().as_u16());
         let server = response.headers().get(SERVER);
-        side.simulated = server.is_some_and(|server| server.as_bytes().starts_with(SIMULATED));
+        side.simulated = server.is_some_and(|server| is_simulated(server.as_bytes()));
         under_way(side);
         self.follow(shadow.endpoint, began, response, side).await?;
         self.idle.borrow_mut().push((connection, Instant::now()));

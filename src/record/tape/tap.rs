@@ -11,6 +11,7 @@ use super::frames::FrameScanner;
 use super::parcel::{Closing, End, Head, Kept, Mark, MarkKind, Opening, Parcel, Side};
 use crate::anonymise::Conversation;
 use crate::dialect::media_type;
+use crate::net::is_simulated;
 use crate::shape::Method;
 
 /// What the tap takes of a request's head.
@@ -210,7 +211,7 @@ impl Tap {
             status: head.status,
             type_len: content_type.len(),
             encoding_len: encoding.len(),
-            simulated: head.server.starts_with(SIMULATED),
+            simulated: is_simulated(head.server),
         });
     }
 
@@ -259,8 +260,6 @@ const FRAMES_ONE_BY_ONE: usize = 16;
 const WAIT: Duration = Duration::from_millis(1);
 /// Longer paths are of no endpoint that is known.
 const MAX_PATH: usize = 256;
-/// How a simulated server's `server` header begins.
-pub(in crate::record) const SIMULATED: &[u8] = b"reenact-sim";
 
 fn short(value: &[u8]) -> &[u8] {
     value.get(..128).unwrap_or(value)

@@ -6,6 +6,7 @@ use crate::dialect::{
     AnswerReader, ResponseHead as Head, ResponseObserver, ResponseSight, tells_of_memory,
 };
 use crate::net::http1::ResponseHead;
+use crate::net::is_simulated;
 use crate::replay::synthesise::{Cancel, Prepared};
 use crate::replay::{FailureKind, RequestOutcome};
 use crate::shape::Endpoint;
@@ -72,7 +73,7 @@ impl Listener for Hearing<'_> {
         let outcome = &mut *self.outcome;
         outcome.headers_us = Some(at_us);
         outcome.status = Some(head.status);
-        outcome.simulated = is_simulator(head);
+        outcome.simulated = is_simulated(head.server);
         self.refusal = FailureKind::of_status(head.status);
         if self.refusal.is_some() {
             outcome.retry_after_s = head
@@ -131,7 +132,7 @@ pub(in crate::replay) struct Fetched {
 impl Listener for Fetched {
     fn head(&mut self, _at_us: u64, head: &ResponseHead<'_>) {
         self.status = head.status;
-        self.simulated = is_simulator(head);
+        self.simulated = is_simulated(head.server);
     }
 
     fn data(&mut self, _at_us: u64, bytes: &[u8]) {
@@ -141,11 +142,6 @@ impl Listener for Fetched {
     fn enough(&self) -> Option<Cut> {
         (self.body.len() > MOST_BYTES).then_some(Cut::Failed(FailureKind::Truncated))
     }
-}
-
-/// How simulated servers introduce themselves.
-fn is_simulator(head: &ResponseHead<'_>) -> bool {
-    head.server.starts_with(b"reenact-sim")
 }
 
 /// A field's value, where there is one that reads as text.

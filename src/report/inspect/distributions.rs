@@ -1,7 +1,7 @@
 //! The distributions of a trace: what they are called and in which words their values are shown.
 
 use super::reading;
-use crate::measure::traffic::{Quantiles, Traffic};
+use crate::measure::traffic::{Quantiles, Traffic, WebSockets};
 use crate::report::figures::ms;
 
 /// A distribution of the trace, and how it is shown.
@@ -17,7 +17,7 @@ pub(super) struct Distributed {
     pub(super) show: fn(f64) -> String,
 }
 
-pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 8] {
+pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 11] {
     let of = |key, chart, name, small, quantiles, show| Distributed {
         key,
         chart,
@@ -26,6 +26,8 @@ pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 8] {
         quantiles,
         show,
     };
+    let frames =
+        |of: fn(&WebSockets) -> Option<Quantiles>| traffic.websockets.as_ref().and_then(of);
     let whole: fn(f64) -> String = reading::whole;
     [
         of(
@@ -90,6 +92,30 @@ pub(super) fn distributions(traffic: &Traffic) -> [Distributed; 8] {
             "Longest stall",
             "the longest gap of each streamed answer",
             traffic.longest_stall_ms,
+            ms,
+        ),
+        of(
+            "websockets.sent_bytes",
+            None,
+            "Bytes of a frame sent",
+            "",
+            frames(|it| it.sent_bytes),
+            whole,
+        ),
+        of(
+            "websockets.sent_gap_ms",
+            None,
+            "Between frames sent",
+            "",
+            frames(|it| it.sent_gap_ms),
+            ms,
+        ),
+        of(
+            "websockets.came_gap_ms",
+            None,
+            "Between frames that came",
+            "",
+            frames(|it| it.came_gap_ms),
             ms,
         ),
     ]

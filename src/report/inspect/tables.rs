@@ -1,7 +1,7 @@
 //! The figures of the page: what leads it, and its tables. They stand in the HTML, so they need no scripts.
 
 use super::distributions::distributions;
-use super::{Inspection, counted, reading};
+use super::{Inspection, counted, reading, websockets};
 use crate::measure::traffic::picture::Timeline;
 use crate::measure::traffic::{Quantiles, Traffic};
 use crate::report::figures::{count, ms, number, percent, seconds};
@@ -131,6 +131,15 @@ pub(super) fn distribution_rows(inspection: &Inspection) -> Vec<Row> {
 }
 
 pub(super) fn count_rows(traffic: &Traffic) -> Vec<Row> {
+    let frames = traffic.websockets.as_ref().map_or_else(Vec::new, |it| {
+        let sides = [
+            ("from clients".to_owned(), it.frames_sent),
+            ("from servers".to_owned(), it.frames_came),
+        ];
+        let sizes =
+            websockets::sizes(it).map(|(size, frames)| (format!("of these {size}"), frames));
+        sides.into_iter().chain(sizes).collect()
+    });
     let rows = [
         ("Endpoints", counted(&traffic.by_endpoint)),
         ("Outcomes", counted(&traffic.by_outcome)),
@@ -138,6 +147,15 @@ pub(super) fn count_rows(traffic: &Traffic) -> Vec<Row> {
         ("Finishes", counted(&traffic.by_finish)),
         ("Shapes", counted(&traffic.by_shape)),
         ("Tensors", counted(&traffic.tensor_datatypes)),
+        (
+            "Media types of requests",
+            counted(&traffic.request_media_types),
+        ),
+        (
+            "Media types of answers",
+            counted(&traffic.response_media_types),
+        ),
+        ("Frames of WebSockets", frames),
     ];
     let shares = [
         ("streamed", Some(traffic.streaming)),

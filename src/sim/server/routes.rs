@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use serde_json::Value;
 
 use super::body::{Answered, Open, Stream};
-use super::{SIMULATED, Shared, out_of_memory};
+use super::{Shared, out_of_memory};
+use crate::net::SIMULATED;
 use crate::sim::Config;
 use crate::sim::driver::Delivery;
 use crate::sim::engine::RequestId;

@@ -160,7 +160,7 @@ impl Api for Completions {
 /// `GET /v1/models`
 pub(in crate::sim) fn models(config: &Config) -> Value {
     json!({"object": "list", "data": [{"id": config.model, "object": "model", "created": 0,
-        "owned_by": crate::sim::server::SIMULATED, "max_model_len": config.longest_sequence()}]})
+        "owned_by": crate::net::SIMULATED, "max_model_len": config.longest_sequence()}]})
 }
 
 /// `POST /tokenize`, as vLLM has it.

@@ -1,14 +1,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::dialect::draft::{ContentPart, DataUrl, WireContent, tools, unsaid};
+use crate::dialect::draft::{ContentPart, DataUrl, Rare, WireContent, tools, unsaid};
 use crate::dialect::openai::wire::{WireAnswers, WireFormat, WireSound};
 use crate::dialect::words::{MOST_STOPS, effort_name, role_name};
 use crate::dialect::{Draft, DraftMedia, WireRequest};
 use crate::shape::{MediaKind, ReasoningEffort, Role};
 
 /// Writes a draft as a request.
-pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
+pub(in crate::dialect) fn synthesise(draft: &Draft<'_>, rare: &mut Rare<'_>) -> WireRequest {
     let params = &draft.params;
     let mut altered = draft.lost_in_conversation();
     altered.extend(unsaid([
@@ -31,7 +31,7 @@ pub(in crate::dialect) fn synthesise(draft: &Draft<'_>) -> WireRequest {
         model: draft.model,
         messages: messages.collect(),
         tools,
-        answers: WireAnswers::of(draft),
+        answers: WireAnswers::of(draft, rare),
         temperature: draft.temperature(),
         logprobs: params.logprobs.map(|_| true),
         top_logprobs: params.logprobs.filter(|&count| count > 0),
