@@ -301,7 +301,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Resul
             return Ok(None);
         }
         buffer.truncate(had + bytes);
-        came = Instant::now() - lay;
+        let now = Instant::now();
+        came = now.checked_sub(lay).unwrap_or(now);
     }
 }
 

@@ -47,7 +47,9 @@ impl Stamped {
             let fd = self.tcp.as_raw_fd();
             let flags = MsgFlags::empty();
             let read = recvmsg::<SockaddrStorage>(fd, &mut into, Some(control), flags)?;
-            let stamp = read.cmsgs()?.find_map(|message| match message {
+            // What was read is taken, whether or not its stamp can be.
+            let mut messages = read.cmsgs().into_iter().flatten();
+            let stamp = messages.find_map(|message| match message {
                 ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
                 _ => None,
             });

@@ -218,7 +218,9 @@ impl<'a, L: Listener> Talk<'a, L> {
             // It lay there because its client did not take it.
             Some(_) => now,
         };
-        let at_us = self.lane.clock.us_at(came).max(self.watch.heard_us());
+        // Never before what was heard last, nor before the request: the wall clock that stamps may have been set meanwhile.
+        let after = self.watch.heard_us().max(self.sent_us.unwrap_or(0));
+        let at_us = self.lane.clock.us_at(came).max(after);
         let listener = &mut *self.listener;
         let fed = self.answer.feed(bytes, |seen| match seen {
             Seen::Head(head) => listener.head(at_us, &head),
