@@ -12,6 +12,16 @@ pub(crate) enum MaybeTls<S> {
     Tls(Box<TlsStream<S>>),
 }
 
+impl<S> MaybeTls<S> {
+    /// What lies below.
+    pub(crate) fn socket(&self) -> &S {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for MaybeTls<S> {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -40,12 +40,4 @@ impl Wire {
     pub(in crate::record) fn reset_switch(&self) -> ResetSwitch {
         self.socket().reset_switch()
     }
-
-    /// The socket below.
-    pub(in crate::record) fn socket(&self) -> &Socket {
-        match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
-        }
-    }
 }

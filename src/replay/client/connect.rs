@@ -156,7 +156,7 @@ impl Connector {
     /// When there is none to be had in time.
     pub(super) async fn link(&self) -> Result<Link, ConnectError> {
         let opened = async {
-            let io = self.open(|tcp| tcp).await?;
+            let io = self.open(Stamped::over).await?;
             Link::over(io, self.traffic.open_one(), self.window)
                 .await
                 .map_err(ConnectError::Http2)

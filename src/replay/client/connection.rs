@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::Instant;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -88,22 +88,19 @@ impl Socket {
         outgoing.poll_write(cx, &mut self.io)
     }
 
-    /// One read from the system of at most so many bytes, lent to `take` with how long they lay there; empty at the connection's end.
+    /// One read from the system of at most so many bytes, lent to `take` with the moment at which they had come; empty at the connection's end.
     pub(super) fn poll_read<T>(
         &mut self,
         cx: &mut Context<'_>,
         most: usize,
-        take: impl FnOnce(io::Result<&[u8]>, Duration) -> T,
+        take: impl FnOnce(io::Result<&[u8]>, Instant) -> T,
     ) -> Poll<T> {
         BUFFER.with_borrow_mut(|buffer| {
             let most = most.min(buffer.len());
             let mut into = ReadBuf::new(buffer.get_mut(..most).unwrap_or_default());
             let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut into));
-            let lay = match &self.io {
-                MaybeTls::Plain(socket) => socket.lay(),
-                MaybeTls::Tls(stream) => stream.get_ref().0.lay(),
-            };
-            Poll::Ready(take(read.map(|()| into.filled()), lay))
+            let came = self.io.socket().last().at();
+            Poll::Ready(take(read.map(|()| into.filled()), came))
         })
     }
 }

@@ -14,7 +14,8 @@ use super::watch::Watch;
 use crate::net::http1::ResponseHead;
 use crate::replay::FailureKind;
 
-/// One request and its answer over HTTP/2. Moments are those at which this task learns of what the connection's own read.
+/// One request and its answer over HTTP/2. Moments are those of the last packet that the connection's own task had read when this one came to
+/// it: of this answer, or of one that was read with it.
 impl<L: Listener> Talk<'_, L> {
     /// Sends the request on a stream of its own and follows the answer to its end; dropped before, the stream is reset.
     pub(super) async fn stream(
@@ -68,7 +69,7 @@ impl<L: Listener> Talk<'_, L> {
         })
         .await?
         .map_err(|error| before_head(&error))?;
-        let at_us = self.lane.clock.now_us();
+        let at_us = self.moment(link.last.at());
         let head = as_lines(&answer);
         let head = ResponseHead::read(&head).map_err(|_| Cut::Failed(FailureKind::NotHttp))?;
         self.listener.head(at_us, &head);
@@ -83,7 +84,7 @@ impl<L: Listener> Talk<'_, L> {
             if let Some(brake) = &mut self.brake {
                 brake.took(data.len());
             }
-            let at_us = self.lane.clock.now_us();
+            let at_us = self.moment(link.last.at());
             // An error would say that the stream is gone, which the next read says, too.
             let _ = body.flow_control().release_capacity(data.len());
             self.listener.data(at_us, &data);

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong};
 use http::uri::Scheme;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 
 use super::connect::{ConnectError, Connector};
 use super::connection::{Connection, Wire};
+use super::stamped::{LastPacket, Stamped};
 use super::traffic::Open;
 use crate::net::MaybeTls;
 
@@ -28,6 +28,7 @@ pub(super) struct Link {
     /// As many turns as the target takes streams, or took when it took the most; closed when it takes no more. Left to itself, h2 takes
     /// any number of requests at once and does not tell which of them wait.
     pub(super) turns: Arc<Semaphore>,
+    pub(super) last: Arc<LastPacket>,
     driver: JoinHandle<()>,
 }
 
@@ -55,7 +56,7 @@ impl Link {
     ///
     /// Its answers may be taken slowly: then no more of each is under way than this window.
     pub(super) async fn over(
-        io: MaybeTls<TcpStream>,
+        io: MaybeTls<Stamped>,
         open: Open,
         window: Option<u32>,
     ) -> Result<Self, HandshakeError> {
@@ -66,6 +67,7 @@ impl Link {
             }
             MaybeTls::Tls(_) => Scheme::HTTPS,
         };
+        let last = Arc::clone(io.socket().last());
         let (sender, mut connection) = h2::client::Builder::new()
             .enable_push(false)
             .initial_window_size(window.unwrap_or(STREAM_WINDOW))
@@ -88,6 +90,7 @@ impl Link {
             sender,
             scheme,
             turns,
+            last,
             driver,
         })
     }
@@ -132,7 +135,7 @@ async fn drive(
     let _ = poll_fn(step).await;
 }
 
-type Http2 = h2::client::Connection<MaybeTls<TcpStream>>;
+type Http2 = h2::client::Connection<MaybeTls<Stamped>>;
 
 /// Streams that the target takes at once, as far as it has said by now.
 fn streams(sender: &SendRequest<Bytes>) -> usize {

@@ -2,8 +2,10 @@ use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
@@ -12,13 +14,40 @@ use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP connection that knows how long what was read lay with the system: it stamps each packet as it comes. So a moment is that of the
-/// answer's, however late the thread is that reads it, and whoever else it reads for.
+/// A TCP connection that knows when what was read had come to the system, which stamps each packet. So a moment is that of the answer's,
+/// however late the thread is that reads it, and whoever else it reads for.
 pub(super) struct Stamped {
     tcp: TcpStream,
     /// Whether the system stamps.
     stamps: bool,
-    lay: Duration,
+    last: Arc<LastPacket>,
+}
+
+/// When the last packet had come of what was read last from a connection; where the system does not tell, when it was read.
+pub(super) struct LastPacket {
+    began: Instant,
+    after_ns: AtomicU64,
+}
+
+impl LastPacket {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            after_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn lay(&self, lay: Duration) {
+        let now = Instant::now();
+        let came = now.checked_sub(lay).unwrap_or(now);
+        let after = came.saturating_duration_since(self.began).as_nanos();
+        let after = u64::try_from(after).unwrap_or(u64::MAX);
+        self.after_ns.store(after, Ordering::Relaxed);
+    }
+
+    pub(super) fn at(&self) -> Instant {
+        self.began + Duration::from_nanos(self.after_ns.load(Ordering::Relaxed))
+    }
 }
 
 impl Stamped {
@@ -27,7 +56,7 @@ impl Stamped {
         Self {
             tcp,
             stamps,
-            lay: Duration::ZERO,
+            last: Arc::new(LastPacket::new()),
         }
     }
 
@@ -35,9 +64,8 @@ impl Stamped {
         &self.tcp
     }
 
-    /// How long the last packet of what was read last lay there before it was read; zero where the system does not tell.
-    pub(super) fn lay(&self) -> Duration {
-        self.lay
+    pub(super) fn last(&self) -> &Arc<LastPacket> {
+        &self.last
     }
 
     /// One read, and when the last packet of what it brought had come.
@@ -65,7 +93,9 @@ impl AsyncRead for Stamped {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.stamps {
-            return Pin::new(&mut self.tcp).poll_read(cx, buf);
+            ready!(Pin::new(&mut self.tcp).poll_read(cx, buf))?;
+            self.last.lay(Duration::ZERO);
+            return Poll::Ready(Ok(()));
         }
         loop {
             ready!(self.tcp.poll_read_ready(cx))?;
@@ -83,7 +113,7 @@ impl AsyncRead for Stamped {
             });
             match (read, tried) {
                 (Some((bytes, stamp)), _) => {
-                    self.lay = stamp.map_or(Duration::ZERO, since);
+                    self.last.lay(stamp.map_or(Duration::ZERO, since));
                     buf.advance(bytes);
                     return Poll::Ready(Ok(()));
                 }
@@ -142,9 +172,10 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::Instant;
+    use std::sync::mpsc;
 
     use tokio::io::AsyncReadExt;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -158,6 +189,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn it_tells_how_long_what_is_read_late_lay_there() {
         const LATE: Duration = Duration::from_millis(20);
+        const TWO_CLOCKS: Duration = Duration::from_millis(1);
         let (mut near, mut far) = pair().await;
         // A system that nobody has asked for stamps begins a moment after it is asked.
         for _ in 0..100 {
@@ -168,9 +200,12 @@ mod tests {
             while after.elapsed() < LATE {
                 std::hint::spin_loop();
             }
+            let read = Instant::now();
             assert_eq!(near.read(&mut [0; 16]).await.unwrap(), 4);
-            if near.lay() > Duration::ZERO {
-                assert!(near.lay() >= LATE && near.lay() <= before.elapsed());
+            let came = near.last().at();
+            // Without a stamp it is when it was read. Two clocks are compared: they may differ by what lies between looking at them.
+            if came < read {
+                assert!(came + TWO_CLOCKS >= before && came <= after + TWO_CLOCKS);
                 return;
             }
         }
@@ -179,24 +214,33 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_comes_is_read_to_the_end() {
+        const LONG: Duration = Duration::from_secs(60);
         let (mut near, mut far) = pair().await;
         let sent: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         let whole = sent.clone();
+        let (said, heard) = mpsc::channel();
         let writer = std::thread::spawn(move || {
+            let mut written = 0;
             for portion in whole.chunks(777) {
                 far.write_all(portion).unwrap();
+                written += portion.len();
+                // Now and then all is read, and the reader waits, before more comes.
+                while written % 10 == 0 && heard.recv().is_ok_and(|read| read < written) {}
             }
         });
         let mut read = Vec::new();
         // Reads that are filled, and such as are not.
         loop {
             let mut into = [0; 1000];
-            match near.read(&mut into).await.unwrap() {
+            let coming = near.read(&mut into);
+            match timeout(LONG, coming).await.unwrap().unwrap() {
                 0 => break,
                 bytes => read.extend_from_slice(&into[..bytes]),
             }
+            let _ = said.send(read.len());
         }
         assert_eq!(read, sent);
+        drop(said);
         writer.join().unwrap();
     }
 

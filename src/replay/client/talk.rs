@@ -2,7 +2,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::Sleep;
 
@@ -166,7 +166,7 @@ impl<'a, L: Listener> Talk<'a, L> {
                     Poll::Pending => break,
                 },
             };
-            match connection.poll_read(cx, most, |read, lay| self.take(read, lay)) {
+            match connection.poll_read(cx, most, |read, came| self.take(read, came)) {
                 Poll::Pending => {
                     if let Some(brake) = &mut self.brake {
                         brake.found_nothing();
@@ -195,8 +195,21 @@ impl<'a, L: Listener> Talk<'a, L> {
         }
     }
 
-    /// Takes what was read, after it `lay` with the system for so long.
-    fn take(&mut self, read: io::Result<&[u8]>, lay: Duration) -> ControlFlow<Result<(), Cut>> {
+    /// The moment of what is taken now and `came` to the system before: never before what was heard last, nor before the request, since the
+    /// wall clock that stamps may have been set meanwhile.
+    pub(super) fn moment(&self, came: Instant) -> u64 {
+        let after = self.watch.heard_us().max(self.sent_us.unwrap_or(0));
+        let clock = &self.lane.clock;
+        let at_us = match &self.brake {
+            None => clock.us_at(came),
+            // It lay there because its client did not take it.
+            Some(_) => clock.now_us(),
+        };
+        at_us.max(after)
+    }
+
+    /// Takes what was read, and had come then.
+    fn take(&mut self, read: io::Result<&[u8]>, came: Instant) -> ControlFlow<Result<(), Cut>> {
         let failed = |kind| ControlFlow::Break(Err(Cut::Failed(kind)));
         let begun = self.answer.has_begun();
         let bytes = match read {
@@ -212,15 +225,7 @@ impl<'a, L: Listener> Talk<'a, L> {
         if let Some(brake) = &mut self.brake {
             brake.took(bytes.len());
         }
-        let now = Instant::now();
-        let came = match &self.brake {
-            None => now.checked_sub(lay).unwrap_or(now),
-            // It lay there because its client did not take it.
-            Some(_) => now,
-        };
-        // Never before what was heard last, nor before the request: the wall clock that stamps may have been set meanwhile.
-        let after = self.watch.heard_us().max(self.sent_us.unwrap_or(0));
-        let at_us = self.lane.clock.us_at(came).max(after);
+        let at_us = self.moment(came);
         let listener = &mut *self.listener;
         let fed = self.answer.feed(bytes, |seen| match seen {
             Seen::Head(head) => listener.head(at_us, &head),

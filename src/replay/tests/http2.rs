@@ -28,7 +28,7 @@ struct Seen {
 
 /// How a server answers.
 #[derive(Debug, Clone, Copy)]
-enum Answer {
+pub(super) enum Answer {
     /// Three tokens and an end, a while after the request.
     Stream(Duration),
     /// One token, and then nothing more.
@@ -42,7 +42,7 @@ enum Answer {
 }
 
 /// A server of HTTP/2 that takes so many streams at once on a connection.
-struct Peer {
+pub(super) struct Peer {
     address: SocketAddr,
     seen: mpsc::Receiver<Seen>,
     connections: Arc<AtomicUsize>,
@@ -51,7 +51,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn start(streams: u32, answer: Answer) -> Self {
+    pub(super) fn start(streams: u32, answer: Answer) -> Self {
         let (config, authority) = tls::config(&[b"h2", b"http/1.1"]);
         let acceptor = tokio_rustls::TlsAcceptor::from(config);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -98,7 +98,7 @@ impl Peer {
         }
     }
 
-    fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         Target {
             http: HttpVersion::Http2,
             ..target(&format!("http://{}", self.address))

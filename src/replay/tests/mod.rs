@@ -7,6 +7,7 @@ mod exchanges;
 mod goaway;
 mod http2;
 mod memory;
+mod moments;
 mod server;
 mod slow_readers;
 mod tls;
