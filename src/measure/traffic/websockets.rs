@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::quantiles::{Quantiles, Sample};
-use crate::shape::Exchange;
+use crate::shape::{Exchange, MessageShape};
 
 /// What passed over WebSockets whose frames are read: when, and how much. Nothing in a frame is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -16,7 +16,7 @@ pub struct WebSockets {
     pub frames_came: u64,
     /// How many of the servers' are about how large: (least size in bytes, count) by rising size; what is below 1 KiB is not told apart.
     pub came_sizes: Vec<(u64, u64)>,
-    /// Bytes of each frame of clients.
+    /// Bytes of frames of clients: of each that the trace tells apart, which are a session's first 65,536 where it sent more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_bytes: Option<Quantiles>,
     /// Gaps between successive frames of a client.
@@ -60,12 +60,13 @@ impl WebSocketMeter {
         all.exchanges += 1;
         // Messages do not tell how many: beyond a bound they are added up.
         let first = u64::from(frames.first_sent_us.is_some());
-        all.sent += first + frames.sent_gaps.count();
+        let sent = first + frames.sent_gaps.count();
+        all.sent += sent;
         all.came += frames.came_sizes.count();
         for (least_bytes, count) in frames.came_sizes.values() {
             *all.came_sizes.entry(least_bytes).or_default() += u64::from(count);
         }
-        for message in &exchange.request.messages {
+        for message in each_a_frame(&exchange.request.messages, sent) {
             all.sent_bytes.add(message.bytes.into());
         }
         for (gap_us, count) in frames.sent_gaps.values() {
@@ -88,5 +89,31 @@ impl WebSocketMeter {
             sent_gap_ms: all.sent_gaps.finish(1000.0),
             came_gap_ms: all.came_gaps.finish(1000.0),
         })
+    }
+}
+
+/// Those of a session's messages that are one frame each, where it sent so many: where frames were added up, the last is of many.
+fn each_a_frame(messages: &[MessageShape], sent: u64) -> &[MessageShape] {
+    match messages {
+        [each @ .., _added_up] if sent > messages.len() as u64 => each,
+        all => all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::Role;
+
+    #[test]
+    fn frames_that_were_added_up_are_not_taken_for_one_large_one() {
+        let messages = [10, 20, 3_000_000].map(|bytes| MessageShape {
+            role: Role::Other,
+            bytes,
+            tokens: None,
+        });
+        assert_eq!(each_a_frame(&messages, 1000), &messages[..2]);
+        assert_eq!(each_a_frame(&messages, 3), messages);
+        assert_eq!(each_a_frame(&[], 5), []);
     }
 }
