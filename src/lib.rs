@@ -17,11 +17,15 @@ pub mod anonymise;
 
 pub mod dialect;
 
+mod directory;
+
 pub mod trace;
 
 pub mod interop;
 
 mod net;
+
+mod memory;
 
 mod exposition;
 

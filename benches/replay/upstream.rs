@@ -26,6 +26,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IoSliceMut};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -36,7 +37,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 fn main() {
     let port = std::env::args()
@@ -62,8 +63,15 @@ const HELD: Duration = Duration::from_secs(10);
 const SPREAD_MS: u64 = 100;
 const EVENTS_IF_UNASKED: usize = 100;
 
+/// Room for as many that connect at once as a busy server's has: by default it is 128, and the next one waits a second.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    socket.listen(4096)
+}
+
 async fn serve(port: u16) {
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let listener = listen(port).unwrap();
     let server = Rc::new(Server {
         began: Instant::now(),
         truth: RefCell::default(),

@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure};
 use super::values;
 use crate::anonymise::{self, Policy};
 use crate::dialect::DialectRule;
+use crate::memory::in_small_pages;
 use crate::record::{
     self, AdminAddr, AdminOptions, Listen, LogLevels, NamedUpstream, Options, RecordError, Token,
     TokenError, TraceOptions, UpstreamProtocol,
@@ -128,6 +129,7 @@ impl From<Protocol> for UpstreamProtocol {
 /// # Errors
 /// When it cannot start.
 pub(super) fn run(args: &RecordArgs, log_levels: LogLevels) -> Result<Exit, Failure> {
+    in_small_pages();
     let trace = match &args.trace_dir {
         Some(dir) => Some(trace(args, dir)?),
         None => None,

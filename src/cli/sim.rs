@@ -2,6 +2,7 @@ use std::net::TcpListener;
 
 use super::failure::{Exit, Failure, HintExt};
 use super::values;
+use crate::memory::in_small_pages;
 use crate::record::ListenAddr;
 use crate::sim::{Config, Server};
 
@@ -118,6 +119,7 @@ pub(super) struct SimArgs {
 }
 
 pub(super) fn run(args: &SimArgs) -> Result<Exit, Failure> {
+    in_small_pages();
     let config = config(args)?;
     config.validate().map_err(Failure::usage).hint(OPTIONS)?;
     let ListenAddr(addr) = args.listen;

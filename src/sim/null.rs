@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use crate::net::deepen;
+
 /// A null server on a port of this machine's loopback, on one thread; gone when this is dropped.
 #[derive(Debug)]
 pub struct NullServer {
@@ -24,6 +26,7 @@ impl NullServer {
     /// When this machine lacks a port or a thread.
     pub fn start() -> io::Result<Self> {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        deepen(&listener)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -20,6 +20,7 @@ use super::memory::{InUse, Vram};
 use super::metrics::Metrics;
 use super::wire::Problem;
 use super::{Config, SimError};
+use crate::net::deepen;
 
 /// A simulated inference server.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Server {
     pub fn start(config: Config, listener: TcpListener) -> Result<ServerHandle, SimError> {
         config.validate()?;
         let addr = listener.local_addr()?;
+        deepen(&listener)?;
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

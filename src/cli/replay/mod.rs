@@ -24,6 +24,7 @@ use super::failure::{Exit, Failure};
 use super::{values, without_password};
 use crate::campaign::Campaign;
 use crate::measure::MeasureOptions;
+use crate::memory::in_small_pages;
 use crate::replay::{BaseUrl, RunOptions, Target};
 use crate::trace::StoreUrl;
 use crate::verdict::Objective;
@@ -121,6 +122,7 @@ struct NamedUrl {
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    in_small_pages();
     let targets = targets(args)?;
     let mut options = RunOptions::default();
     args.plan.apply(&mut options)?;
@@ -179,7 +181,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
 }
 
 /// Holds that a gate can run this command line: it is one of `replay`, names targets or leaves them to the callers, and leaves it to the gate where
-/// results go. A trace that is not there is no error, since it may come before the first replay does, but said.
+/// results go. A trace that cannot be read is no error, since it may come before the first replay does, but said.
 ///
 /// # Errors
 /// When it does not.
@@ -221,7 +223,7 @@ pub(super) fn check_for_gate(args: &[OsString], callers_name_targets: bool) -> R
     for trace in local.filter(|path| stored(path).is_none()) {
         if let Err(error) = std::fs::metadata(trace) {
             tracing::warn!(
-                "{}: {error}: no replay can start until it is there",
+                "{}: {error}: no replay can start until it is there to be read",
                 trace.display()
             );
         }

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::RecordError;
+use crate::net::BACKLOG;
 
 /// Listens on an address. Without `SO_REUSEPORT`: it spreads few long connections badly, and would let a second recorder
 /// take half of the traffic of a port that is already in use.
@@ -14,7 +15,7 @@ pub(in crate::record) fn bind(addr: SocketAddr) -> Result<TcpListener, RecordErr
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&addr.into())?;
-        socket.listen(super::unix::BACKLOG)?;
+        socket.listen(BACKLOG)?;
         Ok(TcpListener::from(socket))
     };
     bind().map_err(|source| RecordError::Listen { addr, source })

@@ -8,9 +8,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Listener;
 use super::PlacementError;
-
-/// Clients that the kernel holds while they wait to be accepted (`net.core.somaxconn` may hold fewer).
-pub(super) const BACKLOG: i32 = 4096;
+use crate::net::BACKLOG;
 
 /// Listens on a unix socket. A file that nobody listens on any more, left by a crash, is replaced; one that is in use, or is no
 /// socket, is an error.
