@@ -83,14 +83,16 @@ fn a_trace_that_is_none_is_named_with_its_fault() {
     let nothing = dir.path().join("nothing");
     std::fs::create_dir(&nothing).unwrap();
     refused(&inspect(&nothing), 1, "nothing");
-    refused(
-        &replay(
-            &dir.path().join("missing.rt"),
-            &["--target", "http://127.0.0.1:9"],
-        ),
-        1,
-        "missing.rt",
-    );
+    let missing = dir.path().join("missing.rt");
+    let out = dir.path().join("out");
+    let to = ["--target", "http://127.0.0.1:9", "--out"];
+    let to = [&to[..], &[out.to_str().unwrap()]].concat();
+    refused(&replay(&missing, &to), 1, "missing.rt");
+    assert!(!out.exists(), "a directory of results without results");
+    // What was there stays.
+    std::fs::create_dir(&out).unwrap();
+    refused(&replay(&missing, &to), 1, "missing.rt");
+    assert!(out.exists());
 }
 
 #[test]

@@ -102,12 +102,20 @@ fn why_a_gate_cannot_start_is_told_apart() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let results = dir.path().to_str().unwrap();
-    for (listen, results, says) in [
-        (&*taken, results, "cannot listen on 127.0.0.1:"),
+    let file = file.to_str().unwrap();
+    let at_a_file = format!("cannot keep results in {file}: it is not a directory\n");
+    for (listen, results, says, mend) in [
+        (
+            &*taken,
+            results,
+            "cannot listen on 127.0.0.1:",
+            "hint: --listen names a free address",
+        ),
         (
             "127.0.0.1:0",
-            file.to_str().unwrap(),
-            "cannot keep results in ",
+            file,
+            &*at_a_file,
+            "hint: --results names a directory",
         ),
     ] {
         let command = ["gate", "--listen", listen, "--results", results];
@@ -115,7 +123,7 @@ fn why_a_gate_cannot_start_is_told_apart() {
         let output = support::run([&command[..], &replay].concat());
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(says), "{said}");
+        assert!(said.contains(says) && said.contains(mend), "{said}");
     }
 }
 

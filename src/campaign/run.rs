@@ -30,17 +30,30 @@ impl Campaign {
     /// When the trace cannot be read or holds nothing to send, a target does not answer, this machine lacks threads or timers, or
     /// there can be no directory for the results.
     pub fn run(&self, audience: &dyn Audience, stop: &Stop) -> Result<Ran, CampaignError> {
-        let began = Instant::now();
-        let started_at = now();
         let out = self
             .out
             .as_deref()
             .map(ResultDirectory::create)
             .transpose()?;
+        let ran = self.run_into(out.as_ref(), audience, stop);
+        if let (Err(_), Some(out)) = (&ran, &out) {
+            out.forsake();
+        }
+        ran
+    }
+
+    fn run_into(
+        &self,
+        out: Option<&ResultDirectory>,
+        audience: &dyn Audience,
+        stop: &Stop,
+    ) -> Result<Ran, CampaignError> {
+        let began = Instant::now();
+        let started_at = now();
         let survey = self.survey(audience)?;
         self.announce(&survey, audience);
         self.check_baseline(&survey)?;
-        let log = out.as_ref().map(ResultDirectory::request_log).transpose()?;
+        let log = out.map(ResultDirectory::request_log).transpose()?;
         for warning in self.unwatched() {
             audience.say(&warning);
         }
@@ -74,7 +87,7 @@ impl Campaign {
             comparison,
             verdict,
         };
-        if let Some(out) = &out {
+        if let Some(out) = out {
             let samples = match self.plan.shard {
                 Some(_) => out.write_samples(&played.samples),
                 None => Ok(()),

@@ -182,7 +182,7 @@ fn clear(dir: &Path) -> Result<(), Failure> {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("demo-"))
     };
-    std::fs::create_dir_all(dir)
+    crate::directory::make(dir)
         .and_then(|()| std::fs::read_dir(dir))
         .and_then(|entries| {
             entries

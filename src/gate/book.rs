@@ -12,6 +12,7 @@ use super::GateOptions;
 use super::account::{Account, State};
 use super::order::Order;
 use super::running::{LOOK, Running};
+use crate::directory;
 
 #[derive(Debug)]
 pub(super) struct Book {
@@ -56,7 +57,7 @@ impl Book {
     /// # Errors
     /// When it cannot be made or read.
     pub(super) fn open(options: GateOptions) -> io::Result<Self> {
-        std::fs::create_dir_all(&options.results)?;
+        directory::make(&options.results)?;
         let mut inner = Inner::default();
         for entry in std::fs::read_dir(&options.results)? {
             let entry = entry?;
@@ -107,7 +108,7 @@ impl Book {
         let number = inner.last + 1;
         let id = format!("{number:06}");
         let dir = self.dir(&id);
-        std::fs::create_dir_all(&dir)?;
+        directory::make(&dir)?;
         let mut account = Account::begun(id.clone(), order.key, order.targets);
         account.keep(&dir)?;
         let running = Running::start(id.clone(), &self.options.replay, &account.targets, &dir)?;

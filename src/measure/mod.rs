@@ -47,7 +47,7 @@ pub use canary::{AnswerPairs, CanarySummary, canary};
 pub use change_points::ChangePoint;
 pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
-    RunSample, Scaling, ShiftPoint, Side, Stratum, compare, compare_with_recorded, this_run,
+    RunSample, Scaling, Scope, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
 pub use distribution::{Distribution, LatencySummary};
 pub use engine::{EngineSummary, HostMemory, summarise_engine};

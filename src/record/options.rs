@@ -279,10 +279,6 @@ fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => "the port is already in use".to_owned(),
         std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        // Of a directory that was to be made.
-        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
-            "it is not a directory".to_owned()
-        }
         _ => error.to_string(),
     }
 }

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::document::{Charts, ResultDocument};
@@ -7,6 +7,7 @@ use super::histograms::{self, RunHistograms};
 use super::requests::RequestLog;
 use super::samples::{self, RunSamples};
 use super::{csv, hgrm, html, junit, markdown};
+use crate::directory;
 
 /// Why a result could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,8 @@ pub enum ReportError {
 #[derive(Debug, Clone)]
 pub struct ResultDirectory {
     path: PathBuf,
+    /// It was not there before.
+    made: bool,
 }
 
 impl ResultDirectory {
@@ -53,18 +56,24 @@ impl ResultDirectory {
             path: path.to_owned(),
             source,
         };
-        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
-            // "File exists" would leave open what is wrong with that.
-            ErrorKind::AlreadyExists => io(ErrorKind::NotADirectory.into()),
-            _ => io(error),
-        })?;
+        let made = !path.exists();
+        directory::make(path).map_err(io)?;
         let trial = path.join(".reenact-trial");
         File::create(&trial)
             .and_then(|_| std::fs::remove_file(&trial))
             .map_err(io)?;
         Ok(Self {
             path: path.to_owned(),
+            made,
         })
+    }
+
+    /// Leaves nothing behind where nothing came of the run: takes the directory away if it was made for this one and is empty.
+    pub fn forsake(&self) {
+        if self.made {
+            // It stays where something is in it.
+            let _ = std::fs::remove_dir(&self.path);
+        }
     }
 
     /// Where it is.
@@ -150,7 +159,7 @@ impl ResultDirectory {
         if logs.is_empty() {
             return Ok(());
         }
-        std::fs::create_dir_all(&path).map_err(io)?;
+        directory::make(&path).map_err(io)?;
         logs.iter()
             .try_for_each(|(name, log)| write_whole(&path.join(name), log.as_bytes()))
     }

@@ -3,8 +3,8 @@
 use super::document::ResultDocument;
 use super::fidelity;
 use crate::measure::{
-    AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PairedFigure, PhaseQuality,
-    TargetSummary, this_run,
+    AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PairedFigure, PhaseQuality, Scope,
+    TargetSummary,
 };
 use crate::verdict::{ObjectiveStatus, Status};
 
@@ -171,8 +171,8 @@ pub(super) fn intervals(document: &ResultDocument) -> Option<String> {
 }
 
 /// What an interval of a single figure speaks of.
-pub(super) fn of_what(document: &ResultDocument) -> &'static str {
-    this_run(document.mirror.is_some())
+pub(super) fn of_what(document: &ResultDocument) -> Scope {
+    Scope::of(document.mirror.is_some(), 1)
 }
 
 /// The first part of [`rows`]: what the targets did.

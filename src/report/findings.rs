@@ -395,7 +395,10 @@ pub(super) fn compared(comparison: &Comparison, figures: &MetricComparison) -> S
         );
     }
     match figures.more_runs {
-        Some(more) => format!("{words} (about {} would tell)", comparison.would_tell(more)),
+        Some(more) => format!(
+            "{words} (about {} would tell)",
+            comparison.scope.would_tell(more)
+        ),
         None => words.to_owned(),
     }
 }
@@ -433,7 +436,7 @@ pub(super) fn unlike_load(comparison: &Comparison) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{CompareOptions, Side, compare};
+    use crate::measure::{CompareOptions, Scope, Side, compare};
 
     #[test]
     fn what_is_inconclusive_says_what_would_tell() {
@@ -476,7 +479,7 @@ mod tests {
             "inconclusive (about one more run of each would tell)"
         );
         // What came once is not run again.
-        comparison.live = true;
+        comparison.scope = Scope::LiveTraffic;
         assert_eq!(
             more(&comparison),
             "inconclusive (about 2 times as much traffic would tell)"

@@ -26,8 +26,8 @@ use super::findings::{
 use super::loads::{self, Judged, StepRow};
 use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
 use crate::measure::{
-    ChangePoint, Comparison, MeasuredWindow, Memory, MemoryPoint, MetricComparison, TargetSummary,
-    Window,
+    ChangePoint, Comparison, MeasuredWindow, Memory, MemoryPoint, MetricComparison, Scope,
+    TargetSummary, Window,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
@@ -172,7 +172,7 @@ struct Page<'a> {
     /// What was mirrored, where no trace was replayed.
     live: Option<String>,
     /// What an interval of a single figure speaks of.
-    of_what: &'static str,
+    of_what: Scope,
     skeleton: Skeleton,
 }
 

@@ -54,7 +54,7 @@ impl RotatingWriter {
         rotation: Rotation,
         options: WriterOptions,
     ) -> Result<Self, TraceError> {
-        fs::create_dir_all(directory).map_err(TraceError::io(directory))?;
+        crate::directory::make(directory).map_err(TraceError::io(directory))?;
         let writer = next_file(directory, name, header, &options)?;
         let rotating = Self {
             directory: directory.to_owned(),

@@ -73,7 +73,7 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
             .filter(|_| status == ObjectiveStatus::Inconclusive)
             .map_or_else(String::new, |more| format!(
                 "; {} would decide against a margin of {:.1} %",
-                comparison.would_tell(more),
+                comparison.scope.would_tell(more),
                 comparison.margin * 100.0
             )),
     );

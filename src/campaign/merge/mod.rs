@@ -50,6 +50,10 @@ impl Merge {
     /// When a shard cannot be read, one is missing or there twice, or they are not of one replay; when the result cannot be written.
     pub fn run(&self) -> Result<ResultDocument, MergeError> {
         let out = ResultDirectory::create(&self.out)?;
+        self.run_into(&out).inspect_err(|_| out.forsake())
+    }
+
+    fn run_into(&self, out: &ResultDirectory) -> Result<ResultDocument, MergeError> {
         let shards = self.shards()?;
         let Some(first) = shards.first() else {
             return Err(MergeError::Missing {

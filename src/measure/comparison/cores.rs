@@ -4,15 +4,24 @@ use std::num::NonZero;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
-/// What `work` makes of each of the parts, in their order. The threads have the priority of the one that asks.
-pub(super) fn each<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+/// What `work` makes of each of the parts, in their order. A part is made when a thread is there for it. The threads have the priority of the
+/// one that asks.
+pub(super) fn each<T, R: Send>(
+    parts: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     on(cores, parts, work)
 }
 
-fn on<T: Send, R: Send>(threads: usize, parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let threads = threads.min(parts.len());
-    let parts = Mutex::new(parts.into_iter().enumerate());
+fn on<T, R: Send>(
+    threads: usize,
+    parts: impl Iterator<Item = T> + Send,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    // No more threads than parts, where it is known how many these are.
+    let threads = threads.min(parts.size_hint().1.unwrap_or(usize::MAX));
+    let parts = Mutex::new(parts.enumerate());
     let (done, made) = mpsc::channel();
     let next = || {
         let mut parts = parts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +60,7 @@ mod tests {
     #[test]
     fn parts_are_worked_on_at_once_and_come_back_in_their_order() {
         let (there, came) = (Mutex::new(0), Condvar::new());
-        let made = on(2, vec![1, 2], |part| {
+        let made = on(2, [1, 2].into_iter(), |part| {
             // Nobody gets on before the other is there, too.
             let mut there = there.lock().unwrap();
             *there += 1;
@@ -62,7 +71,7 @@ mod tests {
             (part * 10, waited.1.timed_out())
         });
         assert_eq!(made, [(10, false), (20, false)]);
-        assert_eq!(on(8, vec![3, 2, 1], |part| part), [3, 2, 1]);
-        assert!(each(Vec::<u8>::new(), |part| part).is_empty());
+        assert_eq!(on(8, [3, 2, 1].into_iter(), |part| part), [3, 2, 1]);
+        assert!(each(std::iter::empty::<u8>(), |part| part).is_empty());
     }
 }

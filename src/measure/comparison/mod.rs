@@ -6,6 +6,7 @@ mod decision;
 mod gaps;
 mod load;
 mod sample;
+mod scope;
 mod shift;
 #[cfg(test)]
 mod simulation;
@@ -22,6 +23,7 @@ use sample::Values;
 pub use decision::ComparisonVerdict;
 pub use load::{LoadRatio, Scaling};
 pub use sample::RunSample;
+pub use scope::Scope;
 pub use shift::ShiftPoint;
 pub use strata::Stratum;
 
@@ -72,10 +74,7 @@ pub struct Comparison {
     /// The tolerance, declared beforehand: a ratio within 1 ± this is no difference.
     pub margin: f64,
     /// What the intervals speak of.
-    pub scope: String,
-    /// It was live traffic, which no further run can have.
-    #[serde(skip)]
-    pub live: bool,
+    pub scope: Scope,
     /// The load that the two were under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadRatio>,
@@ -170,7 +169,7 @@ fn under(
     let columns = [("itl", None)]
         .into_iter()
         .chain(METRICS.map(|(name, value)| (name, Some(value))));
-    let columns = cores::each(columns.collect(), |(name, value)| {
+    let columns = cores::each(columns, |(name, value)| {
         let column = match value {
             Some(value) => column(baseline.runs, target.runs, value),
             None => gap_column(baseline.runs, target.runs),
@@ -217,11 +216,7 @@ fn under(
         runs: runs as u64,
         pairs: pairs as u64,
         margin: options.margin,
-        scope: match runs {
-            0 | 1 => this_run(options.live).to_owned(),
-            runs => format!("this trace, {runs} runs of each"),
-        },
-        live: options.live,
+        scope: Scope::of(options.live, runs),
         load,
         remarks: Vec::new(),
         metrics,
@@ -246,26 +241,6 @@ pub fn compare_with_recorded(
     let mut comparison = under(load, baseline, target, options);
     comparison.strata = strata::strata(recorded, target.runs, options);
     comparison
-}
-
-/// What an interval speaks of that is of one run, or of `live` traffic.
-pub const fn this_run(live: bool) -> &'static str {
-    match live {
-        true => "this live traffic alone",
-        false => "this trace, this run",
-    }
-}
-
-impl Comparison {
-    /// What would decide a figure that so many more runs of each would ([`MetricComparison::more_runs`]). Live traffic cannot be run again, but
-    /// waited for.
-    pub fn would_tell(&self, more_runs: u64) -> String {
-        match (self.live, more_runs) {
-            (true, more) => format!("{} times as much traffic", more.saturating_add(1)),
-            (false, 1) => "one more run of each".to_owned(),
-            (false, more) => format!("{more} more runs of each"),
-        }
-    }
 }
 
 /// The name of production's own figures among targets.

@@ -52,7 +52,7 @@ pub(super) fn strata(
         cells.map(move |(cell, column)| (metric, cell, column))
     };
     let strata = cores::each(
-        METRICS.into_iter().flat_map(of_metric).collect(),
+        METRICS.into_iter().flat_map(of_metric),
         |(metric, cell, column)| stratum(metric, cell, column, target.len(), options),
     );
     strata.into_iter().flatten().collect()

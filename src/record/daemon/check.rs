@@ -10,6 +10,7 @@ use rustix::fs::Access;
 use serde::Serialize;
 
 use crate::anonymise::{Keys, Statement};
+use crate::directory;
 use crate::net::open_files;
 use crate::record::daemon::admin::{AdminAddr, AdminOptions};
 use crate::record::front::arrival::Arrival;
@@ -230,7 +231,7 @@ fn mirror_out(out: &MirrorOut) -> Finding {
 fn may_write(dir: &Path) -> io::Result<&'static str> {
     match std::fs::metadata(dir) {
         Ok(meta) if meta.is_dir() => try_a_file(dir).map(|()| ""),
-        Ok(_) => Err(io::Error::from(io::ErrorKind::NotADirectory)),
+        Ok(_) => Err(directory::is_none()),
         Err(_) => can_be_made(dir).map(|()| "; the directory will be made"),
     }
 }
@@ -252,7 +253,7 @@ fn can_be_made(dir: &Path) -> io::Result<()> {
         .find(|up| up.exists())
         .ok_or(io::ErrorKind::NotFound)?;
     if !there.is_dir() {
-        return Err(io::ErrorKind::NotADirectory.into());
+        return Err(directory::is_none());
     }
     rustix::fs::access(&there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)
 }

@@ -147,7 +147,7 @@ impl Needs {
 
     /// A directory alone. It must be there for a rule to hold on to it.
     fn writes_in(&mut self, dir: &Path) {
-        let _ = crate::record::tape::write::make_dir(dir);
+        let _ = crate::directory::make_private(dir);
         self.write.insert(dir.to_owned());
     }
 }

@@ -18,12 +18,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use self::files::{header, identity, kept, taken_away};
 use crate::anonymise::Recordable;
+use crate::directory::make_private;
 use crate::record::options::{RecordError, TraceOptions};
 use crate::record::tape::accounts::{Accounts, DropReason};
 use crate::record::tape::ledger::Charge;
 use crate::trace::{Header, RotatingWriter, Rotation, Totals, TraceError, WriterOptions};
 
-pub(in crate::record) use self::files::make_dir;
 pub(in crate::record) use self::order::{ORDERS, Open, Order};
 pub(in crate::record) use self::state::WriterState;
 
@@ -61,7 +61,7 @@ impl Writer {
         accounts: Arc<Accounts>,
         state: Arc<WriterState>,
     ) -> Result<Self, RecordError> {
-        make_dir(&options.dir).map_err(|source| RecordError::TraceDir {
+        make_private(&options.dir).map_err(|source| RecordError::TraceDir {
             dir: options.dir.clone(),
             source,
         })?;
@@ -187,7 +187,7 @@ impl Writer {
             }
         } else {
             // The directory may have been taken away since; whether it is back shows below.
-            let _ = make_dir(&self.options.dir);
+            let _ = make_private(&self.options.dir);
             let rotation = Rotation {
                 max_bytes: Some(self.options.rotate_bytes),
                 max_age: Some(self.options.rotate_age),

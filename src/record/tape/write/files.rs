@@ -1,20 +1,12 @@
 //! What the files of a recorder begin with and lie in.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::record::options::TraceOptions;
 use crate::shape::BlockSpec;
 use crate::trace::{Header, Rotation, Source, TraceError};
-
-/// Makes a trace directory, which only its owner may look into.
-pub(in crate::record) fn make_dir(dir: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-}
 
 /// The header of every file, but for the wall clock.
 pub(super) fn header(options: &TraceOptions, run: u64) -> Header {
