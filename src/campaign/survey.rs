@@ -37,10 +37,12 @@ impl Survey {
     }
 
     /// Requests in the plan's busiest second.
+    #[allow(clippy::cast_precision_loss, reason = "for display")]
     pub fn peak_rate(&self) -> f64 {
+        // Of a plan that is no second long, all of them.
         self.arrivals
             .peak_1s_per_s
-            .unwrap_or(0.0)
+            .unwrap_or(self.plan.planned as f64)
             .max(self.mean_rate())
     }
 

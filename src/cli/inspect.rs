@@ -85,6 +85,13 @@ fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Res
     }
     let inspection = Inspection::new(trace, &header, meter.finish(), picture.finish());
     if let Some(path) = &args.html {
+        if path.is_dir() {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--html {}: it is a directory",
+                path.display()
+            ))
+            .hint("--html takes the file to write"));
+        }
         inspection
             .write_html(path)
             .hint("--html takes the file to write, in a directory that exists")?;

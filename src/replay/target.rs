@@ -68,6 +68,9 @@ pub enum UrlError {
         "credentials do not belong into a URL, which is printed and stored; give a key instead"
     )]
     UserInfo,
+    /// It ends in the path of an endpoint.
+    #[error("`{0}` is an endpoint's path, which each request brings itself: leave it out")]
+    Endpoint(&'static str),
     /// It holds a query.
     #[error("a target's URL ends with its path: leave `?…` out")]
     Query,
@@ -133,6 +136,12 @@ impl BaseUrl {
             return Err(malformed());
         }
         let path = uri.path().trim_end_matches('/');
+        if let Some(endpoint) = Endpoint::ALL
+            .iter()
+            .find(|it| it.is_inference() && path.ends_with(it.path()))
+        {
+            return Err(UrlError::Endpoint(endpoint.path()));
+        }
         let prefix = path.strip_suffix("/v1").unwrap_or(path);
         Ok(Self {
             tls,
@@ -311,6 +320,10 @@ mod tests {
         );
         assert_eq!(BaseUrl::parse("http://u:p@h"), Err(UrlError::UserInfo));
         assert_eq!(BaseUrl::parse("http://h?x=1"), Err(UrlError::Query));
+        assert_eq!(
+            BaseUrl::parse("http://h/gw/v1/chat/completions/"),
+            Err(UrlError::Endpoint("/v1/chat/completions"))
+        );
         let error = BaseUrl::parse("http://u:secret@h h").unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
     }

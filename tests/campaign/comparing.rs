@@ -247,6 +247,8 @@ fn an_earlier_replay_of_something_else_is_refused_before_anything_is_sent() {
     assert!(refused(&["--repeat", "2"], 2).contains("it has 1 runs"));
     assert!(refused(&["--sweep", "1,2"], 2).contains("whole runs"));
     assert!(refused(&["--shard", "0/2"], 2).contains("shard"));
+    let said = refused(&["--out", a.to_str().unwrap()], 2);
+    assert!(said.contains("would be written over"), "{said}");
     let odd = [
         "replay",
         "x.rt",

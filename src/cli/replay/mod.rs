@@ -22,7 +22,7 @@ use clap::Parser;
 
 use super::failure::{Exit, Failure};
 use super::{values, without_password};
-use crate::campaign::Campaign;
+use crate::campaign::{Baseline, Campaign};
 use crate::measure::MeasureOptions;
 use crate::memory::in_small_pages;
 use crate::replay::{BaseUrl, RunOptions, Target};
@@ -65,7 +65,8 @@ pub(super) struct ReplayArgs {
     #[arg(long = "slo", value_name = "EXPR")]
     objectives: Vec<Objective>,
 
-    /// Write result.json, report.html, summary.md, junit.xml, requests.jsonl.zst and histograms.json.zst to this directory
+    /// Write result.json, report.html, summary.md, junit.xml, requests.jsonl.zst and histograms.json.zst to this directory, in the place of an
+    /// earlier result's
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -134,6 +135,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let baseline = args
         .baseline
         .choice(&targets, &args.objectives, &mode, &plan)?;
+    if let (Baseline::Earlier(earlier), Some(out)) = (&baseline, &args.out) {
+        baseline::stays_as_it_is(earlier, out)?;
+    }
     let evaluator = args.quality.evaluator(&mode, &plan)?;
     let engine_metrics = args.telemetry.engine_metrics(&targets)?;
     let outward = args.outward.outward(args.out.as_deref())?;

@@ -75,7 +75,7 @@ pub(in crate::interop) enum LeftOut {
 impl LeftOut {
     pub(in crate::interop) fn reason(self) -> &'static str {
         match self {
-            Self::NotInference => "not an inference request",
+            Self::NotInference => "no answer of tokens",
             Self::NoPromptTokens => "no prompt token count",
             Self::NoOutputTokens => "no output token count",
             Self::BeyondCalendar => "a time beyond the calendar",

@@ -8,10 +8,10 @@ pub struct Arrivals {
     /// Exchanges per second of the span.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean_per_s: Option<f64>,
-    /// Rate of the busiest second (windows begin every tenth of one).
+    /// Rate of the busiest second (windows begin every tenth of one); absent where the span is no second long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_1s_per_s: Option<f64>,
-    /// Rate of the busiest ten seconds (windows begin every second).
+    /// Rate of the busiest ten seconds (windows begin every second), likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_10s_per_s: Option<f64>,
     /// Coefficient of variation of the times between arrivals: 1 for Poisson traffic, more for bursts.
@@ -80,8 +80,8 @@ impl ArrivalMeter {
         let [second, ten, minute] = &self.windows;
         let arrivals = Arrivals {
             mean_per_s: ratio(self.count, span_us).map(|per_us| per_us * 1e6),
-            peak_1s_per_s: self.peak_1s.rate(),
-            peak_10s_per_s: self.peak_10s.rate(),
+            peak_1s_per_s: self.peak_1s.rate(span_us),
+            peak_10s_per_s: self.peak_10s.rate(span_us),
             interarrival_cv: self.gaps.cv(),
             dispersion_1s: dispersion(second),
             dispersion_10s: dispersion(ten),
@@ -152,9 +152,11 @@ impl SlidingPeak {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "for display")]
-    fn rate(&self) -> Option<f64> {
-        let window_s = (10 * self.step_us) as f64 / 1e6;
-        (self.peak > 0).then(|| self.peak as f64 / window_s)
+    fn rate(&self, span_us: u64) -> Option<f64> {
+        let window_us = 10 * self.step_us;
+        // What lies beyond the span would count as silence, and the busiest stretch as less busy than the mean.
+        let whole = self.peak > 0 && span_us >= window_us;
+        whole.then(|| self.peak as f64 / (window_us as f64 / 1e6))
     }
 }
 
@@ -274,6 +276,13 @@ mod tests {
             (span_s, arrivals.mean_per_s, arrivals.interarrival_cv),
             (0.0, None, None)
         );
-        assert_eq!(arrivals.peak_1s_per_s, Some(1.0));
+        assert_eq!(arrivals.peak_1s_per_s, None);
+    }
+
+    #[test]
+    fn no_stretch_is_busiest_that_is_longer_than_the_whole() {
+        let (_, arrivals) = meter((0..=50).map(|i| i * 100_000));
+        assert_eq!(arrivals.peak_1s_per_s, Some(10.0));
+        assert_eq!(arrivals.peak_10s_per_s, None);
     }
 }

@@ -24,6 +24,9 @@ pub enum Problem {
     /// There is no connection to be had.
     #[error("{0}")]
     Unreachable(String),
+    /// It does not speak what it was asked to.
+    #[error("{0}")]
+    NoHttp2(String),
     /// It broke the connection before it answered.
     #[error("it broke the connection before it answered {0}")]
     Reset(&'static str),
@@ -80,6 +83,7 @@ impl TargetError {
                 ConnectError::Connect(_) | ConnectError::Resolve(_) if !error.is_local() => {
                     Problem::Absent(why)
                 }
+                ConnectError::Http2(_) => Problem::NoHttp2(why),
                 _ => Problem::Unreachable(why),
             },
         )
@@ -92,6 +96,7 @@ impl TargetError {
                 "is the server running, and the URL right? --ready-timeout waits longer for one that starts"
             }
             Problem::Unreachable(_) => "is the server running, and the URL right?",
+            Problem::NoHttp2(_) => "leave --http2 out",
             Problem::Reset(_) => "does this port speak HTTP, or does it want https://?",
             Problem::Silent { .. } => "is the model still loading?",
             Problem::NotHttp => {

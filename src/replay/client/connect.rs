@@ -43,7 +43,7 @@ pub(in crate::replay) enum ConnectError {
     Tls(io::Error),
     #[error("the certificate authorities cannot be read: {0}")]
     Roots(String),
-    #[error("it speaks no HTTP/2 ({0}); leave --http2 out")]
+    #[error("it speaks no HTTP/2 ({0})")]
     Http2(HandshakeError),
 }
 
