@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::quantiles::{Quantiles, Sample};
+use crate::anonymise::MAX_PARTS;
 use crate::shape::{Exchange, MessageShape};
 
 /// What passed over WebSockets whose frames are read: when, and how much. Nothing in a frame is.
@@ -92,10 +93,10 @@ impl WebSocketMeter {
     }
 }
 
-/// Those of a session's messages that are one frame each, where it sent so many: where frames were added up, the last is of many.
+/// Those of a session's messages that are one frame each, where it sent so many: beyond the bound the recorder adds frames to the last.
 fn each_a_frame(messages: &[MessageShape], sent: u64) -> &[MessageShape] {
     match messages {
-        [each @ .., _added_up] if sent > messages.len() as u64 => each,
+        [each @ .., _] if messages.len() >= MAX_PARTS && sent > messages.len() as u64 => each,
         all => all,
     }
 }
@@ -107,13 +108,16 @@ mod tests {
 
     #[test]
     fn frames_that_were_added_up_are_not_taken_for_one_large_one() {
-        let messages = [10, 20, 3_000_000].map(|bytes| MessageShape {
+        let message = |bytes| MessageShape {
             role: Role::Other,
             bytes,
             tokens: None,
-        });
-        assert_eq!(each_a_frame(&messages, 1000), &messages[..2]);
-        assert_eq!(each_a_frame(&messages, 3), messages);
-        assert_eq!(each_a_frame(&[], 5), []);
+        };
+        let mut messages = vec![message(10); MAX_PARTS - 1];
+        assert_eq!(each_a_frame(&messages, 100_000).len(), messages.len());
+        messages.push(message(3_000_000));
+        let kept = each_a_frame(&messages, MAX_PARTS as u64 + 1);
+        assert_eq!(kept, &messages[..MAX_PARTS - 1]);
+        assert_eq!(each_a_frame(&messages, MAX_PARTS as u64), messages);
     }
 }
