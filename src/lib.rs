@@ -11,6 +11,8 @@
 #[cfg(test)]
 extern crate self as reenact;
 
+mod wording;
+
 pub mod shape;
 
 pub mod anonymise;

@@ -5,6 +5,7 @@ use super::audience::Audience;
 use super::survey::{Survey, seconds, skip_words};
 use crate::replay::{Cache, PlanOptions, PlanSummary, Readers, SessionMode};
 use crate::report::{PlanAccount, ReadRateAccount, ShardAccount, SliceAccount};
+use crate::wording::{counted, counted_are};
 
 impl Campaign {
     /// Tells what will be sent.
@@ -128,11 +129,10 @@ impl Survey {
         }));
         lines.push(self.load());
         let skipped = self.plan.skipped.iter();
-        lines.extend(
-            skipped.map(|(&reason, n)| {
-                format!("{n} exchanges are not replayed: {}", skip_words(reason))
-            }),
-        );
+        lines.extend(skipped.map(|(&reason, &n)| {
+            let are = counted_are(n, "exchange");
+            format!("{are} not replayed: {}", skip_words(reason))
+        }));
         lines
     }
 
@@ -140,8 +140,9 @@ impl Survey {
     fn load(&self) -> String {
         let plan = &self.plan;
         let mut parts = vec![format!(
-            "{} sessions and {} requests without one",
-            plan.sessions, plan.lone
+            "{} and {} without one",
+            counted(plan.sessions, "session"),
+            counted(plan.lone, "request")
         )];
         if let Some(peak) = plan.peak_in_flight {
             parts.push(format!(
@@ -190,8 +191,8 @@ fn requests(plan: &PlanSummary, options: &PlanOptions) -> String {
         format!("{}× speed{think}", options.speed)
     };
     format!(
-        "{} requests over {:.1} s at {speed}{rate}; {} prompt and {} output tokens",
-        plan.planned,
+        "{} over {:.1} s at {speed}{rate}; {} prompt and {} output tokens",
+        counted(plan.planned, "request"),
         seconds(plan.span_us),
         plan.prompt_tokens,
         plan.output_tokens

@@ -19,7 +19,7 @@ pub(super) struct AuditArgs {
     traces: Vec<PathBuf>,
     /// Ask that every request shape (endpoint, model, prompt length to an eighth, messages, tools, media, tensors, streaming) be that
     /// of at least K exchanges
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = values::whole::<u64>)]
     min_k: Option<u64>,
     /// Ask that at most this share of exchanges have an exact shape (endpoint, model, tokens, bytes) of their own
     #[arg(long, value_name = "RATE", value_parser = values::rate)]

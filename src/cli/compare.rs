@@ -49,7 +49,7 @@ pub(super) struct CompareArgs {
     objectives: Vec<Objective>,
 
     /// What the resamples are drawn with
-    #[arg(long, default_value = "0", value_name = "N")]
+    #[arg(long, default_value = "0", value_name = "N", value_parser = values::whole::<u64>)]
     seed: u64,
 
     /// Print one JSON document (schema reenact.comparison/1) instead of text

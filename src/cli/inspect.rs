@@ -7,6 +7,7 @@ use crate::measure::traffic::picture::PictureMeter;
 use crate::report::inspect::Inspection;
 use crate::report::policy::Policies;
 use crate::trace::{Source, Trace, TraceError};
+use crate::wording::counted;
 
 /// Show what is in a trace: counts, rates, burstiness, token and latency distributions, prefix sharing, errors
 #[derive(Debug, clap::Args)]
@@ -111,12 +112,13 @@ fn statistics(trace: &mut Trace, args: &InspectArgs, mut out: impl Write) -> Res
 #[allow(clippy::print_stderr, reason = "progress goes to standard error")]
 pub(super) fn tell_written(output: &Path, exchanges: u64) {
     let shown = output.display();
+    let exchanges = counted(exchanges, "exchange");
     match output.metadata() {
         Ok(meta) => {
             let bytes = meta.len();
-            anstream::eprintln!("wrote {shown}: {exchanges} exchanges, {bytes} bytes");
+            anstream::eprintln!("wrote {shown}: {exchanges}, {}", counted(bytes, "byte"));
         }
-        Err(_) => anstream::eprintln!("wrote {shown}: {exchanges} exchanges"),
+        Err(_) => anstream::eprintln!("wrote {shown}: {exchanges}"),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::sim::{Config, Server};
 
 /// Serve as a simulated inference server, for demos, tests and trying things out
 ///
-/// Speaks OpenAI chat completions and completions, Anthropic messages, /v1/models, /tokenize, /health and /metrics under vLLM's names. The
-/// engine behind it batches continuously, holds KV memory in blocks, has a prefix cache, queues and preempts; docs/simulator.md has the
+/// Speaks OpenAI chat completions, completions and embeddings, Anthropic messages, /v1/models, /tokenize, /health, /version and /metrics under
+/// vLLM's names. The engine behind it batches continuously, holds KV memory in blocks, has a prefix cache, queues and preempts; docs/simulator.md has the
 /// formulas. Every response says that it is simulated.
 #[derive(Debug, clap::Args)]
 pub(super) struct SimArgs {
@@ -30,7 +30,7 @@ pub(super) struct SimArgs {
     strict_model: bool,
 
     /// What answers, lengths and jitter are drawn with
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>)]
     seed: Option<u64>,
 
     /// Make every step this many times as long
@@ -58,31 +58,31 @@ pub(super) struct SimArgs {
     jitter: Option<f64>,
 
     /// Sequences that run at once
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_num_seqs: Option<u32>,
 
     /// Tokens that one step computes, prefill and decode together
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_num_batched_tokens: Option<u32>,
 
     /// Tokens of prompt and answer that one sequence may have
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_model_len: Option<u32>,
 
     /// Sequences that may wait; beyond them requests are rejected
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_waiting: Option<u32>,
 
     /// Status of a request that finds the queue full: 503 or 429
-    #[arg(long, value_name = "STATUS")]
+    #[arg(long, value_name = "STATUS", value_parser = values::whole::<u16>)]
     reject_status: Option<u16>,
 
     /// Tokens that the KV cache holds
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     kv_capacity_tokens: Option<u32>,
 
     /// Tokens in a KV block
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     block_tokens: Option<u32>,
 
     /// Do without the prefix cache
@@ -90,7 +90,7 @@ pub(super) struct SimArgs {
     no_prefix_cache: bool,
 
     /// Median answer length, where a request does not force one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     answer_tokens_median: Option<u32>,
 
     /// Standard deviation of the logarithm of answer lengths
@@ -110,7 +110,7 @@ pub(super) struct SimArgs {
     error_rate: Option<f64>,
 
     /// Let answers differ from one time to the next while more than N requests are in the engine, as where results depend on the batch
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     nondeterministic_above: Option<u32>,
 
     /// Largest request body, such as 256MiB

@@ -1,6 +1,7 @@
 //! Parsers of option values: durations, sizes, rates. Each error says what would have been right.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::failure::Failure;
@@ -44,6 +45,15 @@ pub fn size(text: &str) -> Result<u64, String> {
     text.parse::<bytesize::ByteSize>()
         .map(|size| size.as_u64())
         .map_err(|_| "not a size; write 64MiB, 10MB or 4096".to_owned())
+}
+
+/// A whole number, which the type has room for.
+pub fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().map_err(|_| match digits(text) {
+        true => "too large a number".to_owned(),
+        false => "not a whole number; write 5".to_owned(),
+    })
 }
 
 /// A share from 0 to 1: `5%` or `0.05`.
@@ -97,6 +107,7 @@ mod tests {
         assert_eq!(rate("5%"), Ok(0.05));
         assert_eq!(rate("0.05"), Ok(0.05));
         assert_eq!(factor("20x"), Ok(20.0));
+        assert_eq!(whole("20"), Ok(20_u64));
     }
 
     #[test]
@@ -105,6 +116,12 @@ mod tests {
         assert!(duration("soon").is_err());
         assert!(size("big").unwrap_err().contains("64MiB"));
         assert!(rate("150%").unwrap_err().contains("5%"));
+        assert!(whole::<u64>("five").unwrap_err().contains("write 5"));
+        assert!(
+            whole::<u32>("5000000000")
+                .unwrap_err()
+                .contains("too large")
+        );
         for bad in ["0", "-1", "nan", "inf", "fast"] {
             assert!(factor(bad).is_err(), "{bad}");
         }

@@ -1,5 +1,6 @@
 //! What is told of one replay, and kept beside its results.
 
+use std::fmt;
 use std::io::Write;
 use std::path::Path;
 
@@ -26,6 +27,13 @@ pub(super) enum State {
     Error,
     /// Somebody ended it.
     Cancelled,
+}
+
+/// As its API says it.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 impl State {
@@ -230,6 +238,7 @@ mod tests {
         let dir = dir_with(&[("result.json", RESULT), ("report.html", "")]);
         let account = ended(dir.path(), Some(3), false);
         assert_eq!(account.state, State::Failed);
+        assert_eq!(account.state.to_string(), "failed", "as its API has it");
         assert_eq!(
             account.reasons,
             ["a: ttft.p99<1ms: 3.00 ms against 1.00 ms"]

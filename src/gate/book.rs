@@ -151,7 +151,7 @@ impl Book {
         let dir = self.dir(&id);
         if let Some(account) = inner.accounts.get_mut(&id) {
             account.end(&dir, code, cancelled);
-            info!(id, state = ?account.state, "replay ended");
+            info!(id, state = %account.state, "replay ended");
             if let Err(error) = account.keep(&dir) {
                 warn!("{}: {error}", dir.display());
             }

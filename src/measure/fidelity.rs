@@ -7,6 +7,7 @@ use super::distribution::Distribution;
 use super::fidelity_bar::FidelityBar;
 use super::token_errors::{ErrorQuantiles, ErrorSum};
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
+use crate::wording::{apart, counted_were};
 
 /// How true a replay was to its trace, and whether its figures can be believed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -166,47 +167,48 @@ impl FidelityMeter {
         let allowed_ms = (bar.lateness.as_secs_f64() * 1000.0)
             .max(bar.lateness_of_ttft * ttft_p50_ms.unwrap_or(0.0));
         if lateness_ms.p99 > allowed_ms {
+            let (late, allowed) = apart((lateness_ms.p99, allowed_ms), milliseconds);
             faults.push(format!(
-                "sends were {:.1} ms late at P99; {allowed_ms:.1} ms is allowed (the generator was the bottleneck)",
-                lateness_ms.p99
+                "sends were {late} late at P99; {allowed} is allowed (the generator was the bottleneck)"
             ));
         }
         if let Some(arrivals) = &arrivals {
             let allowed = arrivals.ks_allowed(bar.ks_distance);
             if arrivals.ks_distance > allowed {
+                let (distance, allowed) = apart((arrivals.ks_distance, allowed), |value, more| {
+                    format!("{value:.*}", 2 + more)
+                });
                 faults.push(format!(
-                    "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is {:.2}; {allowed:.2} is allowed",
-                    arrivals.ks_distance
+                    "the gaps between sends are not those that were meant: their Kolmogorov–Smirnov distance is {distance}; {allowed} is allowed"
                 ));
             }
         }
         if self.dropped > 0 {
             faults.push(format!(
-                "{} requests were not sent: too many were in flight",
-                self.dropped
+                "{} not sent: too many were in flight",
+                counted_were(self.dropped, "request")
             ));
         }
         if let Some(share) = evidence.cpu_share.filter(|share| *share > bar.cpu_share) {
+            let (used, allowed) = apart((share, bar.cpu_share), |share, more| {
+                format!("{:.*} %", more, share * 100.0)
+            });
             faults.push(format!(
-                "the generator used {:.0} % of its cores; {:.0} % is allowed",
-                share * 100.0,
-                bar.cpu_share * 100.0
+                "the generator used {used} of its cores; {allowed} is allowed"
             ));
         }
         if off > bar.prompt_tokens_error {
+            let (off, allowed) = apart((off, bar.prompt_tokens_error), percent);
             faults.push(format!(
-                "prompts were {:.1} % off in tokens; {:.1} % is allowed",
-                off * 100.0,
-                bar.prompt_tokens_error * 100.0
+                "prompts were {off} off in tokens; {allowed} is allowed"
             ));
         }
         if let (Some(recorded), Some(sent)) = (evidence.prefix_share_recorded, prefix_share_sent)
             && (recorded - sent).abs() > bar.prefix_share_error
         {
+            let (recorded, sent) = apart((recorded, sent), percent);
             faults.push(format!(
-                "{:.1} % of prompt tokens repeated an earlier prompt in the trace, {:.1} % as sent",
-                recorded * 100.0,
-                sent * 100.0
+                "{recorded} of prompt tokens repeated an earlier prompt in the trace, {sent} as sent"
             ));
         }
         let prefix_share_cached = self
@@ -223,10 +225,9 @@ impl FidelityMeter {
         if let (Some(cached), Some(sent)) = (prefix_share_cached, prefix_share_sent)
             && warm > Some(bar.prefix_share_error)
         {
+            let (cached, sent) = apart((cached, sent), percent);
             remarks.push(format!(
-                "{:.1} % of prompt tokens came from the target's cache, and only {:.1} % repeat an earlier prompt of this run: it has answered these words before, so its TTFT is flattered (restart it, or give another --seed; --cache keep, where that is what you ask)",
-                cached * 100.0,
-                sent * 100.0
+                "{cached} of prompt tokens came from the target's cache, and only {sent} repeat an earlier prompt of this run: it has answered these words before, so its TTFT is flattered (restart it, or give another --seed; --cache keep, where that is what you ask)"
             ));
         }
         Fidelity {
@@ -250,6 +251,14 @@ impl FidelityMeter {
             alterations: evidence.alterations,
         }
     }
+}
+
+fn milliseconds(ms: f64, more: usize) -> String {
+    format!("{ms:.*} ms", 1 + more)
+}
+
+fn percent(share: f64, more: usize) -> String {
+    format!("{:.*} %", 1 + more, share * 100.0)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "counts stay below 2^53")]
@@ -355,6 +364,28 @@ mod tests {
         assert!(!stopped.valid);
         assert_eq!(stopped.reasons, ["the run was stopped"]);
         assert_eq!(stopped.remarks, ["the trace lacks a file"]);
+    }
+
+    #[test]
+    fn a_fault_by_little_is_seen_to_be_one() {
+        let none = GeneratorEvidence::default;
+        let late = judged(
+            |outcome| outcome.sent_us = Some(outcome.intended_us + 5040),
+            none(),
+        );
+        assert!(
+            late.reasons[0].contains("were 5.04 ms late at P99; 5.00 ms is"),
+            "{late:?}"
+        );
+        let busy = GeneratorEvidence {
+            cpu_share: Some(0.6001),
+            ..none()
+        };
+        let busy = judged(|_| (), busy);
+        assert!(
+            busy.reasons[0].contains("60.01 % of its cores; 60.00 % is"),
+            "{busy:?}"
+        );
     }
 
     #[test]

@@ -62,11 +62,8 @@ pub(super) fn evaluate(
             }],
             ..Evaluation::default()
         }),
-        Some(code) => Err(format!(
-            "cmd: exit code {code} and no JSON: {}",
-            ended.complained
-        )),
-        None => Err(format!("cmd: a signal ended it: {}", ended.complained)),
+        Some(code) => Err(ended.told(&format!("cmd: exit code {code} and no JSON"))),
+        None => Err(ended.told("cmd: a signal ended it")),
     }
 }
 
@@ -141,6 +138,8 @@ mod tests {
             broken.contains("exit code 2") && broken.contains("no such module"),
             "{broken}"
         );
+        let silent = run("exit 7").unwrap_err();
+        assert_eq!(silent, "cmd: exit code 7 and no JSON");
     }
 
     #[test]

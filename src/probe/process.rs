@@ -15,8 +15,18 @@ pub(super) struct Ended {
     pub(super) status: ExitStatus,
     /// What it printed.
     pub(super) printed: String,
-    /// The end of what it complained.
+    /// The end of what it complained; empty where it did not.
     pub(super) complained: String,
+}
+
+impl Ended {
+    /// What came of it, with what it complained, where it did.
+    pub(super) fn told(&self, what: &str) -> String {
+        match self.complained.as_str() {
+            "" => what.to_owned(),
+            complained => format!("{what}: {complained}"),
+        }
+    }
 }
 
 /// Why there is no end to tell of.

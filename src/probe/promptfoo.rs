@@ -129,10 +129,7 @@ pub(super) fn evaluate(
             .status
             .code()
             .map_or("a signal".to_owned(), |code| format!("exit code {code}"));
-        return Err(format!(
-            "promptfoo: {code} and no results: {}",
-            ended.complained
-        ));
+        return Err(ended.told(&format!("promptfoo: {code} and no results")));
     };
     let passed = door.passed();
     let elsewhere = own_addresses(&written.config);

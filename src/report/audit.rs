@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::measure::audit::{Audit, Classes, FEW, FieldAudit};
 use crate::trace::{Damage, Trace};
+use crate::wording::counted;
 
 /// The document that `reenact audit --json` prints.
 #[derive(Debug, Clone, Serialize)]
@@ -56,9 +57,9 @@ impl Display for AuditReport {
         let files = self.files.len();
         writeln!(
             f,
-            "{} exchanges in {files} file{}. There is no text in them to find; this is about what shapes and times give away.",
-            audit.exchanges,
-            if files == 1 { "" } else { "s" }
+            "{} in {}. There is no text in them to find; this is about what shapes and times give away.",
+            counted(audit.exchanges, "exchange"),
+            counted(files as u64, "file")
         )?;
         writeln!(f)?;
         write!(

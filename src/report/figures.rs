@@ -6,7 +6,7 @@ use crate::measure::{
     AnswerPairs, CanarySummary, EngineSummary, LatencySummary, PairedFigure, PhaseQuality, Scope,
     TargetSummary,
 };
-use crate::verdict::{ObjectiveStatus, Status};
+use crate::verdict::{ObjectiveStatus, Status, Verdict};
 
 /// A latency in milliseconds: three digits are enough, and more than three are not true.
 pub(super) fn ms(value: f64) -> String {
@@ -121,6 +121,14 @@ pub(super) const fn status_word(status: Status) -> &'static str {
         Status::Pass => "pass",
         Status::Fail => "fail",
         Status::Invalid => "invalid",
+    }
+}
+
+/// The word at the head of a result: where nothing was judged, nothing has passed.
+pub(super) fn stamp(verdict: &Verdict) -> &'static str {
+    match verdict.status {
+        Status::Pass if verdict.objectives.is_empty() => "measured",
+        status => status_word(status),
     }
 }
 

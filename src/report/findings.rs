@@ -11,6 +11,7 @@ use crate::measure::{
     TargetSummary,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus, Status};
+use crate::wording::counted;
 
 /// The verdict in a sentence.
 pub(super) fn headline(document: &ResultDocument) -> String {
@@ -32,19 +33,40 @@ pub(super) fn headline(document: &ResultDocument) -> String {
         Status::Invalid => {
             "The measurement cannot be believed, so there is no verdict on the targets.".to_owned()
         }
-        Status::Fail => format!("{missed} of {} objectives were missed.", objectives.len()),
-        Status::Pass if objectives.is_empty() && document.mirror.is_some() => {
-            "No objectives were set; the measurement can be trusted.".to_owned()
-        }
+        Status::Fail => format!(
+            "{missed} of {} {} missed.",
+            counted(objectives.len() as u64, "objective"),
+            if missed == 1 { "was" } else { "were" }
+        ),
         Status::Pass if objectives.is_empty() => {
-            "No objectives were set; every replay was faithful.".to_owned()
+            let believed = match document.mirror {
+                Some(_) => "the measurement can be trusted",
+                None => "every replay was faithful",
+            };
+            let failed: String = document.targets.iter().filter_map(failures).collect();
+            format!("No objectives were set; {believed}.{failed}")
         }
         Status::Pass if open > 0 => format!(
-            "None of {} objectives was missed; {open} could not be decided.",
-            objectives.len()
+            "None of {} was missed; {open} could not be decided.",
+            counted(objectives.len() as u64, "objective")
         ),
+        Status::Pass if objectives.len() == 1 => "The objective was met.".to_owned(),
         Status::Pass => format!("All {} objectives were met.", objectives.len()),
     }
+}
+
+/// How many of a target's requests failed: that they did is no verdict where none was asked for, but nobody should have to look for it.
+fn failures(target: &TargetSummary) -> Option<String> {
+    let requests = &target.requests;
+    let judged = requests.planned - requests.cancelled;
+    (replayed(target) && requests.failed > 0).then(|| {
+        format!(
+            " {} failed {} of {}.",
+            target.name,
+            count(requests.failed),
+            counted(judged, "request")
+        )
+    })
 }
 
 /// Whether the figures can be believed, and by what that was seen: what comes before any figure.

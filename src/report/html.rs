@@ -18,7 +18,7 @@ use super::comparison::{bounded_ms, change, metric_words};
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
-use super::figures::{Row, count, mark, measured, objective_word, of_what, seconds, status_word};
+use super::figures::{Row, count, mark, measured, objective_word, of_what, seconds, stamp};
 use super::findings::{
     aside, beside_the_requests, changes, compared, headline, live, notes, order, reason,
     saturations, scope, validity, verdict_words, window,
@@ -86,7 +86,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
     let judged = loads::judged(document);
     let page = Page {
         document,
-        status: status_word(document.verdict.status),
+        status: stamp(&document.verdict),
         headline: headline(document),
         validity: validity(document),
         changes: changes(&document.targets).collect(),

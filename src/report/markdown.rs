@@ -3,7 +3,7 @@ use std::fmt::Write;
 use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
-use super::figures::{count, intervals, mark, objective_word, rows, seconds, status_word};
+use super::figures::{count, intervals, mark, objective_word, rows, seconds, stamp};
 use super::findings::{
     aside, beside_the_requests, changes, compared, headline, live, misses, notes, order,
     saturations, scope, spreads, validity, window,
@@ -22,7 +22,7 @@ pub(super) fn render(document: &ResultDocument) -> String {
 fn write_summary(text: &mut String, document: &ResultDocument) -> std::fmt::Result {
     let verdict = &document.verdict;
     let what = document.mirror.as_ref().map_or("Replay", |_| "Mirror");
-    writeln!(text, "# {what}: {}\n", status_word(verdict.status))?;
+    writeln!(text, "# {what}: {}\n", stamp(verdict))?;
     writeln!(text, "{} {}\n", headline(document), validity(document))?;
     for reason in &verdict.reasons {
         writeln!(text, "- {}", cell(reason))?;

@@ -6,7 +6,7 @@ use super::columns::aligned;
 use super::comparison::{bounded_ms, change, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
-use super::figures::{intervals, mark, objective_word, rows, status_word};
+use super::figures::{intervals, mark, objective_word, rows, stamp};
 use super::findings::{
     aside, beside_the_requests, changes, compared, notes, order, reason, saturations, scope,
     spreads, unlike_load, validity, window,
@@ -42,12 +42,12 @@ fn write_summary(text: &mut String, document: &ResultDocument) -> fmt::Result {
         against(text, comparison)?;
     }
     objectives(text, document)?;
-    let style = status_colour(document.verdict.status).bold();
-    writeln!(
-        text,
-        "{style}{}{style:#}",
-        status_word(document.verdict.status)
-    )
+    let style = match document.verdict.status {
+        Status::Pass if document.verdict.objectives.is_empty() => Style::new(),
+        status => status_colour(status),
+    };
+    let style = style.bold();
+    writeln!(text, "{style}{}{style:#}", stamp(&document.verdict))
 }
 
 /// Whether the figures can be believed comes before them.

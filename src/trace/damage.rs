@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::wording::{counted, counted_are};
+
 /// What a reader had to leave out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
@@ -35,14 +37,13 @@ impl Damage {
 /// What was left out, in words: `1 block and 512 bytes could not be read; 40 exchanges are known to be lost`.
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = |n: u64| if n == 1 { "" } else { "s" };
         let (blocks, bytes, lost) = (self.bad_blocks, self.bad_bytes, self.lost_exchanges);
         write!(
             f,
-            "{blocks} block{} and {bytes} byte{} could not be read; {lost} exchange{} known to be lost",
-            plural(blocks),
-            plural(bytes),
-            if lost == 1 { " is" } else { "s are" },
+            "{} and {} could not be read; {} known to be lost",
+            counted(blocks, "block"),
+            counted(bytes, "byte"),
+            counted_are(lost, "exchange"),
         )?;
         match self.doubtful_in_flight {
             0 => Ok(()),

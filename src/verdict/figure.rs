@@ -1,5 +1,6 @@
 use super::objective::{Metric, Objective, Statistic, Unit};
 use crate::measure::{EngineSummary, GpuSummary, LatencySummary, TargetSummary};
+use crate::wording::{apart, counted};
 
 /// What a target's summary says of what an objective is about.
 pub(super) enum Figure {
@@ -156,8 +157,9 @@ fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -
         None if summary.misses > 0 => {
             let total = summary.count + summary.misses;
             Figure::Unbounded(format!(
-                "it lies among the failures: {} of {total} requests failed",
-                summary.misses
+                "it lies among the failures: {} of {} failed",
+                summary.misses,
+                counted(total, "request")
             ))
         }
         None => Figure::Absent(format!("{name} was not measured")),
@@ -166,16 +168,31 @@ fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -
 
 /// A figure for people.
 pub(super) fn show(value: f64, unit: Unit) -> String {
-    match unit {
-        Unit::Milliseconds if value >= 10_000.0 => format!("{:.1} s", value / 1000.0),
-        Unit::Milliseconds if value >= 1000.0 => format!("{:.2} s", value / 1000.0),
-        Unit::Milliseconds if value >= 100.0 => format!("{value:.0} ms"),
-        Unit::Milliseconds => format!("{value:.2} ms"),
-        Unit::Share => format!("{:.2} %", value * 100.0),
-        Unit::Bytes => format!("{:.2} GiB", value / 1_073_741_824.0),
-        Unit::BytesPerSecond => format!("{:.2} MiB/s", value / 1_048_576.0),
-        Unit::Number => format!("{value:.1}"),
-    }
+    precisely(value, unit, 0)
+}
+
+/// `0.20 % against 0.10 %`: a figure and what it is held to, which are seen to differ where they do.
+pub(super) fn held_against(value: f64, bound: f64, unit: Unit) -> String {
+    let (value, bound) = apart((value, bound), |value, more| precisely(value, unit, more));
+    format!("{value} against {bound}")
+}
+
+/// A figure with so many more digits than usual.
+fn precisely(value: f64, unit: Unit, more: usize) -> String {
+    let (scaled, digits, name) = match unit {
+        Unit::Milliseconds if value >= 10_000.0 => (value / 1000.0, 1, " s"),
+        Unit::Milliseconds if value >= 1000.0 => (value / 1000.0, 2, " s"),
+        Unit::Milliseconds if value >= 100.0 => (value, 0, " ms"),
+        Unit::Milliseconds => (value, 2, " ms"),
+        Unit::Share => (value * 100.0, 2, " %"),
+        Unit::Bytes => (value / 1_073_741_824.0, 2, " GiB"),
+        Unit::BytesPerSecond => (value / 1_048_576.0, 2, " MiB/s"),
+        Unit::Distance => (value, 3, ""),
+        // A bound may lie between two.
+        Unit::Count if value.fract() == 0.0 => return format!("{value:.0}"),
+        Unit::Count | Unit::Number => (value, 1, ""),
+    };
+    format!("{scaled:.*}{name}", digits + more)
 }
 
 #[allow(
@@ -185,4 +202,30 @@ pub(super) fn show(value: f64, unit: Unit) -> String {
 /// For figures; counts and bytes are exact.
 pub(super) fn float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_told_in_its_own_unit_and_apart_from_its_bound() {
+        for (value, bound, unit, told) in [
+            (1.0, 0.0, Unit::Count, "1 against 0"),
+            (3.0, 2.5, Unit::Count, "3 against 2.5"),
+            (0.004, 0.02, Unit::Distance, "0.004 against 0.020"),
+            (0.25, 0.1, Unit::Share, "25.00 % against 10.00 %"),
+            (0.001_004, 0.001, Unit::Share, "0.1004 % against 0.1000 %"),
+            (
+                800.4,
+                800.0,
+                Unit::Milliseconds,
+                "800.4 ms against 800.0 ms",
+            ),
+            (0.87, 0.85, Unit::Number, "0.9 against 0.8"),
+            (800.0, 800.0, Unit::Milliseconds, "800 ms against 800 ms"),
+        ] {
+            assert_eq!(held_against(value, bound, unit), told);
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::figure::{Figure, figure, grown, show};
+use super::figure::{Figure, figure, grown, held_against};
 use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use super::relative::relative;
 use crate::measure::{Comparison, PerRequestBounds, RECORDED, TargetSummary};
@@ -173,8 +173,7 @@ fn absolute(objective: &Objective, bound: f64, target: &TargetSummary) -> Object
     let (value, status, reason) = match figure(objective, target) {
         Figure::Value(value) => growth(objective, bound, target).unwrap_or_else(|| {
             let met = objective.operator.holds(value, bound);
-            let reason = format!("{} against {}", show(value, unit), show(bound, unit));
-            (Some(value), status(met), reason)
+            (Some(value), status(met), held_against(value, bound, unit))
         }),
         Figure::Unbounded(why) => (None, status(!objective.operator.is_upper()), why),
         Figure::Absent(why) => (None, ObjectiveStatus::NotMeasured, why),
@@ -210,9 +209,8 @@ fn growth(
             (false, false) => (2, ObjectiveStatus::Fail),
             _ => (1, ObjectiveStatus::Inconclusive),
         };
-        let shown = |per_s: f64| show(per_s, Unit::BytesPerSecond);
         let why = grown.between.map_or_else(
-            || format!("{} against {}", shown(grown.per_s), shown(bound)),
+            || held_against(grown.per_s, bound, Unit::BytesPerSecond),
             |(_, why)| why,
         );
         let reason = match several {

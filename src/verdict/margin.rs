@@ -33,8 +33,7 @@ pub fn judge_margin(comparison: &Comparison) -> ObjectiveResult {
             format!("worse: {}", worse.join(", ")),
         )
     } else if !open.is_empty() {
-        let reason = format!("inconclusive: {}", open.join(", "));
-        (ObjectiveStatus::Inconclusive, reason)
+        (ObjectiveStatus::Inconclusive, open.join(", "))
     } else if comparison.pairs == 0 {
         let reason = "no request was answered on both sides".to_owned();
         (ObjectiveStatus::NotMeasured, reason)
@@ -74,16 +73,27 @@ mod tests {
         sample
     }
 
-    fn judged(a: &RunSample, b: &RunSample) -> ObjectiveResult {
+    fn compared(a: &RunSample, b: &RunSample) -> Comparison {
         let side = |name, run| Side {
             name,
             runs: std::slice::from_ref(run),
         };
-        judge_margin(&compare(
-            side("a", a),
-            side("b", b),
-            &CompareOptions::default(),
-        ))
+        compare(side("a", a), side("b", b), &CompareOptions::default())
+    }
+
+    fn judged(a: &RunSample, b: &RunSample) -> ObjectiveResult {
+        judge_margin(&compared(a, b))
+    }
+
+    #[test]
+    fn the_reason_of_what_is_open_does_not_repeat_that_it_is() {
+        let usual = run(1000, |_| 20_000);
+        let mut comparison = compared(&usual, &usual);
+        let figures = comparison.metrics.get_mut("e2e.p99").unwrap();
+        figures.verdict = ComparisonVerdict::Inconclusive;
+        let open = judge_margin(&comparison);
+        assert_eq!(open.status, ObjectiveStatus::Inconclusive);
+        assert_eq!(open.reason, "e2e.p99 (+0.0 %)");
     }
 
     #[test]

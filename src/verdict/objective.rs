@@ -125,8 +125,11 @@ pub enum Bound {
 pub(super) enum Unit {
     Milliseconds,
     Share,
+    /// From 0, the same, to 1.
+    Distance,
     Bytes,
     BytesPerSecond,
+    Count,
     Number,
 }
 
@@ -229,7 +232,7 @@ impl Operator {
         matches!(self, Self::Less | Self::LessOrEqual)
     }
 
-    const fn symbol(self) -> &'static str {
+    pub(super) const fn symbol(self) -> &'static str {
         match self {
             Self::Less => "<",
             Self::LessOrEqual => "<=",
@@ -244,9 +247,12 @@ pub(super) fn unit(metric: Metric, statistic: Statistic) -> Unit {
         (_, Statistic::Growth) => Unit::BytesPerSecond,
         (Metric::Vram, _) => Unit::Bytes,
         (metric, _) if metric.is_latency() => Unit::Milliseconds,
-        (_, Statistic::Rate | Statistic::PassRate)
-        | (_, Statistic::CanaryIdentical | Statistic::CanaryDistance)
+        (_, Statistic::Rate | Statistic::PassRate | Statistic::CanaryIdentical)
         | (Metric::KvCache, _) => Unit::Share,
+        (_, Statistic::CanaryDistance) => Unit::Distance,
+        (_, Statistic::Failed | Statistic::Count | Statistic::Flips) | (Metric::Waiting, _) => {
+            Unit::Count
+        }
         _ => Unit::Number,
     }
 }
@@ -265,10 +271,9 @@ impl fmt::Display for Objective {
             Bound::Relative(share) => write!(f, "{:+}%", share * 100.0),
             Bound::Absolute(value) => match unit(self.metric, self.statistic) {
                 Unit::Milliseconds => write!(f, "{value}ms"),
-                Unit::Share => write!(f, "{value}"),
                 Unit::Bytes => write!(f, "{value}B"),
                 Unit::BytesPerSecond => write!(f, "{value}B/s"),
-                Unit::Number => write!(f, "{value}"),
+                Unit::Share | Unit::Distance | Unit::Count | Unit::Number => write!(f, "{value}"),
             },
         }
     }

@@ -32,9 +32,19 @@ impl FromStr for Objective {
             [b'>', ..] => (Operator::Greater, 1),
             _ => return Err(wrong(at, "= is no bound; write <= or >=".to_owned())),
         };
-        let (metric, statistic) = name(left.trim()).map_err(|what| wrong(0, what))?;
+        let left = left.trim();
+        let (metric, statistic) = name(left).map_err(|what| wrong(0, what))?;
         let value = rest.get(length..).unwrap_or_default();
-        let bound = bound(value.trim(), unit(metric, statistic))
+        let unit = unit(metric, statistic);
+        let bound = bound(value.trim(), unit)
+            .and_then(|bound| match more_than_all(bound, unit) {
+                true => Err(beyond(
+                    value.trim(),
+                    &format!("{left}{}", operator.symbol()),
+                    unit,
+                )),
+                false => Ok(bound),
+            })
             .map_err(|what| wrong(at + length + (value.len() - value.trim_start().len()), what))?;
         Ok(Self {
             metric,
@@ -113,8 +123,9 @@ fn bound(text: &str, unit: Unit) -> Result<Bound, String> {
         (Unit::Milliseconds, "us" | "µs") => 1e-3,
         (Unit::Milliseconds, "s") => 1e3,
         (Unit::Milliseconds, "m" | "min") => 6e4,
-        (Unit::Share, "%") => 0.01,
-        (Unit::Milliseconds, "ms") | (Unit::Share | Unit::Number, "") => 1.0,
+        (Unit::Share | Unit::Distance, "%") => 0.01,
+        (Unit::Milliseconds, "ms")
+        | (Unit::Share | Unit::Distance | Unit::Count | Unit::Number, "") => 1.0,
         (Unit::Bytes, size) => bytes(size).ok_or_else(|| wrong_unit(suffix, unit))?,
         (Unit::BytesPerSecond, rate) => rate
             .strip_suffix("/s")
@@ -123,6 +134,22 @@ fn bound(text: &str, unit: Unit) -> Result<Bound, String> {
         _ => return Err(wrong_unit(suffix, unit)),
     };
     Ok(Bound::Absolute(value * factor))
+}
+
+/// Whether no figure can lie beyond a bound: a gate with such a one would never close, or never open.
+fn more_than_all(bound: Bound, unit: Unit) -> bool {
+    let at_most_one = matches!(unit, Unit::Share | Unit::Distance);
+    matches!(bound, Bound::Absolute(value) if at_most_one && value > 1.0)
+}
+
+/// What to write instead of such a value: the same in percent, where that was forgotten.
+fn beyond(value: &str, left: &str, unit: Unit) -> String {
+    match value.parse::<f64>() {
+        Ok(percent) if percent <= 100.0 && unit == Unit::Share => {
+            format!("{value} is not a share, which is at most 1; write {left}{value}%")
+        }
+        _ => format!("{value} is more than all there is; {}", example(unit)),
+    }
 }
 
 fn bytes(size: &str) -> Option<f64> {
@@ -154,7 +181,8 @@ fn example(unit: Unit) -> &'static str {
         Unit::Share => "write 0.1% or 0.001, or -1% against the first target",
         Unit::Bytes => "write 76GiB or 80GB",
         Unit::BytesPerSecond => "write 1MiB/s",
-        Unit::Number => "write a plain number, or +10% against the first target",
+        Unit::Distance => "write a number from 0 to 1, such as 0.02",
+        Unit::Count | Unit::Number => "write a plain number, or +10% against the first target",
     }
 }
 
@@ -186,6 +214,9 @@ mod tests {
             ("quality.pass_rate>-1%", Bound::Relative(-0.01)),
             (" itl.p99 <= 500 us ", Bound::Absolute(0.5)),
             ("requests.failed<=3", Bound::Absolute(3.0)),
+            ("errors.rate<=1", Bound::Absolute(1.0)),
+            ("kv_cache.peak<=100%", Bound::Absolute(1.0)),
+            ("kv_cache.peak<+150%", Bound::Relative(1.5)),
         ] {
             let Bound::Absolute(found) = parse(text).bound else {
                 assert_eq!(parse(text).bound, bound, "{text}");
@@ -214,6 +245,13 @@ mod tests {
             ("ttft.p99<+10ms", 10, "percent"),
             ("ttft.p99=800ms", 9, "<= or >="),
             ("errors.rate<1.2.3%", 13, "no number"),
+            ("errors.rate<5", 13, "write errors.rate<5%"),
+            ("kv_cache.peak < 90", 17, "write kv_cache.peak<90%"),
+            ("goodput.rate>=1.01", 15, "write goodput.rate>=1.01%"),
+            ("errors.rate<500", 13, "500 is more than all"),
+            ("errors.rate<100.1%", 13, "write 0.1% or 0.001"),
+            ("quality.pass_rate>=980%", 20, "more than all"),
+            ("quality.canary.distance<=2", 26, "a number from 0 to 1"),
         ] {
             let error = text.parse::<Objective>().unwrap_err();
             assert_eq!(error.column, column, "{error}");
@@ -236,7 +274,13 @@ mod tests {
             let operator =
                 [Operator::Less, Operator::LessOrEqual, Operator::Greater, Operator::GreaterOrEqual][operator];
             let value = (value * 1000.0).round() / 1000.0;
-            let bound = if relative { Bound::Relative(value / 100.0) } else { Bound::Absolute(value) };
+            let bound = match relative {
+                true => Bound::Relative(value / 100.0),
+                false if more_than_all(Bound::Absolute(value), unit(metric, *statistic.get(statistics))) => {
+                    Bound::Absolute(value / 1e6)
+                }
+                false => Bound::Absolute(value),
+            };
             let objective =
                 Objective { metric, statistic: *statistic.get(statistics), operator, bound, expr: String::new() };
             let again = parse(&objective.to_string());

@@ -1,6 +1,6 @@
 //! Objectives that are relative to a baseline.
 
-use super::figure::{Figure, figure, show};
+use super::figure::{Figure, figure, held_against};
 use super::judge::{ObjectiveResult, ObjectiveStatus};
 use super::objective::{Bound, Metric, Objective, Statistic, Unit, unit};
 use crate::measure::{Comparison, ComparisonVerdict, RECORDED, TargetSummary};
@@ -69,12 +69,11 @@ pub fn judge_compared(objective: &Objective, comparison: &Comparison) -> Option<
         ),
         comparison.scope,
         metric
-            .more_runs
+            .more_runs_for(tolerance, comparison.runs)
             .filter(|_| status == ObjectiveStatus::Inconclusive)
             .map_or_else(String::new, |more| format!(
-                "; {} would decide against a margin of {:.1} %",
-                comparison.scope.would_tell(more),
-                comparison.margin * 100.0
+                "; {} would decide",
+                comparison.scope.would_tell(more)
             )),
     );
     result(change, status, reason)
@@ -120,7 +119,7 @@ pub(super) fn relative(
             let unit = unit(objective.metric, objective.statistic);
             // Shares change by points, all else by ratio.
             let change = match unit {
-                Unit::Share => now - before,
+                Unit::Share | Unit::Distance => now - before,
                 _ if now == before => 0.0,
                 _ if before > 0.0 => now / before - 1.0,
                 _ => (now - before).signum() * f64::INFINITY,
@@ -132,8 +131,7 @@ pub(super) fn relative(
                 ObjectiveStatus::Fail
             };
             if change.is_infinite() {
-                let (now, before) = (show(now, unit), show(before, unit));
-                let reason = format!("{now} against {before} of {}", baseline.name);
+                let reason = format!("{} of {}", held_against(now, before, unit), baseline.name);
                 return result(None, status, reason);
             }
             let largest = match objective.statistic {
@@ -251,6 +249,25 @@ mod tests {
     }
 
     #[test]
+    fn more_runs_are_counted_for_the_objective_and_not_for_the_margin() {
+        let (_, mut a) = run("a", 100_000, 0);
+        let (_, mut b) = run("b", 100_000, 0);
+        let mut compared = compared(&a.take_sample(), &b.take_sample());
+        let figures = compared.metrics.get_mut("e2e.p99").unwrap();
+        (figures.ratio, figures.ratio_ci95) = (Some(1.421), Some((1.02, Some(1.9))));
+        figures.more_runs = Some(4);
+        compared.runs = 5;
+        let reason = |expr: &str| {
+            let judged = judge_compared(&objectives(&[expr])[0], &compared).unwrap();
+            assert_eq!(judged.status, ObjectiveStatus::Inconclusive);
+            judged.reason
+        };
+        let (near, far) = (reason("e2e.p99<+38%"), reason("e2e.p99<+10%"));
+        assert!(far.ends_with("; 2 more runs of each would decide"), "{far}");
+        assert!(near.ends_with(')'), "no number of runs would do: {near}");
+    }
+
+    #[test]
     fn too_few_requests_for_an_interval_are_inconclusive() {
         let sample = |took_us: u64| {
             let mut sample = RunSample::default();
@@ -336,6 +353,6 @@ mod tests {
         assert_eq!(same.reason, "+0.0 % against a");
         let more = judged(3.0);
         assert_eq!((more.value, more.status), (None, ObjectiveStatus::Fail));
-        assert_eq!(more.reason, "3.0 against 0.0 of a");
+        assert_eq!(more.reason, "3 against 0 of a");
     }
 }

@@ -166,6 +166,12 @@ fn a_candidate_that_is_down_leaves_a_result_of_failures() {
     assert_eq!(requests["sent"], 0);
     assert_eq!(requests["errors"], serde_json::json!({"connect": 6}));
     assert_eq!(document["targets"][1]["requests"]["ok"], 6);
+    let summary = std::fs::read_to_string(out.join("summary.md")).unwrap();
+    assert!(
+        summary.starts_with("# Mirror: measured\n")
+            && summary.contains("next failed 6 of 6 requests."),
+        "{summary}"
+    );
     let results = out.to_str().unwrap();
     let judged = run(["compare", "recorded", results]);
     assert_eq!(judged.status.code(), Some(3), "{judged:?}");

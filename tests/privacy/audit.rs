@@ -53,6 +53,34 @@ fn a_trace_below_a_bar_ends_in_3_and_says_which() {
 }
 
 #[test]
+fn nothing_is_found_in_a_trace_of_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (trace, none) = (imported(dir.path()), dir.path().join("none.rt"));
+    let (trace, none) = (trace.to_str().unwrap(), none.to_str().unwrap());
+    let cut = ["trace", "filter", trace, "--min-prompt-tokens", "1000000"];
+    stdout_of([&cut, &["-o", none][..]].concat());
+    let told = stdout_of(["audit", none]);
+    assert!(told.starts_with("0 exchanges in 1 file."), "{told}");
+    assert!(!told.contains("pattern of arrivals"), "{told}");
+}
+
+#[test]
+fn one_of_anything_is_told_in_the_singular() {
+    let dir = tempfile::tempdir().unwrap();
+    let (trace, one) = (imported(dir.path()), dir.path().join("one.rt"));
+    let (trace, one) = (trace.to_str().unwrap(), one.to_str().unwrap());
+    let cut = run(["trace", "head", trace, "-n", "1", "-o", one]);
+    let said = String::from_utf8(cut.stderr).unwrap();
+    assert!(said.contains("one.rt: 1 exchange, "), "{said}");
+    let told = stdout_of(["trace", "verify", one]);
+    assert!(told.contains("whole: 1 block, 1 exchange, "), "{told}");
+    let plan = ["replay", one, "--target", "http://127.0.0.1:1", "--dry-run"];
+    let told = stdout_of(plan);
+    assert!(told.starts_with("1 request over "), "{told}");
+    assert!(told.contains("0 sessions and 1 request without"), "{told}");
+}
+
+#[test]
 fn turns_of_a_conversation_are_told_although_each_ends_inside_a_block() {
     let dir = tempfile::tempdir().unwrap();
     let (rows, trace) = (dir.path().join("a.jsonl"), dir.path().join("a.rt"));

@@ -15,7 +15,7 @@ pub(super) struct PrivacyArgs {
     keep_model: Vec<String>,
     /// Keep a model's name in a trace, too, once the file has this many exchanges of it; 0 never does. Names come from clients:
     /// choose it larger than what one client sends by mistake
-    #[arg(long, value_name = "K", default_value_t = 0)]
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = values::whole::<u32>)]
     name_threshold: u32,
     /// Keep bytes and tokens less exactly: to multiples of N tokens (and 4 N bytes), or `log` for 8 steps to each doubling
     // By name: clap would take the conversion that never fails, which is for reading what later versions wrote.

@@ -75,7 +75,7 @@ pub(super) struct ConnectionArgs {
     request_timeout: Duration,
 
     /// A guard, not a queue: beyond this many requests in flight, requests are dropped and the run is invalid
-    #[arg(long, default_value = "20000", value_name = "N")]
+    #[arg(long, default_value = "20000", value_name = "N", value_parser = values::whole::<u64>)]
     max_in_flight: u64,
 
     /// Threads that send; by default half of the cores, at most 4

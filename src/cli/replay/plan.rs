@@ -51,7 +51,7 @@ pub(super) struct PlanArgs {
     to: Option<Duration>,
 
     /// Send at most this many requests (by session: begin no conversation after this many; those that have begun run to their end)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>)]
     limit: Option<u64>,
 
     /// Replay the trace, or the slice of it, again and again for this long
@@ -70,7 +70,7 @@ pub(super) struct PlanArgs {
     shard: Option<ShardChoice>,
 
     /// How many shards there are, where the environment tells only which one this is; means --shard auto
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     shards: Option<u32>,
 
     /// Send the first request at this moment: a time such as 2026-03-01T12:00:00Z, or +30s from now

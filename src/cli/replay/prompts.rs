@@ -15,7 +15,7 @@ pub(super) struct PromptArgs {
     ///
     /// Without it, sessions are drawn with 0, so that replays can be compared, and words anew each time, so that no replay finds the prompts
     /// of an earlier one in the target's cache. Shards draw the same words, by their --start-at.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>)]
     seed: Option<u64>,
 
     /// How long answers shall be: as recorded, at most as recorded, or as the recorded request allowed

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 
 use super::super::failure::{Exit, Failure};
-use super::super::inspect;
+use super::super::{inspect, values};
 use crate::shape::{Endpoint, SessionId};
 use crate::trace::{self, Filter, Range, StatusRange, Trace};
 
@@ -45,19 +45,19 @@ pub(super) struct FilterArgs {
     stream: Option<bool>,
 
     /// Prompts of at least so many tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     min_prompt_tokens: Option<u32>,
 
     /// Prompts of at most so many tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_prompt_tokens: Option<u32>,
 
     /// Answers of at least so many tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     min_output_tokens: Option<u32>,
 
     /// Answers of at most so many tokens
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u32>)]
     max_output_tokens: Option<u32>,
 }
 

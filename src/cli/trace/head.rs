@@ -2,7 +2,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use super::super::failure::{Exit, Failure};
-use super::super::inspect;
+use super::super::{inspect, values};
 use crate::trace::{self, Trace};
 
 /// Show the first exchanges of a trace, as lines of JSON or as a trace
@@ -13,7 +13,7 @@ pub(super) struct HeadArgs {
     traces: Vec<PathBuf>,
 
     /// How many
-    #[arg(short = 'n', long, value_name = "N", default_value = "10")]
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = values::whole::<u64>)]
     limit: u64,
 
     /// Write a trace (*.rt) instead of lines of JSON; it must not be there yet, and appears only when it is whole

@@ -28,7 +28,7 @@ pub(super) struct SliceArgs {
     to: Option<Duration>,
 
     /// Write at most this many exchanges
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::whole::<u64>)]
     limit: Option<u64>,
 }
 

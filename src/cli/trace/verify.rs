@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::super::failure::{Exit, Failure};
 use super::super::inspect;
 use crate::trace::{self, FileCheck};
+use crate::wording::counted;
 
 /// Check every checksum and every block of trace files
 ///
@@ -55,8 +56,10 @@ fn say(checks: &[FileCheck], is_sound: bool, json: bool) -> io::Result<()> {
         let damaged = checks.iter().filter(|check| !check.is_sound()).count();
         writeln!(
             out,
-            "{} files, {damaged} damaged: {blocks} blocks, {exchanges} exchanges; {lost_exchanges} known to be lost",
-            checks.len()
+            "{} files, {damaged} damaged: {}, {}; {lost_exchanges} known to be lost",
+            checks.len(),
+            counted(blocks, "block"),
+            counted(exchanges, "exchange")
         )?;
     }
     Ok(())

@@ -116,6 +116,20 @@ pub struct MetricComparison {
     pub more_runs: Option<u64>,
 }
 
+impl MetricComparison {
+    /// [`more_runs`](Self::more_runs) for another margin than the comparison's, such as that of a relative objective, of which so many
+    /// `runs` were compared.
+    pub fn more_runs_for(&self, margin: f64, runs: u64) -> Option<u64> {
+        let (low, high) = self.ratio_ci95?;
+        let ratio = Ratio {
+            value: self.ratio?,
+            low,
+            high: high.unwrap_or(f64::INFINITY),
+        };
+        ratio.more_runs(margin, usize::try_from(runs).ok()?)
+    }
+}
+
 /// One of a request's values.
 type Figure = fn(&Values) -> Option<f32>;
 

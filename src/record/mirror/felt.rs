@@ -34,6 +34,17 @@ pub enum Lost {
 }
 
 impl Lost {
+    /// Those that the metrics page counts: what is open when the recorder ends, nobody scrapes.
+    const COUNTED: [Self; 7] = [
+        Self::QueueFull,
+        Self::Memory,
+        Self::Busy,
+        Self::Connect,
+        Self::Reset,
+        Self::Timeout,
+        Self::Truncated,
+    ];
+
     /// Its name in metrics and results.
     pub const fn name(self) -> &'static str {
         match self {
@@ -131,6 +142,11 @@ impl Felt {
             "Mirrored requests that the mirror did not answer to the end, by reason",
             felt.failed.clone(),
         );
+        // From 0: a counter that appears with its first event has no rate that shows it.
+        for lost in Lost::COUNTED {
+            felt.counter(lost, name);
+        }
+        felt.counter(Lost::Truncated, PRODUCTION);
         felt
     }
 
@@ -158,11 +174,7 @@ impl Felt {
 
     /// Production's answer to a request that was mirrored ended before its end.
     pub(super) fn production_lost(&self) {
-        let labels = ByReason {
-            target: PRODUCTION.to_owned(),
-            reason: Lost::Truncated.name(),
-        };
-        self.failed.get_or_create(&labels).inc();
+        self.counter(Lost::Truncated, PRODUCTION).inc();
         let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         let [_, side] = &mut *whole;
         side.lost += 1;
@@ -170,16 +182,7 @@ impl Felt {
 
     /// A request that has no answer.
     pub(super) fn lose(&self, lost: Lost) {
-        let labels = ByReason {
-            target: self.name.clone(),
-            reason: lost.name(),
-        };
-        let family = if lost.is_drop() {
-            &self.dropped
-        } else {
-            &self.failed
-        };
-        family.get_or_create(&labels).inc();
+        self.counter(lost, &self.name).inc();
         let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         let [side, _] = &mut *whole;
         if lost.is_drop() {
@@ -187,6 +190,19 @@ impl Felt {
         } else {
             side.lost += 1;
         }
+    }
+
+    /// What counts the requests of a side that ended so.
+    fn counter(&self, lost: Lost, target: &str) -> Counter {
+        let labels = ByReason {
+            target: target.to_owned(),
+            reason: lost.name(),
+        };
+        let family = match lost.is_drop() {
+            true => &self.dropped,
+            false => &self.failed,
+        };
+        family.get_or_create(&labels).clone()
     }
 
     fn note(&self, which: usize, code: u16, first_us: Option<u64>, gaps: &GapSketch, end_us: u64) {
@@ -296,6 +312,10 @@ mod tests {
             "reenact_mirror_duration_seconds_count{target=\"next\",code=\"0\"} 1",
             "reenact_mirror_dropped_total{target=\"next\",reason=\"busy\"} 1",
             "reenact_mirror_failed_total{target=\"next\",reason=\"timeout\"} 1",
+            "reenact_mirror_dropped_total{target=\"next\",reason=\"queue_full\"} 0",
+            "reenact_mirror_dropped_total{target=\"next\",reason=\"memory\"} 0",
+            "reenact_mirror_failed_total{target=\"next\",reason=\"connect\"} 0",
+            "reenact_mirror_failed_total{target=\"production\",reason=\"truncated\"} 0",
         ] {
             assert!(page.contains(line), "{line} not in {page}");
         }

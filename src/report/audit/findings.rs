@@ -4,12 +4,20 @@ use super::Finding;
 use crate::anonymise::{Gaps, Keys, Lengths, Policy};
 use crate::measure::audit::{Audit, FEW, FieldAudit};
 use crate::trace::{Source, Trace};
+use crate::wording::{counted, counted_are};
 
 /// What can be done with a trace, from what was measured and what its policies say.
 pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
     let mut findings = Vec::new();
+    if audit.exchanges == 0 {
+        return findings;
+    }
     // What was not recorded here cannot be recorded otherwise.
     let recorded = trace.headers().any(|it| it.source == Source::Recorded);
+    let policies: Vec<_> = trace
+        .headers()
+        .filter_map(|header| header.policy.as_ref())
+        .collect();
     let rounded = match recorded {
         true => "record with --quantise-lengths log: what is recorded by now stays as it is",
         false => {
@@ -22,10 +30,16 @@ pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
         find(
             "singling out",
             format!(
-                "whoever has a bill or an access log with token counts finds {} of {} exchanges by them alone",
-                exact.unique, audit.exchanges
+                "whoever has a bill or an access log with token counts finds {} of {} by them alone",
+                exact.unique,
+                counted(audit.exchanges, "exchange")
             ),
-            rounded,
+            match are_rounded(&policies) {
+                true => {
+                    "none by rounding, which this trace has; record fewer with --sample, or share a part of it (reenact trace filter)"
+                }
+                false => rounded,
+            },
         );
     }
     if afar.unique > 0 {
@@ -33,7 +47,7 @@ pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
             "singling out",
             format!(
                 "{} alone in their shape even from afar, as the longest prompts and the only picture of a trace are",
-                exchanges_are(afar.unique)
+                counted_are(afar.unique, "exchange")
             ),
             "leave them out of what you share (reenact trace filter, with --max-prompt-tokens, --endpoint or --model); long ones weigh most on memory, so replays will differ",
         );
@@ -62,7 +76,10 @@ pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
     if links.clients > 0 {
         find(
             "linking",
-            format!("{} clients have pseudonyms", links.clients),
+            match links.clients {
+                1 => "1 client has a pseudonym".to_owned(),
+                many => format!("{many} clients have pseudonyms"),
+            },
             "reenact records none: they are the source's",
         );
     }
@@ -76,10 +93,6 @@ pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
             "leave them out when you share the trace (reenact trace filter --model, with the others' names)",
         );
     }
-    let policies: Vec<_> = trace
-        .headers()
-        .filter_map(|header| header.policy.as_ref())
-        .collect();
     let any = |holds: fn(&&&crate::anonymise::Policy) -> bool| policies.iter().any(|p| holds(&p));
     if any(|policy| policy.keys != Keys::PerFile) {
         find(
@@ -124,6 +137,12 @@ pub(super) fn of(trace: &Trace, audit: &Audit) -> Vec<Finding> {
     findings
 }
 
+/// Whether every length is rounded already: what is still found by lengths is then found by rounded ones.
+fn are_rounded(policies: &[&Policy]) -> bool {
+    let exact = |policy: &&Policy| policy.lengths == Lengths::Exact;
+    !policies.is_empty() && !policies.iter().any(exact)
+}
+
 /// What the times of arrivals give away, where they are not blurred by enough. One that is put off by up to ten times what usually
 /// lies between two is among ten that it could be.
 fn pattern_of_arrivals(policies: &[&Policy], typical_gap_us: Option<u64>) -> Option<String> {
@@ -166,13 +185,6 @@ fn lengths_of_answers(policies: &[&Policy], typical_tokens: Option<u64>) -> Opti
     }
 }
 
-fn exchanges_are(count: u64) -> String {
-    match count {
-        1 => "1 exchange is".to_owned(),
-        count => format!("{count} exchanges are"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +217,15 @@ mod tests {
         assert_eq!(says(&[&much], Some(20_000)), None);
         assert!(says(&[&much], Some(20_001)).is_some());
         assert_eq!(says(&[&little], None), None, "of one arrival");
+    }
+
+    #[test]
+    fn what_is_rounded_is_not_to_be_rounded_again() {
+        let (log, steps) = (rounded(Lengths::Log), rounded(Lengths::Steps(16)));
+        let exact = rounded(Lengths::Exact);
+        assert!(are_rounded(&[&log, &steps]));
+        assert!(!are_rounded(&[&log, &exact]));
+        assert!(!are_rounded(&[]), "imported");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::measure::traffic::picture::{Dispersion, Picture, PrefixTree, SessionT
 use crate::measure::traffic::{Arrivals, PrefixSharing, Quantiles, Traffic};
 use crate::report::figures::{count, ms, number, percent, seconds};
 use crate::shape::{BlockSpec, BlockUnit};
+use crate::wording::plural;
 
 /// `14 blocks (7,168 tokens)`
 pub(super) fn blocks(blocks: f64, spec: BlockSpec) -> String {
@@ -240,8 +241,7 @@ pub(super) fn headline(traffic: &Traffic) -> String {
 }
 
 fn exchanges(n: u64) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{} exchange{plural}", count(n))
+    format!("{} exchange{}", count(n), plural(n))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "for display")]

@@ -13,6 +13,7 @@ use crate::trace::footer::BlockEntry;
 use crate::trace::frame::{KIND_EXCHANGES, KIND_OPENINGS};
 use crate::trace::scan::scan;
 use crate::trace::store::{Bytes, Place, Places};
+use crate::wording::counted;
 
 /// What was found in one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,14 +67,18 @@ impl fmt::Display for FileCheck {
         };
         write!(
             f,
-            "{}: {state}: {} blocks, {} exchanges, {} bytes",
+            "{}: {state}: {}, {}, {}",
             self.path.display(),
-            self.blocks,
-            self.exchanges,
-            self.bytes
+            counted(self.blocks, "block"),
+            counted(self.exchanges, "exchange"),
+            counted(self.bytes, "byte")
         )?;
         if self.other_blocks > 0 {
-            write!(f, ", {} blocks of other kinds", self.other_blocks)?;
+            write!(
+                f,
+                ", {} of other kinds",
+                counted(self.other_blocks, "block")
+            )?;
         }
         if self.in_flight > 0 {
             write!(f, ", {} in flight at its end", self.in_flight)?;
@@ -88,8 +93,10 @@ impl fmt::Display for FileCheck {
         for fault in &self.faults {
             write!(
                 f,
-                "\n  offset {}: {} bytes: {}",
-                fault.offset, fault.bytes, fault.what
+                "\n  offset {}: {}: {}",
+                fault.offset,
+                counted(fault.bytes, "byte"),
+                fault.what
             )?;
         }
         if self.lost_exchanges > 0 {
