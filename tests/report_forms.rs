@@ -228,6 +228,22 @@ fn what_was_not_measured_is_a_gap_and_another_series_time_is_none() {
 }
 
 #[test]
+fn no_label_of_an_axis_is_cut_off() {
+    // A large GPU that fills a little: five digits and the unit.
+    let seen = asked(
+        "plot('vram-time').setScale('y', { min: 68.71, max: 68.79 });
+         await settled();
+         const { ctx, axes } = plot('vram-time');
+         const labels = axes[1]._values;
+         ctx.font = '12px system-ui';
+         return { labels, widest: Math.max(...labels.map((label) => ctx.measureText(label).width)), room: axes[1]._size };",
+    );
+    let number = |key: &str| seen[key].as_f64().unwrap();
+    assert!(seen.to_string().contains("68.72 GiB"), "{seen}");
+    assert!(number("widest") + 5.0 <= number("room"), "{seen}");
+}
+
+#[test]
 fn percentiles_have_their_intervals_and_every_latency_its_distribution() {
     let (document, charts) = beside::beside();
     let summary = &document.targets[0].latency["ttft_ms"];
