@@ -127,6 +127,12 @@ fn several_runs_of_two_targets() {
     let order = "aria-label=\"a, b&#60;i&#62;, b&#60;i&#62;, a, a, b&#60;i&#62; (abba)\"";
     assert!(html.contains(order) && html.contains("b&#60;i&#62; is saturated: in runs 1, 2, 3: "));
     assert!(!html.contains("b<i>"));
+    // Whose figures are whose, and a target has its colour in every picture.
+    let compared = &html[html.find("id=\"comparison\"").unwrap()..];
+    let heads = "<th scope=\"col\">a</th><th scope=\"col\">b&#60;i&#62;</th><th scope=\"col\">change (95 %)</th>";
+    assert!(compared.contains(heads) && !compared.contains("This target"));
+    let shift = "<figure class=\"t1\"><figcaption>E2E: b&#60;i&#62; against a ";
+    assert!(compared.contains(shift), "{compared}");
 }
 
 #[test]
