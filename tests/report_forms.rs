@@ -127,6 +127,12 @@ fn several_runs_of_two_targets() {
     let order = "aria-label=\"a, b&#60;i&#62;, b&#60;i&#62;, a, a, b&#60;i&#62; (abba)\"";
     assert!(html.contains(order) && html.contains("b&#60;i&#62; is saturated: in runs 1, 2, 3: "));
     assert!(!html.contains("b<i>"));
+    // Whose figures are whose, and a target has its colour in every picture.
+    let compared = &html[html.find("id=\"comparison\"").unwrap()..];
+    let heads = "<th scope=\"col\">a</th><th scope=\"col\">b&#60;i&#62;</th><th scope=\"col\">change (95 %)</th>";
+    assert!(compared.contains(heads) && !compared.contains("This target"));
+    let shift = "<figure class=\"t1\"><figcaption>E2E: b&#60;i&#62; against a ";
+    assert!(compared.contains(shift), "{compared}");
 }
 
 #[test]
@@ -225,6 +231,22 @@ fn what_was_not_measured_is_a_gap_and_another_series_time_is_none() {
     let steady = [true; 9];
     assert_eq!(seen["stalls"], serde_json::json!(stalls));
     assert_eq!(seen["steady"], serde_json::json!(steady));
+}
+
+#[test]
+fn no_label_of_an_axis_is_cut_off() {
+    // A large GPU that fills a little: five digits and the unit.
+    let seen = asked(
+        "plot('vram-time').setScale('y', { min: 68.71, max: 68.79 });
+         await settled();
+         const { ctx, axes } = plot('vram-time');
+         const labels = axes[1]._values;
+         ctx.font = '12px system-ui';
+         return { labels, widest: Math.max(...labels.map((label) => ctx.measureText(label).width)), room: axes[1]._size };",
+    );
+    let number = |key: &str| seen[key].as_f64().unwrap();
+    assert!(seen.to_string().contains("68.72 GiB"), "{seen}");
+    assert!(number("widest") + 5.0 <= number("room"), "{seen}");
 }
 
 #[test]

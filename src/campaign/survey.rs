@@ -121,9 +121,9 @@ impl Campaign {
                     .map(|path| path.display().to_string())
                     .collect(),
                 exchanges: trace.exchange_count(),
-                span_s: trace
-                    .last_at()
-                    .map_or(0.0, crate::shape::TraceTime::seconds),
+                span_s: trace.ends().map_or(0.0, |(first, last)| {
+                    seconds(last.us().saturating_sub(first.us()))
+                }),
             },
             block: header.block,
             remarks: remarks(&trace),

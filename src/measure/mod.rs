@@ -72,8 +72,8 @@ pub use quality::{
 };
 pub use recorded::{gaps_of_sketch, twin};
 pub use retry_after::RetryAfter;
-pub(crate) use several::said_by_each;
 pub use several::{MeasuredRun, RunFigures, Spread, pool, spread};
+pub(crate) use several::{altered_in_all, said_by_each};
 pub use span::MeasuredWindow;
 pub use steps::{Limit, Step, StepVerdict};
 pub use stored::StoredDistribution;

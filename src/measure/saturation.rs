@@ -10,9 +10,11 @@ use super::summary::Window;
 /// each second must have stopped following what was sent, too.
 pub(super) fn saturated(windows: &[Window]) -> Option<String> {
     let sending = windows.iter().rposition(|window| window.sent > 0)? + 1;
-    let answered = answered(windows, sending);
+    // Nothing is answered in the last of all but what was in flight anyway.
+    let before_last = windows.get(..sending.min(windows.len() - 1))?;
+    let answered = points(before_last, |window| Some(float(window.ended)));
     let windows = windows.get(..sending)?;
-    let in_flight = points(windows, |window| Some(float(window.in_flight)));
+    let in_flight = points(windows, |window| Some(window.in_flight_mean));
     let slow = points(windows, |window| window.e2e_p50_ms);
     let (queue, latency) = (growth(&in_flight)?, growth(&slow)?);
     let span_s = span_s(windows);
@@ -62,17 +64,6 @@ fn followed(windows: &[Window], in_flight: &[(f64, f64)], answered: &[(f64, f64)
         false => return false,
     };
     answered.per_s >= LEAST_FOLLOWED * sent.per_s
-}
-
-/// Requests that ended in each of the first `sending` windows; the last of all is left out, since nothing tells how many it left open.
-fn answered(windows: &[Window], sending: usize) -> Vec<(f64, f64)> {
-    let pairs = windows.iter().zip(windows.iter().skip(1)).take(sending);
-    let ended = |(now, next): (&Window, &Window)| {
-        // In flight in a window are those that were open before it, and all that it sent.
-        let open_after = next.in_flight.saturating_sub(next.sent);
-        (now.t_s, float(now.in_flight.saturating_sub(open_after)))
-    };
-    pairs.map(ended).collect()
 }
 
 /// The trend of the later half, or of as many of the last as a trend takes.
@@ -176,7 +167,7 @@ mod tests {
             .take(30)
             .map(|it| {
                 (
-                    (it.t_s, float(it.in_flight)),
+                    (it.t_s, it.in_flight_mean),
                     (it.t_s, it.e2e_p50_ms.unwrap()),
                 )
             })
@@ -228,11 +219,11 @@ mod tests {
         );
     }
 
-    fn window(t: u32, sent: u64, in_flight: u64, e2e_ms: f64) -> Window {
+    fn window(t: u32, sent: u64, in_flight: u32, e2e_ms: f64) -> Window {
         Window {
             t_s: f64::from(t),
             sent,
-            in_flight,
+            in_flight_mean: f64::from(in_flight),
             e2e_p50_ms: Some(e2e_ms),
             ..Window::default()
         }
@@ -241,7 +232,7 @@ mod tests {
     #[test]
     fn a_queue_that_only_grows_is_told() {
         let growing: Vec<Window> = (0..60)
-            .map(|t| window(t, 100, u64::from(10 + t * 20), f64::from(100 + t * 200)))
+            .map(|t| window(t, 100, 10 + t * 20, f64::from(100 + t * 200)))
             .collect();
         assert!(saturated(&growing).is_some());
     }
@@ -249,19 +240,12 @@ mod tests {
     #[test]
     fn neither_a_busy_nor_a_rising_load_is_saturation() {
         let busy: Vec<Window> = (0..60)
-            .map(|t| {
-                window(
-                    t,
-                    100,
-                    u64::from(200 + t * 7 % 40),
-                    f64::from(2000 + t * 13 % 300),
-                )
-            })
+            .map(|t| window(t, 100, 200 + t * 7 % 40, f64::from(2000 + t * 13 % 300)))
             .collect();
         assert_eq!(saturated(&busy), None);
         // Three times the rate at the end, and answers as fast as before.
         let rising: Vec<Window> = (0..60)
-            .map(|t| window(t, u64::from(100 + t * 4), u64::from(50 + t * 2), 500.0))
+            .map(|t| window(t, u64::from(100 + t * 4), 50 + t * 2, 500.0))
             .collect();
         assert_eq!(saturated(&rising), None);
         assert_eq!(saturated(&[]), None);

@@ -216,15 +216,18 @@ pub struct GpuProcess {
 pub struct Window {
     /// Start, in seconds since the run's.
     pub t_s: f64,
-    /// Most requests open at once.
-    pub in_flight: u64,
+    /// Requests open, in the mean over the window's time; of the last window up to when the last request was over.
+    pub in_flight_mean: f64,
     /// Most tokens of open requests at once (mean over a quarter of a second, or a 1,200th of a longer run): prompts, and answers as
     /// they grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_flight_tokens: Option<f64>,
     /// Requests of the window that were sent.
     pub sent: u64,
-    /// Of them, answered whole.
+    /// Requests that were over in it, whichever window they were of.
+    #[serde(skip)]
+    pub ended: u64,
+    /// Of those sent, answered whole.
     pub ok: u64,
     /// Of them, failed.
     pub failed: u64,

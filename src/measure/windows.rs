@@ -4,10 +4,13 @@ use super::summary::Window;
 use crate::replay::{RequestOutcome, SendResult};
 
 /// The run over time, in windows of equal length. When a run outgrows [`MOST`] windows, neighbours are joined and the windows
-/// are twice as long: memory is bounded whatever the run's length, and a histogram joins losslessly.
+/// are twice as long: memory is bounded whatever the run's length, and a histogram joins losslessly. So does the time that requests were
+/// open. The most that were open at once does not: outcomes come as answers end, so it would take every one that is still open.
 #[derive(Debug)]
 pub(super) struct Windows {
     width_us: u64,
+    /// When the last request was over.
+    until_us: u64,
     windows: Vec<Open>,
 }
 
@@ -21,15 +24,16 @@ struct Open {
     lateness_us: Option<u64>,
     ttft: Option<Box<Distribution>>,
     e2e: Option<Box<Distribution>>,
-    /// Requests that opened and closed here; how many are open follows by adding up.
-    opened: u64,
-    closed: u64,
+    /// For how long requests were open here, added up.
+    open_us: u64,
+    ended: u64,
 }
 
 impl Windows {
     pub(super) fn new() -> Self {
         Self {
             width_us: 1_000_000,
+            until_us: 0,
             windows: Vec::new(),
         }
     }
@@ -40,14 +44,13 @@ impl Windows {
             window.note(outcome);
         }
         if let Some(sent) = outcome.sent_us {
-            // `index` may join windows, so each is looked up anew.
-            let opened = self.index(sent);
-            if let Some(window) = self.windows.get_mut(opened) {
-                window.opened += 1;
-            }
-            let closed = self.index(outcome.end_us);
-            if let Some(window) = self.windows.get_mut(closed) {
-                window.closed += 1;
+            let end = outcome.end_us.max(sent);
+            self.until_us = self.until_us.max(end);
+            // `index` may join windows, so it comes before what goes by their width.
+            let last = self.index(end);
+            self.open(sent, end);
+            if let Some(window) = self.windows.get_mut(last) {
+                window.ended += 1;
                 if let Some(tokens) = outcome.output_tokens {
                     window.output_tokens += u64::from(tokens);
                     window.any_output = true;
@@ -59,21 +62,20 @@ impl Windows {
     /// The windows, with what was sampled in each, given its start and end.
     pub(super) fn finish(self, sampled: impl Fn(u64, u64) -> Sampled) -> Vec<Window> {
         let width_us = self.width_us;
-        let mut open = 0_u64;
         let mut start_us = 0;
         let mut windows = Vec::with_capacity(self.windows.len());
         for window in self.windows {
-            // All that opened here may have been open at once: an upper bound, exact where answers outlast the window.
-            let most = open + window.opened;
-            open = most.saturating_sub(window.closed);
+            // The last window is over when the last request is.
+            let lasted_us = self.until_us.saturating_sub(start_us).min(width_us);
             let quantile =
                 |latency: &Option<Box<Distribution>>, q| latency.as_ref()?.quantile_ms(q);
             let sampled = sampled(start_us, start_us + width_us);
             windows.push(Window {
                 t_s: seconds(start_us),
-                in_flight: most,
+                in_flight_mean: seconds(window.open_us) / seconds(lasted_us.max(1)),
                 in_flight_tokens: sampled.in_flight_tokens,
                 sent: window.sent,
+                ended: window.ended,
                 ok: window.ok,
                 failed: window.failed,
                 ttft_p50_ms: quantile(&window.ttft, 0.5),
@@ -92,6 +94,22 @@ impl Windows {
             start_us += width_us;
         }
         windows
+    }
+
+    /// Adds the time between two instants to each window that has a part of it.
+    fn open(&mut self, sent_us: u64, end_us: u64) {
+        let first = sent_us / self.width_us;
+        let mut start_us = first * self.width_us;
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        for window in self.windows.iter_mut().skip(first) {
+            if start_us >= end_us {
+                break;
+            }
+            let until_us = start_us.saturating_add(self.width_us);
+            let part_us = end_us.min(until_us) - sent_us.max(start_us);
+            window.open_us = window.open_us.saturating_add(part_us);
+            start_us = until_us;
+        }
     }
 
     fn index(&mut self, us: u64) -> usize {
@@ -162,8 +180,8 @@ impl Open {
         self.output_tokens += other.output_tokens;
         self.any_output |= other.any_output;
         self.lateness_us = self.lateness_us.max(other.lateness_us);
-        self.opened += other.opened;
-        self.closed += other.closed;
+        self.open_us = self.open_us.saturating_add(other.open_us);
+        self.ended += other.ended;
         join(&mut self.ttft, other.ttft);
         join(&mut self.e2e, other.e2e);
     }
@@ -206,7 +224,10 @@ mod tests {
         assert!(told.len() <= MOST);
         assert_eq!(told.iter().map(|window| window.sent).sum::<u64>(), 5000);
         assert_eq!(told.iter().map(|window| window.ok).sum::<u64>(), 5000);
-        assert!(told.iter().all(|window| window.in_flight <= 17));
+        // 0.3 s open of each second.
+        let (last, whole) = told.split_last().unwrap();
+        assert!(whole.iter().all(|it| close(it.in_flight_mean, 0.3)));
+        assert!(close(last.in_flight_mean, 2.4 / 7.3), "{last:?}");
     }
 
     #[test]
@@ -218,12 +239,64 @@ mod tests {
             vram_used_bytes: Some(start),
             ..Sampled::default()
         });
-        assert_eq!(
-            told.iter()
-                .map(|window| window.in_flight)
-                .collect::<Vec<_>>(),
-            [1, 1, 2, 1]
+        let expected = [0.5, 1.0, 1.1, 1.0];
+        let pairs = means(&told).into_iter().zip(expected);
+        assert!(
+            told.len() == 4 && pairs.into_iter().all(|(a, b)| close(a, b)),
+            "{told:?}"
         );
         assert_eq!(told[2].vram_used_bytes, Some(2_000_000));
+        let ended: Vec<u64> = told.iter().map(|window| window.ended).collect();
+        assert_eq!(ended, [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn many_short_requests_one_at_a_time_are_not_many_in_flight() {
+        let mut windows = Windows::new();
+        for i in 0..20_u64 {
+            windows.record(&outcome(i, i * 50_000, 40_000));
+        }
+        // The last is over at 990 ms.
+        let told = windows.finish(|_, _| Sampled::default());
+        assert_eq!((told.len(), told[0].sent), (1, 20));
+        assert!(close(told[0].in_flight_mean, 0.8 / 0.99), "{told:?}");
+    }
+
+    #[test]
+    fn outcomes_in_any_order_have_the_same_means() {
+        let all: Vec<_> = (0..900_u64)
+            .map(|i| outcome(i, i * 1_100_000, 100_000 + i % 7 * 900_000))
+            .collect();
+        let told = |order: &mut dyn Iterator<Item = &RequestOutcome>| {
+            let mut windows = Windows::new();
+            order.for_each(|outcome| windows.record(outcome));
+            means(&windows.finish(|_, _| Sampled::default()))
+        };
+        let in_order = told(&mut all.iter());
+        // As a merge reads them: all of one shard, then all of the other.
+        let (even, odd) = (all.iter().step_by(2), all.iter().skip(1).step_by(2));
+        assert_eq!(in_order, told(&mut even.chain(odd)));
+        assert_eq!(in_order, told(&mut all.iter().rev()));
+        // Windows of two seconds, but for the last.
+        let open_s: f64 = all
+            .iter()
+            .map(|it| seconds(it.end_us - it.sent_us.unwrap()))
+            .sum();
+        let until_s = all.iter().map(|it| seconds(it.end_us)).fold(0.0, f64::max);
+        let (last, whole) = in_order.split_last().unwrap();
+        let last_s = until_s - 2.0 * whole.len() as f64;
+        assert!(close(
+            2.0 * whole.iter().sum::<f64>() + last * last_s,
+            open_s
+        ));
+    }
+
+    fn means(told: &[Window]) -> Vec<f64> {
+        told.iter().map(|window| window.in_flight_mean).collect()
+    }
+
+    /// Sends are 50 µs late here.
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() < 1.1e-3
     }
 }

@@ -43,8 +43,7 @@ impl Display for ComparisonDocument {
             percent(compared.margin),
             compared.scope
         )?;
-        let header = ["", "baseline", "target", "change (95 %)", "verdict"];
-        let mut rows = vec![header.map(str::to_owned).to_vec()];
+        let mut rows = vec![heads(compared).map(str::to_owned).to_vec()];
         rows.extend(compared.metrics.iter().map(|(metric, figures)| {
             vec![
                 metric_words(metric),
@@ -87,6 +86,14 @@ impl Display for ComparisonDocument {
         }
         writeln!(f, "{}", status_word(self.status))
     }
+}
+
+/// The heads of a comparison's columns: a name says which figures are whose, where a result has several comparisons.
+pub(super) fn heads(comparison: &Comparison) -> [&str; 5] {
+    let Comparison {
+        baseline, target, ..
+    } = comparison;
+    ["", baseline, target, "change (95 %)", "verdict"]
 }
 
 /// `ttft.p99` as a person reads it.

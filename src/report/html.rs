@@ -14,7 +14,7 @@ use self::load_charts::Picture;
 use self::memory_marks::memory_marks;
 use self::shift::ShiftChart;
 use self::skeleton::Skeleton;
-use super::comparison::{bounded_ms, change, metric_words};
+use super::comparison::{bounded_ms, change, heads, metric_words};
 use super::directory::ReportError;
 use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
@@ -26,8 +26,7 @@ use super::findings::{
 use super::loads::{self, Judged, StepRow};
 use super::quality::{ASSERTIONS, AssertionRow, Flipped, assertions, flipped};
 use crate::measure::{
-    ChangePoint, Comparison, MeasuredWindow, Memory, MemoryPoint, MetricComparison, Scope,
-    TargetSummary, Window,
+    ChangePoint, Comparison, MeasuredWindow, Memory, MemoryPoint, Scope, TargetSummary, Window,
 };
 use crate::verdict::{ObjectiveResult, ObjectiveStatus};
 
@@ -91,12 +90,6 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         validity: validity(document),
         changes: changes(&document.targets).collect(),
         memories: beside_the_requests(&document.targets).collect(),
-        scopes: document
-            .comparison
-            .iter()
-            .flat_map(|comparison| std::iter::once(scope(comparison)).chain(aside(comparison)))
-            .map(|sentence| format!("{sentence}."))
-            .collect(),
         loads: load_charts::pictures(document),
         key: load_charts::key(document),
         steps: loads::rows(document, &judged),
@@ -106,7 +99,7 @@ pub(super) fn render(document: &ResultDocument, charts: &Charts) -> Result<Strin
         rows: measured(&document.targets),
         fidelity: table(&replays),
         replays: &replays,
-        comparisons: comparisons(document),
+        comparisons: document.comparison.iter().map(Compared::of).collect(),
         flipped: flipped(&document.targets),
         assertions: assertions(&document.targets),
         shifts: document
@@ -141,8 +134,6 @@ struct Page<'a> {
     validity: String,
     changes: Vec<String>,
     memories: Vec<String>,
-    /// What each comparison was of, or that it says nothing.
-    scopes: Vec<String>,
     /// Figures over the load, where there were steps; marks and what they stand for; and the steps in words.
     loads: Vec<Picture>,
     key: Vec<(&'static str, String)>,
@@ -155,8 +146,8 @@ struct Page<'a> {
     /// The targets without production itself.
     replays: &'a [TargetSummary],
     fidelity: Vec<HeldRow>,
-    comparisons: Vec<ComparisonRow>,
-    shifts: Vec<ShiftChart>,
+    comparisons: Vec<Compared<'a>>,
+    shifts: Vec<ShiftChart<'a>>,
     /// Tests that ended otherwise under load than idle, and what answers took by kind of assertion.
     flipped: Vec<Flipped<'a>>,
     assertions: Vec<AssertionRow<'a>>,
@@ -204,9 +195,17 @@ struct Island<'a> {
     charts: &'a Charts,
 }
 
+/// One target against one baseline.
+struct Compared<'a> {
+    heads: [&'a str; 5],
+    baseline: &'a str,
+    target: &'a str,
+    /// What was compared, or that it says nothing.
+    told: Vec<String>,
+    rows: Vec<ComparisonRow>,
+}
+
 struct ComparisonRow {
-    target: String,
-    baseline: String,
     metric: String,
     before: String,
     now: String,
@@ -216,26 +215,28 @@ struct ComparisonRow {
     told: String,
 }
 
-fn comparisons(document: &ResultDocument) -> Vec<ComparisonRow> {
-    let row = |comparison: &Comparison, metric: &str, figures: &MetricComparison| ComparisonRow {
-        target: comparison.target.clone(),
-        baseline: comparison.baseline.clone(),
-        metric: metric_words(metric),
-        before: bounded_ms(figures.baseline_ms),
-        now: bounded_ms(figures.target_ms),
-        change: change(figures.ratio, figures.ratio_ci95),
-        verdict: verdict_words(figures.verdict),
-        told: compared(comparison, figures),
-    };
-    let metrics = document.comparison.iter().flat_map(|comparison| {
-        comparison
+impl<'a> Compared<'a> {
+    fn of(comparison: &'a Comparison) -> Self {
+        let rows = comparison
             .metrics
             .iter()
-            .map(move |(metric, figures)| (comparison, metric, figures))
-    });
-    metrics
-        .map(|(comparison, metric, figures)| row(comparison, metric, figures))
-        .collect()
+            .map(|(metric, figures)| ComparisonRow {
+                metric: metric_words(metric),
+                before: bounded_ms(figures.baseline_ms),
+                now: bounded_ms(figures.target_ms),
+                change: change(figures.ratio, figures.ratio_ci95),
+                verdict: verdict_words(figures.verdict),
+                told: compared(comparison, figures),
+            });
+        let told = std::iter::once(scope(comparison)).chain(aside(comparison));
+        Self {
+            heads: heads(comparison),
+            baseline: &comparison.baseline,
+            target: &comparison.target,
+            told: told.map(|sentence| format!("{sentence}.")).collect(),
+            rows: rows.collect(),
+        }
+    }
 }
 
 /// What the template calls.
@@ -254,6 +255,10 @@ impl Page<'_> {
 
     fn word(&self, status: &ObjectiveStatus) -> &'static str {
         objective_word(*status)
+    }
+
+    fn began<'b>(&self, started_at: &'b str, live: bool) -> &'b str {
+        began(started_at, live)
     }
 
     /// A CSS class.
@@ -313,10 +318,35 @@ impl Page<'_> {
         target.map_or_else(String::new, |target| self.swatch(target))
     }
 
+    /// The CSS class that has a target's colour for its pictures.
+    fn tone_of(&self, name: &str) -> String {
+        let mut targets = self.document.targets.iter();
+        let place = targets.position(|other| other.name == name);
+        place.map_or_else(String::new, |place| format!("t{}", place % COLOURS))
+    }
+
     fn one_by_one(&self, schedule: &ScheduleAccount) -> bool {
         schedule.rounds.iter().all(|round| round.len() == 1)
     }
 }
 
+/// Of a mirror's beginning a result tells the day alone, unless the recorder keeps the wall clock; a midnight would be made up.
+fn began(started_at: &str, live: bool) -> &str {
+    let day = started_at.strip_suffix("T00:00:00Z");
+    day.filter(|_| live).unwrap_or(started_at)
+}
+
 /// Colours of targets in `page.css`; from the next target on they begin anew.
 const COLOURS: usize = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_mirror_the_day_is_shown_where_no_more_is_told() {
+        assert_eq!(began("2026-11-30T00:00:00Z", true), "2026-11-30");
+        let told = "2026-11-30T08:15:00Z";
+        assert_eq!((began(told, true), began(told, false)), (told, told));
+    }
+}

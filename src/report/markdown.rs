@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use super::comparison::{bounded_ms, change, metric_words};
+use super::comparison::{bounded_ms, change, heads, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{count, intervals, mark, objective_word, rows, seconds, stamp};
@@ -170,11 +170,7 @@ fn comparisons(text: &mut String, document: &ResultDocument) -> std::fmt::Result
                 ]
             })
             .collect();
-        table(
-            text,
-            &["", "baseline", "target", "change (95 %)", "verdict"],
-            &rows,
-        )?;
+        table(text, &heads(comparison), &rows)?;
         writeln!(text, "</details>\n")?;
     }
     Ok(())

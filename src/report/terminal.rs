@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::columns::aligned;
-use super::comparison::{bounded_ms, change, metric_words};
+use super::comparison::{bounded_ms, change, heads, metric_words};
 use super::document::ResultDocument;
 use super::fidelity::replayed;
 use super::figures::{intervals, mark, objective_word, rows, stamp};
@@ -211,7 +211,8 @@ fn against(text: &mut String, comparison: &Comparison) -> fmt::Result {
             compared(comparison, figures),
         ]
     });
-    table(text, rows)
+    let header = heads(comparison).map(str::to_owned).to_vec();
+    table(text, std::iter::once(header).chain(rows))
 }
 
 fn objectives(text: &mut String, document: &ResultDocument) -> fmt::Result {

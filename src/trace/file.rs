@@ -95,11 +95,15 @@ impl TraceFile {
 }
 
 impl TraceFile {
-    /// The last arrival, by the file's own clock; `None` where there is no exchange.
-    pub(super) fn last_at_us(&self) -> Option<u64> {
-        let blocks = self.blocks.iter().map(|block| block.last_at_us);
-        let open = self.left_open.exchanges.last();
-        blocks.chain(open.map(|exchange| exchange.at.us())).max()
+    /// The first arrival and the last, by the file's own clock; `None` where there is no exchange.
+    pub(super) fn ends_us(&self) -> Option<(u64, u64)> {
+        let blocks = self.blocks.iter();
+        let blocks = blocks.map(|block| (block.first_at_us, block.last_at_us));
+        let open = self.left_open.exchanges.iter();
+        let open = open.map(|exchange| (exchange.at.us(), exchange.at.us()));
+        blocks
+            .chain(open)
+            .reduce(|(first, last), (a, b)| (first.min(a), last.max(b)))
     }
 }
 

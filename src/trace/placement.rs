@@ -27,7 +27,7 @@ impl Placement {
 
     /// What a file's ids are moved up by.
     pub(super) fn take(&mut self, file: &TraceFile, shift_us: u64) -> Result<IdLimits, TraceError> {
-        if let Some(last) = file.last_at_us() {
+        if let Some((_, last)) = file.ends_us() {
             self.last_at_us = self.last_at_us.max(last.saturating_add(shift_us));
         }
         let is_linked = file

@@ -273,14 +273,15 @@ impl Trace {
         self.files.iter().map(|placed| in_file(&placed.file)).sum()
     }
 
-    /// The last arrival, from the indexes; `None` where there is no exchange.
-    pub fn last_at(&self) -> Option<TraceTime> {
-        let last_of = |placed: &Placed| {
-            let last = placed.file.last_at_us();
-            last.map(|us| us.saturating_add(placed.shift_us))
+    /// The first arrival and the last, from the indexes; `None` where there is no exchange.
+    pub fn ends(&self) -> Option<(TraceTime, TraceTime)> {
+        let of_file = |placed: &Placed| {
+            let (first, last) = placed.file.ends_us()?;
+            let shifted = |us: u64| TraceTime::from_us(us.saturating_add(placed.shift_us));
+            Some((shifted(first), shifted(last)))
         };
-        let last = self.files.iter().filter_map(last_of).max();
-        last.map(TraceTime::from_us)
+        let files = self.files.iter().filter_map(of_file);
+        files.reduce(|(first, last), (a, b)| (first.min(a), last.max(b)))
     }
 
     /// What had to be left out, as far as it is known yet.

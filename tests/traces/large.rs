@@ -76,7 +76,7 @@ fn recorders_that_interleave_are_merged_in_constant_memory() {
     takes_little(&command);
     let mut merged = Trace::open(&[merged.into()]).unwrap();
     assert_eq!(merged.exchange_count(), exchanges);
-    assert_eq!(merged.last_at().unwrap().us(), last_at_us, "side by side");
+    assert_eq!(merged.ends().unwrap().1.us(), last_at_us, "side by side");
     let times: Vec<_> = merged
         .exchanges()
         .map(|exchange| exchange.unwrap().at)

@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::shard::{Shard, ShardTarget, Told};
-use crate::measure::{GeneratorEvidence, said_by_each};
+use crate::measure::{GeneratorEvidence, altered_in_all, said_by_each};
 
 /// What the shards' generators have to show for themselves, the worst of each; what makes one shard invalid makes the whole so. `prompt_tokens` are
 /// those of each shard's requests, as recorded.
@@ -50,7 +49,7 @@ pub(super) fn evidence(
         prefix_share_recorded: prefix_share(parts, prompt_tokens),
         // Each shard knows its own.
         template_tokens: None,
-        alterations: alterations(each().flat_map(|fidelity| &fidelity.alterations)),
+        alterations: altered_in_all(each().flat_map(|fidelity| &fidelity.alterations)),
         faults,
         remarks,
     }
@@ -90,24 +89,6 @@ fn prefix_share(parts: &[(&Shard, &ShardTarget)], prompt_tokens: &[u64]) -> Opti
     (weight > 0.0).then(|| sum / weight)
 }
 
-/// Alterations of all shards, with their counts added up: each is a sentence with `(N requests)` at its end.
-fn alterations<'a>(each: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for told in each {
-        let parsed = told.strip_suffix(" requests)").and_then(|told| {
-            let (what, n) = told.rsplit_once(" (")?;
-            Some((what, n.parse::<u64>().ok()?))
-        });
-        let (what, n) = parsed.unwrap_or((told, 0));
-        *counts.entry(what).or_default() += n;
-    }
-    let sentence = |(what, n): (&str, u64)| match n {
-        0 => what.to_owned(),
-        n => format!("{what} ({n} requests)"),
-    };
-    counts.into_iter().map(sentence).collect()
-}
-
 const NO_GAPS: &str = "merged from shards: gaps between tokens (itl) are not compared, since the requests tell of their longest alone";
 
 #[cfg(test)]
@@ -124,20 +105,6 @@ mod tests {
         assert_eq!(
             (now.reasons, now.remarks),
             (vec!["late".to_owned()], vec!["HTTP/2".to_owned()])
-        );
-    }
-
-    #[test]
-    fn alterations_of_shards_add_up() {
-        let told = [
-            "media left out (3 requests)",
-            "media left out (4 requests)",
-            "odd",
-        ];
-        let told = told.map(str::to_owned);
-        assert_eq!(
-            alterations(told.iter()),
-            ["media left out (7 requests)", "odd"]
         );
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use spread::{Spread, spread};
-pub(crate) use sums::said_by_each;
+pub(crate) use sums::{altered_in_all, said_by_each};
 
 use super::change_points::ChangePoint;
 use super::distribution::{Distribution, LatencySummary};

@@ -1,5 +1,7 @@
 //! What several runs add up to, figure by figure.
 
+use std::collections::BTreeMap;
+
 use super::super::arrival_process::ArrivalProcess;
 use crate::measure::{
     EngineSummary, ErrorQuantiles, Fidelity, Goodput, GpuSummary, MeasuredWindow, Requests,
@@ -84,11 +86,7 @@ pub(super) fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
         pooled.prefix_share_sent = furthest.prefix_share_sent;
     }
     pooled.prefix_share_cached = worst(|fidelity| fidelity.prefix_share_cached);
-    for alteration in each().flat_map(|fidelity| &fidelity.alterations) {
-        if !pooled.alterations.contains(alteration) {
-            pooled.alterations.push(alteration.clone());
-        }
-    }
+    pooled.alterations = altered_in_all(each().flat_map(|fidelity| &fidelity.alterations));
     pooled.heartbeat_p99_ms = worst(|fidelity| fidelity.heartbeat_p99_ms);
     pooled.cpu_share = worst(|fidelity| fidelity.cpu_share);
     let said = |list: fn(&Fidelity) -> &Vec<String>| {
@@ -98,6 +96,24 @@ pub(super) fn fidelity(runs: &[&TargetSummary]) -> Fidelity {
     pooled.reasons = said(|fidelity| &fidelity.reasons);
     pooled.remarks = said(|fidelity| &fidelity.remarks);
     pooled
+}
+
+/// Alterations of runs or shards, with their counts added up: each is a sentence with `(N requests)` at its end.
+pub(crate) fn altered_in_all<'a>(each: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for told in each {
+        let parsed = told.strip_suffix(" requests)").and_then(|told| {
+            let (what, n) = told.rsplit_once(" (")?;
+            Some((what, n.parse::<u64>().ok()?))
+        });
+        let (what, n) = parsed.unwrap_or((told, 0));
+        *counts.entry(what).or_default() += n;
+    }
+    let sentence = |(what, n): (&str, u64)| match n {
+        0 => what.to_owned(),
+        n => format!("{what} ({n} requests)"),
+    };
+    counts.into_iter().map(sentence).collect()
 }
 
 /// What runs or shards, each with its name, say of themselves: what is true of all is said once, anything else by whose it is.
@@ -216,4 +232,23 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[allow(clippy::cast_precision_loss, reason = "runs are few")]
 pub(super) fn float(n: usize) -> f64 {
     n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alterations_of_runs_and_shards_add_up() {
+        let told = [
+            "media left out (3 requests)",
+            "media left out (4 requests)",
+            "odd",
+        ];
+        let told = told.map(str::to_owned);
+        assert_eq!(
+            altered_in_all(told.iter()),
+            ["media left out (7 requests)", "odd"]
+        );
+    }
 }

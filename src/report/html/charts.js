@@ -11,6 +11,7 @@ const charts = (() => {
   // 1,500 and 12k: how many of something, in the room that an axis has.
   const short = (v) => (v >= 1e6 ? `${+(v / 1e6).toPrecision(3)}M` : v >= 1e4 ? `${+(v / 1e3).toPrecision(3)}k` : plain(v));
   const drawn = [];
+  const font = "12px system-ui";
 
   // 1, 2 and 5 of every decade: the next of them below (-1) or above (1) a value, and all of them in a range.
   const round125 = (v, way) => {
@@ -58,6 +59,15 @@ const charts = (() => {
     return series.map((s) => ({ ...s, own: s.y, y: s.y.map((v, i) => (sums[i] = (sums[i] || 0) + (v || 0))) })).reverse();
   };
 
+  // As wide as most labels, so that charts above one another begin at one place; wider where a label would be cut off.
+  const room = (u, labels) => {
+    u.ctx.save();
+    u.ctx.font = font;
+    const widest = Math.max(0, ...(labels || []).map((label) => u.ctx.measureText(label ?? "").width));
+    u.ctx.restore();
+    return Math.max(62, Math.ceil(widest) + 10);
+  };
+
   const chart = (id, series, options) => {
     const place = document.getElementById(id);
     if (!place) return;
@@ -69,7 +79,7 @@ const charts = (() => {
     const filled = options.stack ? stacked(measured) : measured;
     const show = options.show || plain;
     const showX = options.showX || plain;
-    const axis = { stroke: style("--soft"), grid: { stroke: style("--grid"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 34 };
+    const axis = { stroke: style("--soft"), grid: { stroke: style("--grid"), width: 1 }, ticks: { show: false }, font, size: 34 };
     const numbers = table(filled);
     const bands = banded(filled, numbers[0]);
     const log = options.log && numbers.slice(1).flat().some((v) => v > 0);
@@ -93,7 +103,7 @@ const charts = (() => {
       scales: { x: { time: false, range: options.xRange }, y: { ...(log ? { distr: 3 } : {}), range: rangeY } },
       axes: [
         { ...axis, values: (u, ticks) => ticks.map((v) => showX(v, u.scales.x.max)), splits: options.xSplits, ...(options.xIncrs ? { incrs: options.xIncrs } : {}) },
-        { ...axis, size: 62, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
+        { ...axis, size: room, values: (_, ticks) => ticks.map(show), ...(log ? { splits: (_, i, min, max) => logSplits(min, max), filter: (_, splits) => splits } : {}) },
       ],
       bands: between.map(([top, bottom, fill]) => ({ series: [top, bottom], fill })),
       hooks: {

@@ -5,21 +5,25 @@ use crate::report::comparison::metric_words;
 use crate::report::figures::ms;
 
 /// A shift function as an inline picture: how much later each quantile of the target is than the baseline's, with its band.
-pub(super) struct ShiftChart {
+pub(super) struct ShiftChart<'a> {
+    pub(super) target: &'a str,
     pub(super) title: String,
     pub(super) reading: String,
     /// In a box of [`WIDTH`] by [`HEIGHT`].
     pub(super) svg: String,
 }
 
-impl ShiftChart {
+impl<'a> ShiftChart<'a> {
     /// One for each latency of a comparison.
-    pub(super) fn of(comparison: &Comparison) -> Vec<Self> {
+    pub(super) fn of(comparison: &'a Comparison) -> Vec<Self> {
         let charts = comparison.shift.iter().filter_map(|(metric, points)| {
-            let title = format!("{}: {}", comparison.target, metric_words(metric));
+            let Comparison {
+                target, baseline, ..
+            } = comparison;
             Some(Self {
-                title,
-                reading: reading(points, &comparison.baseline)?,
+                target,
+                title: format!("{}: {target} against {baseline}", metric_words(metric)),
+                reading: reading(points, baseline)?,
                 svg: svg(points)?,
             })
         });

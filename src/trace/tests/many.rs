@@ -27,7 +27,13 @@ fn files_of_one_run_share_the_epoch_and_other_runs_come_after() {
     let first = file("a-000001.rt", 1, &[10, 20, 30]);
     let second = file("a-000002.rt", 1, &[25, 40]);
     let other = file("b.rt", 2, &[0, 7]);
-    let exchanges = all(&[first, second, other]);
+    let files = [first, second, other];
+    let ends = Trace::open(&files).unwrap().ends();
+    assert_eq!(
+        ends.map(|(first, last)| (first.us(), last.us())),
+        Some((10, 47))
+    );
+    let exchanges = all(&files);
     assert_eq!(times(&exchanges), [10, 20, 25, 30, 40, 40, 47]);
     let ids = |at: u64| {
         let exchange = exchanges.iter().find(|exchange| exchange.at.us() == at);

@@ -60,7 +60,7 @@ fn what_was_in_flight_at_a_kill_reads_back_as_that() {
     assert_eq!(exchanges[1].request.blocks.len(), 3, "its shape is known");
     let trace = Trace::open(&[path]).unwrap();
     assert_eq!(trace.exchange_count(), 5);
-    assert_eq!(trace.last_at().unwrap().us(), 9_000);
+    assert_eq!(trace.ends().unwrap().1.us(), 9_000);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_file_may_hold_nothing_but_what_is_in_flight() {
     drop(writer);
     let in_flight = Outcome::InFlight { at_us: 1_000 };
     assert_eq!(outcomes(&read(&path)), [(100, in_flight)]);
-    assert_eq!(Trace::open(&[path]).unwrap().last_at().unwrap().us(), 100);
+    assert_eq!(Trace::open(&[path]).unwrap().ends().unwrap().1.us(), 100);
 }
 
 #[test]

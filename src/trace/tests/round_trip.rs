@@ -26,7 +26,8 @@ proptest! {
         let trace = Trace::open(std::slice::from_ref(&path)).unwrap();
         prop_assert_eq!(trace.header(), &header);
         prop_assert_eq!(trace.exchange_count(), sorted.len() as u64);
-        prop_assert_eq!(trace.last_at(), sorted.last().map(|exchange| exchange.at));
+        let ends = sorted.first().zip(sorted.last());
+        prop_assert_eq!(trace.ends(), ends.map(|(first, last)| (first.at, last.at)));
         prop_assert_eq!(trace.damage(), crate::trace::Damage::default());
         prop_assert_eq!(read(&path), sorted);
     }
