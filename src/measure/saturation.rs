@@ -14,7 +14,7 @@ pub(super) fn saturated(windows: &[Window]) -> Option<String> {
     let before_last = windows.get(..sending.min(windows.len() - 1))?;
     let answered = points(before_last, |window| Some(float(window.ended)));
     let windows = windows.get(..sending)?;
-    let in_flight = points(windows, |window| Some(window.in_flight_mean));
+    let in_flight = points(windows, |window| Some(window.in_flight));
     let slow = points(windows, |window| window.e2e_p50_ms);
     let (queue, latency) = (growth(&in_flight)?, growth(&slow)?);
     let span_s = span_s(windows);
@@ -165,12 +165,7 @@ mod tests {
         let (queue, slow): (Vec<_>, Vec<_>) = rising
             .iter()
             .take(30)
-            .map(|it| {
-                (
-                    (it.t_s, it.in_flight_mean),
-                    (it.t_s, it.e2e_p50_ms.unwrap()),
-                )
-            })
+            .map(|it| ((it.t_s, it.in_flight), (it.t_s, it.e2e_p50_ms.unwrap())))
             .unzip();
         assert!(rises(&growth(&queue).unwrap()) && rises(&growth(&slow).unwrap()));
         assert_eq!(saturated(&rising), None);
@@ -223,7 +218,7 @@ mod tests {
         Window {
             t_s: f64::from(t),
             sent,
-            in_flight_mean: f64::from(in_flight),
+            in_flight: f64::from(in_flight),
             e2e_p50_ms: Some(e2e_ms),
             ..Window::default()
         }

@@ -217,7 +217,7 @@ pub struct Window {
     /// Start, in seconds since the run's.
     pub t_s: f64,
     /// Requests open, in the mean over the window's time; of the last window up to when the last request was over.
-    pub in_flight_mean: f64,
+    pub in_flight: f64,
     /// Most tokens of open requests at once (mean over a quarter of a second, or a 1,200th of a longer run): prompts, and answers as
     /// they grow.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -72,7 +72,7 @@ impl Windows {
             let sampled = sampled(start_us, start_us + width_us);
             windows.push(Window {
                 t_s: seconds(start_us),
-                in_flight_mean: seconds(window.open_us) / seconds(lasted_us.max(1)),
+                in_flight: seconds(window.open_us) / seconds(lasted_us.max(1)),
                 in_flight_tokens: sampled.in_flight_tokens,
                 sent: window.sent,
                 ended: window.ended,
@@ -226,8 +226,8 @@ mod tests {
         assert_eq!(told.iter().map(|window| window.ok).sum::<u64>(), 5000);
         // 0.3 s open of each second.
         let (last, whole) = told.split_last().unwrap();
-        assert!(whole.iter().all(|it| close(it.in_flight_mean, 0.3)));
-        assert!(close(last.in_flight_mean, 2.4 / 7.3), "{last:?}");
+        assert!(whole.iter().all(|it| close(it.in_flight, 0.3)));
+        assert!(close(last.in_flight, 2.4 / 7.3), "{last:?}");
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         // The last is over at 990 ms.
         let told = windows.finish(|_, _| Sampled::default());
         assert_eq!((told.len(), told[0].sent), (1, 20));
-        assert!(close(told[0].in_flight_mean, 0.8 / 0.99), "{told:?}");
+        assert!(close(told[0].in_flight, 0.8 / 0.99), "{told:?}");
     }
 
     #[test]
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn means(told: &[Window]) -> Vec<f64> {
-        told.iter().map(|window| window.in_flight_mean).collect()
+        told.iter().map(|window| window.in_flight).collect()
     }
 
     /// Sends are 50 µs late here.

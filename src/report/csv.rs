@@ -59,7 +59,7 @@ type Column = (&'static str, fn(&Window) -> Option<f64>);
 
 const COLUMNS: &[Column] = &[
     ("t_s", |window| Some(window.t_s)),
-    ("in_flight_mean", |window| Some(window.in_flight_mean)),
+    ("in_flight", |window| Some(window.in_flight)),
     ("in_flight_tokens", |window| window.in_flight_tokens),
     ("sent", |window| count(window.sent)),
     ("ok", |window| count(window.ok)),

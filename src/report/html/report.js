@@ -47,7 +47,7 @@
     const hair = (pairs.length ? pairs[pairs.length - 1][0] || 1 : 1) * 1e-9;
     return [{ label: name, ...look(target), dots: true, x: pairs.map(([x], i) => x + i * hair), y: pairs.map(([, y]) => y) }];
   });
-  const windows = (key) => points((target) => data.timelines[target].map((w) => [w.in_flight_mean, w[key]]));
+  const windows = (key) => points((target) => data.timelines[target].map((w) => [w.in_flight, w[key]]));
   const against = (key) => {
     const dots = points((target) => (data.memories[target]?.points || []).map((p) => [p.in_flight_tokens, p[key] == null ? null : p[key] * 100]));
     const lines = names.flatMap((name, target) => {
@@ -74,7 +74,7 @@
     const ms = { ...along, show: shortMs };
     chart("ttft-time", [...overTime("ttft_p99_ms"), ...overTime("ttft_p50_ms", { thin: true, suffix: "median" })], { ...ms, marks: changed("ttft_p50_ms", shortMs) });
     chart("e2e-time", [...overTime("e2e_p99_ms"), ...overTime("e2e_p50_ms", { thin: true, suffix: "median" })], { ...ms, marks: changed("e2e_p50_ms", shortMs) });
-    chart("load-time", overTime("in_flight_mean"), along);
+    chart("load-time", overTime("in_flight"), along);
     chart("sent-time", [...perSecond("sent"), ...perSecond("failed", { dash: [2, 4], suffix: "failed" })], along);
     chart("tokens-time", overTime("output_tokens_per_s"), { ...along, show: short, marks: changed("output_tokens_per_s", short) });
     chart("vram-time", overTime("vram_used_bytes", { scale: 1 / 2 ** 30 }), { ...along, fit: true, show: (v) => `${+v.toPrecision(4)} GiB`, marks: befell });
