@@ -79,7 +79,7 @@ fn a_file_in_the_place_of_a_directory_is_said_to_be_one() {
         ),
         (
             &[&traces[..], &mirror].concat()[..],
-            format!("cannot write the mirror's result to {file}: not a directory\n"),
+            format!("cannot write the mirror's result to {file}: it is not a directory\n"),
         ),
     ] {
         let to = ["--upstream", "http://127.0.0.1:1"];
