@@ -4,8 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use reenact::anonymise::Recordable;
 use reenact::fuzzing::{Bodies, recorded};
-use reenact::shape::ShapeStatus;
+use reenact::shape::{Exchange, GapSketch, GapTrail, ShapeStatus};
 
 const PATHS: [&str; 4] = [
     "/v1/chat/completions",
@@ -64,8 +65,20 @@ fuzz_target!(|input: &[u8]| {
     ];
     let seen = recorded(&ways);
     assert_ne!(seen[0].exchange().shape, ShapeStatus::Failed);
-    assert_eq!(seen[0], seen[1]);
+    if seen[0].exchange().shape == ShapeStatus::Generic {
+        assert_eq!(but_for_reads(&seen[0]), but_for_reads(&seen[1]));
+    } else {
+        assert_eq!(seen[0], seen[1]);
+    }
 });
+
+/// Of a body that no dialect reads, the gaps between its reads are recorded, and these are the cuts.
+fn but_for_reads(seen: &Recordable) -> Exchange {
+    let mut exchange = seen.exchange().clone();
+    exchange.response.gaps = GapSketch::default();
+    exchange.response.trail = GapTrail::default();
+    exchange
+}
 
 fn one(body: &[u8]) -> Vec<&[u8]> {
     if body.is_empty() {
