@@ -68,7 +68,7 @@ impl ResultDirectory {
         })
     }
 
-    /// Leaves nothing behind where nothing came of the run: takes the directory away if it was made for this one and is empty.
+    /// Where nothing came of the run, takes the directory away if it was made for this one and is empty. What was made above it stays.
     pub fn forsake(&self) {
         if self.made {
             // It stays where something is in it.

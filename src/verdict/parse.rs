@@ -136,7 +136,8 @@ fn bound(text: &str, unit: Unit) -> Result<Bound, String> {
     Ok(Bound::Absolute(value * factor))
 }
 
-/// Whether no figure can lie beyond a bound: a gate with such a one would never close, or never open.
+/// Whether a bound is more than all there is, as where a percent sign was forgotten. One that is all there is stays: it says that nothing is
+/// asked.
 fn more_than_all(bound: Bound, unit: Unit) -> bool {
     let at_most_one = matches!(unit, Unit::Share | Unit::Distance);
     matches!(bound, Bound::Absolute(value) if at_most_one && value > 1.0)
