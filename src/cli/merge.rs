@@ -27,6 +27,16 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn run(args: &MergeArgs) -> Result<Exit, Failure> {
+    if let Ok(out) = args.out.canonicalize() {
+        let here = |result: &PathBuf| result.canonicalize().is_ok_and(|it| it == out);
+        if args.results.iter().any(here) {
+            return Err(Failure::usage(anyhow::anyhow!(
+                "--out {} is where one of the shards lies, which would be written over",
+                args.out.display()
+            ))
+            .hint("give --out a directory of its own"));
+        }
+    }
     let merge = Merge {
         results: args.results.clone(),
         out: args.out.clone(),

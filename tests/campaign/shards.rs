@@ -496,6 +496,10 @@ fn what_is_missing_twice_or_foreign_is_told() {
     let twice = [&results[..], &results[1..2]].concat();
     assert!(refused(&twice).contains("are both shard 1/3"));
     assert!(refused(&[dir.path().join("nowhere")]).contains("nowhere"));
+    let over = merge(&results, &results[0]);
+    let said = String::from_utf8_lossy(&over.stderr);
+    assert_eq!(over.status.code(), Some(2), "{said}");
+    assert!(said.contains("would be written over"), "{said}");
     change(&results[2], |document| {
         document["plan"]["speed"] = json!(2.0);
     });
