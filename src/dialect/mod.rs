@@ -72,7 +72,7 @@ pub enum Unparsable {
     #[error("the body does not read as {0:?}")]
     Body(Dialect),
     /// There is more in it than is read.
-    #[error("the body's lists hold more than {MAX_PARTS} items")]
+    #[error("the body's lists hold more than {MAX_PARTS} items, or take more than 8 MiB when read")]
     TooMany(Dialect),
 }
 

@@ -24,13 +24,13 @@ use crate::shape::Dialect;
 pub(in crate::dialect) enum Refused {
     /// It is not JSON, or not of the form.
     Malformed,
-    /// Its lists hold more than [`MAX_PARTS`] items, however nested.
+    /// Its lists hold more than [`MAX_PARTS`] items, or take more than [`MAX_BYTES`] when read, however nested.
     TooMany,
 }
 
 /// Reads a whole body.
 pub(in crate::dialect) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    ROOM.set(MAX_PARTS);
+    ROOM.set(Room::WHOLE);
     // Looked at as a whole, and many bytes at a time: string by string, text outside ASCII would cost as much as all the
     // rest of reading it. A body that is no text may have its fault where nobody reads.
     let read = match simdutf8::basic::from_utf8(body) {
@@ -38,7 +38,7 @@ pub(in crate::dialect) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result
         Err(_) => serde_json::from_slice(body),
     };
     read.map_err(|_| match ROOM.get() {
-        0 => Refused::TooMany,
+        Room::NONE => Refused::TooMany,
         _ => Refused::Malformed,
     })
 }
@@ -55,19 +55,52 @@ pub(in crate::dialect) fn read_as<'a, T: Deserialize<'a>>(
 pub(in crate::dialect) fn read_front<'a, T: Deserialize<'a>>(
     body: &'a [u8],
 ) -> Result<(T, usize), Refused> {
-    ROOM.set(MAX_PARTS);
+    ROOM.set(Room::WHOLE);
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next() {
         Some(Ok(value)) => Ok((value, values.byte_offset())),
-        _ if ROOM.get() == 0 => Err(Refused::TooMany),
+        _ if ROOM.get() == Room::NONE => Err(Refused::TooMany),
         _ => Err(Refused::Malformed),
     }
 }
 
+/// What the lists of one body may take when read. Three bytes of JSON can ask for a hundred times as much.
+const MAX_BYTES: usize = 8 << 20;
+
+/// What the lists of the body that is being read may still hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Room {
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const WHOLE: Self = Self {
+        items: MAX_PARTS,
+        bytes: MAX_BYTES,
+    };
+    const NONE: Self = Self { items: 0, bytes: 0 };
+
+    /// Items of a kind that there is room for.
+    fn fits<T>(self) -> usize {
+        self.items.min(self.bytes / size_of::<T>().max(1))
+    }
+
+    /// What is left after one more item of so many bytes; none where that is too many.
+    fn less(self, bytes: usize) -> Self {
+        match self.bytes.checked_sub(bytes) {
+            Some(bytes) if self.items > 1 => Self {
+                items: self.items - 1,
+                bytes,
+            },
+            _ => Self::NONE,
+        }
+    }
+}
+
 thread_local! {
-    /// Items that the lists of the body that is being read may still hold. Three bytes of JSON can ask for a hundred times as
-    /// much memory, and lists nest; deserialising by derived code leaves no other way to hand a shared count down.
-    static ROOM: Cell<usize> = const { Cell::new(MAX_PARTS) };
+    /// Lists nest, and deserialising by derived code leaves no other way to hand a shared count down.
+    static ROOM: Cell<Room> = const { Cell::new(Room::WHOLE) };
 }
 
 /// A list that takes part in the bound of [`read`].
@@ -102,20 +135,24 @@ impl<T> List<T> {
     {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
-            take_room()?;
-            list.push(item);
+            push(&mut list, item)?;
         }
         Ok(Self(list))
     }
 }
 
 /// One more item of a list.
-pub(in crate::dialect) fn take_room<E: Error>() -> Result<(), E> {
-    let room = ROOM.get();
-    ROOM.set(room.saturating_sub(1));
-    if room <= 1 {
+pub(in crate::dialect) fn push<T, E: Error>(list: &mut Vec<T>, item: T) -> Result<(), E> {
+    let room = ROOM.get().less(size_of::<T>());
+    ROOM.set(room);
+    if room == Room::NONE {
         return Err(E::custom("too many items"));
     }
+    if list.len() == list.capacity() {
+        // To the double, as vectors do, but for no more than may still come.
+        list.reserve_exact(list.len().max(4).min(1 + room.fits::<T>()));
+    }
+    list.push(item);
     Ok(())
 }
 
@@ -262,6 +299,28 @@ mod tests {
             read::<Nested>(body.as_bytes()).is_ok(),
             "each body has its own"
         );
+    }
+
+    #[test]
+    fn lists_are_bounded_by_what_they_take_too() {
+        type Wide = List<[[u8; 32]; 8]>;
+        let item = format!(
+            "[{}]",
+            vec![format!("[{}]", vec!["0"; 32].join(",")); 8].join(",")
+        );
+        let read = |items: usize| {
+            let body = format!("[{}]", vec![&item[..]; items].join(","));
+            read::<Wide>(body.as_bytes())
+        };
+        let most = MAX_BYTES / 256;
+        assert!(most < MAX_PARTS);
+        let list = read(most).unwrap();
+        assert_eq!(list.len(), most);
+        assert!(
+            list.0.capacity() <= most,
+            "no room is kept for what may not come"
+        );
+        assert_eq!(read(most + 1).err(), Some(Refused::TooMany));
     }
 
     #[test]

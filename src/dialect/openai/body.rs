@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::parameters::Parameters;
-use crate::dialect::json::{self, Refused, Text, take_room};
+use crate::dialect::json::{self, Refused, Text};
 
 /// The fields that an endpoint has for itself.
 pub(in crate::dialect) trait OwnFields<'a>: Default {
@@ -65,8 +65,7 @@ impl<'de, F: OwnFields<'de>> Deserialize<'de> for Body<'de, F> {
                 let mut rest = Vec::new();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     if !own.take(&key.0, &mut map)? {
-                        take_room()?;
-                        rest.push((key, map.next_value()?));
+                        json::push(&mut rest, (key, map.next_value()?))?;
                     }
                 }
                 Ok(Body { own, rest })

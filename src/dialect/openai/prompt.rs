@@ -71,14 +71,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
                     match item {
                         // Ids take no more memory than their digits did.
                         Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
-                        Item::Text(text) => {
-                            json::take_room()?;
-                            prompt.texts.push(text);
-                        }
-                        Item::Ids(ids) => {
-                            json::take_room()?;
-                            prompt.ids.push(ids);
-                        }
+                        Item::Text(text) => json::push(&mut prompt.texts, text)?,
+                        Item::Ids(ids) => json::push(&mut prompt.ids, ids)?,
                     }
                 }
                 prompt.ids.extend(flat);
