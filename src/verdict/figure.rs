@@ -168,21 +168,26 @@ fn latency(summary: Option<&LatencySummary>, statistic: Statistic, name: &str) -
 
 /// A figure for people.
 pub(super) fn show(value: f64, unit: Unit) -> String {
-    precisely(value, unit, 0)
+    precisely(value, value, unit, 0)
 }
 
-/// `0.20 % against 0.10 %`: a figure and what it is held to, which are seen to differ where they do.
+/// `0.20 % against 0.10 %`: a figure and what it is held to, which are seen to differ where they do. Figures that are near each other are told in
+/// one unit, or 999.9 ms against 1.00 s would read as the same.
 pub(super) fn held_against(value: f64, bound: f64, unit: Unit) -> String {
-    let (value, bound) = apart((value, bound), |value, more| precisely(value, unit, more));
+    let (least, most) = (value.min(bound), value.max(bound));
+    let near = least > 0.0 && most < 10.0 * least;
+    let (value, bound) = apart((value, bound), |value, more| {
+        precisely(value, if near { most } else { value }, unit, more)
+    });
     format!("{value} against {bound}")
 }
 
-/// A figure with so many more digits than usual.
-fn precisely(value: f64, unit: Unit, more: usize) -> String {
+/// A figure with so many more digits than usual, and in the unit and with the digits that `like` has.
+fn precisely(value: f64, like: f64, unit: Unit, more: usize) -> String {
     let (scaled, digits, name) = match unit {
-        Unit::Milliseconds if value >= 10_000.0 => (value / 1000.0, 1, " s"),
-        Unit::Milliseconds if value >= 1000.0 => (value / 1000.0, 2, " s"),
-        Unit::Milliseconds if value >= 100.0 => (value, 0, " ms"),
+        Unit::Milliseconds if like >= 10_000.0 => (value / 1000.0, 1, " s"),
+        Unit::Milliseconds if like >= 1000.0 => (value / 1000.0, 2, " s"),
+        Unit::Milliseconds if like >= 100.0 => (value, 0, " ms"),
         Unit::Milliseconds => (value, 2, " ms"),
         Unit::Share => (value * 100.0, 2, " %"),
         Unit::Bytes => (value / 1_073_741_824.0, 2, " GiB"),
@@ -221,6 +226,31 @@ mod tests {
                 800.0,
                 Unit::Milliseconds,
                 "800.4 ms against 800.0 ms",
+            ),
+            (
+                999.9,
+                1000.0,
+                Unit::Milliseconds,
+                "0.9999 s against 1.0000 s",
+            ),
+            (
+                99.98,
+                100.0,
+                Unit::Milliseconds,
+                "99.98 ms against 100.00 ms",
+            ),
+            (
+                9_999.0,
+                10_002.0,
+                Unit::Milliseconds,
+                "9.999 s against 10.002 s",
+            ),
+            (1200.0, 800.0, Unit::Milliseconds, "1.20 s against 0.80 s"),
+            (
+                12.0,
+                15_000.0,
+                Unit::Milliseconds,
+                "12.00 ms against 15.0 s",
             ),
             (0.87, 0.85, Unit::Number, "0.9 against 0.8"),
             (800.0, 800.0, Unit::Milliseconds, "800 ms against 800 ms"),
