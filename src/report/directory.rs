@@ -42,8 +42,8 @@ pub enum ReportError {
 #[derive(Debug, Clone)]
 pub struct ResultDirectory {
     path: PathBuf,
-    /// It was not there before.
-    made: bool,
+    /// What was not there before: it, and those above it, from below.
+    made: Vec<PathBuf>,
 }
 
 impl ResultDirectory {
@@ -56,7 +56,8 @@ impl ResultDirectory {
             path: path.to_owned(),
             source,
         };
-        let made = !path.exists();
+        let above = path.ancestors().take_while(|dir| !dir.exists());
+        let made = above.map(Path::to_owned).collect();
         directory::make(path).map_err(io)?;
         let trial = path.join(".reenact-trial");
         File::create(&trial)
@@ -68,12 +69,11 @@ impl ResultDirectory {
         })
     }
 
-    /// Where nothing came of the run, takes the directory away if it was made for this one and is empty. What was made above it stays.
+    /// Where nothing came of the run, takes away what was made for it and is empty.
     pub fn forsake(&self) {
-        if self.made {
-            // It stays where something is in it.
-            let _ = std::fs::remove_dir(&self.path);
-        }
+        // What something is in stays, and so does what is above that.
+        let gone = |dir: &PathBuf| std::fs::remove_dir(dir).is_ok();
+        let _ = self.made.iter().all(gone);
     }
 
     /// Where it is.
@@ -187,4 +187,25 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> 
             source,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_made_for_nothing_only_what_is_in_use_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let [above, below] = ["above", "above/below"].map(|name| home.path().join(name));
+        ResultDirectory::create(&below).unwrap().forsake();
+        assert!(!above.exists() && home.path().exists());
+
+        let directory = ResultDirectory::create(&below).unwrap();
+        ResultDirectory::create(&below).unwrap().forsake();
+        assert!(below.exists(), "it was there before");
+        let other = above.join("other");
+        std::fs::write(&other, "").unwrap();
+        directory.forsake();
+        assert!(!below.exists() && other.exists());
+    }
 }
