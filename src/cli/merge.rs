@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::failure::{Exit, Failure};
 use super::replay::{command_line, conduct};
+use super::values;
 use crate::campaign::Merge;
 
 /// Make one result of the shards of one replay
@@ -27,16 +28,8 @@ pub(super) struct MergeArgs {
 }
 
 pub(super) fn run(args: &MergeArgs) -> Result<Exit, Failure> {
-    if let Ok(out) = args.out.canonicalize() {
-        let here = |result: &PathBuf| result.canonicalize().is_ok_and(|it| it == out);
-        if args.results.iter().any(here) {
-            return Err(Failure::usage(anyhow::anyhow!(
-                "--out {} is where one of the shards lies, which would be written over",
-                args.out.display()
-            ))
-            .hint("give --out a directory of its own"));
-        }
-    }
+    let shards = args.results.iter().map(PathBuf::as_path);
+    values::writes_over_none(&args.out, shards, "one of the shards")?;
     let merge = Merge {
         results: args.results.clone(),
         out: args.out.clone(),

@@ -21,6 +21,33 @@ pub(super) fn span(from: Option<Duration>, to: Option<Duration>) -> Result<(), F
     }
 }
 
+/// Holds that `--out` is none of the directories in which these results lie; `what` says whose they are.
+///
+/// # Errors
+/// When it is one of them, and what lies there would be written over.
+pub(super) fn writes_over_none<'a>(
+    out: &Path,
+    results: impl IntoIterator<Item = &'a Path>,
+    what: &str,
+) -> Result<(), Failure> {
+    let Ok(ours) = out.canonicalize() else {
+        // It is not there yet, or nothing can be written there, which is told when it is tried.
+        return Ok(());
+    };
+    let lies_there = |result: &Path| {
+        let theirs = result.canonicalize();
+        theirs.is_ok_and(|it| it == ours || it.is_file() && it.parent() == Some(&ours))
+    };
+    match results.into_iter().any(lies_there) {
+        true => Err(Failure::usage(anyhow::anyhow!(
+            "--out {} is where {what} lies, which would be written over",
+            out.display()
+        ))
+        .hint("give --out a directory of its own")),
+        false => Ok(()),
+    }
+}
+
 /// A duration: `250ms`, `1.5s`, `10m`, `1h30m`; a bare `0` is zero.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {

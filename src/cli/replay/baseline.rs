@@ -99,29 +99,6 @@ fn earlier(place: &str, mode: &Mode, plan: &PlanOptions) -> Result<Baseline, Fai
     Ok(Baseline::Earlier(Box::new(earlier)))
 }
 
-/// Holds that what a replay writes does not take the place of what it is compared with.
-///
-/// # Errors
-/// When `out` is where the earlier result lies.
-pub(super) fn stays_as_it_is(earlier: &EarlierResult, out: &Path) -> Result<(), Failure> {
-    let (Ok(theirs), Ok(ours)) = (earlier.path.canonicalize(), out.canonicalize()) else {
-        // What is not there yet is not where that lies.
-        return Ok(());
-    };
-    let theirs = match theirs.is_dir() {
-        true => Some(&*theirs),
-        false => theirs.parent(),
-    };
-    if theirs == Some(&ours) {
-        return Err(Failure::usage(anyhow::anyhow!(
-            "--out {} is where the --baseline lies, which would be written over",
-            out.display()
-        ))
-        .hint("give --out a directory of its own"));
-    }
-    Ok(())
-}
-
 fn choice(text: &str) -> Result<Choice, String> {
     let is_there = |path: &str| Path::new(path).exists();
     let named = text.split_once('@').is_some_and(|(_, path)| is_there(path));

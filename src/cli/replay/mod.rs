@@ -136,7 +136,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         .baseline
         .choice(&targets, &args.objectives, &mode, &plan)?;
     if let (Baseline::Earlier(earlier), Some(out)) = (&baseline, &args.out) {
-        baseline::stays_as_it_is(earlier, out)?;
+        values::writes_over_none(out, [&*earlier.path], "the --baseline")?;
     }
     let evaluator = args.quality.evaluator(&mode, &plan)?;
     let engine_metrics = args.telemetry.engine_metrics(&targets)?;
