@@ -5,6 +5,7 @@ use super::failure::{Exit, Failure};
 use super::progress::{Bar, Unit};
 use crate::interop::{ExportFormat, ExportOptions, export};
 use crate::trace::Trace;
+use crate::wording::{counted, counted_were};
 
 /// Write a trace in another tool's format
 #[derive(Debug, clap::Args)]
@@ -52,9 +53,10 @@ pub(super) fn run(args: &ExportArgs) -> Result<Exit, Failure> {
         }
         Ok(done) => done,
     };
-    anstream::eprintln!("wrote {} rows", done.rows);
+    anstream::eprintln!("wrote {}", counted(done.rows, "row"));
     for (reason, count) in done.left_out {
-        anstream::eprintln!("warning: {count} exchanges were left out: {reason}");
+        let left_out = counted_were(count, "exchange");
+        anstream::eprintln!("warning: {left_out} left out: {reason}");
     }
     super::inspect::warn_of_damage(&trace);
     Ok(Exit::Ok)

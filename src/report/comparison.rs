@@ -104,7 +104,7 @@ pub(super) fn metric_words(metric: &str) -> String {
         .replace("itl", "ITL")
         .replace("tpot", "TPOT")
         .replace("e2e", "E2E")
-        .replace("stall", "longest stall")
+        .replace("stall", "Longest stall")
 }
 
 /// A latency that may lie among failures.

@@ -434,6 +434,30 @@ pub(super) const fn verdict_words(verdict: ComparisonVerdict) -> &'static str {
     }
 }
 
+/// How many figures of a comparison are what: `2 of 9 worse, 1 of 9 inconclusive`.
+pub(super) fn in_short(comparison: &Comparison) -> String {
+    let count = |verdict| {
+        let figures = comparison.metrics.values();
+        figures.filter(|figure| figure.verdict == verdict).count()
+    };
+    let all = comparison.metrics.len();
+    let said = [
+        ComparisonVerdict::Worse,
+        ComparisonVerdict::Inconclusive,
+        ComparisonVerdict::UnlikeLoad,
+    ]
+    .map(|verdict| (count(verdict), verdict_words(verdict)));
+    let told: Vec<String> = said
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} of {all} {word}"))
+        .collect();
+    match told.is_empty() {
+        true => format!("none of {all} worse"),
+        false => told.join(", "),
+    }
+}
+
 /// What to know of a comparison beside its figures.
 pub(super) fn aside(comparison: &Comparison) -> impl Iterator<Item = String> {
     unlike_load(comparison)
@@ -493,6 +517,23 @@ mod tests {
             ),
         ] {
             assert_eq!(compared(&comparison, &told), words);
+        }
+        comparison.metrics.clear();
+        for (metric, verdict, words) in [
+            ("a", ComparisonVerdict::NotWorse, "none of 1 worse"),
+            ("b", ComparisonVerdict::Worse, "1 of 2 worse"),
+            (
+                "c",
+                ComparisonVerdict::Inconclusive,
+                "1 of 3 worse, 1 of 3 inconclusive",
+            ),
+        ] {
+            let figures = MetricComparison {
+                verdict,
+                ..figures(Some(1.0), None, None)
+            };
+            comparison.metrics.insert(metric.to_owned(), figures);
+            assert_eq!(in_short(&comparison), words);
         }
         let more =
             |comparison: &Comparison| compared(comparison, &figures(Some(1.0), None, Some(1)));

@@ -20,7 +20,7 @@ use super::document::{Charts, ResultDocument, ScheduleAccount};
 use super::fidelity::{HeldRow, replayed, table};
 use super::figures::{Row, count, mark, measured, objective_word, of_what, seconds, stamp};
 use super::findings::{
-    aside, beside_the_requests, changes, compared, headline, live, notes, order, reason,
+    aside, beside_the_requests, changes, compared, headline, in_short, live, notes, order, reason,
     saturations, scope, validity, verdict_words, window,
 };
 use super::loads::{self, Judged, StepRow};
@@ -200,6 +200,8 @@ struct Compared<'a> {
     heads: [&'a str; 5],
     baseline: &'a str,
     target: &'a str,
+    /// `2 of 9 worse, 1 of 9 inconclusive`
+    in_short: String,
     /// What was compared, or that it says nothing.
     told: Vec<String>,
     rows: Vec<ComparisonRow>,
@@ -233,6 +235,7 @@ impl<'a> Compared<'a> {
             heads: heads(comparison),
             baseline: &comparison.baseline,
             target: &comparison.target,
+            in_short: in_short(comparison),
             told: told.map(|sentence| format!("{sentence}.")).collect(),
             rows: rows.collect(),
         }
