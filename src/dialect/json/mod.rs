@@ -1,21 +1,21 @@
 //! Pieces of JSON as servers read them: borrowed where they can be, lenient where servers are.
 
+mod list;
 mod tools;
 mod values;
 
+pub(in crate::dialect) use list::List;
 pub(in crate::dialect) use tools::Tools;
 pub(in crate::dialect) use values::{Count, Fault, Items, Presence, Said};
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::anonymise::{MAX_PARTS, PromptRender};
+use crate::anonymise::PromptRender;
 use crate::dialect::Unparsable;
 use crate::shape::Dialect;
 
@@ -24,23 +24,28 @@ use crate::shape::Dialect;
 pub(in crate::dialect) enum Refused {
     /// It is not JSON, or not of the form.
     Malformed,
-    /// Its lists hold more than [`MAX_PARTS`] items, or take more than [`MAX_BYTES`] when read, however nested.
+    /// Its lists hold, or take, more than they may.
     TooMany,
 }
 
 /// Reads a whole body.
 pub(in crate::dialect) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    ROOM.set(Room::WHOLE);
+    list::begin();
     // Looked at as a whole, and many bytes at a time: string by string, text outside ASCII would cost as much as all the
     // rest of reading it. A body that is no text may have its fault where nobody reads.
     let read = match simdutf8::basic::from_utf8(body) {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(body),
     };
-    read.map_err(|_| match ROOM.get() {
-        Room::NONE => Refused::TooMany,
-        _ => Refused::Malformed,
-    })
+    read.map_err(|_| refused())
+}
+
+/// Why the body that was begun last was not read.
+fn refused() -> Refused {
+    match list::were_too_many() {
+        true => Refused::TooMany,
+        false => Refused::Malformed,
+    }
 }
 
 /// Reads a whole body of a dialect.
@@ -55,122 +60,11 @@ pub(in crate::dialect) fn read_as<'a, T: Deserialize<'a>>(
 pub(in crate::dialect) fn read_front<'a, T: Deserialize<'a>>(
     body: &'a [u8],
 ) -> Result<(T, usize), Refused> {
-    ROOM.set(Room::WHOLE);
+    list::begin();
     let mut values = serde_json::Deserializer::from_slice(body).into_iter();
     match values.next() {
         Some(Ok(value)) => Ok((value, values.byte_offset())),
-        _ if ROOM.get() == Room::NONE => Err(Refused::TooMany),
-        _ => Err(Refused::Malformed),
-    }
-}
-
-/// What the lists of one body may take when read. Three bytes of JSON can ask for a hundred times as much.
-const MAX_BYTES: usize = 8 << 20;
-
-/// What the lists of the body that is being read may still hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Room {
-    items: usize,
-    bytes: usize,
-}
-
-impl Room {
-    const WHOLE: Self = Self {
-        items: MAX_PARTS,
-        bytes: MAX_BYTES,
-    };
-    const NONE: Self = Self { items: 0, bytes: 0 };
-
-    /// Items of a kind that there is room for.
-    fn fits<T>(self) -> usize {
-        self.items.min(self.bytes / size_of::<T>().max(1))
-    }
-
-    /// What is left after one more item of so many bytes; none where that is too many.
-    fn less(self, bytes: usize) -> Self {
-        match self.bytes.checked_sub(bytes) {
-            Some(bytes) if self.items > 1 => Self {
-                items: self.items - 1,
-                bytes,
-            },
-            _ => Self::NONE,
-        }
-    }
-}
-
-thread_local! {
-    /// Lists nest, and deserialising by derived code leaves no other way to hand a shared count down.
-    static ROOM: Cell<Room> = const { Cell::new(Room::WHOLE) };
-}
-
-/// A list that takes part in the bound of [`read`].
-pub(in crate::dialect) struct List<T>(Vec<T>);
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> Deref for List<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        &self.0
-    }
-}
-
-impl<T> List<T> {
-    /// A lone item where a list may stand.
-    pub(in crate::dialect) fn of(item: T) -> Self {
-        Self(vec![item])
-    }
-
-    /// Reads the items of a list.
-    pub(in crate::dialect) fn collect<'de, A: SeqAccess<'de>>(
-        mut items: A,
-    ) -> Result<Self, A::Error>
-    where
-        T: Deserialize<'de>,
-    {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            push(&mut list, item)?;
-        }
-        Ok(Self(list))
-    }
-}
-
-/// One more item of a list.
-pub(in crate::dialect) fn push<T, E: Error>(list: &mut Vec<T>, item: T) -> Result<(), E> {
-    let room = ROOM.get().less(size_of::<T>());
-    ROOM.set(room);
-    if room == Room::NONE {
-        return Err(E::custom("too many items"));
-    }
-    if list.len() == list.capacity() {
-        // To the double, as vectors do, but for no more than may still come.
-        list.reserve_exact(list.len().max(4).min(1 + room.fits::<T>()));
-    }
-    list.push(item);
-    Ok(())
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
-            type Value = List<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<List<T>, A::Error> {
-                List::collect(items)
-            }
-        }
-        deserializer.deserialize_seq(Reader(PhantomData))
+        _ => Err(refused()),
     }
 }
 
@@ -281,47 +175,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_are_bounded_together_however_they_nest() {
-        type Nested = List<List<u8>>;
-        let nested = |inner: usize, outer: usize| {
-            let inner = format!("[{}]", vec!["1"; inner].join(","));
-            format!("[{}]", vec![inner; outer].join(","))
-        };
-        let body = nested(250, 250);
-        let lists: Nested = read(body.as_bytes()).unwrap();
-        assert_eq!((lists.len(), lists[0].len()), (250, 250));
-        let refused = |body: &str| read::<Nested>(body.as_bytes()).err();
-        assert_eq!(refused(&nested(300, 300)), Some(Refused::TooMany));
-        assert_eq!(refused("[[1"), Some(Refused::Malformed));
-        assert!(
-            read::<Nested>(body.as_bytes()).is_ok(),
-            "each body has its own"
-        );
-    }
-
-    #[test]
-    fn lists_are_bounded_by_what_they_take_too() {
-        type Wide = List<[[u8; 32]; 8]>;
-        let item = format!(
-            "[{}]",
-            vec![format!("[{}]", vec!["0"; 32].join(",")); 8].join(",")
-        );
-        let read = |items: usize| {
-            let body = format!("[{}]", vec![&item[..]; items].join(","));
-            read::<Wide>(body.as_bytes())
-        };
-        let most = MAX_BYTES / 256;
-        assert!(most < MAX_PARTS);
-        let list = read(most).unwrap();
-        assert_eq!(list.len(), most);
-        assert!(
-            list.0.capacity() <= most,
-            "no room is kept for what may not come"
-        );
-        assert_eq!(read(most + 1).err(), Some(Refused::TooMany));
-    }
 
     #[test]
     fn values_are_read_as_leniently_as_servers_do() {

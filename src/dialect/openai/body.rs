@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::parameters::Parameters;
-use crate::dialect::json::{self, Refused, Text};
+use crate::dialect::json::{self, List, Refused, Text};
 
 /// The fields that an endpoint has for itself.
 pub(in crate::dialect) trait OwnFields<'a>: Default {
@@ -47,7 +47,7 @@ where
 
 struct Body<'a, F> {
     own: F,
-    rest: Vec<(Text<'a>, &'a RawValue)>,
+    rest: List<(Text<'a>, &'a RawValue)>,
 }
 
 impl<'de, F: OwnFields<'de>> Deserialize<'de> for Body<'de, F> {
@@ -62,10 +62,10 @@ impl<'de, F: OwnFields<'de>> Deserialize<'de> for Body<'de, F> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut own = F::default();
-                let mut rest = Vec::new();
+                let mut rest = List::default();
                 while let Some(key) = map.next_key::<Text<'de>>()? {
                     if !own.take(&key.0, &mut map)? {
-                        json::push(&mut rest, (key, map.next_value()?))?;
+                        rest.push((key, map.next_value()?))?;
                     }
                 }
                 Ok(Body { own, rest })

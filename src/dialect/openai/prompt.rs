@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::anonymise::PromptRender;
+use crate::dialect::Draft;
 use crate::dialect::draft::join;
-use crate::dialect::json::Text;
-use crate::dialect::{Draft, json};
+use crate::dialect::json::{List, Text};
 use crate::shape::Role;
 
 use std::fmt;
@@ -17,18 +17,18 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 /// A string, strings, token ids, or lists of token ids.
 #[derive(Default)]
 pub(in crate::dialect) struct Prompt<'a> {
-    texts: Vec<Text<'a>>,
-    ids: Vec<Vec<u32>>,
+    texts: List<Text<'a>>,
+    ids: List<Vec<u32>>,
 }
 
 impl Prompt<'_> {
     /// Each a message of its own.
     pub(in crate::dialect) fn render(&self, render: &mut PromptRender) {
-        for text in &self.texts {
+        for text in self.texts.iter() {
             render.message(Role::User);
             render.text(text.bytes());
         }
-        for ids in &self.ids {
+        for ids in self.ids.iter() {
             render.message(Role::User);
             ids.iter().for_each(|id| render.text(&id.to_le_bytes()));
         }
@@ -52,15 +52,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Prompt {
-                    texts: vec![Text(text.into())],
-                    ids: Vec::new(),
+                    texts: List::of(Text(text.into())),
+                    ids: List::default(),
                 })
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Prompt {
-                    texts: vec![Text(text.to_owned().into())],
-                    ids: Vec::new(),
+                    texts: List::of(Text(text.to_owned().into())),
+                    ids: List::default(),
                 })
             }
 
@@ -71,11 +71,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
                     match item {
                         // Ids take no more memory than their digits did.
                         Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
-                        Item::Text(text) => json::push(&mut prompt.texts, text)?,
-                        Item::Ids(ids) => json::push(&mut prompt.ids, ids)?,
+                        Item::Text(text) => prompt.texts.push(text)?,
+                        Item::Ids(ids) => prompt.ids.push(ids)?,
                     }
                 }
-                prompt.ids.extend(flat);
+                if let Some(ids) = flat {
+                    prompt.ids.push(ids)?;
+                }
                 Ok(prompt)
             }
         }

@@ -77,7 +77,7 @@ impl OneOrMany<'_, Named<'_>> {
         match self {
             Self::None => None,
             Self::One(name) => Some(&*name.0),
-            Self::Many(named) => named.first()?.id.as_ref().map(|name| &*name.0),
+            Self::Many(named) => named.iter().next()?.id.as_ref().map(|name| &*name.0),
         }
     }
 }

@@ -1,0 +1,218 @@
+//! Lists of a body, and the bound on what all of them hold: three bytes of JSON can ask for a hundred times as much memory.
+
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use crate::anonymise::MAX_PARTS;
+
+/// What the lists of one body may take when read.
+const MAX_BYTES: usize = 8 << 20;
+
+/// What the lists of the body that is being read may still hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Room {
+    items: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const WHOLE: Self = Self {
+        items: MAX_PARTS,
+        bytes: MAX_BYTES,
+    };
+    const NONE: Self = Self { items: 0, bytes: 0 };
+
+    /// What is left after one more item of so many bytes; none where that is too many.
+    fn less(self, bytes: usize) -> Self {
+        match self.bytes.checked_sub(bytes) {
+            Some(bytes) if self.items > 1 => Self {
+                items: self.items - 1,
+                bytes,
+            },
+            _ => Self::NONE,
+        }
+    }
+}
+
+thread_local! {
+    /// Lists nest, and deserialising by derived code leaves no other way to hand a shared count down.
+    static ROOM: Cell<Room> = const { Cell::new(Room::WHOLE) };
+}
+
+/// From here on this thread reads another body.
+pub(super) fn begin() {
+    ROOM.set(Room::WHOLE);
+}
+
+/// Whether the body was not read because its lists hold more than [`MAX_PARTS`] items, or take more than [`MAX_BYTES`], however nested.
+pub(super) fn were_too_many() -> bool {
+    ROOM.get() == Room::NONE
+}
+
+/// A list that takes part in the bound on a body. It grows to the double as vectors do, up to [`PIECE`], and then by pieces: as one piece it
+/// would be there twice while it grows.
+pub(in crate::dialect) struct List<T> {
+    /// The pieces before the last.
+    full: Vec<Vec<T>>,
+    last: Vec<T>,
+}
+
+/// Bytes of a piece.
+const PIECE: usize = 64 << 10;
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self {
+            full: Vec::new(),
+            last: Vec::new(),
+        }
+    }
+}
+
+impl<T> List<T> {
+    /// A lone item where a list may stand.
+    pub(in crate::dialect) fn of(item: T) -> Self {
+        Self {
+            full: Vec::new(),
+            last: vec![item],
+        }
+    }
+
+    /// Reads the items of a list.
+    pub(in crate::dialect) fn collect<'de, A: SeqAccess<'de>>(
+        mut items: A,
+    ) -> Result<Self, A::Error>
+    where
+        T: Deserialize<'de>,
+    {
+        let mut list = Self::default();
+        while let Some(item) = items.next_element()? {
+            list.push(item)?;
+        }
+        Ok(list)
+    }
+
+    /// One more item.
+    ///
+    /// # Errors
+    /// When all lists of the body have too many.
+    pub(in crate::dialect) fn push<E: Error>(&mut self, item: T) -> Result<(), E> {
+        let room = ROOM.get().less(size_of::<T>());
+        ROOM.set(room);
+        if room == Room::NONE {
+            return Err(E::custom("too many items"));
+        }
+        let (len, most) = (self.last.len(), (PIECE / size_of::<T>().max(1)).max(1));
+        if len >= most {
+            let next = Vec::with_capacity(most);
+            self.full.push(std::mem::replace(&mut self.last, next));
+        } else if len == self.last.capacity() {
+            self.last.reserve_exact(len.max(4).min(most - len));
+        }
+        self.last.push(item);
+        Ok(())
+    }
+
+    pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.full.iter().flatten().chain(&self.last)
+    }
+
+    pub(in crate::dialect) fn len(&self) -> usize {
+        self.full.iter().map(Vec::len).sum::<usize>() + self.last.len()
+    }
+
+    pub(in crate::dialect) fn is_empty(&self) -> bool {
+        self.last.is_empty()
+    }
+}
+
+impl<T> IntoIterator for List<T> {
+    type Item = T;
+    type IntoIter =
+        std::iter::Chain<std::iter::Flatten<std::vec::IntoIter<Vec<T>>>, std::vec::IntoIter<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.full.into_iter().flatten().chain(self.last)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+            type Value = List<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<List<T>, A::Error> {
+                List::collect(items)
+            }
+        }
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Refused, read};
+    use super::*;
+
+    #[test]
+    fn lists_are_bounded_together_however_they_nest() {
+        type Nested = List<List<u8>>;
+        let nested = |inner: usize, outer: usize| {
+            let inner = format!("[{}]", vec!["1"; inner].join(","));
+            format!("[{}]", vec![inner; outer].join(","))
+        };
+        let body = nested(250, 250);
+        let lists: Nested = read(body.as_bytes()).unwrap();
+        assert_eq!(
+            (lists.len(), lists.iter().next().unwrap().len()),
+            (250, 250)
+        );
+        let refused = |body: &str| read::<Nested>(body.as_bytes()).err();
+        assert_eq!(refused(&nested(300, 300)), Some(Refused::TooMany));
+        assert_eq!(refused("[[1"), Some(Refused::Malformed));
+        assert!(
+            read::<Nested>(body.as_bytes()).is_ok(),
+            "each body has its own"
+        );
+    }
+
+    #[test]
+    fn lists_are_bounded_by_what_they_take_too() {
+        type Wide = List<[[u8; 32]; 8]>;
+        let item = format!(
+            "[{}]",
+            vec![format!("[{}]", vec!["0"; 32].join(",")); 8].join(",")
+        );
+        let read = |items: usize| {
+            let body = format!("[{}]", vec![&item[..]; items].join(","));
+            read::<Wide>(body.as_bytes())
+        };
+        let most = MAX_BYTES / 256;
+        assert!(most < MAX_PARTS);
+        assert_eq!(read(most).unwrap().len(), most);
+        assert_eq!(read(most + 1).err(), Some(Refused::TooMany));
+    }
+
+    #[test]
+    fn a_long_list_lies_in_pieces_and_reads_as_one() {
+        let numbers: Vec<[u64; 3]> = (0..20_000).map(|n| [n; 3]).collect();
+        let body = serde_json::to_vec(&numbers).unwrap();
+        let list: List<[u64; 3]> = read(&body).unwrap();
+        let most = PIECE / size_of::<[u64; 3]>();
+        assert_eq!(list.full.len(), numbers.len() / most);
+        let pieces = list.full.iter().chain([&list.last]);
+        assert!(pieces.map(Vec::capacity).all(|room| room <= most));
+        assert_eq!(list.len(), numbers.len());
+        assert!(list.iter().eq(&numbers));
+        assert!(list.into_iter().eq(numbers));
+        assert!(List::<u64>::default().is_empty() && !List::of(1).is_empty());
+    }
+}
