@@ -13,6 +13,8 @@ extern crate self as reenact;
 
 mod wording;
 
+mod pieced;
+
 pub mod shape;
 
 pub mod anonymise;

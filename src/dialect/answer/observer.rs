@@ -11,6 +11,7 @@ use crate::dialect::framing::lines::LineSplitter;
 use crate::dialect::framing::sse::{Event, SseSplitter};
 use crate::dialect::framing::{Coded, Decoder, Framing, Undecodable, framing};
 use crate::dialect::{ResponseHead, ResponseSight, openai};
+use crate::pieced::Pieced;
 use crate::shape::{Dialect, Endpoint};
 
 /// Watches one response go by, in whatever pieces it comes. Holds at most one event of a stream, or a plain JSON body of up
@@ -40,7 +41,7 @@ enum Form {
     Lines(LineSplitter),
     Array(ArraySplitter),
     Messages(MessageCounter),
-    Plain(Vec<u8>),
+    Plain(Pieced<u8>),
     /// Not read: no dialect, an error, or a coding that hides it.
     Opaque,
     /// A plain body larger than is kept.
@@ -65,7 +66,7 @@ impl ResponseObserver {
             Framing::Lines => Form::Lines(LineSplitter::default()),
             Framing::Array => Form::Array(ArraySplitter::default()),
             Framing::Messages => Form::Messages(MessageCounter::default()),
-            Framing::Plain => Form::Plain(Vec::new()),
+            Framing::Plain => Form::Plain(Pieced::default()),
         };
         Self {
             dialect: endpoint.dialect(),
@@ -128,7 +129,7 @@ impl ResponseObserver {
             Form::Events(splitter) => splitter.held_bytes(),
             Form::Lines(splitter) => splitter.held_bytes(),
             Form::Array(splitter) => splitter.held_bytes(),
-            Form::Plain(body) => body.capacity(),
+            Form::Plain(body) => body.held_bytes(),
             Form::Messages(_) | Form::Opaque | Form::TooLarge => 0,
         };
         let decoder = self
@@ -185,6 +186,7 @@ impl Reading {
             Form::Lines(mut splitter) => splitter.finish(&mut read),
             Form::Array(mut splitter) => splitter.finish(&mut read),
             Form::Plain(body) => {
+                let body = body.into_whole(&mut Vec::new());
                 reader.body(&body, &mut tally);
                 let mut sight = tally.close();
                 if sight.output_tokens.is_none() && sight.answer_bytes > 0 {

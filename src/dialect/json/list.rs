@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::anonymise::MAX_PARTS;
+use crate::pieced::Pieced;
 
 /// What the lists of one body may take when read.
 const MAX_BYTES: usize = 8 << 20;
@@ -52,33 +53,19 @@ pub(super) fn were_too_many() -> bool {
     ROOM.get() == Room::NONE
 }
 
-/// A list that takes part in the bound on a body. It grows to the double as vectors do, up to [`PIECE`], and then by pieces: as one piece it
-/// would be there twice while it grows.
-pub(in crate::dialect) struct List<T> {
-    /// The pieces before the last.
-    full: Vec<Vec<T>>,
-    last: Vec<T>,
-}
-
-/// Bytes of a piece.
-const PIECE: usize = 64 << 10;
+/// A list that takes part in the bound on a body.
+pub(in crate::dialect) struct List<T>(Pieced<T>);
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            full: Vec::new(),
-            last: Vec::new(),
-        }
+        Self(Pieced::default())
     }
 }
 
 impl<T> List<T> {
     /// A lone item where a list may stand.
     pub(in crate::dialect) fn of(item: T) -> Self {
-        Self {
-            full: Vec::new(),
-            last: vec![item],
-        }
+        Self(vec![item].into())
     }
 
     /// Reads the items of a list.
@@ -105,37 +92,29 @@ impl<T> List<T> {
         if room == Room::NONE {
             return Err(E::custom("too many items"));
         }
-        let (len, most) = (self.last.len(), (PIECE / size_of::<T>().max(1)).max(1));
-        if len >= most {
-            let next = Vec::with_capacity(most);
-            self.full.push(std::mem::replace(&mut self.last, next));
-        } else if len == self.last.capacity() {
-            self.last.reserve_exact(len.max(4).min(most - len));
-        }
-        self.last.push(item);
+        self.0.push(item);
         Ok(())
     }
 
     pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
-        self.full.iter().flatten().chain(&self.last)
+        self.0.iter()
     }
 
     pub(in crate::dialect) fn len(&self) -> usize {
-        self.full.iter().map(Vec::len).sum::<usize>() + self.last.len()
+        self.0.len()
     }
 
     pub(in crate::dialect) fn is_empty(&self) -> bool {
-        self.last.is_empty()
+        self.0.is_empty()
     }
 }
 
 impl<T> IntoIterator for List<T> {
     type Item = T;
-    type IntoIter =
-        std::iter::Chain<std::iter::Flatten<std::vec::IntoIter<Vec<T>>>, std::vec::IntoIter<T>>;
+    type IntoIter = <Pieced<T> as IntoIterator>::IntoIter;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.full.into_iter().flatten().chain(self.last)
+        self.0.into_iter()
     }
 }
 
@@ -199,20 +178,5 @@ mod tests {
         assert!(most < MAX_PARTS);
         assert_eq!(read(most).unwrap().len(), most);
         assert_eq!(read(most + 1).err(), Some(Refused::TooMany));
-    }
-
-    #[test]
-    fn a_long_list_lies_in_pieces_and_reads_as_one() {
-        let numbers: Vec<[u64; 3]> = (0..20_000).map(|n| [n; 3]).collect();
-        let body = serde_json::to_vec(&numbers).unwrap();
-        let list: List<[u64; 3]> = read(&body).unwrap();
-        let most = PIECE / size_of::<[u64; 3]>();
-        assert_eq!(list.full.len(), numbers.len() / most);
-        let pieces = list.full.iter().chain([&list.last]);
-        assert!(pieces.map(Vec::capacity).all(|room| room <= most));
-        assert_eq!(list.len(), numbers.len());
-        assert!(list.iter().eq(&numbers));
-        assert!(list.into_iter().eq(numbers));
-        assert!(List::<u64>::default().is_empty() && !List::of(1).is_empty());
     }
 }

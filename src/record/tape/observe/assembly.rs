@@ -17,6 +17,7 @@ use crate::dialect::{
     Coded, Detected, RequestSight, ResponseObserver, Told, detect, is_stream, media_type,
     model_in_path,
 };
+use crate::pieced::Pieced;
 use crate::record::mirror::Offered;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Charge, Ledger, Share};
@@ -47,7 +48,7 @@ pub(super) struct Assembly {
     /// How the request's body is coded.
     coded: Option<Coded>,
     /// The request's body until it is read.
-    upload: Vec<u8>,
+    upload: Pieced<u8>,
     upload_bytes: u64,
     upload_ended: bool,
     /// Why bodies cannot be read, worst first.
@@ -102,9 +103,6 @@ impl Assembly {
                             self.read_request(body, key, &capture);
                         }
                         Some(pieces) => {
-                            if self.upload.capacity() == 0 {
-                                self.upload = std::mem::take(&mut desk.spare);
-                            }
                             pieces.each(|bytes| self.upload.extend_from_slice(bytes));
                         }
                         None if self.upload_bytes > capture.max_body => {
@@ -198,7 +196,7 @@ impl Assembly {
     /// Charges what is held here, and `more`.
     fn weigh(&mut self, ledger: &Arc<Ledger>, more: usize, share: Share) -> bool {
         let held = size_of::<Self>()
-            + self.upload.capacity()
+            + self.upload.held_bytes()
             + self.content_type.capacity()
             + self.path.capacity()
             + self.content_encoding.capacity()
@@ -264,7 +262,7 @@ impl Assembly {
             self.trouble = Some(status);
         }
         if status != ShapeStatus::Unparsable {
-            self.upload = Vec::new();
+            self.upload = Pieced::default();
             self.response = None;
         }
     }

@@ -9,6 +9,7 @@ use crate::dialect::{
     Coded, Coding, Decoder, ResponseHead, ResponseObserver, ResponseSight, Told, Undecodable,
     Unparsable, endpoint_of_body, observe_request,
 };
+use crate::pieced::Pieced;
 use crate::record::mirror::Offer;
 use crate::record::tape::capture::Capture;
 use crate::record::tape::ledger::{Ledger, Share};
@@ -17,7 +18,8 @@ use crate::shape::{Dialect, Endpoint, ShapeStatus};
 impl Assembly {
     pub(super) fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
         if !self.upload_ended {
-            let body = std::mem::take(&mut self.upload);
+            let upload = std::mem::take(&mut self.upload);
+            let body = upload.into_whole(&mut desk.spare);
             self.read_request(&body, key, &desk.capture);
             desk.put_back(body);
         }
@@ -161,7 +163,7 @@ impl Assembly {
         if self.told == Told::ByBody && self.awaits_body() {
             // An answer that does not wait for the question: what began unread is not read from its middle on.
             self.told = Told::ByPath;
-            self.upload = Vec::new();
+            self.upload = Pieced::default();
         }
         if !self.is_read()
             || self

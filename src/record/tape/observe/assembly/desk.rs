@@ -32,5 +32,5 @@ impl Desk {
     }
 }
 
-/// The room of a body of a MiB, grown by doubling.
+/// The room of larger bodies is not kept.
 const SPARE_UPLOAD: u64 = 2 << 20;
