@@ -8,6 +8,7 @@ use crate::anonymise::PromptRender;
 use crate::dialect::Draft;
 use crate::dialect::draft::join;
 use crate::dialect::json::{List, Text};
+use crate::pieced::Pieced;
 use crate::shape::Role;
 
 use std::fmt;
@@ -66,17 +67,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut prompt = Prompt::default();
-                let mut flat: Option<Vec<u32>> = None;
+                let mut flat = Pieced::default();
                 while let Some(item) = items.next_element::<Item<'de>>()? {
                     match item {
                         // Ids take no more memory than their digits did.
-                        Item::Id(id) => flat.get_or_insert_with(Vec::new).push(id),
+                        Item::Id(id) => flat.push(id),
                         Item::Text(text) => prompt.texts.push(text)?,
                         Item::Ids(ids) => prompt.ids.push(ids)?,
                     }
                 }
-                if let Some(ids) = flat {
-                    prompt.ids.push(ids)?;
+                if !flat.is_empty() {
+                    prompt.ids.push(flat.into_whole(&mut Vec::new()))?;
                 }
                 Ok(prompt)
             }
