@@ -17,7 +17,7 @@ pub(in crate::dialect) fn observe(
 ) -> Result<RequestSight, Unparsable> {
     let request: Request<'_> = json::read_as(Dialect::Gemini, body)?;
     let mut render = PromptRender::new(key);
-    for tool in request.tools.iter().flat_map(|tools| tools.iter()) {
+    for tool in request.tools.iter().flat_map(List::iter) {
         match &tool.function_declarations {
             Some(functions) => {
                 for function in functions.iter() {

@@ -10,7 +10,7 @@ pub(in crate::dialect) struct Tools<'a>(#[serde(borrow)] Option<List<&'a RawValu
 
 impl Tools<'_> {
     pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &RawValue> {
-        self.0.iter().flat_map(|tools| tools.iter()).copied()
+        self.0.iter().flat_map(List::iter).copied()
     }
 
     pub(in crate::dialect) fn render(&self, render: &mut PromptRender) {

@@ -41,7 +41,7 @@ pub(in crate::dialect) fn observe_chat(
     let mut render = PromptRender::new(key);
     request.tools.render(&mut render);
     // Absent where a model is only to be loaded.
-    for message in request.messages.iter().flat_map(|list| list.iter()) {
+    for message in request.messages.iter().flat_map(List::iter) {
         message.render(&mut render);
     }
     Ok(RequestSight::new(request.params(), request.model, render))
@@ -193,7 +193,7 @@ impl Message<'_> {
         for text in [&self.thinking, &self.content].into_iter().flatten() {
             render.text(text.bytes());
         }
-        for call in self.tool_calls.iter().flat_map(|calls| calls.iter()) {
+        for call in self.tool_calls.iter().flat_map(List::iter) {
             if let Some(name) = &call.function.name {
                 render.text(name.bytes());
             }

@@ -22,7 +22,7 @@ impl Reader for Answers {
             if choice.is_first() {
                 tally.said(choice.text.bytes + delta.said());
             }
-            let calls = delta.tool_calls.iter().flat_map(|calls| calls.iter());
+            let calls = delta.tool_calls.iter().flat_map(List::iter);
             let named = calls.clone().filter(|call| call.is_named()).count();
             tally.tool_calls(u32::try_from(named).unwrap_or(u32::MAX));
             let called = calls.clone().any(ToolCall::says_anything);
@@ -55,11 +55,7 @@ impl Reader for Answers {
             if choice.is_first() {
                 tally.said(choice.text.bytes + choice.message.said());
             }
-            let calls = choice
-                .message
-                .tool_calls
-                .as_ref()
-                .map_or(0, |calls| calls.len());
+            let calls = choice.message.tool_calls.as_ref().map_or(0, List::len);
             tally.tool_calls(u32::try_from(calls).unwrap_or(u32::MAX));
         }
         answer.note(tally);
@@ -207,7 +203,7 @@ struct Audio {
 impl Delta<'_> {
     /// Bytes that a next turn's message would repeat.
     fn said(&self) -> usize {
-        let calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
+        let calls = self.tool_calls.iter().flat_map(List::iter);
         let called: usize = calls.map(ToolCall::said).sum();
         self.content.bytes + self.refusal.bytes + called
     }

@@ -40,7 +40,7 @@ impl Message<'_> {
         if let Some(refusal) = &self.refusal {
             render.text(refusal.bytes());
         }
-        let calls = self.tool_calls.iter().flat_map(|calls| calls.iter());
+        let calls = self.tool_calls.iter().flat_map(List::iter);
         let calls = calls.flat_map(|call| [&call.function, &call.custom]);
         for call in calls.chain([&self.function_call]).flatten() {
             for text in [&call.name, &call.arguments].into_iter().flatten() {
