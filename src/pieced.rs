@@ -20,15 +20,6 @@ impl<T> Default for Pieced<T> {
     }
 }
 
-impl<T> From<Vec<T>> for Pieced<T> {
-    fn from(last: Vec<T>) -> Self {
-        Self {
-            full: Vec::new(),
-            last,
-        }
-    }
-}
-
 impl<T> Pieced<T> {
     /// Items of a piece.
     const MOST: usize = match PIECE / size_of::<T>() {
@@ -50,7 +41,7 @@ impl<T> Pieced<T> {
         let (len, room) = (self.last.len(), self.last.capacity());
         let more = more.min(Self::MOST - len);
         if len + more > room {
-            let wanted = (len + more).max(2 * room).max(4).min(Self::MOST);
+            let wanted = (len + more).max(2 * room).min(Self::MOST);
             self.last.reserve_exact(wanted - len);
         }
         more
@@ -84,18 +75,25 @@ impl<T: Copy> Pieced<T> {
         }
     }
 
+    /// Whether it lies side by side.
+    pub(crate) fn is_one_piece(&self) -> bool {
+        self.full.is_empty()
+    }
+
     /// All of it side by side: where it is not so already, in what is taken from `room`. Each piece is let go when it has been copied.
     pub(crate) fn into_whole(self, room: &mut Vec<T>) -> Vec<T> {
-        if self.full.is_empty() {
+        if self.is_one_piece() {
             return self.last;
         }
-        let mut room = std::mem::take(room);
-        room.clear();
-        room.reserve_exact(self.len());
-        for piece in self.full.into_iter().chain([self.last]) {
-            room.extend_from_slice(&piece);
+        let mut whole = std::mem::take(room);
+        whole.clear();
+        if whole.capacity() < self.len() {
+            whole = Vec::with_capacity(self.len());
         }
-        room
+        for piece in self.full.into_iter().chain([self.last]) {
+            whole.extend_from_slice(&piece);
+        }
+        whole
     }
 }
 
@@ -137,8 +135,9 @@ mod tests {
             let pieces = pieced.full.iter().chain([&pieced.last]);
             prop_assert!(pieces.clone().all(|piece| piece.capacity() <= Pieced::<u32>::MOST));
             let held: usize = pieces.map(|piece| piece.capacity() * 4).sum();
-            prop_assert!(held <= pieced.held_bytes() && pieced.held_bytes() <= held + 1000);
-            let (side_by_side, mut room) = (pieced.full.is_empty(), vec![7; 3]);
+            let places = pieced.full.capacity() * size_of::<Vec<u32>>();
+            prop_assert_eq!(pieced.held_bytes(), held + places);
+            let (side_by_side, mut room) = (pieced.is_one_piece(), vec![7; 3]);
             prop_assert_eq!(pieced.into_whole(&mut room), items);
             prop_assert_eq!(room.is_empty(), !side_by_side);
         }
@@ -146,7 +145,8 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_a_piece_has_one_of_its_own() {
-        let mut pieced = Pieced::from(vec![[1_u8; PIECE + 1]]);
+        let mut pieced = Pieced::default();
+        pieced.push([1_u8; PIECE + 1]);
         pieced.push([2; PIECE + 1]);
         assert_eq!((pieced.full.len(), pieced.len()), (1, 2));
         assert!(pieced.into_iter().map(|item| item[0]).eq([1, 2]));

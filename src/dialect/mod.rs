@@ -36,7 +36,7 @@ pub use framing::{Coded, Coding, Decoder, Undecodable, is_stream, media_type};
 pub use memory::tells_of_memory;
 
 use self::draft::Rare;
-use crate::anonymise::{ChainKey, MAX_PARTS, Private, PromptRender, RenderedPrompt};
+use crate::anonymise::{ChainKey, Private, PromptRender, RenderedPrompt};
 use crate::shape::{Dialect, Endpoint, FinishReason, GapSketch, RequestParams, TokenCount};
 
 /// What a request's body says about its load.
@@ -72,7 +72,7 @@ pub enum Unparsable {
     #[error("the body does not read as {0:?}")]
     Body(Dialect),
     /// There is more in it than is read.
-    #[error("the body's lists hold more than {MAX_PARTS} items, or take more than 8 MiB when read")]
+    #[error("the body's lists hold more items, or take more memory, than is read")]
     TooMany(Dialect),
 }
 

@@ -57,23 +57,29 @@ impl ResultDirectory {
             source,
         };
         let above = path.ancestors().take_while(|dir| !dir.exists());
-        let made = above.map(Path::to_owned).collect();
-        directory::make(path).map_err(io)?;
-        let trial = path.join(".reenact-trial");
-        File::create(&trial)
-            .and_then(|_| std::fs::remove_file(&trial))
-            .map_err(io)?;
-        Ok(Self {
+        let directory = Self {
             path: path.to_owned(),
-            made,
-        })
+            made: above.map(Path::to_owned).collect(),
+        };
+        let trial = path.join(".reenact-trial");
+        let tried = directory::make(path)
+            .and_then(|()| File::create(&trial))
+            .and_then(|_| std::fs::remove_file(&trial));
+        match tried {
+            Ok(()) => Ok(directory),
+            Err(error) => {
+                directory.forsake();
+                Err(io(error))
+            }
+        }
     }
 
     /// Where nothing came of the run, takes away what was made for it and is empty.
     pub fn forsake(&self) {
         // What something is in stays, and so does what is above that.
+        let mut made = self.made.iter().skip_while(|dir| !dir.exists());
         let gone = |dir: &PathBuf| std::fs::remove_dir(dir).is_ok();
-        let _ = self.made.iter().all(gone);
+        let _ = made.all(gone);
     }
 
     /// Where it is.
@@ -198,6 +204,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let [above, below] = ["above", "above/below"].map(|name| home.path().join(name));
         ResultDirectory::create(&below).unwrap().forsake();
+        assert!(!above.exists() && home.path().exists());
+        let unmakeable = below.join("n".repeat(300));
+        assert!(ResultDirectory::create(&unmakeable).is_err());
         assert!(!above.exists() && home.path().exists());
 
         let directory = ResultDirectory::create(&below).unwrap();

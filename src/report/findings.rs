@@ -453,6 +453,7 @@ pub(super) fn in_short(comparison: &Comparison) -> String {
         .map(|(count, word)| format!("{count} of {all} {word}"))
         .collect();
     match told.is_empty() {
+        true if all == 0 => String::new(),
         true => format!("none of {all} worse"),
         false => told.join(", "),
     }

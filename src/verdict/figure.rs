@@ -175,7 +175,7 @@ pub(super) fn show(value: f64, unit: Unit) -> String {
 /// one unit, or 999.9 ms against 1.00 s would read as the same.
 pub(super) fn held_against(value: f64, bound: f64, unit: Unit) -> String {
     let (least, most) = (value.min(bound), value.max(bound));
-    let near = least > 0.0 && most < 10.0 * least;
+    let near = least > 0.0 && most < 2.0 * least;
     let (value, bound) = apart((value, bound), |value, more| {
         precisely(value, if near { most } else { value }, unit, more)
     });
@@ -252,6 +252,7 @@ mod tests {
                 Unit::Milliseconds,
                 "12.00 ms against 15.0 s",
             ),
+            (11.4, 105.0, Unit::Milliseconds, "11.40 ms against 105 ms"),
             (0.87, 0.85, Unit::Number, "0.9 against 0.8"),
             (800.0, 800.0, Unit::Milliseconds, "800 ms against 800 ms"),
         ] {

@@ -175,7 +175,7 @@ struct Block<'a> {
     context: Option<Text<'a>>,
     /// `image`, `document`; of a `search_result` it is a mere word.
     #[serde(borrow, default)]
-    source: OneOrMany<'a, Box<Source<'a>>>,
+    source: OneOrMany<'a, Source<'a>>,
     #[serde(borrow, default)]
     cache_control: Option<&'a RawValue>,
 }

@@ -26,7 +26,7 @@ impl Room {
     };
     const NONE: Self = Self { items: 0, bytes: 0 };
 
-    /// What is left after one more item of so many bytes; none where that is too many.
+    /// What is left after one more item, for which so many bytes were taken; none where that is too many.
     fn less(self, bytes: usize) -> Self {
         match self.bytes.checked_sub(bytes) {
             Some(bytes) if self.items > 1 => Self {
@@ -64,8 +64,13 @@ impl<T> Default for List<T> {
 
 impl<T> List<T> {
     /// A lone item where a list may stand.
-    pub(in crate::dialect) fn of(item: T) -> Self {
-        Self(vec![item].into())
+    ///
+    /// # Errors
+    /// As [`List::push`].
+    pub(in crate::dialect) fn of<E: Error>(item: T) -> Result<Self, E> {
+        let mut list = Self::default();
+        list.push(item)?;
+        Ok(list)
     }
 
     /// Reads the items of a list.
@@ -87,13 +92,15 @@ impl<T> List<T> {
     /// # Errors
     /// When all lists of the body have too many.
     pub(in crate::dialect) fn push<E: Error>(&mut self, item: T) -> Result<(), E> {
-        let room = ROOM.get().less(size_of::<T>());
-        ROOM.set(room);
-        if room == Room::NONE {
-            return Err(E::custom("too many items"));
-        }
+        // What it takes, not what is in it: many lists of one item each are the dearest.
+        let before = self.0.held_bytes();
         self.0.push(item);
-        Ok(())
+        let room = ROOM.get().less(self.0.held_bytes() - before);
+        ROOM.set(room);
+        match room {
+            Room::NONE => Err(E::custom("too many items")),
+            _ => Ok(()),
+        }
     }
 
     pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
@@ -138,7 +145,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Refused, read};
+    use super::super::{OneOrMany, Refused, read};
     use super::*;
 
     #[test]
@@ -176,7 +183,38 @@ mod tests {
         };
         let most = MAX_BYTES / 256;
         assert!(most < MAX_PARTS);
-        assert_eq!(read(most).unwrap().len(), most);
+        // But for the places of the pieces.
+        assert_eq!(read(most - 300).unwrap().len(), most - 300);
         assert_eq!(read(most + 1).err(), Some(Refused::TooMany));
+        // Lists of one item each take a list for each item, too.
+        let nested = |items: usize| {
+            let alone = format!("[{item}]");
+            let body = format!("[{}]", vec![&alone[..]; items].join(","));
+            super::super::read::<List<Wide>>(body.as_bytes())
+        };
+        let most = MAX_BYTES / (256 + size_of::<Wide>());
+        assert!(2 * most < MAX_PARTS);
+        assert_eq!(nested(most - 300).unwrap().len(), most - 300);
+        assert_eq!(nested(most + 300).err(), Some(Refused::TooMany));
+    }
+
+    #[test]
+    fn a_chain_of_lone_items_counts_as_lists_do() {
+        #[derive(serde::Deserialize)]
+        struct Link<'a> {
+            #[serde(borrow, default)]
+            content: OneOrMany<'a, Link<'a>>,
+        }
+        let chain = format!("{}null{}", "{\"content\":".repeat(100), "}".repeat(100));
+        let read = |chains: usize| {
+            let body = format!("[{}]", vec![&chain[..]; chains].join(","));
+            let links = read::<List<Link<'_>>>(body.as_bytes())?;
+            Ok(links
+                .iter()
+                .filter(|link| matches!(link.content, OneOrMany::Many(_)))
+                .count())
+        };
+        assert_eq!(read(500), Ok(500));
+        assert_eq!(read(700), Err(Refused::TooMany));
     }
 }

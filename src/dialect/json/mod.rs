@@ -156,7 +156,7 @@ impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<'a, T> {
 
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
                 let item = T::deserialize(MapAccessDeserializer::new(fields))?;
-                Ok(OneOrMany::Many(List::of(item)))
+                List::of(item).map(OneOrMany::Many)
             }
         }
         deserializer.deserialize_any(Reader(PhantomData))

@@ -13,13 +13,13 @@ use crate::shape::Role;
 
 use std::fmt;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
 /// A string, strings, token ids, or lists of token ids.
 #[derive(Default)]
 pub(in crate::dialect) struct Prompt<'a> {
     texts: List<Text<'a>>,
-    ids: List<Vec<u32>>,
+    ids: List<Pieced<u32>>,
 }
 
 impl Prompt<'_> {
@@ -51,16 +51,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
                 f.write_str("a string, a list of strings, token ids, or lists of token ids")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
                 Ok(Prompt {
-                    texts: List::of(Text(text.into())),
+                    texts: List::of(Text(text.into()))?,
                     ids: List::default(),
                 })
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Prompt {
-                    texts: List::of(Text(text.to_owned().into())),
+                    texts: List::of(Text(text.to_owned().into()))?,
                     ids: List::default(),
                 })
             }
@@ -70,14 +70,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
                 let mut flat = Pieced::default();
                 while let Some(item) = items.next_element::<Item<'de>>()? {
                     match item {
-                        // Ids take no more memory than their digits did.
                         Item::Id(id) => flat.push(id),
                         Item::Text(text) => prompt.texts.push(text)?,
                         Item::Ids(ids) => prompt.ids.push(ids)?,
                     }
                 }
                 if !flat.is_empty() {
-                    prompt.ids.push(flat.into_whole(&mut Vec::new()))?;
+                    prompt.ids.push(flat)?;
                 }
                 Ok(prompt)
             }
@@ -89,7 +88,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 enum Item<'a> {
     Text(Text<'a>),
     Id(u32),
-    Ids(Vec<u32>),
+    /// Ids take at most twice the memory of their digits, which the whole body is asked room for.
+    Ids(Pieced<u32>),
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
@@ -115,7 +115,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut ids = Vec::new();
+                let mut ids = Pieced::default();
                 while let Some(id) = items.next_element()? {
                     ids.push(id);
                 }

@@ -39,6 +39,8 @@ pub(in crate::record) struct Capture {
     pub(in crate::record) dialects: Vec<DialectRule>,
     /// What the tables that number prompt blocks may take.
     pub(in crate::record) table_bytes: u64,
+    /// What the room that one body is put together in may take while nobody uses it.
+    pub(in crate::record) body_bytes: u64,
     /// Takes a share of the requests as well.
     pub(in crate::record) mirror: Option<Arc<Mirror>>,
 }
@@ -53,14 +55,18 @@ impl Capture {
 
     /// Read buffers kept for use again.
     const BUFFER_BYTES: u64 = 8 << 20;
+    /// The room of larger bodies is not kept.
+    const BODY_BYTES: u64 = 2 << 20;
 
     /// Of `memory`, a quarter is for the tables that number prompt blocks, a sixteenth at most for parcels kept for use again, a
-    /// sixteenth at most for read buffers; the ledger has the rest.
+    /// sixteenth at most for read buffers, and a hundred and twenty-eighth at most for the room of one body; the ledger has the rest.
     pub(in crate::record) fn new(memory: u64, max_body: u64, accounts: Arc<Accounts>) -> Self {
         let spares = (memory / 16 / Self::SPARE_BYTES).clamp(1, Self::SPARES);
         let table_bytes = memory / 4;
         let buffer_bytes = (memory / 16).min(Self::BUFFER_BYTES);
-        let room = memory.saturating_sub(table_bytes + spares * Self::SPARE_BYTES + buffer_bytes);
+        let body_bytes = (memory / 128).min(Self::BODY_BYTES);
+        let kept = table_bytes + spares * Self::SPARE_BYTES + buffer_bytes + body_bytes;
+        let room = memory.saturating_sub(kept);
         Self {
             queue: ArrayQueue::new(Self::QUEUE),
             spare: ArrayQueue::new(usize::try_from(spares).unwrap_or(1)),
@@ -72,6 +78,7 @@ impl Capture {
             dialects: Vec::new(),
             mirror: None,
             table_bytes,
+            body_bytes,
         }
     }
 

@@ -17,12 +17,20 @@ use crate::shape::{Dialect, Endpoint, ShapeStatus};
 
 impl Assembly {
     pub(super) fn end_upload(&mut self, key: &ChainKey, desk: &mut Desk) {
-        if !self.upload_ended {
-            let upload = std::mem::take(&mut self.upload);
-            let body = upload.into_whole(&mut desk.spare);
-            self.read_request(&body, key, &desk.capture);
-            desk.put_back(body);
+        if self.upload_ended {
+            return;
         }
+        let upload = std::mem::take(&mut self.upload);
+        // Room for it beside what is made of it, before it is there side by side.
+        if !self.may_read(&desk.capture.ledger, upload.len()) {
+            self.is_in_trouble(ShapeStatus::Shed);
+        }
+        let body = match self.trouble {
+            None => upload.into_whole(&mut desk.spare),
+            Some(_) => Vec::new(),
+        };
+        self.read_request(&body, key, &desk.capture);
+        desk.put_back(body);
     }
 
     pub(super) fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
@@ -111,7 +119,7 @@ impl Assembly {
         capture: &Capture,
     ) -> Result<Vec<u8>, ShapeStatus> {
         let mut decoder = Decoder::new(coding, capture.max_body).ok_or(ShapeStatus::Shed)?;
-        let mut plain = Vec::new();
+        let mut plain = Pieced::default();
         for piece in body.chunks(DECODED_AT_ONCE) {
             let fed = guarded(|| {
                 trip_over(piece);
@@ -123,11 +131,11 @@ impl Assembly {
                 Ok(Err(Undecodable::TooLarge)) => return Err(ShapeStatus::TooLarge),
                 Err(Panicked) => return Err(ShapeStatus::Failed),
             }
-            if !self.may_read(&capture.ledger, plain.capacity()) {
+            if !self.may_read(&capture.ledger, plain.held_bytes()) {
                 return Err(ShapeStatus::Shed);
             }
         }
-        Ok(plain)
+        Ok(plain.into_whole(&mut Vec::new()))
     }
 
     /// Whether there is room to read a body: text that holds escapes is written out, part by part.

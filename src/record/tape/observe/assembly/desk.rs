@@ -20,10 +20,11 @@ impl Desk {
         }
     }
 
-    /// Keeps a body's room, within reason and a hundredth or so of the bound on memory.
+    /// Keeps a body's room, within what there is for it.
     pub(super) fn put_back(&mut self, mut body: Vec<u8>) {
-        let most = (self.capture.table_bytes / 32).min(SPARE_UPLOAD);
-        if body.capacity() > self.spare.capacity() && body.capacity() as u64 <= most {
+        if body.capacity() > self.spare.capacity()
+            && body.capacity() as u64 <= self.capture.body_bytes
+        {
             // What was said is not kept longer than it is needed.
             body.fill(0);
             body.clear();
@@ -31,6 +32,3 @@ impl Desk {
         }
     }
 }
-
-/// The room of larger bodies is not kept.
-const SPARE_UPLOAD: u64 = 2 << 20;
