@@ -339,9 +339,11 @@ fn bodies_that_would_grow_when_read_stay_within_the_bound() {
         }
     });
     let dir = tempfile::tempdir().unwrap();
-    let recorder = Server::recorder(&url, dir.path(), &["--capture-memory", "32MiB"]);
+    let mut recorder = Server::recorder(&url, dir.path(), &["--capture-memory", "32MiB"]);
+    let admin = recorder.wait_for_url("admin on ");
     let mut client = Wire::connect(&recorder.url);
-    for (number, (path, body)) in bodies.iter().enumerate() {
+    let mut ask = |number: usize| {
+        let (path, body) = &bodies[number];
         client.send(format!(
             "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -349,11 +351,31 @@ fn bodies_that_would_grow_when_read_stay_within_the_bound() {
         let (head, answer) = read_answer(&mut client);
         assert!(head.starts_with("HTTP/1.1 200 OK"), "{number}: {head}");
         assert!(answer.ends_with("{}]}"), "{number}");
+    };
+    // One by one, so that each is read; then as fast as they go, so that some are let go.
+    for number in 0..bodies.len() {
+        ask(number);
+        let deadline = std::time::Instant::now() + super::support::PATIENCE;
+        while metric(&admin, "reenact_queue_bytes") > MIB {
+            assert!(std::time::Instant::now() < deadline, "{number} is not read");
+        }
     }
+    (0..bodies.len()).for_each(ask);
     // Without a bound on what lists hold it would be gigabytes.
     peaks_below(&recorder, 96);
-    let totals = settle(recorder, dir.path(), bodies.len() as u64);
-    assert_eq!(totals.recorded, bodies.len() as u64);
+    let made = 2 * bodies.len();
+    let totals = settle(recorder, dir.path(), made as u64);
+    assert_eq!(totals.recorded, made as u64);
+    let shapes: Vec<ShapeStatus> = exchanges(dir.path()).iter().map(|it| it.shape).collect();
+    let one_by_one = &shapes[..bodies.len()];
+    assert!(!one_by_one.contains(&ShapeStatus::Shed), "{one_by_one:?}");
+    for read in [
+        ShapeStatus::Known,
+        ShapeStatus::TooLarge,
+        ShapeStatus::Unparsable,
+    ] {
+        assert!(one_by_one.contains(&read), "{one_by_one:?}");
+    }
 }
 
 #[test]
