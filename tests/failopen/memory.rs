@@ -146,7 +146,8 @@ fn an_answer_without_end_takes_no_more_than_others() {
         let writer = server.writer();
         let sender = std::thread::spawn(move || pour(writer, chunk.as_bytes(), u64::MAX));
         client.read_head();
-        client.skip(300 * MIB);
+        // A chunk's own bytes are none of the body.
+        client.skip(301 * MIB);
         drop(client);
         // The upstream learns that its client is gone.
         assert!(sender.join().unwrap() > 300 * MIB);
