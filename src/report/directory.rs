@@ -76,6 +76,7 @@ impl ResultDirectory {
 
     /// Where nothing came of the run, takes away what was made for it and is empty.
     pub fn forsake(&self) {
+        RequestLog::forsake(&self.path.join(REQUESTS));
         // What something is in stays, and so does what is above that.
         let mut made = self.made.iter().skip_while(|dir| !dir.exists());
         let gone = |dir: &PathBuf| std::fs::remove_dir(dir).is_ok();
@@ -92,7 +93,7 @@ impl ResultDirectory {
     /// # Errors
     /// When it cannot be created.
     pub fn request_log(&self) -> Result<RequestLog, ReportError> {
-        RequestLog::create(&self.path.join("requests.jsonl.zst"))
+        RequestLog::create(&self.path.join(REQUESTS))
     }
 
     /// Writes what was sampled beside the requests, whole: merging has it from there.
@@ -175,6 +176,8 @@ impl ResultDirectory {
     }
 }
 
+const REQUESTS: &str = "requests.jsonl.zst";
+
 /// Writes a file that appears whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -205,6 +208,10 @@ mod tests {
         let [above, below] = ["above", "above/below"].map(|name| home.path().join(name));
         ResultDirectory::create(&below).unwrap().forsake();
         assert!(!above.exists() && home.path().exists());
+        let begun = ResultDirectory::create(&below).unwrap();
+        drop(begun.request_log().unwrap());
+        begun.forsake();
+        assert!(!above.exists(), "of a log nothing came either");
         let unmakeable = below.join("n".repeat(300));
         assert!(ResultDirectory::create(&unmakeable).is_err());
         assert!(!above.exists() && home.path().exists());

@@ -70,9 +70,22 @@ struct Line<'a> {
     longest_gap_us: Option<u32>,
 }
 
+/// Where a log lies until it is whole.
+fn partial(path: &Path) -> PathBuf {
+    path.with_extension("zst.partial")
+}
+
 impl RequestLog {
+    /// Takes a log away that was begun and holds nothing.
+    pub(super) fn forsake(path: &Path) {
+        let partial = partial(path);
+        if std::fs::metadata(&partial).is_ok_and(|begun| begun.len() == 0) {
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+
     pub(super) fn create(path: &Path) -> Result<Self, ReportError> {
-        let partial = path.with_extension("zst.partial");
+        let partial = partial(path);
         let encoder = File::create(&partial)
             .and_then(|file| zstd::Encoder::new(file, LEVEL))
             .map(|encoder| BufWriter::with_capacity(GATHERED, encoder))
