@@ -76,7 +76,7 @@ impl<T: Copy> Pieced<T> {
     }
 
     /// Whether it lies side by side.
-    pub(crate) fn is_one_piece(&self) -> bool {
+    fn is_one_piece(&self) -> bool {
         self.full.is_empty()
     }
 

@@ -88,7 +88,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 enum Item<'a> {
     Text(Text<'a>),
     Id(u32),
-    /// Ids take at most twice the memory of their digits, which the whole body is asked room for.
+    /// Each takes four bytes, of two of JSON at least: of ids of one digit twice the body, beside the body.
     Ids(Pieced<u32>),
 }
 

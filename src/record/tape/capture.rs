@@ -153,7 +153,7 @@ mod tests {
     use bytes::Bytes;
     use std::slice::from_ref;
 
-    /// A bound under which the ledger has five eighths of it.
+    /// A bound under which the ledger has three fifths of it.
     const MEMORY: u64 = 1 << 20;
 
     fn capture(memory: u64) -> (Capture, Arc<Accounts>) {
