@@ -26,13 +26,10 @@ impl Room {
     };
     const NONE: Self = Self { items: 0, bytes: 0 };
 
-    /// What is left after one more item, for which so many bytes were taken; none where that is too many.
-    fn less(self, bytes: usize) -> Self {
-        match self.bytes.checked_sub(bytes) {
-            Some(bytes) if self.items > 1 => Self {
-                items: self.items - 1,
-                bytes,
-            },
+    /// What is left after so many more items, for which so many bytes were taken; none where that is too many.
+    fn less(self, items: usize, bytes: usize) -> Self {
+        match (self.items.checked_sub(items), self.bytes.checked_sub(bytes)) {
+            (Some(items @ 1..), Some(bytes)) => Self { items, bytes },
             _ => Self::NONE,
         }
     }
@@ -51,6 +48,19 @@ pub(super) fn begin() {
 /// Whether the body was not read because its lists hold more than [`MAX_PARTS`] items, or take more than [`MAX_BYTES`], however nested.
 pub(super) fn were_too_many() -> bool {
     ROOM.get() == Room::NONE
+}
+
+/// Takes room in the bound on the body that is being read.
+///
+/// # Errors
+/// When there is none left.
+fn take_room<E: Error>(items: usize, bytes: usize) -> Result<(), E> {
+    let room = ROOM.get().less(items, bytes);
+    ROOM.set(room);
+    match room {
+        Room::NONE => Err(E::custom("too many items")),
+        _ => Ok(()),
+    }
 }
 
 /// A list that takes part in the bound on a body.
@@ -95,12 +105,7 @@ impl<T> List<T> {
         // What it takes, not what is in it: many lists of one item each are the dearest.
         let before = self.0.held_bytes();
         self.0.push(item);
-        let room = ROOM.get().less(self.0.held_bytes() - before);
-        ROOM.set(room);
-        match room {
-            Room::NONE => Err(E::custom("too many items")),
-            _ => Ok(()),
-        }
+        take_room(1, self.0.held_bytes() - before)
     }
 
     pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
@@ -140,6 +145,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
             }
         }
         deserializer.deserialize_seq(Reader(PhantomData))
+    }
+}
+
+/// Token ids, which may be as many as a prompt has: they count by what they take alone.
+#[derive(Default)]
+pub(in crate::dialect) struct Ids(Pieced<u32>);
+
+impl Ids {
+    /// One more, which the largest that there is stands for where it is larger.
+    ///
+    /// # Errors
+    /// When all lists of the body take too much.
+    pub(in crate::dialect) fn push<E: Error>(&mut self, id: u64) -> Result<(), E> {
+        let before = self.0.held_bytes();
+        self.0.push(u32::try_from(id).unwrap_or(u32::MAX));
+        take_room(0, self.0.held_bytes() - before)
+    }
+
+    pub(in crate::dialect) fn iter(&self) -> impl Iterator<Item = &u32> {
+        self.0.iter()
+    }
+
+    pub(in crate::dialect) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -196,6 +225,23 @@ mod tests {
         assert!(2 * most < MAX_PARTS);
         assert_eq!(nested(most - 300).unwrap().len(), most - 300);
         assert_eq!(nested(most + 300).err(), Some(Refused::TooMany));
+    }
+
+    #[test]
+    fn ids_are_bounded_by_what_they_take_alone() {
+        let filled = |ids: usize| {
+            begin();
+            let mut filled = Ids::default();
+            let pushed =
+                (0..ids as u64).try_for_each(|id| filled.push::<serde::de::value::Error>(id << 20));
+            (pushed.is_ok(), filled.iter().count(), were_too_many())
+        };
+        let most = MAX_BYTES / 4;
+        // But for the places of the pieces.
+        let fits = most - (16 << 10);
+        assert!(fits > 10 * MAX_PARTS);
+        assert_eq!(filled(fits), (true, fits, false));
+        assert!(!filled(most + 1).0 && were_too_many());
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod list;
 mod tools;
 mod values;
 
-pub(in crate::dialect) use list::List;
+pub(in crate::dialect) use list::{Ids, List};
 pub(in crate::dialect) use tools::Tools;
 pub(in crate::dialect) use values::{Count, Fault, Items, Presence, Said};
 

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::anonymise::PromptRender;
 use crate::dialect::Draft;
 use crate::dialect::draft::join;
-use crate::dialect::json::{List, Text};
-use crate::pieced::Pieced;
+use crate::dialect::json::{Ids, List, Text};
 use crate::shape::Role;
 
 use std::fmt;
@@ -19,7 +18,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 #[derive(Default)]
 pub(in crate::dialect) struct Prompt<'a> {
     texts: List<Text<'a>>,
-    ids: List<Pieced<u32>>,
+    ids: List<Ids>,
 }
 
 impl Prompt<'_> {
@@ -67,10 +66,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut prompt = Prompt::default();
-                let mut flat = Pieced::default();
+                let mut flat = Ids::default();
                 while let Some(item) = items.next_element::<Item<'de>>()? {
                     match item {
-                        Item::Id(id) => flat.push(id),
+                        Item::Id(id) => flat.push(id)?,
                         Item::Text(text) => prompt.texts.push(text)?,
                         Item::Ids(ids) => prompt.ids.push(ids)?,
                     }
@@ -87,9 +86,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Prompt<'a> {
 
 enum Item<'a> {
     Text(Text<'a>),
-    Id(u32),
-    /// Each takes four bytes, of two of JSON at least: of ids of one digit twice the body, beside the body.
-    Ids(Pieced<u32>),
+    Id(u64),
+    Ids(Ids),
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
@@ -111,13 +109,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
             }
 
             fn visit_u64<E>(self, id: u64) -> Result<Self::Value, E> {
-                Ok(Item::Id(u32::try_from(id).unwrap_or(u32::MAX)))
+                Ok(Item::Id(id))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut ids = Pieced::default();
+                let mut ids = Ids::default();
                 while let Some(id) = items.next_element()? {
-                    ids.push(id);
+                    ids.push(id)?;
                 }
                 Ok(Item::Ids(ids))
             }

@@ -100,7 +100,7 @@ impl Assembly {
                         Some(_) if self.trouble.is_some() || !self.request_is_read() => {}
                         // A body of one piece is read where it lies.
                         Some(Pieces::One(body)) if last && self.upload.is_empty() => {
-                            self.read_request(body, key, &capture);
+                            self.read_at_once(body, key, &capture);
                         }
                         Some(pieces) => {
                             pieces.each(|bytes| self.upload.extend_from_slice(bytes));

@@ -22,9 +22,7 @@ impl Assembly {
         }
         let upload = std::mem::take(&mut self.upload);
         // Room for it beside what is made of it, before it is there side by side.
-        if !self.may_read(&desk.capture.ledger, upload.len()) {
-            self.is_in_trouble(ShapeStatus::Shed);
-        }
+        self.asks_to_read(upload.len(), &desk.capture);
         let body = match self.trouble {
             None => upload.into_whole(&mut desk.spare),
             Some(_) => Vec::new(),
@@ -33,19 +31,31 @@ impl Assembly {
         desk.put_back(body);
     }
 
-    pub(super) fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
+    /// A body that lies there whole.
+    pub(super) fn read_at_once(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
+        self.asks_to_read(body.len(), capture);
+        self.read_request(body, key, capture);
+    }
+
+    fn asks_to_read(&mut self, body: usize, capture: &Capture) {
+        if !self.may_read(&capture.ledger, body, 0) {
+            self.is_in_trouble(ShapeStatus::Shed);
+        }
+    }
+
+    fn read_request(&mut self, body: &[u8], key: &ChainKey, capture: &Capture) {
         self.upload_ended = true;
         if self.trouble.is_some() || !self.request_is_read() {
             return;
         }
         match self.coded {
             None | Some(Coded::Plain) => {
-                self.read_plain(body, key, &capture.ledger);
+                self.read_plain(body, key);
                 self.mirror(body, capture);
             }
             Some(Coded::By(coding)) => match self.decoded(body, coding, capture) {
                 Ok(body) => {
-                    self.read_plain(&body, key, &capture.ledger);
+                    self.read_plain(&body, key);
                     self.mirror(&body, capture);
                 }
                 Err(status) => self.is_undecoded(status),
@@ -83,10 +93,7 @@ impl Assembly {
         }
     }
 
-    fn read_plain(&mut self, body: &[u8], key: &ChainKey, ledger: &Arc<Ledger>) {
-        if !self.may_read(ledger, body.len()) {
-            return self.is_in_trouble(ShapeStatus::Shed);
-        }
+    fn read_plain(&mut self, body: &[u8], key: &ChainKey) {
         let told = std::mem::take(&mut self.told);
         let by_path = self.endpoint();
         let read = || {
@@ -131,16 +138,17 @@ impl Assembly {
                 Ok(Err(Undecodable::TooLarge)) => return Err(ShapeStatus::TooLarge),
                 Err(Panicked) => return Err(ShapeStatus::Failed),
             }
-            if !self.may_read(&capture.ledger, plain.held_bytes()) {
+            if !self.may_read(&capture.ledger, plain.held_bytes(), body.len()) {
                 return Err(ShapeStatus::Shed);
             }
         }
         Ok(plain.into_whole(&mut Vec::new()))
     }
 
-    /// Whether there is room to read a body: text that holds escapes is written out, part by part.
-    pub(super) fn may_read(&mut self, ledger: &Arc<Ledger>, body: usize) -> bool {
-        body <= READ_AT_ONCE || self.weigh(ledger, 2 * body, Share::Bodies)
+    /// Whether there is room to read a body, with so many bytes of its coded form beside it: text that holds escapes is written out,
+    /// part by part.
+    pub(super) fn may_read(&mut self, ledger: &Arc<Ledger>, body: usize, coded: usize) -> bool {
+        coded + body <= READ_AT_ONCE || self.weigh(ledger, coded + 2 * body, Share::Bodies)
     }
 
     pub(super) fn is_other(&mut self) {

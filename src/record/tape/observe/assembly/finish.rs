@@ -57,7 +57,7 @@ impl Assembly {
         }
         let stream = self.is_stream();
         let gathered = self.response.as_ref().map(ResponseObserver::held_bytes);
-        if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes)) {
+        if gathered.is_some_and(|bytes| !self.may_read(ledger, bytes, 0)) {
             self.is_in_trouble(ShapeStatus::Shed);
         }
         let mut sight = match self.response.take() {
