@@ -25,11 +25,12 @@ pub(super) fn guarded_each<I, T>(
         .collect()
 }
 
-/// Stands in for the bug that no input is known to provoke: what is named after it makes its reader panic.
+/// Stands in for the bug that no input is known to provoke: what is named after it makes its reader panic. No text that a test draws at
+/// random has a hyphen.
 #[cfg(test)]
 pub(super) fn trip_over(bytes: &[u8]) {
     assert!(
-        memchr::memmem::find(bytes, b"TRIP").is_none(),
+        memchr::memmem::find(bytes, b"TRIP-UP").is_none(),
         "tripped over a secret"
     );
 }

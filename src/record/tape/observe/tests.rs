@@ -48,10 +48,10 @@ fn a_panic_costs_a_shape_or_an_exchange_and_nobody_notices() {
     let exchanges = [
         (chat, "{\"messages\":[]}"),
         // In a dialect.
-        (chat, "{\"messages\":[],\"TRIP\":1}"),
+        (chat, "{\"messages\":[],\"TRIP-UP\":1}"),
         (chat, "{\"messages\":[],\"after\":1}"),
         // In the observer itself.
-        ("/TRIP", "{}"),
+        ("/TRIP-UP", "{}"),
         (chat, "{\"messages\":[],\"in the end\":1}"),
     ];
     std::thread::scope(|scope| {
