@@ -166,7 +166,7 @@ impl Asker<'_> {
             planned_shared_tokens: 0,
         };
         self.sent += 1;
-        let outcome = exchange(&self.lane, prepared).await;
+        let outcome = exchange(&self.lane, Box::new(prepared)).await;
         let text = text.get().cloned();
         Asked {
             // Half an answer is not the answer.

@@ -276,7 +276,7 @@ impl<'a> Prober<'a> {
         let request = self.envelope.post(question.endpoint, wire);
         let outcome = exchange(
             &self.lane,
-            Prepared {
+            Box::new(Prepared {
                 index: u64::from(self.sent),
                 planned_us: 0,
                 intended_us: self.lane.clock.now_us(),
@@ -296,7 +296,7 @@ impl<'a> Prober<'a> {
                 wanted_prompt_tokens: None,
                 wanted_output_tokens: None,
                 planned_shared_tokens: 0,
-            },
+            }),
         )
         .await;
         self.sent += 1;

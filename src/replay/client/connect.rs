@@ -135,7 +135,7 @@ impl Connector {
         &self.traffic
     }
 
-    /// Opens a connection.
+    /// Opens a connection. What only TLS and HTTP/2 need lies apart: whoever is behind opens hundreds at once.
     ///
     /// # Errors
     /// When there is none to be had in time.
@@ -145,7 +145,7 @@ impl Connector {
                 let io = self.in_time(self.open(Stamped::over)).await?;
                 Wire::Http1(Socket::over(io, self.traffic.open_one()))
             }
-            HttpVersion::Http2 => Wire::Http2(Arc::new(self.link().await?)),
+            HttpVersion::Http2 => Wire::Http2(Arc::new(Box::pin(self.link()).await?)),
         };
         Ok(Connection::new(wire))
     }
@@ -195,8 +195,7 @@ impl Connector {
         Ok(match &self.tls {
             None => MaybeTls::Plain(tcp),
             Some((connector, name)) => MaybeTls::Tls(Box::new(
-                connector
-                    .connect(name.clone(), tcp)
+                Box::pin(connector.connect(name.clone(), tcp))
                     .await
                     .map_err(ConnectError::Tls)?
                     .into(),

@@ -1,22 +1,30 @@
+use std::sync::{Arc, OnceLock};
+
 use super::lane::Lane;
 use super::listen::{Fetched, Heard, Hearing};
 use super::message::Message;
 use super::talk::{Course, Cut, Talk};
 use super::watch::Watch;
-use crate::dialect::{AnswerReader, ResponseSight};
+use crate::dialect::{AnswerReader, AnswerText, ResponseSight};
 use crate::replay::pace::RunClock;
-use crate::replay::synthesise::Prepared;
+use crate::replay::synthesise::{Cancel, Prepared};
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
+use crate::shape::Endpoint;
 
 /// Sends a request at once and follows its answer to the end.
-pub(in crate::replay) async fn exchange(lane: &Lane, mut prepared: Prepared) -> RequestOutcome {
+pub(in crate::replay) async fn exchange(lane: &Lane, prepared: Box<Prepared>) -> RequestOutcome {
     let mut outcome = blank(&prepared);
     let mut hearing = Hearing::new(&prepared, &mut outcome);
-    let answer = prepared.answer.take();
     let slow = lane.slow(&prepared);
     let pool = lane.pool(&prepared);
-    let (endpoint, cancel, message) = (prepared.endpoint, prepared.cancel, prepared.request);
-    let taken = pool.take(prepared.new_connection).await;
+    let Wanted {
+        endpoint,
+        cancel,
+        message,
+        answer,
+        new_connection,
+    } = Wanted::of(prepared);
+    let taken = pool.take(new_connection).await;
     // The recorded client's patience did not have to wait for a connection.
     let watch = Watch::new(lane.clock, lane.idle, cancel);
     let mut talk = Talk::new(lane, message, watch, &mut hearing);
@@ -57,6 +65,36 @@ pub(in crate::replay) async fn exchange(lane: &Lane, mut prepared: Prepared) -> 
     outcome
 }
 
+/// What an exchange still needs once its outcome is begun.
+struct Wanted {
+    endpoint: Endpoint,
+    cancel: Option<Cancel>,
+    message: Message,
+    answer: Option<Arc<OnceLock<AnswerText>>>,
+    new_connection: Option<bool>,
+}
+
+impl Wanted {
+    /// The rest is let go.
+    fn of(prepared: Box<Prepared>) -> Self {
+        let Prepared {
+            endpoint,
+            cancel,
+            request: message,
+            answer,
+            new_connection,
+            ..
+        } = *prepared;
+        Self {
+            endpoint,
+            cancel,
+            message,
+            answer,
+            new_connection,
+        }
+    }
+}
+
 /// The outcome of a request that the generator gave up before it was sent.
 pub(in crate::replay) fn dropped(prepared: &Prepared, clock: RunClock) -> RequestOutcome {
     RequestOutcome {
@@ -75,7 +113,7 @@ pub(in crate::replay) async fn fetch(
         let mut fetched = Fetched::default();
         let taken = lane.pool.take(None).await;
         let watch = Watch::new(lane.clock, lane.idle, None);
-        let talk = Talk::new(lane, message, watch, &mut fetched);
+        let mut talk = Talk::new(lane, message, watch, &mut fetched);
         match talk.over(taken).await.ended {
             Ok(()) => Ok(fetched),
             Err(Cut::Failed(kind)) => Err(kind),
@@ -121,5 +159,29 @@ fn blank(prepared: &Prepared) -> RequestOutcome {
         recorded: prepared.recorded,
         recorded_gaps: prepared.recorded_gaps.clone(),
         ..RequestOutcome::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::connect::Connector;
+    use super::super::pool::{Pool, Sharing};
+    use super::*;
+    use crate::replay::testing::{prepared, target};
+
+    /// Tens of thousands may be in flight; and whoever has fallen behind has to find memory for hundreds at once.
+    #[test]
+    fn an_exchange_in_flight_takes_little() {
+        let connector = Connector::new(&target("http://127.0.0.1:9"), Duration::ZERO).unwrap();
+        let lane = Lane {
+            pool: Arc::new(Pool::new(connector, Sharing::Free)),
+            slow: None,
+            clock: RunClock::starting_at(Instant::now()),
+            idle: Duration::ZERO,
+        };
+        let takes = size_of_val(&exchange(&lane, Box::new(prepared())));
+        assert!(takes <= 2560, "{takes} bytes");
     }
 }

@@ -90,7 +90,7 @@ impl<'a, L: Listener> Talk<'a, L> {
 
     /// Sends the request over a connection and follows the answer to its end; the connection goes back to the pool if another
     /// exchange can go over it.
-    pub(super) async fn over(mut self, taken: Result<Connection, ConnectError>) -> Course {
+    pub(super) async fn over(&mut self, taken: Result<Connection, ConnectError>) -> Course {
         let ended = self.converse(taken).await;
         if let Some(brake) = &self.brake {
             self.pool.note_slow(brake.has_held());
@@ -112,7 +112,8 @@ impl<'a, L: Listener> Talk<'a, L> {
                     let step = |cx: &mut Context<'_>| self.poll(cx, socket, sleep.as_mut());
                     std::future::poll_fn(step).await
                 }
-                Wire::Http2(link) => self.stream(link, sleep.as_mut()).await,
+                // Apart: it takes more than all the rest.
+                Wire::Http2(link) => Box::pin(self.stream(link, sleep.as_mut())).await,
             };
             match ended {
                 Ok(()) => {

@@ -30,7 +30,7 @@ fn while_busy(target: &Target) -> (RequestOutcome, u64) {
             clock,
             idle: Duration::from_secs(10),
         };
-        let asked = exchange(&lane, prepared());
+        let asked = exchange(&lane, Box::new(prepared()));
         tokio::pin!(asked);
         // It goes out.
         let _ = tokio::time::timeout(ANSWERS / 5, &mut asked).await;
