@@ -95,11 +95,15 @@ impl Agenda {
         }
     }
 
-    /// Moves what is due soon near, and has it announced.
+    /// Moves what is due soon near, and has it announced; of what should have been sent before, only the next ones.
     pub(super) fn draw_near(&mut self, now_us: u64, mut announce: impl FnMut(&Prepared)) {
         let until_us = now_us.saturating_add(self.lead_us);
-        while let Some(entry) = self.far.peek()
-            && entry.due_us <= until_us
+        let is_behind = |entry: &Entry| entry.due_us.saturating_add(BEHIND_US) < now_us;
+        while let Some(next) = self.far.peek()
+            && next.due_us <= until_us
+            && !(is_behind(next)
+                && self.near.len() >= BEHIND_AT_ONCE
+                && self.near.peek().is_some_and(is_behind))
             && let Some(entry) = self.far.pop()
         {
             announce(&entry.handed.prepared);
@@ -139,6 +143,11 @@ impl Agenda {
         self.far.push(Entry { due_us, handed });
     }
 }
+
+/// What should have been sent longer ago than this is behind.
+const BEHIND_US: u64 = 1000;
+/// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile.
+const BEHIND_AT_ONCE: usize = 16;
 
 /// Ordered so that the heap's greatest is the one to send first.
 struct Entry {
@@ -217,6 +226,42 @@ mod tests {
         assert_eq!(agenda.next_us(), Some(100));
         assert!(agenda.due(99).is_none());
         assert!(agenda.due(100).is_some());
+    }
+
+    #[test]
+    fn what_is_behind_is_announced_bit_by_bit_and_leaves_in_order() {
+        let mut agenda = Agenda::new(50);
+        let waiting = 3 * BEHIND_AT_ONCE as u64;
+        for index in (0..waiting).rev() {
+            agenda.take_in(handed(index, Due::At(100)));
+        }
+        // What comes at once is no more behind than what comes alone.
+        let (mut at_once, mut announced) = (Agenda::new(50), 0);
+        for index in 0..waiting {
+            at_once.take_in(handed(index, Due::At(100)));
+        }
+        at_once.draw_near(60, |_| announced += 1);
+        assert_eq!(announced, waiting);
+        let (mut announced, mut left) = (0, Vec::new());
+        while (left.len() as u64) < waiting {
+            agenda.draw_near(100 + 2 * BEHIND_US, |_| announced += 1);
+            assert!(announced <= left.len() + BEHIND_AT_ONCE);
+            let next = agenda.due(100 + 2 * BEHIND_US).unwrap();
+            left.push(next.prepared.index);
+        }
+        assert!(left.into_iter().eq(0..waiting));
+    }
+
+    #[test]
+    fn what_comes_late_does_not_wait_for_what_is_not_due() {
+        let mut agenda = Agenda::new(5000);
+        for index in 0..2 * BEHIND_AT_ONCE as u64 {
+            agenda.take_in(handed(index, Due::At(10_000)));
+        }
+        agenda.draw_near(6000, |_| ());
+        agenda.take_in(handed(100, Due::At(0)));
+        agenda.draw_near(6000, |_| ());
+        assert_eq!(agenda.due(6000).unwrap().prepared.index, 100);
     }
 
     #[test]

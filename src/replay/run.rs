@@ -394,7 +394,7 @@ fn lead(calibration: &Calibration) -> Duration {
         .clamp(Duration::from_millis(5), Duration::from_millis(250))
 }
 
-fn runtime() -> io::Result<Runtime> {
+pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         // Timers and sockets are asked after so many answers were looked at (61 by default): a send that falls due among thousands
         // of events waits for these, at some 3 µs each.

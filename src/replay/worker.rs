@@ -57,6 +57,11 @@ impl Worker {
 const BEAT: Duration = Duration::from_millis(1);
 /// Outcomes that are handed over at once; fewer wait for the next beat.
 const BATCH: usize = 64;
+/// Requests that are sent in one go without a connection for each of those that follow.
+const SENT_AT_ONCE: usize = 16;
+/// How often the runtime looks round before as many more are sent. Each time it comes to sixteen tasks, and each request sent may have left three:
+/// its own, and two connections that are opened.
+const LOOKS: usize = 16;
 
 /// Sends its share of the plan until the plan is over and every answer has come, or the run is stopped. Returns how late its
 /// heartbeat was, in microseconds.
@@ -108,6 +113,14 @@ pub(super) fn work(
     })
 }
 
+/// How far what is due was sent.
+enum Sent {
+    /// More may be due.
+    Some,
+    /// Whole; when there is something to do again.
+    All { next_us: Option<u64> },
+}
+
 struct Shift {
     lane: Lane,
     worker: Worker,
@@ -136,7 +149,13 @@ impl Shift {
                     Err(TryRecvError::Disconnected) => more = false,
                 }
             }
-            let next_us = self.send_what_is_due(start);
+            let next_us = match self.send_what_is_due(start) {
+                Sent::Some => {
+                    self.look_for_connections().await;
+                    continue;
+                }
+                Sent::All { next_us } => next_us,
+            };
             if !more && next_us.is_none() {
                 return Ok(());
             }
@@ -158,13 +177,25 @@ impl Shift {
         }
     }
 
+    /// Lets the runtime take in what has come, until there is a connection for each request announced, or there was time enough to find one.
+    async fn look_for_connections(&self) {
+        for _ in 0..LOOKS {
+            tokio::task::yield_now().await;
+            if !self.lane.pool.is_short() {
+                return;
+            }
+        }
+    }
+
     fn take_in(&self, batch: Vec<Order>) {
         let mut agenda = self.agenda();
         batch.into_iter().for_each(|order| agenda.take_in(order));
     }
 
-    /// Sends what is due, announces to the pool what soon will be, and says when there is something to do again.
-    fn send_what_is_due(self: &Arc<Self>, start: Instant) -> Option<u64> {
+    /// Sends what is due, and announces to the pool what soon will be. Where many are due at once and have no connections, those are looked
+    /// for in between, among what was answered or opened meanwhile: to open one for each would cost more than the sends.
+    fn send_what_is_due(self: &Arc<Self>, start: Instant) -> Sent {
+        let mut sent = 0;
         loop {
             let mut agenda = self.agenda();
             let now_us = self.lane.clock.now_us();
@@ -177,8 +208,15 @@ impl Shift {
                 Some(handed) => {
                     drop(agenda);
                     self.send(handed);
+                    sent += 1;
+                    if sent % SENT_AT_ONCE == 0 && self.lane.pool.is_short() {
+                        return Sent::Some;
+                    }
                 }
-                None => return agenda.next_us(),
+                None => {
+                    let next_us = agenda.next_us();
+                    return Sent::All { next_us };
+                }
             }
         }
     }
@@ -215,7 +253,7 @@ impl Shift {
         }
         progress.sent.fetch_add(1, Ordering::Relaxed);
         let mut exchange: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-            let outcome = exchange(&running.shift.lane, *prepared).await;
+            let outcome = exchange(&running.shift.lane, prepared).await;
             running.end = Some(end_of(&outcome));
             running.shift.tell(outcome);
         });

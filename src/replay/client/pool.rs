@@ -1,5 +1,6 @@
 mod shelf;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -184,11 +185,18 @@ impl Pool {
         self.shelf().distrust();
     }
 
-    /// A new connection.
-    pub(in crate::replay) async fn open(&self) -> Result<Connection, ConnectError> {
+    /// Whether some of what is announced has no connection yet.
+    pub(in crate::replay) fn is_short(&self) -> bool {
+        self.shelf().is_short()
+    }
+
+    /// A new connection. What that takes lies apart, so that an exchange, most of which open none, has no room for it.
+    pub(in crate::replay) fn open(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send + '_>> {
         match &self.links {
-            None => self.connector.connect().await,
-            Some(links) => links.place(&self.connector).await,
+            None => Box::pin(self.connector.connect()),
+            Some(links) => Box::pin(links.place(&self.connector)),
         }
     }
 

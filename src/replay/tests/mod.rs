@@ -1,5 +1,6 @@
 //! The engine over real sockets, against a server that follows a script.
 
+mod behind;
 mod calibration;
 mod connections;
 mod conversations;

@@ -65,6 +65,11 @@ impl Shelf {
         self.idle.len()
     }
 
+    /// Whether there are fewer than requests announced.
+    pub(super) fn is_short(&self) -> bool {
+        self.idle.len() + self.unused.len() < self.expected + self.beginning
+    }
+
     /// Whether more were opened ahead than there are requests announced that begin one.
     pub(super) fn has_spare(&self) -> bool {
         self.unused.len() + self.opening > self.beginning

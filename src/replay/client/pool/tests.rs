@@ -55,6 +55,24 @@ async fn come(pool: &Arc<Pool>, begins: Option<bool>) -> Connection {
 }
 
 #[test]
+fn it_is_short_while_what_is_announced_has_no_connection() {
+    on_worker(async {
+        let target = Silent::start();
+        let pool = target.pool(AS_RECORDED);
+        assert!(!pool.is_short());
+        pool.expect(USES_AGAIN);
+        assert!(pool.is_short(), "it is only being opened");
+        let connection = pool.take(USES_AGAIN).await.unwrap();
+        assert!(!pool.is_short());
+        pool.give_back(connection);
+        pool.expect(USES_AGAIN);
+        assert!(!pool.is_short());
+        pool.expect(USES_AGAIN);
+        assert!(pool.is_short());
+    });
+}
+
+#[test]
 fn a_connection_is_ready_before_the_request_that_begins_it() {
     on_worker(async {
         let target = Silent::start();
