@@ -98,7 +98,8 @@ def accuracy(bench, generators, quick):
             run, cpu_s, _ = paced(generator, rate, cap)
             said = generator.reported(capped=cap is not None)
             rows, late = sorted(run.rows), run.late_us(rate)
-            cells = [f"{rate:,.0f}", f"{len(rows) / run.seconds() * cpu_s:.0%}", *(f"{quantile(late, q) / 1000:.2f}" for q in (0.5, 0.99, 0.999))]
+            per_core = f"{TOKENS / cpu_s:,.0f}" if cpu_s > 0 else "–"
+            cells = [f"{rate:,.0f}", f"{len(rows) / run.seconds() * cpu_s:.0%}", per_core, *(f"{quantile(late, q) / 1000:.2f}" for q in (0.5, 0.99, 0.999))]
             for key, column in (("ttft", 1), ("e2e", 2)):
                 # Under a cap a request waits in the generator, and what a user feels begins when it should have been sent.
                 true_ms = [(row[column] - row[0] + (waited if cap else 0)) / 1000 for row, waited in zip(rows, late)]
@@ -130,7 +131,7 @@ def accuracy(bench, generators, quick):
             busy[generator.name] = max(1, round(min(MOST_STREAMS_PER_S, by_cost, 0.8 * len(flat_out.rows) / flat_out.seconds())))
         return busy[generator.name]
 
-    columns = ["streams/s", "its core", "late p50 ms", "p99", "p99.9", "TTFT p50 true ms", "error ms", "TTFT p99 true", "error", "E2E p50 true", "error", "E2E p99 true", "error", "ITL p50 true", "error", "ITL p99 true", "error"]
+    columns = ["streams/s", "its core", "events/s per core", "late p50 ms", "p99", "p99.9", "TTFT p50 true ms", "error ms", "TTFT p99 true", "error", "E2E p50 true", "error", "E2E p99 true", "error", "ITL p50 true", "error", "ITL p99 true", "error"]
     paces = f"streams of {TOKENS} tokens, 100 tokens/s each; error = reported − true"
     able = [generator for generator in generators if generator.share]
     # Nothing has to wake it for an event either.
