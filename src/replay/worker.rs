@@ -59,8 +59,8 @@ const BEAT: Duration = Duration::from_millis(1);
 const BATCH: usize = 64;
 /// Requests that are sent in one go without a connection for each of those that follow.
 const SENT_AT_ONCE: usize = 16;
-/// How often the runtime looks round before as many more are sent. Each time it comes to sixteen tasks, and each request sent may have left three:
-/// its own, and two connections that are opened.
+/// How often the runtime looks round before as many more are sent. Each time it comes to sixteen tasks, and a request may leave several: its own,
+/// and a connection that is opened, step by step.
 const LOOKS: usize = 16;
 
 /// Sends its share of the plan until the plan is over and every answer has come, or the run is stopped. Returns how late its
