@@ -103,7 +103,10 @@ impl Agenda {
             && next.due_us <= until_us
             && !(is_behind(next)
                 && self.near.len() >= BEHIND_AT_ONCE
-                && self.near.peek().is_some_and(is_behind))
+                && self
+                    .near
+                    .peek()
+                    .is_some_and(|first| is_behind(first) && first > next))
             && let Some(entry) = self.far.pop()
         {
             announce(&entry.handed.prepared);
@@ -146,7 +149,7 @@ impl Agenda {
 
 /// What should have been sent longer ago than this is behind.
 const BEHIND_US: u64 = 1000;
-/// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile.
+/// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile, where answers come soon.
 const BEHIND_AT_ONCE: usize = 16;
 
 /// Ordered so that the heap's greatest is the one to send first.
@@ -262,6 +265,10 @@ mod tests {
         agenda.take_in(handed(100, Due::At(0)));
         agenda.draw_near(6000, |_| ());
         assert_eq!(agenda.due(6000).unwrap().prepared.index, 100);
+        // Nor for what is behind, but came later in the plan.
+        agenda.take_in(handed(101, Due::At(1)));
+        agenda.draw_near(20_000, |_| ());
+        assert_eq!(agenda.due(20_000).unwrap().prepared.index, 101);
     }
 
     #[test]

@@ -177,7 +177,8 @@ impl Shift {
         }
     }
 
-    /// Lets the runtime take in what has come, until there is a connection for each request announced, or there was time enough to find one.
+    /// Lets the runtime take in what has come, until there is a connection for each request announced, or it has looked
+    /// often enough to find those that are there.
     async fn look_for_connections(&self) {
         for _ in 0..LOOKS {
             tokio::task::yield_now().await;
