@@ -102,7 +102,7 @@ impl Agenda {
         while let Some(next) = self.far.peek()
             && next.due_us <= until_us
             && !(is_behind(next)
-                && self.near.len() >= BEHIND_AT_ONCE
+                && self.near.len() >= AT_ONCE
                 && self
                     .near
                     .peek()
@@ -149,8 +149,9 @@ impl Agenda {
 
 /// What should have been sent longer ago than this is behind.
 const BEHIND_US: u64 = 1000;
-/// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile, where answers come soon.
-const BEHIND_AT_ONCE: usize = 16;
+/// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile, where answers come soon:
+/// for that, no more are sent in one go without a look at what has come.
+pub(super) const AT_ONCE: usize = 16;
 
 /// Ordered so that the heap's greatest is the one to send first.
 struct Entry {
@@ -234,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_behind_is_announced_bit_by_bit_and_leaves_in_order() {
         let mut agenda = Agenda::new(50);
-        let waiting = 3 * BEHIND_AT_ONCE as u64;
+        let waiting = 3 * AT_ONCE as u64;
         for index in (0..waiting).rev() {
             agenda.take_in(handed(index, Due::At(100)));
         }
@@ -248,7 +249,7 @@ mod tests {
         let (mut announced, mut left) = (0, Vec::new());
         while (left.len() as u64) < waiting {
             agenda.draw_near(100 + 2 * BEHIND_US, |_| announced += 1);
-            assert!(announced <= left.len() + BEHIND_AT_ONCE);
+            assert!(announced <= left.len() + AT_ONCE);
             let next = agenda.due(100 + 2 * BEHIND_US).unwrap();
             left.push(next.prepared.index);
         }
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn what_comes_late_does_not_wait_for_what_is_not_due() {
         let mut agenda = Agenda::new(5000);
-        for index in 0..2 * BEHIND_AT_ONCE as u64 {
+        for index in 0..2 * AT_ONCE as u64 {
             agenda.take_in(handed(index, Due::At(10_000)));
         }
         agenda.draw_near(6000, |_| ());

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::calibrate::{Calibration, Problem, TargetError};
@@ -25,7 +24,7 @@ use super::source::Source;
 use super::survey::PlanSummary;
 use super::synthesise::{Alteration, Alterations, LengthPolicy, Synthesiser};
 use super::target::Target;
-use super::worker::{Worker, work};
+use super::worker::{Worker, runtime, work};
 use crate::net::open_files;
 use crate::shape::BlockSpec;
 
@@ -392,13 +391,4 @@ fn default_workers() -> usize {
 fn lead(calibration: &Calibration) -> Duration {
     Duration::from_micros(calibration.connect_us.saturating_mul(4))
         .clamp(Duration::from_millis(5), Duration::from_millis(250))
-}
-
-pub(super) fn runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        // Timers and sockets are asked after so many answers were looked at (61 by default): a send that falls due among thousands
-        // of events waits for these, at some 3 µs each.
-        .event_interval(16)
-        .enable_all()
-        .build()
 }

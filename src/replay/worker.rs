@@ -6,11 +6,12 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::agenda::{Agenda, Handed, Order};
+use super::agenda::{AT_ONCE, Agenda, Handed, Order};
 use super::client::{Connector, Lane, Pool, Sharing, SlowLane, dropped, exchange};
 use super::conversation::End;
 use super::outcome::{RequestOutcome, SendResult};
@@ -57,11 +58,23 @@ impl Worker {
 const BEAT: Duration = Duration::from_millis(1);
 /// Outcomes that are handed over at once; fewer wait for the next beat.
 const BATCH: usize = 64;
-/// Requests that are sent in one go without a connection for each of those that follow.
-const SENT_AT_ONCE: usize = 16;
-/// How often the runtime looks round before as many more are sent. Each time it comes to sixteen tasks, and a request may leave several: its own,
-/// and a connection that is opened, step by step.
+/// How often the runtime looks round before as many more are sent as in one go. Each time it comes to [`TASKS_A_LOOK`] tasks, and a request may
+/// leave several: its own, and a connection that is opened, step by step.
 const LOOKS: usize = 16;
+/// Timers and sockets are asked after so many answers were looked at (61 by default): a send that falls due among thousands of events waits
+/// for these, at some 3 µs each.
+const TASKS_A_LOOK: u32 = 16;
+
+/// What a worker works in.
+///
+/// # Errors
+/// When the process has no descriptor left for it.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .event_interval(TASKS_A_LOOK)
+        .enable_all()
+        .build()
+}
 
 /// Sends its share of the plan until the plan is over and every answer has come, or the run is stopped. Returns how late its
 /// heartbeat was, in microseconds.
@@ -70,7 +83,7 @@ const LOOKS: usize = 16;
 /// When the kernel has no timer for it.
 pub(super) fn work(
     worker: Worker,
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     start: Instant,
     orders: UnboundedReceiver<Vec<Order>>,
 ) -> io::Result<Histogram<u64>> {
@@ -182,7 +195,7 @@ impl Shift {
     async fn look_for_connections(&self) {
         for _ in 0..LOOKS {
             tokio::task::yield_now().await;
-            if !self.lane.pool.is_short() {
+            if !self.lane.is_short() {
                 return;
             }
         }
@@ -210,7 +223,7 @@ impl Shift {
                     drop(agenda);
                     self.send(handed);
                     sent += 1;
-                    if sent % SENT_AT_ONCE == 0 && self.lane.pool.is_short() {
+                    if sent % AT_ONCE == 0 && self.lane.is_short() {
                         return Sent::Some;
                     }
                 }

@@ -42,6 +42,13 @@ impl Lane {
         self.slow(prepared).map_or(&self.pool, |slow| slow.pool)
     }
 
+    /// Whether some of what is announced has no connection yet, and may have one soon.
+    pub(in crate::replay) fn is_short(&self) -> bool {
+        let slow = self.slow.iter().flat_map(|slow| &slow.pools);
+        let mut slow = slow.filter_map(OnceLock::get);
+        self.pool.is_short() || slow.any(|pool| pool.is_short())
+    }
+
     /// Where a request's client is slow.
     pub(super) fn slow(&self, prepared: &Prepared) -> Option<SlowClient<'_>> {
         let slow = self.slow.as_ref()?;

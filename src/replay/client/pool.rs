@@ -185,9 +185,11 @@ impl Pool {
         self.shelf().distrust();
     }
 
-    /// Whether some of what is announced has no connection yet.
+    /// Whether some of what is announced has no connection yet, and may have one without waiting for its turn.
     pub(in crate::replay) fn is_short(&self) -> bool {
-        self.shelf().is_short()
+        let shelf = self.shelf();
+        let has_turns = |turns: &Arc<Semaphore>| turns.available_permits() > 0;
+        shelf.is_short() && self.turns.as_ref().is_none_or(has_turns)
     }
 
     /// A new connection. What that takes lies apart, so that an exchange, most of which open none, has no room for it.

@@ -12,9 +12,8 @@ use crate::replay::agenda::{Handed, Order};
 use crate::replay::client::{Connector, Sharing};
 use crate::replay::conversation::Due;
 use crate::replay::room::{Account, Room};
-use crate::replay::run::runtime;
 use crate::replay::testing::prepared;
-use crate::replay::worker::{Worker, work};
+use crate::replay::worker::{Worker, runtime, work};
 
 const OVERDUE: u64 = 1000;
 

@@ -72,6 +72,24 @@ fn it_is_short_while_what_is_announced_has_no_connection() {
     });
 }
 
+/// Who looks for connections under a cap that is reached would look for nothing before each of its sends.
+#[test]
+fn it_is_not_short_while_all_turns_are_taken() {
+    on_worker(async {
+        let target = Silent::start();
+        let pool = target.pool(Sharing::AtMost(1));
+        pool.expect(None);
+        assert!(!pool.is_short(), "what is being opened has the turn");
+        let connection = pool.take(None).await.unwrap();
+        pool.expect(None);
+        assert!(!pool.is_short());
+        pool.give_back(connection);
+        assert!(!pool.is_short(), "it is there");
+        pool.expect(None);
+        assert!(pool.is_short());
+    });
+}
+
 #[test]
 fn a_connection_is_ready_before_the_request_that_begins_it() {
     on_worker(async {
