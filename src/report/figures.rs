@@ -37,7 +37,7 @@ pub(super) fn gib(bytes: u64) -> String {
 
 pub(super) fn number(value: f64) -> String {
     if value >= 100.0 {
-        format!("{value:.0}")
+        whole(value)
     } else {
         format!("{value:.2}")
     }
@@ -92,12 +92,15 @@ fn passed(phase: &PhaseQuality) -> String {
 
 /// A count that a page told as a decimal number.
 fn whole(value: f64) -> String {
-    format!("{value:.0}")
+    grouped(&format!("{value:.0}"))
 }
 
 /// `12,345`
 pub(super) fn count(value: u64) -> String {
-    let digits = value.to_string();
+    grouped(&value.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i).is_multiple_of(3) {
@@ -344,6 +347,10 @@ mod tests {
         assert_eq!(
             [0, 999, 1000, 1_234_567].map(count),
             ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0.5, 99.996, 999.4, 999_999.5].map(number),
+            ["0.50", "100.00", "999", "1,000,000"]
         );
     }
 }
