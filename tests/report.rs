@@ -101,6 +101,7 @@ fn the_result_is_of_its_schema_and_the_report_draws_every_chart() {
     assert_eq!(
         files,
         [
+            "gaps.json.zst",
             "hgrm",
             "histograms.json.zst",
             "junit.xml",

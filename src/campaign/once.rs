@@ -18,7 +18,7 @@ use crate::replay::{
     Calibration, Ended, Gate, Passes, PlanOptions, Planner, Progress, RequestOutcome, RunOptions,
     Source, Stop, Target, run,
 };
-use crate::report::{RunHistograms, RunSamples};
+use crate::report::{RunGaps, RunHistograms, RunSamples};
 use crate::telemetry::Timelines;
 use crate::trace::Trace;
 use crate::verdict::per_request_bounds;
@@ -72,6 +72,11 @@ impl Measured {
             run,
             latencies: self.run.latencies.clone(),
         }
+    }
+
+    /// The gaps between its tokens, for the file that has them.
+    pub(super) fn gaps(&self, run: u64) -> Option<RunGaps> {
+        RunGaps::of(&self.run.summary.name, run, &self.sample)
     }
 
     /// What was sampled beside its requests, for the file that has it whole.

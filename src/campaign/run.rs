@@ -94,6 +94,7 @@ impl Campaign {
             };
             match out
                 .write(&document, &charts, &played.histograms)
+                .and(out.write_gaps(&played.gaps))
                 .and(samples)
             {
                 Ok(()) => audience.say(&format!(

@@ -19,7 +19,7 @@ use crate::replay::{
     calibrate,
 };
 use crate::report::{
-    Charts, Difference, EarlierResult, ReportError, RequestLog, RunHistograms, RunSamples,
+    Charts, Difference, EarlierResult, ReportError, RequestLog, RunGaps, RunHistograms, RunSamples,
     ScheduleAccount, TargetCharts,
 };
 use crate::trace::Trace;
@@ -48,6 +48,8 @@ pub(super) struct Played {
     pub(super) comparison: Vec<Comparison>,
     /// Every latency of every run, whole.
     pub(super) histograms: Vec<RunHistograms>,
+    /// Gaps between the tokens of every run, as many as are compared.
+    pub(super) gaps: Vec<RunGaps>,
     /// What was sampled beside the requests of each run of a shard, whole.
     pub(super) samples: Vec<RunSamples>,
     /// In which order the runs were, where there were several.
@@ -214,6 +216,7 @@ pub(super) fn join(
         for (mut measured, number) in measured.into_iter().zip(0..) {
             played.histograms.push(measured.histograms(number));
             played.samples.extend(measured.take_samples(number));
+            played.gaps.extend(measured.gaps(number));
             runs.push(measured.run);
             sampled.push(measured.sample);
             recorded = recorded.or(measured.recorded);
@@ -245,11 +248,14 @@ pub(super) fn join(
             let compared = compare_with_recorded(&twins, side(target), scaling, options);
             played.comparison.push(compared);
         }
+        let name = &recorded.run.summary.name;
         played.histograms.push(RunHistograms {
-            target: recorded.run.summary.name.clone(),
+            target: name.clone(),
             run: 0,
             latencies: recorded.run.latencies.clone(),
         });
+        let gaps = RunGaps::of(name, 0, &recorded.sample);
+        played.gaps.extend(gaps);
         played.targets.push(recorded.run);
     }
     played

@@ -46,8 +46,8 @@ pub use arrival_process::ArrivalProcess;
 pub use canary::{AnswerPairs, CanarySummary, canary};
 pub use change_points::ChangePoint;
 pub use comparison::{
-    CompareOptions, Comparison, ComparisonVerdict, LoadRatio, MetricComparison, RECORDED,
-    RunSample, Scaling, Scope, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
+    CompareOptions, Comparison, ComparisonVerdict, GapSample, LoadRatio, MetricComparison,
+    RECORDED, RunSample, Scaling, Scope, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
 };
 pub use distribution::{Distribution, LatencySummary};
 pub use engine::{EngineSummary, HostMemory, summarise_engine};

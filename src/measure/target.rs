@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::change_points::change_points;
-use super::comparison::RunSample;
+use super::comparison::{GapSample, RunSample};
 use super::distribution::{Distribution, LatencySummary};
 use super::fidelity::{FidelityMeter, GeneratorEvidence};
 use super::fidelity_bar::FidelityBar;
@@ -204,6 +204,11 @@ impl TargetMeasure {
     /// Puts other latencies in the place of those counted so far: of the same requests, from where their token gaps are known.
     pub fn put_latencies(&mut self, latencies: Latencies) {
         self.latencies = latencies;
+    }
+
+    /// Puts the gaps between tokens in, of the requests kept for comparing this target with another, from where they are known.
+    pub fn put_gaps(&mut self, gaps: GapSample) {
+        self.sample.put_gaps(gaps);
     }
 
     /// Takes out the values kept for comparing this target with another, request by request.

@@ -3,6 +3,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::document::{Charts, ResultDocument};
+use super::gaps::{self, RunGaps};
 use super::histograms::{self, RunHistograms};
 use super::requests::RequestLog;
 use super::samples::{self, RunSamples};
@@ -102,6 +103,14 @@ impl ResultDirectory {
     /// When the file cannot be written.
     pub fn write_samples(&self, runs: &[RunSamples]) -> Result<(), ReportError> {
         self.put(samples::NAME, &samples::render(runs)?)
+    }
+
+    /// Writes the gaps between tokens that comparisons look at: comparing with this result, and merging, has them from there.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_gaps(&self, runs: &[RunGaps]) -> Result<(), ReportError> {
+        self.put(gaps::NAME, &gaps::render(runs)?)
     }
 
     /// Writes every rendering of a finished run, and its whole histograms.

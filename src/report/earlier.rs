@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::directory::ReportError;
 use super::document::{PlanAccount, ResultDocument, TraceAccount};
+use super::gaps::read_gaps;
 use super::requests::read_requests;
 use crate::measure::{RECORDED, RunSample, Scaling, twin};
 
@@ -182,8 +183,7 @@ impl EarlierResult {
                 ),
             });
         }
-        let log = directory.join("requests.jsonl.zst");
-        let (runs, recorded) = runs(&log, target)?.into_iter().unzip();
+        let (runs, recorded) = runs(directory, target)?.into_iter().unzip();
         let reasons = &target.fidelity.reasons;
         let number = |key: &str| document.plan.get(key).and_then(Value::as_f64);
         let scaling = Scaling {
@@ -347,7 +347,8 @@ fn document(path: &Path) -> Result<Document, EarlierError> {
     clippy::cast_precision_loss,
     reason = "microseconds of a run stay below 2^53"
 )]
-fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, EarlierError> {
+fn runs(directory: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, EarlierError> {
+    let path = &directory.join("requests.jsonl.zst");
     let prelude_us = (target.window.prelude_s * 1e6).round();
     let mut runs: BTreeMap<u64, (RunSample, RunSample)> = BTreeMap::new();
     for request in read_requests(path)? {
@@ -356,7 +357,7 @@ fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, Ear
             continue;
         }
         let mut outcome = request.outcome;
-        // Of the gaps, only the longest is kept in the log.
+        // Of the gaps, only the longest is kept in the log; those that are compared come from their own file.
         outcome.gaps_us.extend(request.longest_gap_us);
         let (measured, recorded) = runs
             .entry(request.run)
@@ -371,6 +372,18 @@ fn runs(path: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>, Ear
             path: path.to_owned(),
             why: format!("no measured request of `{}` is in it", target.name),
         });
+    }
+    for gaps in read_gaps(directory)?.into_iter().flatten() {
+        let of_recorded = gaps.target == RECORDED;
+        if let Some((measured, _)) = runs.get_mut(&gaps.run)
+            && gaps.target == target.name
+        {
+            measured.put_gaps(gaps.gaps);
+        } else if of_recorded {
+            // Production's clients felt the same, whichever run repeats it.
+            let recorded = runs.values_mut().map(|(_, recorded)| recorded);
+            recorded.for_each(|recorded| recorded.put_gaps(gaps.gaps.clone()));
+        }
     }
     Ok(runs.into_values().collect())
 }

@@ -13,6 +13,7 @@ mod earlier;
 mod fidelity;
 mod figures;
 mod findings;
+mod gaps;
 mod hgrm;
 mod histograms;
 mod html;
@@ -36,6 +37,7 @@ pub use document::{
     TargetCharts, Tool, TraceAccount,
 };
 pub use earlier::{Difference, EarlierError, EarlierResult};
+pub use gaps::{RunGaps, read_gaps};
 pub use histograms::{RunHistograms, read_histograms};
 pub use requests::{LoggedRequest, RequestLog, read_requests};
 pub use samples::{RunSamples, read_samples};

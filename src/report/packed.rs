@@ -51,6 +51,22 @@ pub(super) fn unpack<R: DeserializeOwned>(path: &Path, schema: &str) -> Result<R
     read::<Document<R>>(path).map(|document| document.runs)
 }
 
+/// The same; `None` where there is no such file.
+///
+/// # Errors
+/// As [`unpack`].
+pub(super) fn unpack_if_there<R: DeserializeOwned>(
+    path: &Path,
+    schema: &str,
+) -> Result<Option<R>, ReportError> {
+    match unpack(path, schema) {
+        Err(ReportError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
 /// Reads it piece by piece, so that no more is held than what is kept of it.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ReportError> {
     let file = std::fs::File::open(path).map_err(|source| ReportError::Io {

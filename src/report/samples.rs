@@ -3,7 +3,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::directory::ReportError;
-use super::packed::{pack, unpack};
+use super::packed::{pack, unpack_if_there};
 use crate::telemetry::Timelines;
 
 /// What was sampled beside the requests of one run of one target, whole.
@@ -27,13 +27,7 @@ pub(super) fn render(runs: &[RunSamples]) -> Result<Vec<u8>, ReportError> {
 /// # Errors
 /// When the file cannot be read, or is not what its name says.
 pub fn read_samples(directory: &Path) -> Result<Option<Vec<RunSamples>>, ReportError> {
-    let path = directory.join(NAME);
-    match unpack(&path, SCHEMA) {
-        Err(ReportError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Ok(None)
-        }
-        read => read.map(Some),
-    }
+    unpack_if_there(&directory.join(NAME), SCHEMA)
 }
 
 pub(super) const NAME: &str = "samples.json.zst";

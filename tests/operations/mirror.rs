@@ -78,6 +78,7 @@ fn a_recorder_that_is_told_to_end_leaves_what_its_mirror_came_to_as_a_replay_doe
     assert_eq!(
         files,
         [
+            "gaps.json.zst",
             "hgrm",
             "histograms.json.zst",
             "junit.xml",

@@ -6,11 +6,12 @@ use super::shard::{Shard, ShardTarget, Told};
 use crate::measure::{GeneratorEvidence, altered_in_all, said_by_each};
 
 /// What the shards' generators have to show for themselves, the worst of each; what makes one shard invalid makes the whole so. `prompt_tokens` are
-/// those of each shard's requests, as recorded.
+/// those of each shard's requests, as recorded; `gaps_known`: whether every shard tells of the gaps between tokens that are compared.
 pub(super) fn evidence(
     parts: &[(&Shard, &ShardTarget)],
     run: u64,
     prompt_tokens: &[u64],
+    gaps_known: bool,
 ) -> GeneratorEvidence {
     let each = || parts.iter().map(|(_, target)| &target.fidelity);
     let heartbeat = each()
@@ -32,7 +33,7 @@ pub(super) fn evidence(
     };
     let mut faults = said(|told| &told.reasons);
     let mut remarks = said(|told| &told.remarks);
-    if parts.iter().any(|(shard, _)| shard.targets.len() > 1) {
+    if !gaps_known && parts.iter().any(|(shard, _)| shard.targets.len() > 1) {
         remarks.push(NO_GAPS.to_owned());
     }
     if !together(parts) {
@@ -89,7 +90,7 @@ fn prefix_share(parts: &[(&Shard, &ShardTarget)], prompt_tokens: &[u64]) -> Opti
     (weight > 0.0).then(|| sum / weight)
 }
 
-const NO_GAPS: &str = "merged from shards: gaps between tokens (itl) are not compared, since the requests tell of their longest alone";
+const NO_GAPS: &str = "merged from shards: gaps between tokens (itl) are not compared, since a shard lacks gaps.json.zst and the requests tell of their longest alone";
 
 #[cfg(test)]
 mod tests {

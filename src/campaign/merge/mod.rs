@@ -14,13 +14,13 @@ pub use error::MergeError;
 use super::once::{Measured, OF_A_TRACE, production};
 use super::stage::join;
 use crate::measure::{
-    CompareOptions, Latencies, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
+    CompareOptions, GapSample, Latencies, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
     TargetIdentity, TargetMeasure, twin,
 };
 use crate::replay::TurnAccount;
 use crate::report::{
-    PlanAccount, ResultDirectory, ResultDocument, RunHistograms, Tool, TraceAccount,
-    read_histograms, read_requests,
+    PlanAccount, ResultDirectory, ResultDocument, RunGaps, RunHistograms, Tool, TraceAccount,
+    read_gaps, read_histograms, read_requests,
 };
 use crate::telemetry::Timelines;
 use crate::verdict::{MissCount, Objective, judge_against, per_request_bounds};
@@ -119,6 +119,7 @@ impl Merge {
         log.finish()?;
         let whole = Whole {
             latencies: latencies(&shards)?,
+            gaps: gaps(&shards)?,
             sampled: samples(&shards)?,
         };
         let mut targets = Vec::new();
@@ -138,11 +139,8 @@ impl Merge {
             .and_then(|runs: &mut Vec<Measured>| runs.first_mut())
         {
             // Their gaps are in no row of the requests, either.
-            if let Some((recorded, whole)) = recorded
-                .as_mut()
-                .zip(whole.latencies.get(&(RECORDED.to_owned(), 0)))
-            {
-                recorded.put_latencies(whole.clone());
+            if let Some(recorded) = &mut recorded {
+                whole.complete(&(RECORDED.to_owned(), 0), recorded);
             }
             first.recorded =
                 recorded.and_then(|recorded| production(recorded, without_twin, OF_A_TRACE));
@@ -187,6 +185,7 @@ impl Merge {
             verdict,
         };
         out.write(&document, &charts, &played.histograms)?;
+        out.write_gaps(&played.gaps)?;
         Ok(document)
     }
 
@@ -227,6 +226,8 @@ impl Merge {
 /// What no row of the requests has, of each target and run over all shards.
 struct Whole {
     latencies: BTreeMap<(String, u64), Latencies>,
+    /// `None` where a shard does not tell.
+    gaps: Option<BTreeMap<(String, u64), GapSample>>,
     sampled: BTreeMap<(String, u64), Timelines>,
 }
 
@@ -244,6 +245,32 @@ fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, Mer
         }
     }
     Ok(sums)
+}
+
+impl Whole {
+    /// Puts what is known of a target's run beside what was measured of it again.
+    fn complete(&self, key: &(String, u64), measure: &mut TargetMeasure) {
+        if let Some(latencies) = self.latencies.get(key) {
+            measure.put_latencies(latencies.clone());
+        }
+        if let Some(gaps) = self.gaps.as_ref().and_then(|gaps| gaps.get(key)) {
+            measure.put_gaps(gaps.clone());
+        }
+    }
+}
+
+/// The gaps between tokens that are compared, by target and run; `None` where a shard of an earlier version does not tell of them.
+fn gaps(shards: &[Shard]) -> Result<Option<BTreeMap<(String, u64), GapSample>>, MergeError> {
+    let mut joined: BTreeMap<(String, u64), GapSample> = BTreeMap::new();
+    for shard in shards {
+        let Some(runs) = read_gaps(&shard.path)? else {
+            return Ok(None);
+        };
+        for RunGaps { target, run, gaps } in runs {
+            joined.entry((target, run)).or_default().join(gaps);
+        }
+    }
+    Ok(Some(joined))
 }
 
 /// The figures of one run of one target over all shards. `prompt_tokens` are those of each shard's requests, as recorded.
@@ -273,7 +300,7 @@ fn finish(
     if (told.count(), told.total()) != (counted.count(), counted.total()) {
         return Err(mixed());
     }
-    measure.put_latencies(latencies.clone());
+    whole.complete(&key, &mut measure);
     let sample = measure.take_sample();
     let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
     let identity = TargetIdentity {
@@ -282,7 +309,7 @@ fn finish(
         model: first.model.clone(),
         protocol: first.protocol.clone(),
     };
-    let evidence = evidence(&parts, run, prompt_tokens);
+    let evidence = evidence(&parts, run, prompt_tokens, whole.gaps.is_some());
     let nothing = Timelines::default();
     let observed = Observed::of(whole.sampled.get(&key).unwrap_or(&nothing));
     let mut summary = measure.finish(identity, evidence, observed);

@@ -17,11 +17,13 @@ use super::run::now;
 use super::stage::{Played, join};
 use super::tally::Tally;
 use crate::measure::{
-    CompareOptions, FidelityBar, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling, Side,
-    TargetIdentity, compare_with_recorded,
+    CompareOptions, FidelityBar, MeasureOptions, MeasuredRun, Observed, RECORDED, RunSample,
+    Scaling, Side, TargetIdentity, compare_with_recorded,
 };
 use crate::record::{MirrorEnding, MirrorLost, MirrorResults, Mirrored};
-use crate::report::{MirrorAccount, PlanAccount, ReportError, ResultDocument, Tool, TraceAccount};
+use crate::report::{
+    MirrorAccount, PlanAccount, ReportError, ResultDocument, RunGaps, Tool, TraceAccount,
+};
 use crate::verdict::judge_against;
 use evidence::evidence;
 use outcome::outcome;
@@ -231,6 +233,9 @@ impl MirrorResults for MirrorReport {
         let runs = [std::mem::take(&mut measured.sample)];
         let twins = measured.recorded.as_mut();
         let twins = twins.map(|recorded| [std::mem::take(&mut recorded.sample)]);
+        let gaps = |name: &str, sample: &RunSample| RunGaps::of(name, 0, sample);
+        let felt = twins.iter().flatten().map(|twin| gaps(RECORDED, twin));
+        let gaps: Vec<RunGaps> = felt.chain([gaps(&name, &runs[0])]).flatten().collect();
         let scaling = Scaling::default();
         let options = CompareOptions {
             live: true,
@@ -243,6 +248,7 @@ impl MirrorResults for MirrorReport {
         let mut document = self.document(played);
         let (out, logged) = self.place.close()?;
         out.write(&document, &charts, &histograms)?;
+        out.write_gaps(&gaps)?;
         logged?;
         (ending.is_whole)();
         if let Some(twins) = twins {

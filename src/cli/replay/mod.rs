@@ -65,8 +65,8 @@ pub(super) struct ReplayArgs {
     #[arg(long = "slo", value_name = "EXPR")]
     objectives: Vec<Objective>,
 
-    /// Write result.json, report.html, summary.md, junit.xml, requests.jsonl.zst and histograms.json.zst to this directory, in the place of an
-    /// earlier result's
+    /// Write result.json, report.html, summary.md, junit.xml, requests.jsonl.zst, histograms.json.zst and gaps.json.zst to this directory, in the
+    /// place of an earlier result's
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 

@@ -1,16 +1,20 @@
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::sample::{RunSample, Values, kept, milliseconds};
 
 /// Gaps between the tokens of one run's answers. Bounded: beyond [`MOST`] every second gap is left out, by a hash of its request and its place
 /// there alone, then every second of those left, and so on. Every answer keeps some, since a gap has more to do with the others of its answer
-/// than with those of another.
-#[derive(Debug, Clone, Default)]
-pub(super) struct GapSample {
-    /// By the request's place in the plan: each gap's place in its answer, and its milliseconds.
-    requests: BTreeMap<u64, Vec<(u32, f32)>>,
-    held: usize,
+/// than with those of another. So those of a replay's shards together are those of the whole.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct GapSample {
+    /// One of so many is kept, as a power of two.
     thinned_log2: u32,
+    /// By the request's place in the plan: each gap's place in its answer, and its microseconds.
+    requests: BTreeMap<u64, Vec<(u32, u32)>>,
+    #[serde(skip)]
+    held: usize,
 }
 
 impl GapSample {
@@ -18,27 +22,47 @@ impl GapSample {
         if gaps_us.is_empty() {
             return;
         }
-        let gaps: Vec<(u32, f32)> = (0..)
-            .zip(gaps_us)
+        let gaps: Vec<(u32, u32)> = (0..)
+            .zip(gaps_us.iter().copied())
             .filter(|&(place, _)| is_kept(request, place, self.thinned_log2))
-            .map(|(place, &us)| (place, milliseconds(us.into())))
             .collect();
         self.held += gaps.len();
         self.requests.insert(request, gaps);
-        while self.held > MOST && self.thinned_log2 < 63 {
-            self.thinned_log2 += 1;
-            let thinned = self.thinned_log2;
-            for (&request, gaps) in &mut self.requests {
-                gaps.retain(|&(place, _)| is_kept(request, place, thinned));
-            }
-            self.count();
-        }
+        self.bound();
+    }
+
+    /// Adds those of other requests of the same run.
+    pub fn join(&mut self, others: Self) {
+        self.thinned_log2 = self.thinned_log2.max(others.thinned_log2);
+        self.requests.extend(others.requests);
+        self.thin();
+        self.bound();
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
     }
 
     /// Lets go of requests that are not compared any more.
     pub(super) fn keep_only(&mut self, values: &BTreeMap<u64, Values>) {
         self.requests
             .retain(|request, _| values.contains_key(request));
+        self.count();
+    }
+
+    fn bound(&mut self) {
+        while self.held > MOST && self.thinned_log2 < 63 {
+            self.thinned_log2 += 1;
+            self.thin();
+        }
+    }
+
+    fn thin(&mut self) {
+        let thinned = self.thinned_log2;
+        for (&request, gaps) in &mut self.requests {
+            gaps.retain(|&(place, _)| is_kept(request, place, thinned));
+        }
         self.count();
     }
 
@@ -50,7 +74,7 @@ impl GapSample {
     fn of(&self, request: u64, thinned_log2: u32) -> Option<Vec<f32>> {
         let gaps = self.requests.get(&request)?.iter();
         let kept = gaps.filter(|&&(place, _)| is_kept(request, place, thinned_log2));
-        Some(kept.map(|&(_, gap)| gap).collect())
+        Some(kept.map(|&(_, us)| milliseconds(us.into())).collect())
     }
 }
 
@@ -93,11 +117,16 @@ mod tests {
     use crate::measure::target::tests::outcome;
     use crate::replay::{FailureKind, SendResult};
 
+    fn gaps_of(requests: u64, gap_us: u32) -> BTreeMap<u64, Vec<u32>> {
+        let gaps = || (0..100).map(|place| gap_us + place).collect();
+        (0..requests).map(|request| (request, gaps())).collect()
+    }
+
     fn run(requests: u64, gap_us: u32, fails: impl Fn(u64) -> bool) -> RunSample {
         let mut sample = RunSample::default();
-        for i in 0..requests {
+        for (i, gaps_us) in gaps_of(requests, gap_us) {
             let mut outcome = outcome(i, i * 1000, 100_000);
-            outcome.gaps_us = (0..100).map(|place| gap_us + place).collect();
+            outcome.gaps_us = gaps_us;
             if fails(i) {
                 outcome.result = SendResult::Failed(FailureKind::Reset);
                 outcome.gaps_us.truncate(3);
@@ -135,9 +164,34 @@ mod tests {
     }
 
     #[test]
-    fn a_log_has_no_gaps_to_compare() {
+    fn a_log_has_no_gaps_to_compare_until_they_are_put_beside_it() {
         let mut log = RunSample::of_log();
-        log.record(&outcome(0, 0, 100_000));
+        for request in 0..2 {
+            log.record(&outcome(request, 0, 100_000));
+        }
         assert_eq!(paired(&log, &log).count(), 0);
+        let known = run(3, 10_000, |_| false);
+        log.put_gaps(known.gaps().clone());
+        assert_eq!(paired(&log, &known).count(), 2);
+        assert_eq!(log.gaps.requests.len(), 2, "those of its own requests");
+    }
+
+    #[test]
+    fn the_gaps_of_shards_are_those_of_the_whole() {
+        for answers in [100, 2000] {
+            let whole = run(answers, 10_000, |_| false);
+            let mut parts = [GapSample::default(), GapSample::default()];
+            for (&request, gaps) in &gaps_of(answers, 10_000) {
+                parts[usize::from(request % 3 == 0)].add(request, gaps);
+            }
+            let mut joined = GapSample::default();
+            for part in parts {
+                let stored = serde_json::to_vec(&part).unwrap();
+                joined.join(serde_json::from_slice(&stored).unwrap());
+            }
+            assert_eq!(joined.requests, whole.gaps.requests);
+            assert_eq!(joined.thinned_log2, whole.gaps.thinned_log2);
+            assert_eq!(joined.held, whole.gaps.held);
+        }
     }
 }

@@ -21,6 +21,7 @@ use decision::Ratio;
 use sample::Values;
 
 pub use decision::ComparisonVerdict;
+pub use gaps::GapSample;
 pub use load::{LoadRatio, Scaling};
 pub use sample::RunSample;
 pub use scope::Scope;

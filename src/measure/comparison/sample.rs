@@ -15,7 +15,7 @@ pub struct RunSample {
     /// Only requests of at least this rank are kept.
     thinned_log2: u32,
     pub(super) gaps: GapSample,
-    /// Of the gaps between a request's tokens, only the longest is known.
+    /// Of the gaps between a request's tokens, what records it knows only the longest.
     longest_only: bool,
     pub(super) load: Load,
 }
@@ -56,7 +56,7 @@ pub(super) struct Load {
 }
 
 impl RunSample {
-    /// Of requests read from a log, which has of the gaps between tokens only the longest.
+    /// Of requests read from a log, which has of the gaps between tokens only the longest: the others are [put](Self::put_gaps) beside.
     pub fn of_log() -> Self {
         Self {
             longest_only: true,
@@ -93,6 +93,17 @@ impl RunSample {
                 failed,
             },
         );
+    }
+
+    /// The gaps between tokens of the requests kept.
+    pub fn gaps(&self) -> &GapSample {
+        &self.gaps
+    }
+
+    /// Puts other gaps between tokens in the place of those recorded so far: of the same requests, from where they are known.
+    pub fn put_gaps(&mut self, gaps: GapSample) {
+        self.gaps = gaps;
+        self.gaps.keep_only(&self.values);
     }
 
     /// Requests kept.

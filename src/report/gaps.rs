@@ -1,0 +1,46 @@
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::directory::ReportError;
+use super::packed::{pack, unpack_if_there};
+use crate::measure::{GapSample, RunSample};
+
+/// The gaps between tokens of one run of one target, as many as its comparisons look at. The requests' log has only the longest of each answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunGaps {
+    /// The target.
+    pub target: String,
+    /// Which of its runs, from 0.
+    pub run: u64,
+    /// Its gaps.
+    pub gaps: GapSample,
+}
+
+impl RunGaps {
+    /// Those of a run's sample, where there are any.
+    pub fn of(target: &str, run: u64, sample: &RunSample) -> Option<Self> {
+        let gaps = sample.gaps();
+        (!gaps.is_empty()).then(|| Self {
+            target: target.to_owned(),
+            run,
+            gaps: gaps.clone(),
+        })
+    }
+}
+
+/// The bytes of `gaps.json.zst`.
+pub(super) fn render(runs: &[RunGaps]) -> Result<Vec<u8>, ReportError> {
+    pack(NAME, SCHEMA, &runs)
+}
+
+/// Reads the `gaps.json.zst` of a result; `None` where it has no such file, as those of earlier versions.
+///
+/// # Errors
+/// When the file cannot be read, or is not what its name says.
+pub fn read_gaps(directory: &Path) -> Result<Option<Vec<RunGaps>>, ReportError> {
+    unpack_if_there(&directory.join(NAME), SCHEMA)
+}
+
+pub(super) const NAME: &str = "gaps.json.zst";
+const SCHEMA: &str = "reenact.gaps/1";
