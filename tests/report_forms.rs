@@ -19,7 +19,7 @@ fn rendered((document, charts): &(ResultDocument, Vec<TargetCharts>)) -> tempfil
         targets: charts.clone(),
     };
     let out = ResultDirectory::create(dir.path()).unwrap();
-    out.write(document, &charts, &[]).unwrap();
+    out.write(document, &charts, &[], None).unwrap();
     dir
 }
 

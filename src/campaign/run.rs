@@ -93,8 +93,7 @@ impl Campaign {
                 None => Ok(()),
             };
             match out
-                .write(&document, &charts, &played.histograms)
-                .and(out.write_gaps(&played.gaps))
+                .write(&document, &charts, &played.histograms, Some(&played.gaps))
                 .and(samples)
             {
                 Ok(()) => audience.say(&format!(

@@ -47,7 +47,8 @@ pub use canary::{AnswerPairs, CanarySummary, canary};
 pub use change_points::ChangePoint;
 pub use comparison::{
     CompareOptions, Comparison, ComparisonVerdict, GapSample, LoadRatio, MetricComparison,
-    RECORDED, RunSample, Scaling, Scope, ShiftPoint, Side, Stratum, compare, compare_with_recorded,
+    OfAnotherRun, RECORDED, RunSample, Scaling, Scope, ShiftPoint, Side, Stratum, compare,
+    compare_with_recorded,
 };
 pub use distribution::{Distribution, LatencySummary};
 pub use engine::{EngineSummary, HostMemory, summarise_engine};

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::change_points::change_points;
-use super::comparison::{GapSample, RunSample};
+use super::comparison::{GapSample, OfAnotherRun, RunSample};
 use super::distribution::{Distribution, LatencySummary};
 use super::fidelity::{FidelityMeter, GeneratorEvidence};
 use super::fidelity_bar::FidelityBar;
@@ -207,8 +207,11 @@ impl TargetMeasure {
     }
 
     /// Puts the gaps between tokens in, of the requests kept for comparing this target with another, from where they are known.
-    pub fn put_gaps(&mut self, gaps: GapSample) {
-        self.sample.put_gaps(gaps);
+    ///
+    /// # Errors
+    /// When they are not of this run.
+    pub fn put_gaps(&mut self, parts: Vec<GapSample>) -> Result<(), OfAnotherRun> {
+        self.sample.put_gaps(parts)
     }
 
     /// Takes out the values kept for comparing this target with another, request by request.

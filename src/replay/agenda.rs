@@ -150,7 +150,7 @@ impl Agenda {
 /// What should have been sent longer ago than this is behind.
 const BEHIND_US: u64 = 1000;
 /// Of what is behind so many are announced at a time. The others find a connection that was given back meanwhile, where answers come soon:
-/// for that, no more are sent in one go without a look at what has come.
+/// for that, no more are sent in one go without a look at what has come, as long as that may bring one.
 pub(super) const AT_ONCE: usize = 16;
 
 /// Ordered so that the heap's greatest is the one to send first.

@@ -105,15 +105,7 @@ impl ResultDirectory {
         self.put(samples::NAME, &samples::render(runs)?)
     }
 
-    /// Writes the gaps between tokens that comparisons look at: comparing with this result, and merging, has them from there.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_gaps(&self, runs: &[RunGaps]) -> Result<(), ReportError> {
-        self.put(gaps::NAME, &gaps::render(runs)?)
-    }
-
-    /// Writes every rendering of a finished run, and its whole histograms.
+    /// Writes every rendering of a finished run, its whole histograms, and the gaps between tokens that comparisons look at, where all are known.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -122,7 +114,9 @@ impl ResultDirectory {
         document: &ResultDocument,
         charts: &Charts,
         histograms: &[RunHistograms],
+        gaps: Option<&[RunGaps]>,
     ) -> Result<(), ReportError> {
+        self.put_gaps(gaps)?;
         self.put(histograms::NAME, &histograms::render(histograms)?)?;
         self.put_document(document)?;
         self.put_pages(document, charts)?;
@@ -157,6 +151,20 @@ impl ResultDirectory {
         self.put("report.html", html::render(document, charts)?.as_bytes())?;
         self.put("summary.md", markdown::render(document).as_bytes())?;
         self.put("junit.xml", junit::render(document)?.as_bytes())
+    }
+
+    /// Writes the gaps; where they are not known, takes those away that an earlier run left.
+    fn put_gaps(&self, runs: Option<&[RunGaps]>) -> Result<(), ReportError> {
+        if let Some(runs) = runs {
+            return self.put(gaps::NAME, &gaps::render(runs)?);
+        }
+        let path = self.path.join(gaps::NAME);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(ReportError::Io { path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes the percentile logs, and takes those away that an earlier run left.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::directory::ReportError;
 use super::document::{PlanAccount, ResultDocument, TraceAccount};
-use super::gaps::read_gaps;
+use super::gaps::{foreign, read_gaps};
 use super::requests::read_requests;
 use crate::measure::{RECORDED, RunSample, Scaling, twin};
 
@@ -26,6 +26,9 @@ pub enum EarlierError {
     /// The requests cannot be read.
     #[error(transparent)]
     Requests(#[from] ReportError),
+    /// The gaps between tokens cannot be read.
+    #[error(transparent)]
+    Gaps(ReportError),
     /// A file is not what its name says.
     #[error("{path}: {why}")]
     Malformed {
@@ -58,6 +61,9 @@ impl EarlierError {
         match self {
             Self::Io { .. } | Self::Requests(_) | Self::Malformed { .. } => {
                 "give the directory that `reenact replay --out` wrote: both result.json and requests.jsonl.zst are needed".to_owned()
+            }
+            Self::Gaps(_) => {
+                "without gaps.json.zst all but itl is compared: move it away, or replay again".to_owned()
             }
             Self::Several { path, names } => format!(
                 "say which, as {}@{}",
@@ -373,19 +379,34 @@ fn runs(directory: &Path, target: &Target) -> Result<Vec<(RunSample, RunSample)>
             why: format!("no measured request of `{}` is in it", target.name),
         });
     }
-    for gaps in read_gaps(directory)?.into_iter().flatten() {
-        let of_recorded = gaps.target == RECORDED;
-        if let Some((measured, _)) = runs.get_mut(&gaps.run)
-            && gaps.target == target.name
-        {
-            measured.put_gaps(gaps.gaps);
-        } else if of_recorded {
-            // Production's clients felt the same, whichever run repeats it.
-            let recorded = runs.values_mut().map(|(_, recorded)| recorded);
-            recorded.for_each(|recorded| recorded.put_gaps(gaps.gaps.clone()));
-        }
-    }
+    put_gaps(directory, target, &mut runs).map_err(EarlierError::Gaps)?;
     Ok(runs.into_values().collect())
+}
+
+/// Puts the gaps between tokens in that the result keeps for comparisons, where it does.
+fn put_gaps(
+    directory: &Path,
+    target: &Target,
+    runs: &mut BTreeMap<u64, (RunSample, RunSample)>,
+) -> Result<(), ReportError> {
+    let Some(kept) = read_gaps(directory)? else {
+        return Ok(());
+    };
+    for (&run, (measured, recorded)) in runs {
+        let of = |name: &str, run| {
+            let parts = kept
+                .iter()
+                .filter(move |it| it.target == name && it.run == run);
+            parts.map(|it| it.gaps.clone()).collect::<Vec<_>>()
+        };
+        // Production's clients felt the same, whichever run repeats it.
+        let felt = recorded.put_gaps(of(RECORDED, 0));
+        measured
+            .put_gaps(of(&target.name, run))
+            .and(felt)
+            .map_err(|why| foreign(directory, &why))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -100,6 +100,7 @@ pub(super) fn count(value: u64) -> String {
     grouped(&value.to_string())
 }
 
+/// Of digits alone, without a sign.
 fn grouped(digits: &str) -> String {
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::directory::ReportError;
 use super::packed::{pack, unpack_if_there};
-use crate::measure::{GapSample, RunSample};
+use crate::measure::{GapSample, OfAnotherRun, RunSample};
 
 /// The gaps between tokens of one run of one target, as many as its comparisons look at. The requests' log has only the longest of each answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -18,13 +18,12 @@ pub struct RunGaps {
 }
 
 impl RunGaps {
-    /// Those of a run's sample, where there are any.
+    /// Those of a run's sample, where they are known.
     pub fn of(target: &str, run: u64, sample: &RunSample) -> Option<Self> {
-        let gaps = sample.gaps();
-        (!gaps.is_empty()).then(|| Self {
+        Some(Self {
             target: target.to_owned(),
             run,
-            gaps: gaps.clone(),
+            gaps: sample.gaps()?.clone(),
         })
     }
 }
@@ -40,6 +39,14 @@ pub(super) fn render(runs: &[RunGaps]) -> Result<Vec<u8>, ReportError> {
 /// When the file cannot be read, or is not what its name says.
 pub fn read_gaps(directory: &Path) -> Result<Option<Vec<RunGaps>>, ReportError> {
     unpack_if_there(&directory.join(NAME), SCHEMA)
+}
+
+/// That the gaps of a result are not of its requests.
+pub(super) fn foreign(directory: &Path, why: &OfAnotherRun) -> ReportError {
+    ReportError::Foreign {
+        path: directory.join(NAME),
+        why: format!("{why} than requests.jsonl.zst"),
+    }
 }
 
 pub(super) const NAME: &str = "gaps.json.zst";

@@ -8,7 +8,7 @@ pub fn judge_margin(comparison: &Comparison) -> ObjectiveResult {
     let of = |verdict: ComparisonVerdict| -> Vec<String> {
         let held = comparison.metrics.iter().filter(|(metric, figures)| {
             !metric.starts_with("stall")
-                // A log of requests has no gaps, so another run of the same comparison might not look at them.
+                // A result of an earlier version has no gaps, so another run of the same comparison might not look at them.
                 && !metric.starts_with("itl")
                 && (metric.ends_with(".p50") || metric.ends_with(".p99"))
                 && figures.verdict == verdict

@@ -153,12 +153,12 @@ pub(super) fn relative(
 
 /// Why a result that is read from its log of requests has nothing of what a relative objective is about.
 pub fn not_in_a_log(objective: &Objective) -> &'static str {
-    match objective.metric {
-        Metric::Itl => {
-            "a log of requests has of the gaps between tokens only the longest: itl is compared where both sides are replayed by one command"
+    match (objective.metric, objective.statistic) {
+        (Metric::Itl, statistic) if statistic != Statistic::Max => {
+            "no gaps between tokens are known of both sides: no answer was a stream, or a result has no gaps.json.zst, as those of earlier versions"
         }
         _ => {
-            "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, tpot and e2e"
+            "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, itl, tpot and e2e"
         }
     }
 }

@@ -209,6 +209,7 @@ fn an_earlier_replay_is_the_baseline_of_a_later_one() {
     let (_, compared) = compared(&[&place, b.to_str().unwrap()]);
     let (here, there) = (&document["comparison"][0], &compared["comparison"]);
     assert_eq!(here["baseline"], there["baseline"]);
+    assert!(here["metrics"]["itl.p99"].is_object(), "{here:#}");
     assert_eq!(here["metrics"], there["metrics"]);
 
     let slo = [

@@ -170,9 +170,8 @@ fn result_of_runs(
         comparison: Vec::new(),
         verdict,
     };
-    out.write(&document, &Charts::default(), &histograms)
+    out.write(&document, &Charts::default(), &histograms, Some(&gaps))
         .unwrap();
-    out.write_gaps(&gaps).unwrap();
     if let Some((index, count)) = shard {
         out.write_samples(&samples).unwrap();
         change(dir, |document| {
@@ -299,6 +298,22 @@ fn gaps_that_a_shard_does_not_tell_of_are_not_compared_and_a_remark_says_so() {
         let remarks = &document["targets"][target]["fidelity"]["remarks"];
         assert_eq!(*remarks, json!([REMARK, NO_GAPS]));
     }
+    assert!(!merged.join("gaps.json.zst").exists());
+}
+
+#[test]
+fn gaps_of_another_run_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let results = shards(dir.path());
+    let gaps = |shard: usize| results[shard].join("gaps.json.zst");
+    std::fs::copy(gaps(0), gaps(1)).unwrap();
+    let output = merge(&results, &dir.path().join("merged"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("gaps.json.zst are not of the same run"),
+        "{said}"
+    );
 }
 
 /// All figures of both targets.

@@ -53,7 +53,9 @@ pub enum MergeError {
         in_other: String,
     },
     /// Its files are not of one run.
-    #[error("{path}: requests.jsonl.zst and histograms.json.zst are not of the same run")]
+    #[error(
+        "{path}: requests.jsonl.zst, histograms.json.zst and gaps.json.zst are not of the same run"
+    )]
     Mixed {
         /// The result.
         path: PathBuf,

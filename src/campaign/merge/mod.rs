@@ -5,6 +5,7 @@ mod error;
 mod evidence;
 mod samples;
 mod shard;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,20 +15,19 @@ pub use error::MergeError;
 use super::once::{Measured, OF_A_TRACE, production};
 use super::stage::join;
 use crate::measure::{
-    CompareOptions, GapSample, Latencies, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling,
-    TargetIdentity, TargetMeasure, twin,
+    CompareOptions, MeasureOptions, MeasuredRun, Observed, RECORDED, Scaling, TargetIdentity,
+    TargetMeasure, twin,
 };
 use crate::replay::TurnAccount;
 use crate::report::{
-    PlanAccount, ResultDirectory, ResultDocument, RunGaps, RunHistograms, Tool, TraceAccount,
-    read_gaps, read_histograms, read_requests,
+    PlanAccount, ResultDirectory, ResultDocument, Tool, TraceAccount, read_requests,
 };
 use crate::telemetry::Timelines;
 use crate::verdict::{MissCount, Objective, judge_against, per_request_bounds};
 use evidence::evidence;
-use samples::samples;
 use serde_json::Value;
 use shard::{OF_THE_SHARD, Shard};
+use whole::Whole;
 
 /// Which results become one.
 #[derive(Debug, Clone)]
@@ -117,11 +117,7 @@ impl Merge {
             prompt_tokens.push(of_targets);
         }
         log.finish()?;
-        let whole = Whole {
-            latencies: latencies(&shards)?,
-            gaps: gaps(&shards)?,
-            sampled: samples(&shards)?,
-        };
+        let whole = Whole::of(&shards)?;
         let mut targets = Vec::new();
         for (position, runs) in measures.into_iter().enumerate() {
             let mut measured = Vec::new();
@@ -140,7 +136,7 @@ impl Merge {
         {
             // Their gaps are in no row of the requests, either.
             if let Some(recorded) = &mut recorded {
-                whole.complete(&(RECORDED.to_owned(), 0), recorded);
+                whole.complete(&(RECORDED.to_owned(), 0), recorded)?;
             }
             first.recorded =
                 recorded.and_then(|recorded| production(recorded, without_twin, OF_A_TRACE));
@@ -184,8 +180,8 @@ impl Merge {
             comparison: played.comparison,
             verdict,
         };
-        out.write(&document, &charts, &played.histograms)?;
-        out.write_gaps(&played.gaps)?;
+        let gaps = whole.gaps.is_some().then_some(&played.gaps[..]);
+        out.write(&document, &charts, &played.histograms, gaps)?;
         Ok(document)
     }
 
@@ -223,56 +219,6 @@ impl Merge {
     }
 }
 
-/// What no row of the requests has, of each target and run over all shards.
-struct Whole {
-    latencies: BTreeMap<(String, u64), Latencies>,
-    /// `None` where a shard does not tell.
-    gaps: Option<BTreeMap<(String, u64), GapSample>>,
-    sampled: BTreeMap<(String, u64), Timelines>,
-}
-
-/// The sum of what the shards measured, by target and run.
-fn latencies(shards: &[Shard]) -> Result<BTreeMap<(String, u64), Latencies>, MergeError> {
-    let mut sums: BTreeMap<(String, u64), Latencies> = BTreeMap::new();
-    for shard in shards {
-        for RunHistograms {
-            target,
-            run,
-            latencies,
-        } in read_histograms(&shard.path.join("histograms.json.zst"))?
-        {
-            sums.entry((target, run)).or_default().add(&latencies);
-        }
-    }
-    Ok(sums)
-}
-
-impl Whole {
-    /// Puts what is known of a target's run beside what was measured of it again.
-    fn complete(&self, key: &(String, u64), measure: &mut TargetMeasure) {
-        if let Some(latencies) = self.latencies.get(key) {
-            measure.put_latencies(latencies.clone());
-        }
-        if let Some(gaps) = self.gaps.as_ref().and_then(|gaps| gaps.get(key)) {
-            measure.put_gaps(gaps.clone());
-        }
-    }
-}
-
-/// The gaps between tokens that are compared, by target and run; `None` where a shard of an earlier version does not tell of them.
-fn gaps(shards: &[Shard]) -> Result<Option<BTreeMap<(String, u64), GapSample>>, MergeError> {
-    let mut joined: BTreeMap<(String, u64), GapSample> = BTreeMap::new();
-    for shard in shards {
-        let Some(runs) = read_gaps(&shard.path)? else {
-            return Ok(None);
-        };
-        for RunGaps { target, run, gaps } in runs {
-            joined.entry((target, run)).or_default().join(gaps);
-        }
-    }
-    Ok(Some(joined))
-}
-
 /// The figures of one run of one target over all shards. `prompt_tokens` are those of each shard's requests, as recorded.
 fn finish(
     shards: &[Shard],
@@ -286,21 +232,15 @@ fn finish(
         .iter()
         .filter_map(|shard| Some((shard, shard.targets.get(position)?)))
         .collect();
-    let mixed = || MergeError::Mixed {
-        path: shards
-            .first()
-            .map(|shard| shard.path.clone())
-            .unwrap_or_default(),
-    };
-    let (_, first) = parts.first().ok_or_else(mixed)?;
+    let (_, first) = parts.first().ok_or_else(|| whole.mixed())?;
     let key = (first.name.clone(), run);
-    let latencies = whole.latencies.get(&key).ok_or_else(mixed)?;
+    let latencies = whole.latencies.get(&key).ok_or_else(|| whole.mixed())?;
     // Gaps between tokens are not in the requests; all else is, and must say the same.
     let (told, counted) = (&latencies.e2e, &measure.latencies().e2e);
     if (told.count(), told.total()) != (counted.count(), counted.total()) {
-        return Err(mixed());
+        return Err(whole.mixed());
     }
-    whole.complete(&key, &mut measure);
+    whole.complete(&key, &mut measure)?;
     let sample = measure.take_sample();
     let (latencies, lateness) = (measure.latencies().clone(), measure.lateness().clone());
     let identity = TargetIdentity {

@@ -247,8 +247,7 @@ impl MirrorResults for MirrorReport {
         let (charts, histograms) = (played.charts(), std::mem::take(&mut played.histograms));
         let mut document = self.document(played);
         let (out, logged) = self.place.close()?;
-        out.write(&document, &charts, &histograms)?;
-        out.write_gaps(&gaps)?;
+        out.write(&document, &charts, &histograms, Some(&gaps))?;
         logged?;
         (ending.is_whole)();
         if let Some(twins) = twins {

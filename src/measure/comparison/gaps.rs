@@ -6,7 +6,7 @@ use super::sample::{RunSample, Values, kept, milliseconds};
 
 /// Gaps between the tokens of one run's answers. Bounded: beyond [`MOST`] every second gap is left out, by a hash of its request and its place
 /// there alone, then every second of those left, and so on. Every answer keeps some, since a gap has more to do with the others of its answer
-/// than with those of another. So those of a replay's shards together are those of the whole.
+/// than with those of another. So those of a replay's shards together are drawn as those of the whole.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GapSample {
     /// One of so many is kept, as a power of two.
@@ -32,16 +32,25 @@ impl GapSample {
     }
 
     /// Adds those of other requests of the same run.
-    pub fn join(&mut self, others: Self) {
+    pub(super) fn join(&mut self, others: Self) -> Result<(), OfAnotherRun> {
         self.thinned_log2 = self.thinned_log2.max(others.thinned_log2);
-        self.requests.extend(others.requests);
+        for (request, gaps) in others.requests {
+            if self.requests.insert(request, gaps).is_some() {
+                return Err(OfAnotherRun);
+            }
+        }
         self.thin();
         self.bound();
+        Ok(())
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+    /// Whether none is longer than the longest of its answer.
+    pub(super) fn is_within(&self, values: &BTreeMap<u64, Values>) -> bool {
+        self.requests.iter().all(|(request, gaps)| {
+            let longest = values.get(request).and_then(|values| values.stall);
+            let most = longest.unwrap_or(f32::INFINITY);
+            gaps.iter().all(|&(_, us)| milliseconds(us.into()) <= most)
+        })
     }
 
     /// Lets go of requests that are not compared any more.
@@ -78,20 +87,24 @@ impl GapSample {
     }
 }
 
-/// The gaps of each request that both runs have, with its cluster. One that failed on one side has as many as on the other, and each is infinite: else
+/// Gaps between tokens are of another run than what they were put beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("they are of another run")]
+pub struct OfAnotherRun;
+
+/// The gaps of each request that both runs have, with its cluster; none where a run does not know its own. One that failed on one side has as many as on the other, and each is infinite: else
 /// a target that fails at its slow answers would seem smooth.
 pub(super) fn paired(
     baseline: &RunSample,
     target: &RunSample,
 ) -> impl Iterator<Item = (u64, (Vec<f32>, Vec<f32>))> {
-    let thinned = baseline.gaps.thinned_log2.max(target.gaps.thinned_log2);
+    let known = baseline.gaps().zip(target.gaps());
     target.values.iter().filter_map(move |(&request, now)| {
+        let (ours, theirs) = known?;
+        let thinned = ours.thinned_log2.max(theirs.thinned_log2);
         let before = baseline.values.get(&request)?;
         let lost = |gaps: &Vec<f32>| vec![f32::INFINITY; gaps.len()];
-        let (gaps_before, gaps_now) = (
-            baseline.gaps.of(request, thinned),
-            target.gaps.of(request, thinned),
-        );
+        let (gaps_before, gaps_now) = (ours.of(request, thinned), theirs.of(request, thinned));
         let pair = match (gaps_before, gaps_now) {
             (Some(before), Some(now)) => (before, now),
             (Some(before), None) if now.failed => {
@@ -115,7 +128,7 @@ const MOST: usize = 60_000;
 mod tests {
     use super::*;
     use crate::measure::target::tests::outcome;
-    use crate::replay::{FailureKind, SendResult};
+    use crate::replay::{FailureKind, RequestOutcome, SendResult};
 
     fn gaps_of(requests: u64, gap_us: u32) -> BTreeMap<u64, Vec<u32>> {
         let gaps = || (0..100).map(|place| gap_us + place).collect();
@@ -125,22 +138,27 @@ mod tests {
     fn run(requests: u64, gap_us: u32, fails: impl Fn(u64) -> bool) -> RunSample {
         let mut sample = RunSample::default();
         for (i, gaps_us) in gaps_of(requests, gap_us) {
-            let mut outcome = outcome(i, i * 1000, 100_000);
-            outcome.gaps_us = gaps_us;
-            if fails(i) {
-                outcome.result = SendResult::Failed(FailureKind::Reset);
-                outcome.gaps_us.truncate(3);
-            }
-            sample.record(&outcome);
+            sample.record(&answer(i, gaps_us, fails(i)));
         }
         sample
+    }
+
+    fn answer(request: u64, gaps_us: Vec<u32>, fails: bool) -> RequestOutcome {
+        let mut outcome = outcome(request, request * 1000, 100_000);
+        outcome.gaps_us = gaps_us;
+        if fails {
+            outcome.result = SendResult::Failed(FailureKind::Reset);
+            outcome.gaps_us.truncate(3);
+        }
+        outcome
     }
 
     #[test]
     fn long_answers_are_thinned_alike_on_both_sides_and_each_keeps_some() {
         let (one, other) = (run(2000, 10_000, |_| false), run(2000, 20_000, |_| false));
-        assert!(one.gaps.held <= MOST && one.gaps.held > MOST / 4);
-        assert_eq!(one.gaps.requests.len(), 2000);
+        let kept = one.gaps().unwrap();
+        assert!(kept.held <= MOST && kept.held > MOST / 4);
+        assert_eq!(kept.requests.len(), 2000);
         for (_, (before, now)) in paired(&one, &other) {
             assert_eq!(before.len(), now.len());
             assert!(
@@ -170,16 +188,43 @@ mod tests {
             log.record(&outcome(request, 0, 100_000));
         }
         assert_eq!(paired(&log, &log).count(), 0);
-        let known = run(3, 10_000, |_| false);
-        log.put_gaps(known.gaps().clone());
-        assert_eq!(paired(&log, &known).count(), 2);
-        assert_eq!(log.gaps.requests.len(), 2, "those of its own requests");
+        let known = run(3, 100, |_| false);
+        let gaps = || known.gaps().unwrap().clone();
+        assert_eq!(paired(&log, &known).count(), 0);
+        log.put_gaps([gaps()]).unwrap();
+        assert_eq!(paired(&log, &known).count(), 2, "its own requests");
+        // Twice the same, and longer than the longest of its answer.
+        assert_eq!(log.put_gaps([gaps(), gaps()]), Err(OfAnotherRun));
+        let longer = run(2, 30_000, |_| false);
+        let longer = longer.gaps().cloned();
+        assert_eq!(log.put_gaps(longer), Err(OfAnotherRun));
+    }
+
+    /// Else those that failed would be all that is compared, against nothing.
+    #[test]
+    fn where_a_side_does_not_know_its_gaps_nothing_is_compared() {
+        let known = |fails| run(9, 10_000, move |i| i < fails);
+        let unknown = |fails| {
+            let mut log = RunSample::of_log();
+            for (i, gaps_us) in gaps_of(9, 10_000) {
+                log.record(&answer(i, gaps_us, i < fails));
+            }
+            log
+        };
+        for fails in [1, 7] {
+            assert_eq!(paired(&known(fails), &unknown(0)).count(), 0);
+            assert_eq!(paired(&known(0), &unknown(fails)).count(), 0);
+            assert_eq!(paired(&unknown(fails), &known(0)).count(), 0);
+        }
+        // A run of which all failed knows that it has none.
+        assert_eq!(paired(&known(0), &known(9)).count(), 9);
     }
 
     #[test]
     fn the_gaps_of_shards_are_those_of_the_whole() {
         for answers in [100, 2000] {
-            let whole = run(answers, 10_000, |_| false);
+            let sample = run(answers, 10_000, |_| false);
+            let whole = sample.gaps().unwrap();
             let mut parts = [GapSample::default(), GapSample::default()];
             for (&request, gaps) in &gaps_of(answers, 10_000) {
                 parts[usize::from(request % 3 == 0)].add(request, gaps);
@@ -187,11 +232,12 @@ mod tests {
             let mut joined = GapSample::default();
             for part in parts {
                 let stored = serde_json::to_vec(&part).unwrap();
-                joined.join(serde_json::from_slice(&stored).unwrap());
+                let read = serde_json::from_slice(&stored).unwrap();
+                joined.join(read).unwrap();
             }
-            assert_eq!(joined.requests, whole.gaps.requests);
-            assert_eq!(joined.thinned_log2, whole.gaps.thinned_log2);
-            assert_eq!(joined.held, whole.gaps.held);
+            assert_eq!(joined.requests, whole.requests);
+            assert_eq!(joined.thinned_log2, whole.thinned_log2);
+            assert_eq!(joined.held, whole.held);
         }
     }
 }

@@ -21,7 +21,7 @@ use decision::Ratio;
 use sample::Values;
 
 pub use decision::ComparisonVerdict;
-pub use gaps::GapSample;
+pub use gaps::{GapSample, OfAnotherRun};
 pub use load::{LoadRatio, Scaling};
 pub use sample::RunSample;
 pub use scope::Scope;
@@ -329,8 +329,12 @@ fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column
     })
 }
 
-/// The gaps between the tokens of the requests that both have.
+/// The gaps between the tokens of the requests that both have; none where a run does not know its own.
 fn gap_column(baseline: &[RunSample], target: &[RunSample]) -> Column {
+    let mut runs = baseline.iter().chain(target);
+    if runs.any(|run| run.gaps().is_none()) {
+        return Column::default();
+    }
     clustered(baseline, target, |baseline, target| {
         gaps::paired(baseline, target).collect()
     })

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::gaps::GapSample;
+use super::gaps::{GapSample, OfAnotherRun};
 use crate::measure::extent::Extent;
 use crate::measure::latency::tpot_us;
 use crate::replay::{FailureKind, RequestOutcome, SendResult};
@@ -14,8 +14,8 @@ pub struct RunSample {
     pub(super) values: BTreeMap<u64, Values>,
     /// Only requests of at least this rank are kept.
     thinned_log2: u32,
-    pub(super) gaps: GapSample,
-    /// Of the gaps between a request's tokens, what records it knows only the longest.
+    gaps: GapSample,
+    /// Of the gaps between a request's tokens, only the longest is known.
     longest_only: bool,
     pub(super) load: Load,
 }
@@ -95,15 +95,29 @@ impl RunSample {
         );
     }
 
-    /// The gaps between tokens of the requests kept.
-    pub fn gaps(&self) -> &GapSample {
-        &self.gaps
+    /// The gaps between tokens of the requests kept; `None` where only the longest is known.
+    pub fn gaps(&self) -> Option<&GapSample> {
+        (!self.longest_only).then_some(&self.gaps)
     }
 
-    /// Puts other gaps between tokens in the place of those recorded so far: of the same requests, from where they are known.
-    pub fn put_gaps(&mut self, gaps: GapSample) {
-        self.gaps = gaps;
-        self.gaps.keep_only(&self.values);
+    /// Puts the gaps between the tokens of these requests in, part by part, from where they are known.
+    ///
+    /// # Errors
+    /// When they are not of this run: a gap is longer than the longest of its answer, or two parts tell of one request.
+    pub fn put_gaps(
+        &mut self,
+        parts: impl IntoIterator<Item = GapSample>,
+    ) -> Result<(), OfAnotherRun> {
+        let mut whole = GapSample::default();
+        for mut part in parts {
+            part.keep_only(&self.values);
+            if !part.is_within(&self.values) {
+                return Err(OfAnotherRun);
+            }
+            whole.join(part)?;
+        }
+        (self.gaps, self.longest_only) = (whole, false);
+        Ok(())
     }
 
     /// Requests kept.

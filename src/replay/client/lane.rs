@@ -98,8 +98,28 @@ fn window(room: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::replay::ReadRate;
+    use crate::replay::testing::{prepared, target};
+
+    #[tokio::test]
+    async fn it_is_short_where_slow_clients_are() {
+        let connector = Connector::new(&target("http://127.0.0.1:9"), Duration::ZERO).unwrap();
+        let pool = Pool::new(connector.clone(), Sharing::Free);
+        let lane = Lane {
+            pool: Arc::new(pool),
+            slow: SlowLane::new(Readers::AsRecorded, 0, &connector, Sharing::Free),
+            clock: RunClock::starting_at(Instant::now()),
+            idle: Duration::ZERO,
+        };
+        assert!(!lane.is_short());
+        let mut prepared = prepared();
+        prepared.reader_bytes_per_s = Some(10_000);
+        lane.pool(&prepared).expect(None);
+        assert!(lane.is_short() && !lane.pool.is_short());
+    }
 
     #[test]
     fn little_lies_between_a_slow_client_and_its_server() {
