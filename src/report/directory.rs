@@ -116,14 +116,16 @@ impl ResultDirectory {
         histograms: &[RunHistograms],
         gaps: Option<&[RunGaps]>,
     ) -> Result<(), ReportError> {
-        self.put_gaps(gaps)?;
+        // None at first: those that an earlier run left are not of this document.
+        self.put_gaps(None)?;
         self.put(histograms::NAME, &histograms::render(histograms)?)?;
         self.put_document(document)?;
         self.put_pages(document, charts)?;
         self.put("timeline.csv", csv::timeline(document).as_bytes())?;
         let percentiles = csv::percentiles(document, charts);
         self.put("percentiles.csv", percentiles.as_bytes())?;
-        self.put_logs(histograms)
+        self.put_logs(histograms)?;
+        self.put_gaps(gaps)
     }
 
     /// Writes again what tells verdicts and comparisons, the document last.
@@ -153,7 +155,7 @@ impl ResultDirectory {
         self.put("junit.xml", junit::render(document)?.as_bytes())
     }
 
-    /// Writes the gaps; where they are not known, takes those away that an earlier run left.
+    /// Writes the gaps; where there are none, takes those away that an earlier run left.
     fn put_gaps(&self, runs: Option<&[RunGaps]>) -> Result<(), ReportError> {
         if let Some(runs) = runs {
             return self.put(gaps::NAME, &gaps::render(runs)?);

@@ -10,7 +10,7 @@ use super::directory::ReportError;
 use super::document::{PlanAccount, ResultDocument, TraceAccount};
 use super::gaps::{foreign, read_gaps};
 use super::requests::read_requests;
-use crate::measure::{RECORDED, RunSample, Scaling, twin};
+use crate::measure::{OfAnotherRun, RECORDED, RunSample, Scaling, twin};
 
 /// Why an earlier result cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -394,15 +394,14 @@ fn put_gaps(
     };
     for (&run, (measured, recorded)) in runs {
         let of = |name: &str, run| {
-            let parts = kept
-                .iter()
-                .filter(move |it| it.target == name && it.run == run);
-            parts.map(|it| it.gaps.clone()).collect::<Vec<_>>()
+            let mut those = kept.iter();
+            let found = those.find(|it| it.target == name && it.run == run);
+            found.map(|it| it.gaps.clone())
         };
+        let told = of(&target.name, run).ok_or(OfAnotherRun { part: 0 });
         // Production's clients felt the same, whichever run repeats it.
         let felt = recorded.put_gaps(of(RECORDED, 0));
-        measured
-            .put_gaps(of(&target.name, run))
+        told.and_then(|gaps| measured.put_gaps([gaps]))
             .and(felt)
             .map_err(|why| foreign(directory, &why))?;
     }

@@ -155,7 +155,7 @@ pub(super) fn relative(
 pub fn not_in_a_log(objective: &Objective) -> &'static str {
     match (objective.metric, objective.statistic) {
         (Metric::Itl, statistic) if statistic != Statistic::Max => {
-            "no gaps between tokens are known of both sides: no answer was a stream, or a result has no gaps.json.zst, as those of earlier versions"
+            "the gaps between tokens of one side are not known: a result has no gaps.json.zst, as those of earlier versions, the trace does not tell production's, or no answer was a stream"
         }
         _ => {
             "of an earlier result, requests are compared: p50, p90, p95, p99, p99.9 and mean of ttft, itl, tpot and e2e"

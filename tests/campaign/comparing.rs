@@ -22,6 +22,14 @@ fn compared(args: &[&str]) -> (Output, Value) {
     (output, document)
 }
 
+/// The files of a result, at another place.
+fn copied(result: &str, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for name in ["result.json", "requests.jsonl.zst", "gaps.json.zst"] {
+        std::fs::copy(Path::new(result).join(name), to.join(name)).unwrap();
+    }
+}
+
 /// What a result is refused with, and the exit code.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
     let output = run([&["compare"], args].concat());
@@ -71,6 +79,37 @@ fn two_results_are_compared_request_by_request() {
     let (_, runs) = compared(&["--baseline", a, a, "--target", b, b]);
     assert_eq!(runs["comparison"]["runs"], 2);
     assert_eq!(runs["comparison"]["scope"], "this trace, 2 runs of each");
+
+    // Gaps between tokens lie beside the requests, and are those of their run or none.
+    let old = dir.path().join("old");
+    copied(b, &old);
+    let (gaps, b_gaps) = (
+        old.join("gaps.json.zst"),
+        Path::new(b).join("gaps.json.zst"),
+    );
+    let a_too = dir.path().join("a-too");
+    copied(a, &a_too);
+    std::fs::copy(b_gaps, a_too.join("gaps.json.zst")).unwrap();
+    let (code, said) = refused(&[a_too.to_str().unwrap(), b]);
+    assert!(
+        code == Some(1) && said.contains("gaps.json.zst cannot be read: they are of another run"),
+        "{code:?} {said}"
+    );
+    std::fs::remove_file(gaps).unwrap();
+    let old = old.to_str().unwrap();
+    for sides in [&[a, old][..], &["--baseline", a, a, "--target", old, b]] {
+        let slo = ["--slo", "itl.p99<+10%", "--slo", "e2e.p50<+10%"];
+        let (_, judged) = compared(&[sides, &slo].concat());
+        let status = |objective: usize| &judged["objectives"][objective]["status"];
+        assert_eq!(
+            (status(0), status(1)),
+            (&json!("not_measured"), &json!("fail"))
+        );
+        let why = judged["objectives"][0]["reason"].as_str().unwrap();
+        assert!(why.contains("no gaps.json.zst"), "{why}");
+        let metrics = judged["comparison"]["metrics"].as_object().unwrap();
+        assert!(!metrics.keys().any(|metric| metric.starts_with("itl")));
+    }
     let text = String::from_utf8(run(["compare", a, b]).stdout).unwrap();
     assert!(text.contains("E2E p50") && text.contains("worse"), "{text}");
 

@@ -311,7 +311,7 @@ fn gaps_of_another_run_are_refused() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("gaps.json.zst are not of the same run"),
+        said.contains("shard-1: gaps.json.zst is of another run") && said.contains("hint:"),
         "{said}"
     );
 }

@@ -52,10 +52,14 @@ pub enum MergeError {
         /// What the other has.
         in_other: String,
     },
+    /// Its gaps between tokens are not those of its requests.
+    #[error("{path}: gaps.json.zst is of another run than requests.jsonl.zst")]
+    Gaps {
+        /// The result.
+        path: PathBuf,
+    },
     /// Its files are not of one run.
-    #[error(
-        "{path}: requests.jsonl.zst, histograms.json.zst and gaps.json.zst are not of the same run"
-    )]
+    #[error("{path}: requests.jsonl.zst and histograms.json.zst are not of the same run")]
     Mixed {
         /// The result.
         path: PathBuf,
@@ -78,6 +82,7 @@ impl MergeError {
             Self::File(_) | Self::Mixed { .. } => {
                 "name directories that were written by one run of this version of reenact"
             }
+            Self::Gaps { .. } => "without gaps.json.zst all but itl is compared: move it away",
             Self::Whole { .. } => "`reenact compare` sets whole replays side by side",
             Self::Steps { .. } => {
                 "merge shards of plain replays; run sweeps and searches on one machine"

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use super::error::MergeError;
 use super::samples::samples;
 use super::shard::Shard;
-use crate::measure::{GapSample, Latencies, TargetMeasure};
+use crate::measure::{GapSample, Latencies, RECORDED, TargetMeasure};
 use crate::report::{RunGaps, RunHistograms, read_gaps, read_histograms};
 use crate::telemetry::Timelines;
 
@@ -14,11 +14,11 @@ type Key = (String, u64);
 /// What no row of the requests has, of each target and run over all shards.
 pub(super) struct Whole {
     pub(super) latencies: BTreeMap<Key, Latencies>,
-    /// Part by part; `None` where a shard does not tell.
-    pub(super) gaps: Option<BTreeMap<Key, Vec<GapSample>>>,
+    /// Shard by shard; `None` where one does not tell.
+    pub(super) gaps: Option<BTreeMap<Key, Vec<Option<GapSample>>>>,
     pub(super) sampled: BTreeMap<Key, Timelines>,
-    /// Where a shard lies, to name it.
-    place: PathBuf,
+    /// Where the shards lie.
+    places: Vec<PathBuf>,
 }
 
 impl Whole {
@@ -28,10 +28,7 @@ impl Whole {
             latencies: latencies(shards)?,
             gaps: gaps(shards)?,
             sampled: samples(shards)?,
-            place: shards
-                .first()
-                .map(|shard| shard.path.clone())
-                .unwrap_or_default(),
+            places: shards.iter().map(|shard| shard.path.clone()).collect(),
         })
     }
 
@@ -44,18 +41,32 @@ impl Whole {
         if let Some(latencies) = self.latencies.get(key) {
             measure.put_latencies(latencies.clone());
         }
-        if let Some(gaps) = &self.gaps {
-            let parts = gaps.get(key).cloned().unwrap_or_default();
-            measure.put_gaps(parts).map_err(|_| self.mixed())?;
+        let Some(gaps) = &self.gaps else {
+            return Ok(());
+        };
+        let parts = gaps.get(key).map_or(&[][..], Vec::as_slice);
+        let foreign = |part: usize| MergeError::Gaps {
+            path: self.place(part),
+        };
+        // One that had none of what production felt has no entry of it.
+        let missing = parts.iter().position(Option::is_none);
+        if let Some(part) = missing.filter(|_| key.0 != RECORDED) {
+            return Err(foreign(part));
         }
-        Ok(())
+        let parts = parts.iter().map(|part| part.clone().unwrap_or_default());
+        let put = measure.put_gaps(parts.collect());
+        put.map_err(|other| foreign(other.part))
     }
 
     /// That the files of the shards are not of one run.
     pub(super) fn mixed(&self) -> MergeError {
         MergeError::Mixed {
-            path: self.place.clone(),
+            path: self.place(0),
         }
+    }
+
+    fn place(&self, shard: usize) -> PathBuf {
+        self.places.get(shard).cloned().unwrap_or_default()
     }
 }
 
@@ -76,14 +87,19 @@ fn latencies(shards: &[Shard]) -> Result<BTreeMap<Key, Latencies>, MergeError> {
 }
 
 /// The gaps between tokens that are compared; `None` where a shard, of an earlier version, does not tell of them.
-fn gaps(shards: &[Shard]) -> Result<Option<BTreeMap<Key, Vec<GapSample>>>, MergeError> {
-    let mut parts: BTreeMap<Key, Vec<GapSample>> = BTreeMap::new();
+fn gaps(shards: &[Shard]) -> Result<Option<BTreeMap<Key, Vec<Option<GapSample>>>>, MergeError> {
+    let mut parts: BTreeMap<Key, Vec<Option<GapSample>>> = BTreeMap::new();
     let mut are_known = true;
-    for shard in shards {
+    for (number, shard) in shards.iter().enumerate() {
         let told = read_gaps(&shard.path)?;
         are_known &= told.is_some();
         for RunGaps { target, run, gaps } in told.into_iter().flatten() {
-            parts.entry((target, run)).or_default().push(gaps);
+            let of_run = parts
+                .entry((target, run))
+                .or_insert_with(|| vec![None; shards.len()]);
+            if let Some(part) = of_run.get_mut(number) {
+                *part = Some(gaps);
+            }
         }
     }
     Ok(are_known.then_some(parts))

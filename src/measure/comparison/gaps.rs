@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::sample::{RunSample, Values, kept, milliseconds};
 
 /// Gaps between the tokens of one run's answers. Bounded: beyond [`MOST`] every second gap is left out, by a hash of its request and its place
-/// there alone, then every second of those left, and so on. Every answer keeps some, since a gap has more to do with the others of its answer
-/// than with those of another. So those of a replay's shards together are drawn as those of the whole.
+/// there alone, then every second of those left, and so on. So most answers keep some, which is better than all of a few, since a gap has more to do
+/// with the others of its answer than with those of another; and those of a replay's shards together are drawn as those of the whole.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GapSample {
     /// One of so many is kept, as a power of two.
@@ -31,17 +31,19 @@ impl GapSample {
         self.bound();
     }
 
-    /// Adds those of other requests of the same run.
-    pub(super) fn join(&mut self, others: Self) -> Result<(), OfAnotherRun> {
+    /// Adds those of other requests of the same run; says whether they are of others.
+    pub(super) fn join(&mut self, others: Self) -> bool {
         self.thinned_log2 = self.thinned_log2.max(others.thinned_log2);
-        for (request, gaps) in others.requests {
-            if self.requests.insert(request, gaps).is_some() {
-                return Err(OfAnotherRun);
-            }
-        }
+        let before = self.requests.len() + others.requests.len();
+        self.requests.extend(others.requests);
         self.thin();
         self.bound();
-        Ok(())
+        self.requests.len() == before
+    }
+
+    /// Whether it has any of a request's.
+    pub(super) fn has(&self, request: u64) -> bool {
+        self.requests.contains_key(&request)
     }
 
     /// Whether none is longer than the longest of its answer.
@@ -90,9 +92,12 @@ impl GapSample {
 /// Gaps between tokens are of another run than what they were put beside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("they are of another run")]
-pub struct OfAnotherRun;
+pub struct OfAnotherRun {
+    /// Which of the parts.
+    pub part: usize,
+}
 
-/// The gaps of each request that both runs have, with its cluster; none where a run does not know its own. One that failed on one side has as many as on the other, and each is infinite: else
+/// The gaps of each request that both runs have, with its cluster. One that failed on one side has as many as on the other, and each is infinite: else
 /// a target that fails at its slow answers would seem smooth.
 pub(super) fn paired(
     baseline: &RunSample,
@@ -160,7 +165,7 @@ mod tests {
         assert!(kept.held <= MOST && kept.held > MOST / 4);
         assert_eq!(kept.requests.len(), 2000);
         for (_, (before, now)) in paired(&one, &other) {
-            assert_eq!(before.len(), now.len());
+            assert!(before.len() == now.len() && !now.is_empty());
             assert!(
                 before
                     .iter()
@@ -194,10 +199,11 @@ mod tests {
         log.put_gaps([gaps()]).unwrap();
         assert_eq!(paired(&log, &known).count(), 2, "its own requests");
         // Twice the same, and longer than the longest of its answer.
-        assert_eq!(log.put_gaps([gaps(), gaps()]), Err(OfAnotherRun));
+        let twice = log.put_gaps([gaps(), gaps()]);
+        assert_eq!(twice, Err(OfAnotherRun { part: 1 }));
         let longer = run(2, 30_000, |_| false);
         let longer = longer.gaps().cloned();
-        assert_eq!(log.put_gaps(longer), Err(OfAnotherRun));
+        assert_eq!(log.put_gaps(longer), Err(OfAnotherRun { part: 0 }));
     }
 
     /// Else those that failed would be all that is compared, against nothing.
@@ -233,7 +239,7 @@ mod tests {
             for part in parts {
                 let stored = serde_json::to_vec(&part).unwrap();
                 let read = serde_json::from_slice(&stored).unwrap();
-                joined.join(read).unwrap();
+                assert!(joined.join(read));
             }
             assert_eq!(joined.requests, whole.requests);
             assert_eq!(joined.thinned_log2, whole.thinned_log2);

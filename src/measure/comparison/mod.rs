@@ -318,8 +318,11 @@ fn metric(
     }
 }
 
-/// One latency of both sides over the requests that both have, conversation by conversation, run by run.
+/// One latency of both sides over the requests that both have, conversation by conversation, run by run; none where a run does not tell it.
 fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column {
+    if !baseline.iter().chain(target).all(|run| run.tells(value)) {
+        return Column::default();
+    }
     clustered(baseline, target, |baseline, target| {
         let both = target.values.iter().filter_map(|(index, now)| {
             let before = value(baseline.values.get(index)?)?;
@@ -329,10 +332,9 @@ fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column
     })
 }
 
-/// The gaps between the tokens of the requests that both have; none where a run does not know its own.
+/// The gaps between the tokens of the requests that both have; none where a run does not tell its own.
 fn gap_column(baseline: &[RunSample], target: &[RunSample]) -> Column {
-    let mut runs = baseline.iter().chain(target);
-    if runs.any(|run| run.gaps().is_none()) {
+    if !baseline.iter().chain(target).all(RunSample::tells_gaps) {
         return Column::default();
     }
     clustered(baseline, target, |baseline, target| {

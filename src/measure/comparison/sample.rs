@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use super::Figure;
 use super::gaps::{GapSample, OfAnotherRun};
 use crate::measure::extent::Extent;
 use crate::measure::latency::tpot_us;
@@ -37,6 +38,7 @@ pub(super) struct Values {
     pub(super) stall: Option<f32>,
     /// It failed, or its client went away before anything had come.
     pub(super) failed: bool,
+    pub(super) stream: bool,
 }
 
 /// What a run asked of its target.
@@ -91,8 +93,29 @@ impl RunSample {
                     broken,
                 ))),
                 failed,
+                stream: outcome.stream,
             },
         );
+    }
+
+    /// Whether it tells a latency: some answered stream has it, or none was answered. Else those that failed would be all that has it.
+    pub(super) fn tells(&self, value: Figure) -> bool {
+        self.has_in_streams(|_, values| value(values).is_some())
+    }
+
+    /// The same of the gaps between tokens.
+    pub(super) fn tells_gaps(&self) -> bool {
+        let gaps = self.gaps();
+        gaps.is_some_and(|gaps| self.has_in_streams(|request, _| gaps.has(request)))
+    }
+
+    fn has_in_streams(&self, has: impl Fn(u64, &Values) -> bool) -> bool {
+        let is_answered = |values: &Values| values.stream && values.e2e.is_some_and(f32::is_finite);
+        let answered = self.values.iter().filter(|(_, values)| is_answered(values));
+        let mut has = answered
+            .map(|(&request, values)| has(request, values))
+            .peekable();
+        has.peek().is_none() || has.any(|has| has)
     }
 
     /// The gaps between tokens of the requests kept; `None` where only the longest is known.
@@ -109,12 +132,11 @@ impl RunSample {
         parts: impl IntoIterator<Item = GapSample>,
     ) -> Result<(), OfAnotherRun> {
         let mut whole = GapSample::default();
-        for mut part in parts {
+        for (number, mut part) in parts.into_iter().enumerate() {
             part.keep_only(&self.values);
-            if !part.is_within(&self.values) {
-                return Err(OfAnotherRun);
+            if !part.is_within(&self.values) || !whole.join(part) {
+                return Err(OfAnotherRun { part: number });
             }
-            whole.join(part)?;
         }
         (self.gaps, self.longest_only) = (whole, false);
         Ok(())
@@ -135,15 +157,15 @@ impl RunSample {
             return;
         }
         self.values.insert(outcome.index, values);
-        let whole = outcome.stream && outcome.result == SendResult::Ok && !self.longest_only;
-        if whole {
-            self.gaps.add(outcome.index, &outcome.gaps_us);
-        }
         while self.values.len() > MOST {
             self.thinned_log2 += 1;
             let thinned = self.thinned_log2;
             self.values.retain(|_, values| values.rank >= thinned);
             self.gaps.keep_only(&self.values);
+        }
+        let whole = outcome.stream && outcome.result == SendResult::Ok && !self.longest_only;
+        if whole && self.values.contains_key(&outcome.index) {
+            self.gaps.add(outcome.index, &outcome.gaps_us);
         }
     }
 }

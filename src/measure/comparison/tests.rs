@@ -65,6 +65,34 @@ fn failures_are_worse_than_any_value() {
     );
 }
 
+/// Else only those that failed would have it, and whatever is compared with them would do better.
+#[test]
+fn what_a_side_does_not_tell_of_its_answers_is_not_compared() {
+    let target = sample(1.0, 1);
+    let told = |tells_first: bool, tells_gaps: bool| {
+        let mut baseline = RunSample::default();
+        for i in 0..2000 {
+            let mut outcome = outcome(i, i * 1000, 100_000);
+            if !tells_first {
+                outcome.first_token_us = None;
+            }
+            if !tells_gaps {
+                outcome.gaps_us.clear();
+            }
+            if i % 10 == 0 {
+                outcome.result = SendResult::Failed(FailureKind::Reset);
+            }
+            baseline.record(&outcome);
+        }
+        let compared = compared(&baseline, &target);
+        let metrics = ["ttft", "itl", "tpot", "e2e", "stall"];
+        metrics.map(|metric| compared.metrics.contains_key(&format!("{metric}.p50")))
+    };
+    assert_eq!(told(true, true), [true; 5]);
+    assert_eq!(told(true, false), [true, false, true, true, false]);
+    assert_eq!(told(false, false), [false, false, false, true, false]);
+}
+
 #[test]
 fn gaps_between_tokens_are_compared_and_so_are_means_and_every_quantile() {
     let slower = compared(&sample(1.0, 1), &sample(1.2, 2));
