@@ -126,7 +126,7 @@ impl RunSample {
     /// Puts the gaps between the tokens of these requests in, part by part, from where they are known.
     ///
     /// # Errors
-    /// When they are not of this run: a gap is longer than the longest of its answer, or two parts tell of one request.
+    /// When they are not of this run: an answer's longest is another, or two parts tell of one request.
     pub fn put_gaps(
         &mut self,
         parts: impl IntoIterator<Item = GapSample>,
