@@ -11,11 +11,14 @@ use crate::telemetry::Timelines;
 /// A target and its run.
 type Key = (String, u64);
 
+/// Gaps between tokens, shard by shard; of a shard that has none of a run, none.
+type Gaps = BTreeMap<Key, Vec<Option<GapSample>>>;
+
 /// What no row of the requests has, of each target and run over all shards.
 pub(super) struct Whole {
     pub(super) latencies: BTreeMap<Key, Latencies>,
-    /// Shard by shard; `None` where one does not tell.
-    pub(super) gaps: Option<BTreeMap<Key, Vec<Option<GapSample>>>>,
+    /// `None` where a shard does not tell.
+    pub(super) gaps: Option<Gaps>,
     pub(super) sampled: BTreeMap<Key, Timelines>,
     /// Where the shards lie.
     places: Vec<PathBuf>,
@@ -87,8 +90,8 @@ fn latencies(shards: &[Shard]) -> Result<BTreeMap<Key, Latencies>, MergeError> {
 }
 
 /// The gaps between tokens that are compared; `None` where a shard, of an earlier version, does not tell of them.
-fn gaps(shards: &[Shard]) -> Result<Option<BTreeMap<Key, Vec<Option<GapSample>>>>, MergeError> {
-    let mut parts: BTreeMap<Key, Vec<Option<GapSample>>> = BTreeMap::new();
+fn gaps(shards: &[Shard]) -> Result<Option<Gaps>, MergeError> {
+    let mut parts = Gaps::new();
     let mut are_known = true;
     for (number, shard) in shards.iter().enumerate() {
         let told = read_gaps(&shard.path)?;
