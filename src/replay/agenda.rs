@@ -15,6 +15,13 @@ pub(super) struct Handed {
     pub(super) bytes: usize,
 }
 
+impl Handed {
+    /// Whether it should have been sent some time ago.
+    pub(super) fn is_behind(&self, now_us: u64) -> bool {
+        self.prepared.intended_us.saturating_add(BEHIND_US) < now_us
+    }
+}
+
 /// What a preparer tells a worker.
 pub(super) enum Order {
     /// Send this.
@@ -98,20 +105,21 @@ impl Agenda {
     /// Moves what is due soon near, and has it announced; of what should have been sent before, only the next ones.
     pub(super) fn draw_near(&mut self, now_us: u64, mut announce: impl FnMut(&Prepared)) {
         let until_us = now_us.saturating_add(self.lead_us);
-        let is_behind = |entry: &Entry| entry.due_us.saturating_add(BEHIND_US) < now_us;
         while let Some(next) = self.far.peek()
             && next.due_us <= until_us
-            && !(is_behind(next)
-                && self.near.len() >= AT_ONCE
-                && self
-                    .near
-                    .peek()
-                    .is_some_and(|first| is_behind(first) && first > next))
+            && !self.waits(next, now_us)
             && let Some(entry) = self.far.pop()
         {
             announce(&entry.handed.prepared);
             self.near.push(entry);
         }
+    }
+
+    /// Whether it is behind, and enough that go before it are near.
+    fn waits(&self, next: &Entry, now_us: u64) -> bool {
+        next.handed.is_behind(now_us)
+            && self.near.len() >= AT_ONCE
+            && self.near.peek().is_some_and(|first| first > next)
     }
 
     /// The next request that is due, if any is.

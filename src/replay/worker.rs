@@ -206,7 +206,7 @@ impl Shift {
         batch.into_iter().for_each(|order| agenda.take_in(order));
     }
 
-    /// Sends what is due, and announces to the pool what soon will be. Where many are due at once and have no connections, those are looked
+    /// Sends what is due, and announces to the pool what soon will be. Where many are behind and have no connections, those are looked
     /// for in between, among what was answered or opened meanwhile: to open one for each would cost more than the sends.
     fn send_what_is_due(self: &Arc<Self>, start: Instant) -> Sent {
         let mut sent = 0;
@@ -221,9 +221,11 @@ impl Shift {
             match due.flatten() {
                 Some(handed) => {
                     drop(agenda);
+                    let is_behind = handed.is_behind(now_us);
                     self.send(handed);
                     sent += 1;
-                    if sent % AT_ONCE == 0 && self.lane.is_short() {
+                    // What is on time has its own connections, announced ahead, and does not wait for those of what follows.
+                    if is_behind && sent % AT_ONCE == 0 && self.lane.is_short() {
                         return Sent::Some;
                     }
                 }
