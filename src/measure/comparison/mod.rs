@@ -320,7 +320,7 @@ fn metric(
 
 /// One latency of both sides over the requests that both have, conversation by conversation, run by run; none where a run does not tell it.
 fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column {
-    if !baseline.iter().chain(target).all(|run| run.tells(value)) {
+    if !all_tell(baseline, target, value) {
         return Column::default();
     }
     clustered(baseline, target, |baseline, target| {
@@ -330,6 +330,11 @@ fn column(baseline: &[RunSample], target: &[RunSample], value: Figure) -> Column
         });
         both.collect()
     })
+}
+
+/// Whether every run of both sides tells a latency.
+fn all_tell(baseline: &[RunSample], target: &[RunSample], value: Figure) -> bool {
+    baseline.iter().chain(target).all(|run| run.tells(value))
 }
 
 /// The gaps between the tokens of the requests that both have; none where a run does not tell its own.

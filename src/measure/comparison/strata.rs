@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::bootstrap::{Both, Column};
 use super::decision::Ratio;
 use super::sample::RunSample;
-use super::{CompareOptions, Figure, METRICS, cores};
+use super::{CompareOptions, Figure, METRICS, all_tell, cores};
 
 /// Requests of like prompts that were recorded under like load: the target beside production.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,10 +51,12 @@ pub(super) fn strata(
         let cells = columns(recorded, target, value).into_iter();
         cells.map(move |(cell, column)| (metric, cell, column))
     };
-    let strata = cores::each(
-        METRICS.into_iter().flat_map(of_metric),
-        |(metric, cell, column)| stratum(metric, cell, column, target.len(), options),
-    );
+    let told = METRICS
+        .into_iter()
+        .filter(|&(_, value)| all_tell(recorded, target, value));
+    let strata = cores::each(told.flat_map(of_metric), |(metric, cell, column)| {
+        stratum(metric, cell, column, target.len(), options)
+    });
     strata.into_iter().flatten().collect()
 }
 

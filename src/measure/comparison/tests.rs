@@ -86,7 +86,15 @@ fn what_a_side_does_not_tell_of_its_answers_is_not_compared() {
         }
         let compared = compared(&baseline, &target);
         let metrics = ["ttft", "itl", "tpot", "e2e", "stall"];
-        metrics.map(|metric| compared.metrics.contains_key(&format!("{metric}.p50")))
+        let told = metrics.map(|metric| compared.metrics.contains_key(&format!("{metric}.p50")));
+        // The same of the parts by size and load, which are of all but itl.
+        let (recorded, target) = ([baseline], std::slice::from_ref(&target));
+        let strata = strata::strata(&recorded, target, &OPTIONS);
+        for (metric, told) in metrics.into_iter().zip(told) {
+            let has = strata.iter().any(|stratum| stratum.metric == metric);
+            assert_eq!(has, told && metric != "itl", "{metric}");
+        }
+        told
     };
     assert_eq!(told(true, true), [true; 5]);
     assert_eq!(told(true, false), [true, false, true, true, false]);
