@@ -311,7 +311,15 @@ fn gaps_of_another_run_are_refused() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("shard-1: gaps.json.zst is of another run") && said.contains("hint:"),
+        said.contains("shard-1: gaps.json.zst is of another run") && said.contains("move it away"),
+        "{said}"
+    );
+    std::fs::write(gaps(1), b"no zstd").unwrap();
+    let output = merge(&results, &dir.path().join("merged"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("shard-1/gaps.json.zst") && said.contains("move it away"),
         "{said}"
     );
 }

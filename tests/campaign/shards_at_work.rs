@@ -111,6 +111,11 @@ fn two_processes_send_what_one_does() {
             assert_eq!(count(whole), count(one), "{latency}");
         }
     }
+    // The gaps of both shards lie beside each other as those of the one do.
+    for result in [&one, &whole] {
+        let compared = &result["comparison"][0]["metrics"];
+        assert!(compared["itl.p50"].is_object(), "{compared:#}");
+    }
     // What the merged histograms hold is what the shards' held, value by value (tests/campaign/shards.rs), and both were under way at once.
     if output.status.code() == Some(4) {
         return skipped("this machine is too busy to begin two processes at one moment");

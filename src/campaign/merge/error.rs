@@ -52,6 +52,9 @@ pub enum MergeError {
         /// What the other has.
         in_other: String,
     },
+    /// Its gaps between tokens cannot be read.
+    #[error(transparent)]
+    UnreadGaps(ReportError),
     /// Its gaps between tokens are not those of its requests.
     #[error("{path}: gaps.json.zst is of another run than requests.jsonl.zst")]
     Gaps {
@@ -82,7 +85,9 @@ impl MergeError {
             Self::File(_) | Self::Mixed { .. } => {
                 "name directories that were written by one run of this version of reenact"
             }
-            Self::Gaps { .. } => "without gaps.json.zst all but itl is compared: move it away",
+            Self::Gaps { .. } | Self::UnreadGaps(_) => {
+                "without gaps.json.zst all but itl is compared: move it away"
+            }
             Self::Whole { .. } => "`reenact compare` sets whole replays side by side",
             Self::Steps { .. } => {
                 "merge shards of plain replays; run sweeps and searches on one machine"

@@ -94,7 +94,7 @@ fn gaps(shards: &[Shard]) -> Result<Option<Gaps>, MergeError> {
     let mut parts = Gaps::new();
     let mut are_known = true;
     for (number, shard) in shards.iter().enumerate() {
-        let told = read_gaps(&shard.path)?;
+        let told = read_gaps(&shard.path).map_err(MergeError::UnreadGaps)?;
         are_known &= told.is_some();
         for RunGaps { target, run, gaps } in told.into_iter().flatten() {
             let of_run = parts

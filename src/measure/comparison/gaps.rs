@@ -6,7 +6,7 @@ use super::sample::{RunSample, Values, kept, milliseconds};
 
 /// Gaps between the tokens of one run's answers. Bounded: beyond 60,000 every second gap is left out, by a hash of its request and its place
 /// there alone, then every second of those left, and so on. So most answers keep some, which is better than all of a few, since a gap has more to do
-/// with the others of its answer than with those of another; and those of a replay's shards together are drawn as those of the whole.
+/// with the others of its answer than with those of another; and those of a replay's shards together are those of the whole (where requests are left out, too, perhaps more of them).
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct GapSample {
     /// One of so many is kept, as a power of two.
